@@ -1,0 +1,5 @@
+"""`python -m sedimental`."""
+
+from .cli import app
+
+app()

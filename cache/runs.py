@@ -1,0 +1,206 @@
+"""What training leaves behind and evaluation reads: one folder a (model, modalities, seed)."""
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import RunError
+from .spec import LETTERS, MODALITIES, SPLITS, Modality, Split
+
+FORMAT = "sedimental-run-1"
+
+
+@dataclass(frozen=True)
+class InputRecord:
+    """One modality's input: which layers of which store."""
+
+    modality: Modality
+    encoder: str
+    layers: tuple[str, ...]
+    """Names of the entries used, in order."""
+    weighted: bool
+    """Whether a learned softmax mixes the layers (else they are stacked along width)."""
+    fingerprint: str
+    weights: str
+    """``hub``, ``folder`` or ``random:<seed>`` (an untrained encoder)."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of the training history; losses are means over clips."""
+
+    epoch: int
+    train_loss: float
+    valid_loss: float
+    learning_rate: float
+    seconds: float
+    valid: Mapping[str, float]
+    """Validation metrics, by the field's keys."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Scores of every clip of every split, in manifest order."""
+
+    ids: tuple[str, ...]
+    splits: tuple[Split, ...]
+    labels: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+    def of(self, split: Split) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(labels, predictions) of one split, each (clips,)."""
+        kept = np.array([s == split for s in self.splits], dtype=bool)
+        return self.labels[kept], self.values[kept]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained model with everything needed to re-score, re-plot or predict with it."""
+
+    corpus: str
+    model: str
+    modalities: tuple[Modality, ...]
+    seed: int
+    key: str
+    """Hash of all that decides the result; an equal key means the run need not be repeated."""
+    options: Mapping[str, Any]
+    """The model's resolved Options."""
+    config: Mapping[str, Any]
+    """The resolved [train] section."""
+    inputs: tuple[InputRecord, ...]
+    environment: Mapping[str, str]
+    """Python, library versions, device, machine, threads."""
+    parameters: int
+    """Trainable weights."""
+    criterion: str
+    """What the chosen epoch is best in, on validation."""
+    best_epoch: int
+    seconds: float
+    coverage: Mapping[Split, Mapping[str, int]]
+    """Per split: ``clips``, and how many of them have features of each input modality."""
+    history: tuple[Epoch, ...]
+    metrics: Mapping[Split, Mapping[str, float]]
+    predictions: Predictions
+    outputs: Mapping[str, NDArray[np.float64]]
+    """Named extras: ``gate`` (clips, modalities) in prediction order, ``layers_text`` (layers,)."""
+
+    @property
+    def letters(self) -> str:
+        """Modalities in short: ``TAV``."""
+        return "".join(LETTERS[m] for m in MODALITIES if m in self.modalities)
+
+
+def run_folder(root: Path, model: str, modalities: Sequence[Modality], seed: int) -> Path:
+    """Where the run lies below the experiment's folder `root`."""
+    letters = "".join(LETTERS[m] for m in MODALITIES if m in modalities)
+    return root / f"{model}-{letters}" / f"seed-{seed}"
+
+
+def write_run(folder: Path, run: Run, weights: bytes) -> None:
+    """Write `run` and its best `weights` (safetensors) so that a folder that exists is whole."""
+    temporary = folder.with_name(f".tmp-{folder.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    (temporary / "weights.safetensors").write_bytes(weights)
+    (temporary / "history.csv").write_text(_history(run.history), encoding="utf-8")
+    (temporary / "predictions.csv").write_text(_predictions(run.predictions), encoding="utf-8")
+    np.savez(temporary / "outputs.npz", **{k: np.asarray(v) for k, v in run.outputs.items()})
+    head = {"format": FORMAT} | {
+        k: v
+        for k, v in vars(run).items()
+        if k not in ("history", "predictions", "outputs", "inputs")
+    }
+    head["inputs"] = [vars(i) for i in run.inputs]
+    (temporary / "run.json").write_text(json.dumps(head, indent=1) + "\n", encoding="utf-8")
+    if folder.exists():  # an older result of other settings: the new one takes its place
+        shutil.rmtree(folder)
+    temporary.rename(folder)
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run folder; raises RunError naming the file that is missing or foreign."""
+    try:
+        head = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        if head.pop("format", None) != FORMAT:
+            raise RunError(
+                f"{folder / 'run.json'}: not a run of format {FORMAT}. `sedimental train` anew."
+            )
+        with np.load(folder / "outputs.npz", allow_pickle=False) as outputs:
+            extras = {name: outputs[name].astype(np.float64) for name in outputs.files}
+        head["modalities"] = tuple(head["modalities"])
+        head["inputs"] = tuple(
+            InputRecord(**{**i, "layers": tuple(i["layers"])}) for i in head["inputs"]
+        )
+        return Run(
+            **head,
+            history=_read_history(folder / "history.csv"),
+            predictions=_read_predictions(folder / "predictions.csv"),
+            outputs=extras,
+        )
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise RunError(
+            f"{folder}: cannot be read as a run ({fault}). Remove it and `sedimental train` anew."
+        ) from fault
+
+
+def list_runs(root: Path) -> Iterator[Path]:
+    """Folders of the finished runs below `root`, sorted by name."""
+    return (path.parent for path in sorted(root.glob("*/seed-*/run.json")))
+
+
+def _history(history: Sequence[Epoch]) -> str:
+    names = list(history[0].valid) if history else []
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    plain = ["epoch", "train_loss", "valid_loss", "learning_rate", "seconds"]
+    table.writerow([*plain, *(f"valid_{name}" for name in names)])
+    for line in history:
+        table.writerow([*(getattr(line, k) for k in plain), *(line.valid[n] for n in names)])
+    return out.getvalue()
+
+
+def _read_history(path: Path) -> tuple[Epoch, ...]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return tuple(
+            Epoch(
+                epoch=int(row.pop("epoch")),
+                train_loss=float(row.pop("train_loss")),
+                valid_loss=float(row.pop("valid_loss")),
+                learning_rate=float(row.pop("learning_rate")),
+                seconds=float(row.pop("seconds")),
+                valid={name.removeprefix("valid_"): float(v) for name, v in row.items()},
+            )
+            for row in csv.DictReader(file)
+        )
+
+
+def _predictions(predictions: Predictions) -> str:
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(["id", "split", "label", "prediction"])
+    values = zip(predictions.labels.tolist(), predictions.values.tolist(), strict=True)
+    for clip, split, (label, value) in zip(
+        predictions.ids, predictions.splits, values, strict=True
+    ):
+        table.writerow([clip, split, label, value])
+    return out.getvalue()
+
+
+def _read_predictions(path: Path) -> Predictions:
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    splits = [next(s for s in SPLITS if s == row["split"]) for row in rows]
+    return Predictions(
+        ids=tuple(row["id"] for row in rows),
+        splits=tuple(splits),
+        labels=np.array([float(row["label"]) for row in rows]),
+        values=np.array([float(row["prediction"]) for row in rows]),
+    )

@@ -1,0 +1,346 @@
+"""pipeline.toml as types: one class a section, in the file's own order; every fault at once."""
+
+import difflib
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+LayerChoice = int | Literal["weighted", "final"] | tuple[int, ...]
+ModelName = Literal["uegd"]
+MODEL_NAMES: tuple[str, ...] = get_args(ModelName)
+
+
+class Section(BaseModel):
+    """A table of pipeline.toml: immutable, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class CorpusConfig(Section):
+    """[corpus]: the clips, their words and their labels."""
+
+    kind: Literal["demo", "csv", "mmsa"] = "demo"
+    """`demo` ships with the package; `csv` is any table; `mmsa` is label.csv + Raw/<video>/<clip>.mp4."""
+    path: Path | None = None
+    """The table (csv) or the folder (mmsa), relative to pipeline.toml."""
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][\w.-]*$")
+    """Folder name of this corpus in the cache and among the runs; by default taken from the path."""
+
+    @model_validator(mode="after")
+    def _has_path(self) -> Self:
+        if self.kind != "demo" and self.path is None:
+            raise ValueError(f'kind = "{self.kind}" needs a path')
+        return self
+
+    @property
+    def slug(self) -> str:
+        """Name of this corpus among the caches and the runs."""
+        if self.name is None and self.path is not None:
+            return self.path.stem if self.kind == "csv" else self.path.name
+        return self.name or self.kind
+
+
+class CacheConfig(Section):
+    """[cache]: where features lie and how they are packed."""
+
+    root: Path = Path("features")
+    """Folder of all stores, relative to pipeline.toml."""
+    format: Literal["zarr", "hdf5"] = "zarr"
+    """What one part of a store is: a Zarr v3 group or an HDF5 file."""
+    dtype: Literal["float16", "float32"] = "float16"
+    """Stored number type; a value that does not fit is an error, never an infinity."""
+    part_mb: Positive = 150
+    """Size of one part in megabytes (10^6 bytes), the unit of writing, checking and resuming."""
+
+
+class Features(Section):
+    """What every [[features]] table has."""
+
+    encoder: str
+    """A preset's name (`sedimental extract --encoders`), a Hub id, or a `save_pretrained` folder."""
+    weights: str | None = Field(default=None, pattern=r"^(hub|random:\d+|.*/.*|\.)$")
+    """`hub`, a folder with a slash in its name, or `random:<seed>`; by default what the preset says."""
+    revision: str | None = None
+    """Commit, tag or branch on the Hub; the commit it resolves to is recorded."""
+    layers: Literal["all"] | tuple[int, ...] = "all"
+    """Which layers to keep: 0 is the embedding, n the output of block n, -1 the last block."""
+
+
+class VisionFeatures(Features):
+    """[[features]] with modality = "vision": faces, a frame at a time."""
+
+    modality: Literal["vision"]
+    fps: Annotated[float, Field(gt=0)] = 3.0
+    """Frames a second, picked by time stamp."""
+    face_size: Positive = 256
+    """Side of the square face crop in pixels."""
+    margin: Annotated[int, Field(ge=0)] = 0
+    """Pixels kept around the detected box, at the size of the crop."""
+    no_face: Literal["zero", "hold", "full-frame"] = "zero"
+    """A frame without a face: zero features, the face before it again, or the whole frame."""
+    detect_size: Positive = 640
+    """Frames whose longer side exceeds this many pixels are shrunk to it for the detector."""
+
+
+class AudioFeatures(Features):
+    """[[features]] with modality = "audio": the waveform."""
+
+    modality: Literal["audio"]
+    rate: Annotated[float, Field(gt=0, le=50)] = 5.0
+    """Kept frames a second; 5 keeps every tenth 20 ms frame."""
+    pool: Literal["stride", "mean"] = "stride"
+    """Keep one frame of each hop, or the mean of its frames."""
+
+
+class TextFeatures(Features):
+    """[[features]] with modality = "text": the transcript."""
+
+    modality: Literal["text"]
+    max_length: Positive = 512
+    """Tokens kept, special tokens counted."""
+
+
+AnyFeatures = Annotated[
+    VisionFeatures | AudioFeatures | TextFeatures, Field(discriminator="modality")
+]
+
+
+class ExtractConfig(Section):
+    """[extract]: how stage 1 uses the machine; nothing here changes a number beyond rounding."""
+
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    """`auto` takes the first GPU, else the CPU."""
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
+    """Arithmetic of the encoders; `auto` is fp16 on a GPU and fp32 on a CPU."""
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Decoding threads; 0 = one a core."""
+
+
+class InputConfig(Section):
+    """[train.inputs] text | audio | vision: which cached layers a model reads."""
+
+    encoder: str
+    """As in [[features]]."""
+    layers: LayerChoice = -1
+    """One layer, a list (stacked along the width), `"weighted"` (learned softmax over all blocks),
+    or `"final"` (after the encoder's last norm)."""
+
+
+class Inputs(Section):
+    """[train.inputs]: a line a modality; leave a modality out and no model sees it."""
+
+    text: InputConfig | None = None
+    audio: InputConfig | None = None
+    vision: InputConfig | None = None
+
+
+class TrainConfig(Section):
+    """[train]: light models on cached layers."""
+
+    models: tuple[ModelName, ...] = ("uegd",)
+    """Models to train, one after the other."""
+    modalities: tuple[str, ...] = ("TAV",)
+    """Subsets of T, A and V to train on, each a run of its own: `["TAV", "T", "A", "V"]`."""
+    seeds: tuple[int, ...] = (1111, 1112, 1113)
+    """A run a seed."""
+    inputs: Inputs = Inputs()
+    epochs: Positive = 30
+    """Passes over the training split; the best one on validation is kept."""
+    patience: Positive | None = None
+    """Stop after this many epochs without a better validation loss; unset: run all epochs."""
+    batch_size: Positive = 16
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    """Peak of the schedule."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    warmup: Fraction = 0.1
+    """Share of all steps in which the rate rises from zero."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """What the rate does after the warm-up."""
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    """Largest gradient norm; unset: no clipping."""
+    mask_time: Fraction = 0.2
+    """Largest share of a clip's frames hidden in training."""
+    mask_width: Fraction = 0.2
+    """Largest share of the feature axis hidden in training."""
+    input_scaling: Literal["none", "standardize"] = "standardize"
+    """`standardize`: each feature less its training mean, over its training deviation."""
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    threads: Positive = 1
+    """CPU threads of one run; light models are slower with more."""
+    uegd: Mapping[str, Any] = Field(default_factory=dict)
+    """Fields of UEGD's Options."""
+
+    @model_validator(mode="after")
+    def _subsets_have_inputs(self) -> Self:
+        given = {m[0].upper() if m != "vision" else "V" for m in self.inputs.model_fields_set}
+        for subset in self.modalities:
+            if not subset or set(subset) - set("TAV") or len(set(subset)) < len(subset):
+                raise ValueError(f'modalities: "{subset}" is no subset of "TAV"')
+            if missing := [letter for letter in subset if letter not in given]:
+                raise ValueError(
+                    f'modalities: "{subset}" needs [train.inputs] for {", ".join(missing)}'
+                )
+        return self
+
+
+class EvaluateConfig(Section):
+    """[evaluate]: which numbers, and how sure."""
+
+    protocol: Literal["mosi", "sims"] = "mosi"
+    """Metric keys and bins: CMU-MOSI/MOSEI (labels in -3..3) or CH-SIMS (-1..1)."""
+    bootstrap: Annotated[int, Field(ge=0)] = 1000
+    """Resamples of the test clips for confidence intervals; 0: none."""
+
+
+class RunsConfig(Section):
+    """[runs]: where results lie."""
+
+    root: Path = Path("runs")
+    """Folder of all experiments, relative to pipeline.toml."""
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][\w.-]*$")
+    """This experiment's folder; by default the corpus name."""
+
+
+class Config(Section):
+    """The whole of pipeline.toml."""
+
+    corpus: CorpusConfig = CorpusConfig()
+    cache: CacheConfig = CacheConfig()
+    features: tuple[AnyFeatures, ...] = ()
+    extract: ExtractConfig = ExtractConfig()
+    train: TrainConfig = TrainConfig(modalities=())
+    evaluate: EvaluateConfig = EvaluateConfig()
+    runs: RunsConfig = RunsConfig()
+
+    @model_validator(mode="after")
+    def _inputs_are_extracted(self) -> Self:
+        for modality in ("text", "audio", "vision"):
+            wanted: InputConfig | None = getattr(self.train.inputs, modality)
+            made = [f.encoder for f in self.features if f.modality == modality]
+            if len(set(made)) < len(made):
+                raise ValueError(f"features: two {modality} tables name the same encoder")
+            if wanted is not None and wanted.encoder not in made:
+                raise ValueError(
+                    f'train.inputs.{modality}.encoder: no [[features]] table makes "{wanted.encoder}"'
+                    f"{_hint(wanted.encoder, made)}"
+                )
+        return self
+
+    @property
+    def corpus_cache(self) -> Path:
+        """Folder of this corpus's stores and manifest."""
+        return self.cache.root / self.corpus.slug
+
+    @property
+    def experiment(self) -> Path:
+        """Folder of this experiment's runs and report."""
+        return self.runs.root / (self.runs.name or self.corpus.slug)
+
+
+class ConfigError(ValueError):
+    """Every fault of a pipeline.toml at once, a line each."""
+
+
+Check = Callable[[Mapping[str, Any]], Iterable[str]]
+"""Finds faults in the raw table that need knowledge of a stage: ``key.path: what is wrong``."""
+
+
+def load_config(path: str | Path = "pipeline.toml", checks: Sequence[Check] = ()) -> Config:
+    """Read and check the file at `path`; its relative paths become absolute.
+
+    Raises ConfigError with every fault, each with its file, key path and nearest valid name.
+    """
+    file = Path(path)
+    try:
+        raw = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: no such file. `sedimental init` writes one.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+        raise ConfigError(f"{file}: not valid TOML: {fault}.") from None
+    faults = [fault for check in checks for fault in check(raw)]
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as found:
+        faults = [_fault(fault, raw) for fault in found.errors()] + faults
+    if faults:
+        raise ConfigError("\n".join(f"{file}: {fault}" for fault in faults))
+    return _rooted(config, file.resolve().parent)
+
+
+def _rooted(config: Config, base: Path) -> Config:
+    def at(section: Section, key: str) -> Section:
+        value: Path | None = getattr(section, key)
+        return section if value is None else section.model_copy(update={key: base / value})
+
+    return config.model_copy(
+        update={
+            "corpus": at(config.corpus, "path"),
+            "cache": at(config.cache, "root"),
+            "runs": at(config.runs, "root"),
+        }
+    )
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f'. Did you mean "{close[0]}"?' if close else ""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`` Did you mean "x"?`` for the valid name nearest to `name`, or nothing.
+
+    >>> nearest("uegdd", ["uegd", "glomo"])
+    ' Did you mean "uegd"?'
+    """
+    return _hint(name, known)[1:]
+
+
+def _fault(fault: Any, raw: Mapping[str, Any]) -> str:
+    """One pydantic fault in the user's words: key path, message, nearest valid name."""
+    path: list[str] = []
+    model: Any = Config
+    for step in fault["loc"]:
+        if isinstance(step, int):
+            path.append(f"[{step}]")
+        elif step in ("vision", "audio", "text") and path and path[-1].startswith("["):
+            model = {"vision": VisionFeatures, "audio": AudioFeatures, "text": TextFeatures}[step]
+        else:
+            path.append(f".{step}")
+    where = "".join(path).removeprefix(".")
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{where + ': ' if where else ''}{message}{_nearest_key(fault)}"
+
+
+def _nearest_key(fault: Any) -> str:
+    if fault["type"] == "extra_forbidden":
+        return _hint(str(fault["loc"][-1]), _keys(fault["loc"][:-1])) or "."
+    if fault["type"] == "literal_error":
+        names = [n.strip("' ") for n in fault["ctx"]["expected"].replace(" or ", ",").split(",")]
+        return _hint(str(fault["input"]), names) or "."
+    return "."
+
+
+def _keys(loc: tuple[str | int, ...]) -> list[str]:
+    """Valid keys of the table at `loc`."""
+    model: type[BaseModel] = Config
+    tagged = {"vision": VisionFeatures, "audio": AudioFeatures, "text": TextFeatures}
+    for position, step in enumerate(loc):
+        if isinstance(step, int) or (step == "features" and position == 0):
+            continue
+        if step in tagged and loc[0] == "features":
+            model = tagged[str(step)]
+            continue
+        if str(step) not in model.model_fields:
+            return []
+        annotation = model.model_fields[str(step)].annotation
+        choices = [annotation, *get_args(annotation)]
+        inner = [c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)]
+        if not inner:
+            return []
+        model = inner[0]
+    return list(model.model_fields)

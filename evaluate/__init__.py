@@ -1,0 +1,1 @@
+"""Stage 3: predictions in, numbers, tables and a report out."""

@@ -1,0 +1,1 @@
+"""Stage 1: clips in, every layer's hidden states of frozen encoders out."""

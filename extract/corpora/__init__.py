@@ -1,0 +1,1 @@
+"""Corpus adapters: a folder the user already has becomes a manifest."""

@@ -1,0 +1,1 @@
+"""Frozen encoders: waveforms, faces and words to hidden states of every layer."""

@@ -1,0 +1,1 @@
+"""Stage 2: cached layers in, predictions out."""

@@ -1,0 +1,1 @@
+"""Fusion models, one file a paper."""
