@@ -20,7 +20,7 @@ Colour = tuple[float, float, float]
 FRAME_SIZE = 224
 _SUPER = 2
 _SIDE = FRAME_SIZE * _SUPER
-_UNIT = 63.0 * _SUPER
+_UNIT = 66.0 * _SUPER
 _CENTRE = (FRAME_SIZE * 0.5 * _SUPER, FRAME_SIZE * 0.49 * _SUPER)
 _SHIFT = 4
 _EYE_X, _EYE_Y, _MOUTH_Y = 0.33, -0.10, 0.50
@@ -79,7 +79,8 @@ def _disc(x: float, y: float, radius_x: float, radius_y: float) -> Points:
 
 def _pixels(points: Points) -> NDArray[np.int32]:
     placed = points * _UNIT + np.asarray(_CENTRE)
-    return np.round(placed * 2**_SHIFT).astype(np.int32)
+    rounded: NDArray[np.int32] = np.round(placed * 2**_SHIFT).astype(np.int32)
+    return rounded
 
 
 class _Canvas:
@@ -142,7 +143,7 @@ class _Canvas:
             mask = mask * self.cover[window]
         area = self.image[window]
         area += mask[..., None] * (_bgr(colour) - area)
-        self.cover[window] = np.maximum(self.cover[window], mask)
+        self.cover[window] += mask * (1 - self.cover[window])
 
 
 def _face_outline(look: Look) -> Points:
@@ -190,8 +191,9 @@ def _head(look: Look, rng: np.random.Generator) -> _Canvas:
     if look.beard:
         turn = np.linspace(0.0, np.pi, 60)
         outer = _face_outline(look)[:80]
-        inner = np.stack([0.56 * np.cos(turn), 0.22 + 0.10 * np.sin(turn)], 1)[::-1]
-        tone(np.concatenate([outer, inner]), _dim(look.hair, 1.1), look.beard, 0.06)
+        # From sideburn to sideburn below the cheeks, with the upper lip included.
+        inner = np.stack([0.62 * np.cos(turn), 0.10 + 0.26 * np.sin(turn)], 1)[::-1]
+        tone(np.concatenate([outer, inner]), _dim(look.hair, 1.1), look.beard, 0.07)
     tone(np.array([[0.10, -0.22], [0.09, 0.0], [0.15, 0.2]]), dark, 0.40, 0.03, 0.05)
     tone(np.array([[-0.13, -0.20], [-0.09, 0.0]]), dark, 0.30, 0.03, 0.04)
     tone(np.array([[-0.02, -0.18], [-0.02, 0.14]]), pale, 0.55, 0.03, 0.06)
@@ -208,12 +210,13 @@ def _strands(
     """Paint a mass of hair and, inside it, fine lighter and darker strands."""
     canvas.paint(outline, look.hair, soft=0.012)
     (left, top), (right, bottom) = outline.min(0), outline.max(0)
+    light, dark = _mix(look.hair, (255, 225, 190), 0.22), _dim(look.hair, 0.45)
     for _ in range(110):
         x, y = rng.uniform(left, right), rng.uniform(top, bottom)
         step = np.linspace(0, 1, 6)
         bend = np.sign(x) * sweep * step + 0.10 * x * step**2
         line = np.stack([x + bend, y + 0.42 * step], axis=1)
-        tint = _mix(look.hair, (255, 225, 190), 0.22) if rng.random() < 0.45 else (12, 8, 8)
+        tint = light if rng.random() < 0.45 else dark
         canvas.paint(line, tint, alpha=0.30, soft=0.008, width=0.016, clip=outline)
 
 
@@ -224,7 +227,8 @@ def _back_hair(look: Look) -> list[Points]:
         case "long":
             turn = np.linspace(np.pi, 2 * np.pi, 30)
             top = np.stack([(wide + 0.17) * np.cos(turn), -0.25 + 1.0 * np.sin(turn)], 1)
-            return [np.concatenate([top, [[wide + 0.26, 1.25], [-wide - 0.26, 1.25]]])]
+            ends = [[wide + 0.24, 0.8], [wide + 0.20, 1.12], [wide + 0.02, 1.30], [0.3, 1.2]]
+            return [np.concatenate([top, ends, [[-x, y] for x, y in reversed(ends)]])]
         case "bob":
             return [crown, _disc(0, 0.08, wide + 0.22, 0.86)]
         case "bun":
@@ -263,9 +267,8 @@ def _brows(canvas: _Canvas, look: Look, valence: float) -> None:
         outer = np.array([0.54, -0.31 - 0.075 * frown - 0.06 * lift])
         arch = -(0.085 + 0.075 * lift - 0.05 * frown) * 4 * step * (1 - step) * 0.6
         middle = inner + (outer - inner) * step[:, None] + np.stack([0 * step, arch], 1)
-        thick = (0.050 - 0.032 * step) * look.brow + 0.008
-        above, below = middle - np.stack([0 * step, thick], 1), middle + np.stack([0 * step, thick], 1)
-        shape = np.concatenate([above, below[::-1]]) * np.array([side, 1.0])
+        thick = np.stack([0 * step, (0.050 - 0.032 * step) * look.brow + 0.008], 1)
+        shape = np.concatenate([middle - thick, (middle + thick)[::-1]]) * np.array([side, 1.0])
         canvas.paint(shape, colour, soft=0.012, alpha=0.92)
         if frown > 0.25:
             furrow = np.array([[0.055, -0.34], [0.045, -0.20]]) * np.array([side, 1.0])
@@ -314,7 +317,7 @@ def _mouth(canvas: _Canvas, look: Look, pose: Pose) -> None:
     x = half * across
     upper_lip = top - 0.066 * look.lips * dome**0.7 * bow
     lower_lip = bottom + 0.085 * look.lips * dome**0.8
-    rose = _mix(_dim(look.skin, 0.72), (176, 50, 62), 0.55)
+    rose = _mix(_dim(look.skin, 0.72), (168, 62, 68), 0.48)
 
     def band(above: Points, below: Points) -> Points:
         return np.concatenate([np.stack([x, above], 1), np.stack([x, below], 1)[::-1]])
@@ -351,13 +354,15 @@ def _scene(look: Look, rng: np.random.Generator) -> Array:
     body = np.array([[-1.6, 2.2], [-1.45, 1.55], [-1.1, 1.30], [-0.42, 1.12], [0.42, 1.12],
                      [1.1, 1.30], [1.45, 1.55], [1.6, 2.2]])  # fmt: skip
     canvas.paint(body, look.shirt, soft=0.01)
-    canvas.paint(body + np.array([0.6, 0.25]), _dim(look.shirt, 0.6), soft=0.2, alpha=0.5, clip=body)
+    fold = body + np.array([0.6, 0.25])
+    canvas.paint(fold, _dim(look.shirt, 0.6), soft=0.2, alpha=0.5, clip=body)
     canvas.paint(_disc(0, 1.14, 0.45, 0.20), _dim(look.skin, 0.84), soft=0.01)
     neck = np.array([[-0.36, 0.5], [0.36, 0.5], [0.40, 1.16], [-0.40, 1.16]])
     canvas.paint(neck, _dim(look.skin, 0.80), soft=0.01)
-    canvas.paint(_disc(0.05, 0.86, 0.44, 0.22), _dim(look.skin, 0.42), soft=0.06, clip=neck, alpha=0.8)
+    chin = _disc(0.05, 0.86, 0.44, 0.22)
+    canvas.paint(chin, _dim(look.skin, 0.42), soft=0.06, clip=neck, alpha=0.8)
     noise = rng.normal(0, 0.006, canvas.image.shape).astype(np.float32)
-    return np.clip(canvas.image + noise, 0, 1)
+    return np.asarray(np.clip(canvas.image + noise, 0, 1), np.float32)
 
 
 def portrait(look: Look, rng: np.random.Generator) -> Callable[[Pose], NDArray[np.uint8]]:
@@ -371,19 +376,18 @@ def portrait(look: Look, rng: np.random.Generator) -> Callable[[Pose], NDArray[n
         back.paint(outline, _dim(look.hair, 0.72), soft=0.02)
     _strands(front, _front_hair(look), look, rng, 0.05 if look.style == "short" else 0.12)
     under, over = head.cover[..., None], front.cover[..., None]
+    cover = 1 - (1 - back.cover[..., None]) * (1 - under) * (1 - over)
 
     def draw(pose: Pose) -> NDArray[np.uint8]:
         canvas = head.copy()
         _mouth(canvas, look, pose)
         _eyes(canvas, look, pose)
         _brows(canvas, look, pose.valence)
-        picture = back.image * back.cover[..., None]
-        picture = picture * (1 - under) + canvas.image * under
-        picture = picture * (1 - over) + front.image * over
-        cover = np.maximum(np.maximum(back.cover, head.cover), front.cover)
+        # Painting on black leaves every layer already multiplied by its cover.
+        picture = (back.image * (1 - under) + canvas.image) * (1 - over) + front.image
         turn: Any = cv2.getRotationMatrix2D((_CENTRE[0], _CENTRE[1] + 0.9 * _UNIT), pose.tilt, 1.0)
         turn[1, 2] += pose.nod * _UNIT
-        layer: Any = np.concatenate([picture, cover[..., None]], axis=2)
+        layer: Any = np.concatenate([picture, cover], axis=2)
         layer = cv2.warpAffine(layer, turn, (_SIDE, _SIDE), flags=cv2.INTER_LINEAR)
         whole = scene * (1 - layer[..., 3:]) + layer[..., :3]
         small: Any = cv2.resize(whole, (FRAME_SIZE, FRAME_SIZE), interpolation=cv2.INTER_AREA)

@@ -1,0 +1,54 @@
+"""The layout CMU-MOSI, CMU-MOSEI and CH-SIMS are shared in: label.csv and Raw/<video>/<clip>.mp4."""
+
+from pathlib import Path
+
+from ...cache.errors import ManifestError
+from ...cache.manifest import Clip, Manifest
+from .table import Faults, finished, read_rows
+
+COLUMNS = ("video_id", "clip_id", "text", "label", "mode")
+SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".mpg", ".flv")
+
+
+def load(name: str, folder: Path) -> Manifest:
+    """The corpus in `folder`; ids stay strings, so that clip "0001" keeps its zeros.
+
+    Columns in any order: video_id, clip_id, text, label, mode; label_T, label_A, label_V and
+    speaker may be there (empty cells allowed), others are ignored. Raises ManifestError with every
+    fault and its line.
+    """
+    table = folder / "label.csv"
+    if folder.is_dir() and not table.is_file():
+        raise ManifestError(
+            f"{folder}: no label.csv in this folder. The mmsa layout is label.csv and "
+            "Raw/<video_id>/<clip_id>.mp4; for any other table use corpus.kind = \"csv\"."
+        )
+    faults = Faults(table)
+    rows: list[tuple[int, Clip]] = []
+    for row in read_rows(table, faults, COLUMNS):
+        video, clip = row.required("video_id"), row.required("clip_id")
+        rows.append(
+            (
+                row.line,
+                Clip(
+                    id=f"{video}$_${clip}",
+                    video_id=video,
+                    clip_id=clip,
+                    split=row.split("mode"),
+                    text=row.text("text") or "",
+                    media=_media(folder, video, clip),
+                    label=row.number("label"),
+                    label_T=row.number("label_T"),
+                    label_A=row.number("label_A"),
+                    label_V=row.number("label_V"),
+                    speaker=row.text("speaker"),
+                ),
+            )
+        )
+    return finished(name, folder, rows, faults)
+
+
+def _media(folder: Path, video: str, clip: str) -> str:
+    """The clip's file relative to `folder`; .mp4 where none exists, so that the fault names it."""
+    paths = [Path("Raw", video, f"{clip}{suffix}") for suffix in SUFFIXES]
+    return str(next((p for p in paths if (folder / p).is_file()), paths[0]))
