@@ -1,7 +1,7 @@
 """Multimodal sentiment from cached layers of frozen encoders: extract once, train in seconds.
 
-The functions behind the commands, loaded when first used so that ``import sedimental`` stays light:
-``load_config``, ``open_store``, ``extract``, ``train``, ``evaluate``.
+From Python, the functions behind the commands: ``load_config``, ``open_store``, ``extract``,
+``train``, ``evaluate``. They load when first used, so that ``import sedimental`` stays light.
 """
 
 from importlib import import_module
@@ -9,21 +9,14 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_PUBLIC = {
-    "load_config": ".config",
-    "open_store": ".cache.store",
-    "extract": ".extract.run",
-    "train": ".train.run",
-    "evaluate": ".evaluate.report",
-}
-__all__ = ["__version__", *_PUBLIC]
+_FUNCTIONS = {"load_config": ".config", "open_store": ".cache.store"}
+_STAGES = ("extract", "train", "evaluate")
+__all__ = ["__version__", *_FUNCTIONS, *_STAGES]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # `extract`, `train` and `evaluate` are also sub-packages: the function must win over the
-    # folder, so it is bound here once its module is loaded.
-    value = getattr(import_module(_PUBLIC[name], __name__), name)
-    globals()[name] = value
-    return value
+    if name in _STAGES:
+        return import_module(f".{name}", __name__)  # a folder that can be called: cache/stage.py
+    if name in _FUNCTIONS:
+        return getattr(import_module(_FUNCTIONS[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,13 +4,25 @@ import difflib
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-LayerChoice = int | Literal["weighted", "final"] | tuple[int, ...]
+
+
+def _layer_choice(value: Any) -> Any:
+    """One fault in plain words where pydantic would list one a member of the union."""
+    numbers = value if isinstance(value, (list, tuple)) and value else [value]
+    if value in ("weighted", "final") or all(type(n) is int for n in numbers):
+        return tuple(value) if isinstance(value, list) else value
+    raise ValueError('should be a layer number, a list of them, "weighted" or "final"')
+
+
+LayerChoice = Annotated[
+    int | Literal["weighted", "final"] | tuple[int, ...], BeforeValidator(_layer_choice)
+]
 ModelName = Literal["uegd"]
 MODEL_NAMES: tuple[str, ...] = get_args(ModelName)
 
@@ -31,12 +43,6 @@ class CorpusConfig(Section):
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][\w.-]*$")
     """Folder name of this corpus in the cache and among the runs; by default taken from the path."""
 
-    @model_validator(mode="after")
-    def _has_path(self) -> Self:
-        if self.kind != "demo" and self.path is None:
-            raise ValueError(f'kind = "{self.kind}" needs a path')
-        return self
-
     @property
     def slug(self) -> str:
         """Name of this corpus among the caches and the runs."""
@@ -56,6 +62,8 @@ class CacheConfig(Section):
     """Stored number type; a value that does not fit is an error, never an infinity."""
     part_mb: Positive = 150
     """Size of one part in megabytes (10^6 bytes), the unit of writing, checking and resuming."""
+    part_clips: Positive = 128
+    """Most clips in one part, so that little is lost when small features are interrupted."""
 
 
 class Features(Section):
@@ -144,8 +152,9 @@ class TrainConfig(Section):
 
     models: tuple[ModelName, ...] = ("uegd",)
     """Models to train, one after the other."""
-    modalities: tuple[str, ...] = ("TAV",)
-    """Subsets of T, A and V to train on, each a run of its own: `["TAV", "T", "A", "V"]`."""
+    modalities: tuple[str, ...] | None = None
+    """Subsets of T, A and V to train on, each a run of its own: `["TAV", "T", "A", "V"]`.
+    Unset: all modalities of [train.inputs] together."""
     seeds: tuple[int, ...] = (1111, 1112, 1113)
     """A run a seed."""
     inputs: Inputs = Inputs()
@@ -175,17 +184,11 @@ class TrainConfig(Section):
     uegd: Mapping[str, Any] = Field(default_factory=dict)
     """Fields of UEGD's Options."""
 
-    @model_validator(mode="after")
-    def _subsets_have_inputs(self) -> Self:
-        given = {m[0].upper() if m != "vision" else "V" for m in self.inputs.model_fields_set}
-        for subset in self.modalities:
-            if not subset or set(subset) - set("TAV") or len(set(subset)) < len(subset):
-                raise ValueError(f'modalities: "{subset}" is no subset of "TAV"')
-            if missing := [letter for letter in subset if letter not in given]:
-                raise ValueError(
-                    f'modalities: "{subset}" needs [train.inputs] for {", ".join(missing)}'
-                )
-        return self
+    @property
+    def subsets(self) -> tuple[str, ...]:
+        """The subsets to train on, as letters."""
+        given = "".join(m[0].upper() for m in ("text", "audio", "vision") if getattr(self.inputs, m))
+        return self.modalities if self.modalities is not None else (given,) if given else ()
 
 
 class EvaluateConfig(Section):
@@ -213,23 +216,9 @@ class Config(Section):
     cache: CacheConfig = CacheConfig()
     features: tuple[AnyFeatures, ...] = ()
     extract: ExtractConfig = ExtractConfig()
-    train: TrainConfig = TrainConfig(modalities=())
+    train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     runs: RunsConfig = RunsConfig()
-
-    @model_validator(mode="after")
-    def _inputs_are_extracted(self) -> Self:
-        for modality in ("text", "audio", "vision"):
-            wanted: InputConfig | None = getattr(self.train.inputs, modality)
-            made = [f.encoder for f in self.features if f.modality == modality]
-            if len(set(made)) < len(made):
-                raise ValueError(f"features: two {modality} tables name the same encoder")
-            if wanted is not None and wanted.encoder not in made:
-                raise ValueError(
-                    f'train.inputs.{modality}.encoder: no [[features]] table makes "{wanted.encoder}"'
-                    f"{_hint(wanted.encoder, made)}"
-                )
-        return self
 
     @property
     def corpus_cache(self) -> Path:
@@ -262,7 +251,7 @@ def load_config(path: str | Path = "pipeline.toml", checks: Sequence[Check] = ()
         raise ConfigError(f"{file}: no such file. `sedimental init` writes one.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
         raise ConfigError(f"{file}: not valid TOML: {fault}.") from None
-    faults = [fault for check in checks for fault in check(raw)]
+    faults = [fault for check in (_cross_faults, *checks) for fault in check(raw)]
     try:
         config = Config.model_validate(raw)
     except ValidationError as found:
@@ -270,6 +259,47 @@ def load_config(path: str | Path = "pipeline.toml", checks: Sequence[Check] = ()
     if faults:
         raise ConfigError("\n".join(f"{file}: {fault}" for fault in faults))
     return _rooted(config, file.resolve().parent)
+
+
+def _table(raw: Any, *keys: str) -> Mapping[str, Any]:
+    """The table at `keys`, or an empty one where the file has something else: the types say so."""
+    for key in keys:
+        raw = raw.get(key) if isinstance(raw, Mapping) else None
+    return raw if isinstance(raw, Mapping) else {}
+
+
+def _cross_faults(raw: Mapping[str, Any]) -> Iterable[str]:
+    """What must fit between the sections, checked beside the types so that all is said at once."""
+    corpus = _table(raw, "corpus")
+    if corpus.get("kind", "demo") != "demo" and "path" not in corpus:
+        yield f'corpus.path: kind = "{corpus["kind"]}" needs the path of its table or folder.'
+    made: dict[str, list[str]] = {"text": [], "audio": [], "vision": []}
+    tables = raw.get("features")
+    for index, table in enumerate(tables if isinstance(tables, list) else ()):
+        modality, encoder = _table(table).get("modality"), str(_table(table).get("encoder"))
+        if modality in made:
+            if encoder in made[modality]:
+                yield f'features[{index}].encoder: a second {modality} table for "{encoder}".'
+            made[modality].append(encoder)
+    inputs = _table(raw, "train", "inputs")
+    for modality, names in made.items():
+        wanted = _table(inputs, modality).get("encoder")
+        if isinstance(wanted, str) and wanted not in names:
+            yield (
+                f"train.inputs.{modality}.encoder: no [[features]] table with modality = "
+                f'"{modality}" makes "{wanted}"{_hint(wanted, names) or "."}'
+            )
+    given = "".join(letter for letter, m in zip("TAV", made, strict=True) if m in inputs)
+    subsets = _table(raw, "train").get("modalities", ())
+    for index, subset in enumerate(subsets if isinstance(subsets, list) else ()):
+        where = f"train.modalities[{index}]"
+        if not isinstance(subset, str):
+            continue
+        if not subset or set(subset) - set("TAV") or len(set(subset)) < len(subset):
+            yield f'{where}: "{subset}" is no subset of "TAV".'
+        elif missing := [letter for letter in subset if letter not in given]:
+            names = " and ".join(m for letter, m in zip("TAV", made, strict=True) if letter in missing)
+            yield f'{where}: "{subset}" needs {names} in [train.inputs].'
 
 
 def _rooted(config: Config, base: Path) -> Config:

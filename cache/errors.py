@@ -20,12 +20,17 @@ class IncompleteStoreError(StoreError):
 class MissingClipError(StoreError, KeyError):
     """The store holds no features of this clip."""
 
-    def __str__(self) -> str:  # KeyError would print the message quoted
+    def __str__(self) -> str:
+        """The message as it stands: KeyError would print it quoted."""
         return str(self.args[0]) if self.args else ""
 
 
 class CorruptStoreError(StoreError):
     """Bytes on disk are not the bytes that were written."""
+
+
+class NewerStoreError(StoreError):
+    """Written by a later version of this package, in a way this one would misread."""
 
 
 class OverflowInStoreError(StoreError, OverflowError):

@@ -1,0 +1,44 @@
+.DEFAULT_GOAL := help
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+export PYTHONSAFEPATH := 1# ./evaluate must never hide an installed package of that name
+
+.PHONY: help install run test lint types unit bench demo clean
+
+help:     ## List the targets
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+install: $(VENV)/.installed  ## Make the virtual environment in $(VENV) and install everything into it
+
+# Python 3.11 ships a pip that knows no dependency groups, hence the upgrade.
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sedimental needs Python 3.11 or newer; say make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/pip install --quiet --editable . --group dev
+	@touch $@
+
+run: install  ## Extract, train and report on the demo corpus: the pipeline.toml of this folder
+	$(BIN)/sedimental run
+
+test: install lint types unit  ## What CI runs: style, types, tests
+
+lint: install  ## Ruff: style and import order
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: install  ## mypy, strict
+	@mkdir -p build/types && ln -sfn ../.. build/types/sedimental
+	$(BIN)/mypy -p sedimental
+
+unit: install  ## The tests alone
+	$(BIN)/pytest
+
+bench: install  ## Speed, each figure beside its limit in the same run
+	$(BIN)/python tests/bench/bench_store.py
+
+demo: install  ## Draw and speak the demo corpus anew (needs espeak-ng)
+	$(BIN)/python -m sedimental.extract.corpora.make_demo extract/corpora/demo
+
+clean:    ## Remove what was built; features/ and runs/ stay
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

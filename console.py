@@ -1,0 +1,110 @@
+"""What commands write to the terminal: results on stdout, progress and faults on stderr."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as RichProgress
+
+
+def out() -> "Console":
+    """The console of results."""
+    from rich.console import Console
+
+    # A table piped into a file keeps its columns instead of being folded at 80 characters.
+    return Console() if sys.stdout.isatty() else Console(width=120)
+
+
+def err() -> "Console":
+    """The console of progress, notes and faults."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout; NaN becomes null, as JSON knows no NaN."""
+    sys.stdout.write(json.dumps(_plain(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and value != value:
+        return None
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Say what is wrong on stderr and end with `code`: 1 failed, 2 bad command line or config."""
+    err().print(f"[bold red]error:[/] {_escaped(message)}", soft_wrap=True, highlight=False)
+    raise typer.Exit(code)
+
+
+def _escaped(message: str) -> str:
+    from rich.markup import escape
+
+    return escape(message)
+
+
+class Bars:
+    """Draws a Progress as bars with rate and time left."""
+
+    def __init__(self, bars: "RichProgress") -> None:
+        self._bars = bars
+        self._tasks: dict[str, int] = {}
+
+    def start(self, task: str, total: int, unit: str = "clip") -> None:
+        """Show a bar for `task`, or begin it anew."""
+        if task in self._tasks:
+            self._bars.remove_task(self._tasks[task])  # type: ignore[arg-type]
+        self._tasks[task] = self._bars.add_task(task, total=total, unit=unit)
+
+    def advance(self, task: str, by: int = 1) -> None:
+        """Move the bar of `task`."""
+        self._bars.advance(self._tasks[task], by)  # type: ignore[arg-type]
+
+    def note(self, message: str) -> None:
+        """Print a line above the bars."""
+        self._bars.console.print(_escaped(message), highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def bars() -> Iterator[Bars]:
+    """A Progress drawn on stderr for as long as the block runs."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: "object") -> Text:
+            speed = getattr(task, "finished_speed", None) or getattr(task, "speed", None)
+            unit = getattr(task, "fields", {}).get("unit", "")
+            return Text(f"{speed:.1f} {unit}/s" if speed else f"- {unit}/s", style="cyan")
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err(), transient=False) as drawn:
+        yield Bars(drawn)

@@ -1,0 +1,205 @@
+"""What a reader must know before believing a number: found in the runs, said in plain words."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..cache.runs import Run
+from ..cache.spec import SPLITS
+from .analysis import scored_clips
+from .protocols import CorpusProtocol
+from .results import Caution, InputUse, Row
+from .statistics import FEWEST_GROUPS
+
+FEW_SEEDS = 3
+HARMLESS = frozenset({"seeds", "models", "modalities", "inputs", "threads", "device"})
+"""Keys of [train] that may differ between runs of one table; inputs are compared on their own."""
+
+
+def cautions(
+    groups: Mapping[str, Sequence[Run]],
+    rows: Sequence[Row],
+    baseline: Row,
+    inputs: Sequence[InputUse],
+    protocol: CorpusProtocol,
+    videos: int,
+    resamples: int,
+) -> tuple[Caution, ...]:
+    """All of them, the gravest first. `groups` holds the runs of each row."""
+    untrained = [use for use in inputs if use.untrained]
+    found: list[Caution] = []
+    if untrained:
+        names = dict.fromkeys(
+            f"{u.record.modality} {u.record.encoder} ({u.record.weights})" for u in untrained
+        )
+        found.append(
+            Caution(
+                "untrained",
+                f"Untrained encoders, random weights: {', '.join(names)}. These numbers show that "
+                "the pipeline works; they say nothing about what trained encoders would reach.",
+            )
+        )
+    found += [Caution("warning", text) for text in _warnings(groups, rows, protocol)]
+    found += [Caution("note", text) for text in _notes(groups, rows, baseline, videos, resamples)]
+    return tuple(found)
+
+
+def differing(values: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[str]]]:
+    """Keys on which the named mappings differ: key -> value (as text) -> names that have it."""
+    keys = dict.fromkeys(key for each in values.values() for key in each)
+    found: dict[str, dict[str, list[str]]] = {}
+    for key in keys:
+        by_value: dict[str, list[str]] = {}
+        for name, each in values.items():
+            by_value.setdefault(str(each.get(key, "unset")), []).append(name)
+        if len(by_value) > 1:
+            found[key] = by_value
+    return found
+
+
+def _warnings(
+    groups: Mapping[str, Sequence[Run]], rows: Sequence[Row], protocol: CorpusProtocol
+) -> Iterator[str]:
+    runs = [run for seeds in groups.values() for run in seeds]
+    yield from _scale(runs[0], protocol)
+    if not scored_clips(runs[0])[0]:
+        yield "The test split is empty: there is nothing to score."
+        return
+    yield from _mixed(groups)
+    first = scored_clips(runs[0])
+    odd = [
+        name
+        for name, seeds in groups.items()
+        for run in seeds
+        if scored_clips(run)[0] != first[0] or not np.array_equal(scored_clips(run)[1], first[1])
+    ]
+    if odd:
+        yield (
+            f"Not all rows were scored on the same test clips: {_list(odd)} differ from "
+            f"{next(iter(groups))}. Train them again on the present manifest before comparing."
+        )
+    broken = [
+        f"{name} seed {run.seed}"
+        for name, seeds in groups.items()
+        for run in seeds
+        if not np.isfinite(run.predictions.values).all()
+    ]
+    if broken:
+        yield (
+            f"Predictions that are not finite: {_list(broken)}. Training diverged; a split with "
+            "such a prediction has no score."
+        )
+    constant = [
+        row.name
+        for row in rows
+        if row.name not in {b.rsplit(" seed", 1)[0] for b in broken}
+        and np.isnan(row.test["Corr"].mean)
+    ]
+    if constant:
+        yield (
+            f"Correlation is undefined for {_list(constant)}: with at least one seed all test "
+            "predictions (or all labels) are equal."
+        )
+    for split in SPLITS:
+        missing = {}
+        for run in runs:
+            cover = run.coverage.get(split, {})
+            for modality in run.modalities:
+                if cover.get(modality, 0) < cover.get("clips", 0):
+                    missing[modality] = f"{modality} {cover.get(modality, 0)} of {cover['clips']}"
+        if missing:
+            yield (
+                f"Some {split} clips lack features ({', '.join(missing.values())}); "
+                "failures.csv beside the features tells why."
+            )
+
+
+def _scale(run: Run, protocol: CorpusProtocol) -> Iterator[str]:
+    labels = run.predictions.labels
+    outside = int(np.sum((labels < protocol.low) | (labels > protocol.high)))
+    if outside:
+        yield (
+            f"{outside} of {labels.size} labels lie outside {protocol.low:g}..{protocol.high:g}, "
+            f'the scale of protocol "{protocol.key}". Set [evaluate] protocol to fit the corpus.'
+        )
+    elif protocol.key == "mosi" and labels.size > 20 and np.abs(labels).max() <= 1:
+        yield (
+            'All labels lie within -1..1 although protocol "mosi" expects -3..3. For CH-SIMS set '
+            '[evaluate] protocol = "sims".'
+        )
+
+
+def _mixed(groups: Mapping[str, Sequence[Run]]) -> Iterator[str]:
+    named = {f"{name} seed {r.seed}": r for name, seeds in groups.items() for r in seeds}
+    settings = {
+        name: {f"train.{k}": v for k, v in r.config.items() if k not in HARMLESS and k != r.model}
+        for name, r in named.items()
+    }
+    for key, by_value in differing(settings).items():
+        values = ", ".join(f"{v} ({_list(_rows(names))})" for v, names in by_value.items())
+        yield f"The runs were trained with different {key}: {values}."
+    for name, seeds in groups.items():
+        options = {str(r.seed): dict(r.options) for r in seeds}
+        for key, by_value in differing(options).items():
+            yield f"Seeds of {name} differ in the option {key}: {', '.join(by_value)}."
+    inputs: dict[str, dict[str, str]] = {
+        name: {
+            i.modality: f"{i.encoder} layers {', '.join(i.layers)}{' weighted' * i.weighted} "
+            f"({i.fingerprint[:8]})"
+            for i in r.inputs
+        }
+        for name, r in named.items()
+    }
+    for modality in ("text", "audio", "vision"):
+        present: dict[str, dict[str, str]] = {
+            n: {modality: v[modality]} for n, v in inputs.items() if modality in v
+        }
+        for by_value in differing(present).values():
+            values = "; ".join(f"{v}: {_list(_rows(names))}" for v, names in by_value.items())
+            yield f"The runs read different {modality} inputs. {values}."
+
+
+def _notes(
+    groups: Mapping[str, Sequence[Run]],
+    rows: Sequence[Row],
+    baseline: Row,
+    videos: int,
+    resamples: int,
+) -> Iterator[str]:
+    few = [row.name for row in rows if len(row.seeds) < FEW_SEEDS]
+    if few:
+        yield (f"Fewer than {FEW_SEEDS} seeds for {_list(few)}: the spread over seeds says little.")
+    if len({len(row.seeds) for row in rows}) > 1:
+        yield "The rows have different numbers of seeds."
+    if resamples and videos < FEWEST_GROUPS:
+        yield (
+            f"The test split has only {videos} {'video' if videos == 1 else 'videos'}, too few to "
+            "draw from: intervals are drawn over clips, and are too narrow if clips of one video "
+            "are alike."
+        )
+    beaten = [r.name for r in rows if r.test["MAE"].mean >= baseline.test["MAE"].mean]
+    if beaten:
+        yield (
+            f"No better in MAE than answering every clip with the mean training label: "
+            f"{_list(beaten)}."
+        )
+    late = [
+        f"{name} ({count} of {len(seeds)} seeds)"
+        for name, seeds in groups.items()
+        if (count := sum(bool(r.history) and r.best_epoch == r.history[-1].epoch for r in seeds))
+    ]
+    if late:
+        yield f"Still improving when training ended: {_list(late)}. More epochs may help."
+
+
+def _rows(names: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(name.rsplit(" seed", 1)[0] for name in names))
+
+
+def _list(names: Sequence[str], limit: int = 6) -> str:
+    """``a, b and c``; long lists are cut with their number."""
+    names = list(dict.fromkeys(names))
+    if len(names) > limit:
+        return f"{', '.join(names[:limit])} and {len(names) - limit} more"
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

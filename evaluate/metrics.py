@@ -1,0 +1,155 @@
+"""The field's numbers as pure functions of two arrays: what was rated, what was predicted.
+
+Definitions are those of the metric code that CMU-MOSI, CMU-MOSEI and CH-SIMS papers share. Numpy
+alone is imported, so that training picks its epoch by the very number that stands in the table.
+
+Degenerate cases: no clips, or a value that is not finite, makes `score` NaN; the
+correlation with a constant is NaN; nothing here warns.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Scores = NDArray[np.float64]
+Classes = NDArray[np.int64]
+
+SIMS_EDGES_2 = (0.0,)
+SIMS_EDGES_3 = (-0.1, 0.1)
+SIMS_EDGES_5 = (-0.7, -0.1, 0.1, 0.7)
+
+
+def score(labels: ArrayLike, predictions: ArrayLike, protocol: str) -> dict[str, float]:
+    """Every metric of `protocol`, in the field's keys and order, as fractions (not percent).
+
+    `labels` and `predictions` are (clips,). ``mosi`` serves CMU-MOSI and CMU-MOSEI (labels in
+    -3..3), ``sims`` CH-SIMS (-1..1). Raises ValueError if the two differ in length or `protocol`
+    is neither. A prediction that is not finite makes every number NaN: a diverged model has no
+    score, and hiding its bad clips would flatter it.
+    """
+    truth, guess = np.asarray(labels, np.float64), np.asarray(predictions, np.float64)
+    if truth.shape != guess.shape or truth.ndim != 1:
+        raise ValueError(f"labels {truth.shape}, predictions {guess.shape}: one a clip is needed.")
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"evaluate.protocol: {protocol!r} is unknown. Known: mosi, sims.")
+    if np.isfinite(truth).all() and np.isfinite(guess).all():
+        return PROTOCOLS[protocol](truth, guess)
+    return dict.fromkeys(PROTOCOLS[protocol](np.empty(0), np.empty(0)), float("nan"))
+
+
+def score_classes(
+    labels: ArrayLike, predictions: ArrayLike, names: Sequence[str]
+) -> dict[str, float]:
+    """Accuracy, weighted F1 and the F1 of each class, for corpora of two or more classes.
+
+    `labels` and `predictions` are class numbers (clips,), indices into `names`. A class that is
+    neither rated nor predicted has no F1: NaN.
+    """
+    truth, guess = np.asarray(labels, np.int64), np.asarray(predictions, np.int64)
+    if truth.shape != guess.shape or truth.ndim != 1:
+        raise ValueError(f"labels {truth.shape}, predictions {guess.shape}: one a clip is needed.")
+    if truth.size and not 0 <= min(truth.min(), guess.min()) <= max(truth.max(), guess.max()) < len(
+        names
+    ):
+        raise ValueError(f"A class number lies outside 0..{len(names) - 1}, the named classes.")
+    return {
+        "Accuracy": accuracy(truth, guess),
+        "Weighted_F1": weighted_f1(truth, guess),
+        **{f"F1_{name}": class_f1(truth, guess, number) for number, name in enumerate(names)},
+    }
+
+
+def accuracy(truth: Classes, guess: Classes) -> float:
+    """Share of clips whose class is right, (clips,) each; NaN without clips."""
+    return float(np.mean(truth == guess)) if truth.size else float("nan")
+
+
+def class_f1(truth: Classes, guess: Classes, number: int) -> float:
+    """F1 of one class: 2 hits / (rated so + predicted so); NaN if it is neither."""
+    either = np.sum(truth == number) + np.sum(guess == number)
+    hits = np.sum((truth == number) & (guess == number))
+    return float(2 * hits / either) if either else float("nan")
+
+
+def weighted_f1(truth: Classes, guess: Classes) -> float:
+    """F1 of each rated class, weighted by how often it was rated; NaN without clips.
+
+    The order of the arguments matters: released code that swaps them weights by predictions.
+    """
+    if not truth.size:
+        return float("nan")
+    classes, counts = np.unique(truth, return_counts=True)
+    each = np.array([class_f1(truth, guess, number) for number in classes])
+    return float(counts @ each / truth.size)
+
+
+def mean_absolute_error(truth: Scores, guess: Scores) -> float:
+    """Mean distance of prediction and label, in label units; NaN without clips."""
+    return float(np.mean(np.abs(guess - truth))) if truth.size else float("nan")
+
+
+def correlation(truth: Scores, guess: Scores) -> float:
+    """Pearson's r; NaN where either side is constant or fewer than two clips are given."""
+    if truth.size < 2 or np.ptp(truth) == 0 or np.ptp(guess) == 0:
+        return float("nan")
+    x, y = (v - v.mean() for v in (truth, guess))
+    x, y = x / np.abs(x).max(), y / np.abs(y).max()  # squares of tiny numbers would vanish
+    return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1))
+
+
+def rounded(values: Scores, limit: int) -> Classes:
+    """Clip to [-limit, limit], then round half to even: 0.5 -> 0, 1.5 -> 2, 2.5 -> 2."""
+    return np.rint(np.clip(values, -limit, limit)).astype(np.int64)
+
+
+def binned(values: Scores, edges: Sequence[float]) -> Classes:
+    """Number of the right-closed bin of each value: (-inf, e0], (e0, e1], …, (e_last, inf)."""
+    return np.digitize(values, np.asarray(edges), right=True).astype(np.int64)
+
+
+def polarity_with_neutral(truth: Scores, guess: Scores) -> tuple[Classes, Classes]:
+    """Has0: every clip, non-negative (>= 0) against negative; a prediction of 0 is non-negative."""
+    return (truth >= 0).astype(np.int64), (guess >= 0).astype(np.int64)
+
+
+def polarity_without_neutral(truth: Scores, guess: Scores) -> tuple[Classes, Classes]:
+    """Non0: clips rated 0 are left out; positive is > 0, so a prediction of 0 is negative."""
+    kept = truth != 0
+    return (truth[kept] > 0).astype(np.int64), (guess[kept] > 0).astype(np.int64)
+
+
+def _score_mosi(truth: Scores, guess: Scores) -> dict[str, float]:
+    has0, non0 = polarity_with_neutral(truth, guess), polarity_without_neutral(truth, guess)
+    return {
+        "Has0_acc_2": accuracy(*has0),
+        "Has0_F1_score": weighted_f1(*has0),
+        "Non0_acc_2": accuracy(*non0),
+        "Non0_F1_score": weighted_f1(*non0),
+        "Mult_acc_5": accuracy(rounded(truth, 2), rounded(guess, 2)),
+        "Mult_acc_7": accuracy(rounded(truth, 3), rounded(guess, 3)),
+        "MAE": mean_absolute_error(truth, guess),
+        "Corr": correlation(truth, guess),
+    }
+
+
+def _score_sims(truth: Scores, guess: Scores) -> dict[str, float]:
+    truth, guess = (
+        np.clip(truth, -1, 1),
+        np.clip(guess, -1, 1),
+    )  # before everything, MAE and Corr too
+    two = binned(truth, SIMS_EDGES_2), binned(guess, SIMS_EDGES_2)
+    return {
+        "Mult_acc_2": accuracy(*two),
+        "Mult_acc_3": accuracy(binned(truth, SIMS_EDGES_3), binned(guess, SIMS_EDGES_3)),
+        "Mult_acc_5": accuracy(binned(truth, SIMS_EDGES_5), binned(guess, SIMS_EDGES_5)),
+        "F1_score": weighted_f1(*two),
+        "MAE": mean_absolute_error(truth, guess),
+        "Corr": correlation(truth, guess),
+    }
+
+
+PROTOCOLS: Mapping[str, Callable[[Scores, Scores], dict[str, float]]] = {
+    "mosi": _score_mosi,
+    "sims": _score_sims,
+}

@@ -1,0 +1,191 @@
+"""What each corpus family's papers print: which metrics, in which order, and what they mean."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .metrics import SIMS_EDGES_5, binned, rounded
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One column of a results table."""
+
+    key: str
+    """The field's own name, as in result files."""
+    label: str
+    """As papers head the column: ``Acc-2``."""
+    variant: str
+    """What tells two columns of one label apart: ``has0``, ``non0``, or nothing."""
+    higher: bool
+    """Whether a larger number is better."""
+    percent: bool
+    """Printed times 100 with one decimal; else as it is, with three."""
+    explanation: str
+
+    def show(self, value: float) -> str:
+        """`value` as printed in tables; an undefined number is ``n/a``."""
+        if not np.isfinite(value):
+            return "n/a"
+        # "z": what rounds to zero has no sign
+        return f"{100 * value:z.1f}" if self.percent else f"{value:z.3f}"
+
+
+@dataclass(frozen=True)
+class CorpusProtocol:
+    """How one family of corpora is scored."""
+
+    key: str
+    corpora: str
+    low: float
+    high: float
+    metrics: tuple[Metric, ...]
+    bins: tuple[str, ...]
+    """Names of the finest classes, lowest first: the axes of the confusion matrix."""
+
+    def classes(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Index into `bins` of each value, (clips,)."""
+        if self.key == "mosi":
+            return rounded(values, 3) + 3
+        return binned(np.clip(values, -1, 1), SIMS_EDGES_5)
+
+    def metric(self, key: str) -> Metric:
+        """The metric of that key."""
+        return next(m for m in self.metrics if m.key == key)
+
+
+def explain(protocol: str) -> str:
+    """What every metric of `protocol` is, in words, a paragraph a metric."""
+    chosen = PROTOCOLS[protocol]
+    lines = [
+        f"{m.key} ({'higher' if m.higher else 'lower'} is better): {m.explanation}"
+        for m in chosen.metrics
+    ]
+    return "\n".join([f"Protocol {chosen.key}: {chosen.corpora}.", *lines])
+
+
+_F1 = (
+    "F1 of each of the two classes, averaged with the weights with which the classes occur among "
+    "the labels"
+)
+
+MOSI = CorpusProtocol(
+    key="mosi",
+    corpora="CMU-MOSI and CMU-MOSEI, labels from -3 to 3",
+    low=-3,
+    high=3,
+    metrics=(
+        Metric(
+            "Has0_acc_2",
+            "Acc-2",
+            "has0",
+            True,
+            True,
+            "Share of all clips on the right side of zero, where zero counts as not negative "
+            "(≥ 0 against < 0), for labels and predictions alike.",
+        ),
+        Metric("Has0_F1_score", "F1", "has0", True, True, f"{_F1}; classes as in Has0_acc_2."),
+        Metric(
+            "Non0_acc_2",
+            "Acc-2",
+            "non0",
+            True,
+            True,
+            "Clips labelled exactly 0 are left out; of the others, the share on the right side of "
+            "zero (> 0 against < 0). A prediction of exactly 0 counts as negative.",
+        ),
+        Metric("Non0_F1_score", "F1", "non0", True, True, f"{_F1}; classes as in Non0_acc_2."),
+        Metric(
+            "Mult_acc_5",
+            "Acc-5",
+            "",
+            True,
+            True,
+            "Label and prediction are clipped to -2..2 and rounded to whole numbers (halves to the "
+            "even one); the share that agrees.",
+        ),
+        Metric(
+            "Mult_acc_7",
+            "Acc-7",
+            "",
+            True,
+            True,
+            "The same with -3..3. Never above Acc-5 of the same predictions.",
+        ),
+        Metric(
+            "MAE",
+            "MAE",
+            "",
+            False,
+            False,
+            "Mean absolute difference of label and prediction, in label units, without clipping.",
+        ),
+        Metric(
+            "Corr",
+            "Corr",
+            "",
+            True,
+            False,
+            "Pearson correlation of labels and predictions, without clipping. Undefined if all "
+            "predictions are equal.",
+        ),
+    ),
+    bins=("-3", "-2", "-1", "0", "1", "2", "3"),
+)
+
+SIMS = CorpusProtocol(
+    key="sims",
+    corpora="CH-SIMS, labels from -1 to 1",
+    low=-1,
+    high=1,
+    metrics=(
+        Metric(
+            "Mult_acc_2",
+            "Acc-2",
+            "",
+            True,
+            True,
+            "Share of clips in the right class of two: ≤ 0 and > 0. Zero belongs to the negative "
+            "class, the other way round than on CMU-MOSI.",
+        ),
+        Metric(
+            "Mult_acc_3",
+            "Acc-3",
+            "",
+            True,
+            True,
+            "Three classes: up to -0.1, up to 0.1, above; each bin includes its upper edge.",
+        ),
+        Metric(
+            "Mult_acc_5",
+            "Acc-5",
+            "",
+            True,
+            True,
+            "Five classes with edges at -0.7, -0.1, 0.1 and 0.7; each bin includes its upper edge.",
+        ),
+        Metric("F1_score", "F1", "", True, True, f"{_F1}; classes as in Mult_acc_2."),
+        Metric(
+            "MAE",
+            "MAE",
+            "",
+            False,
+            False,
+            "Mean absolute difference of label and prediction, both clipped to -1..1 first.",
+        ),
+        Metric(
+            "Corr",
+            "Corr",
+            "",
+            True,
+            False,
+            "Pearson correlation of labels and predictions, both clipped to -1..1 first. Undefined "
+            "if all predictions are equal.",
+        ),
+    ),
+    bins=("<= -0.7", "<= -0.1", "<= 0.1", "<= 0.7", "> 0.7"),
+)
+
+PROTOCOLS: Mapping[str, CorpusProtocol] = {"mosi": MOSI, "sims": SIMS}

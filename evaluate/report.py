@@ -1,0 +1,215 @@
+"""From an experiment folder to a Report: every run is read, scored anew and looked behind."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..cache.errors import RunError
+from ..cache.manifest import Manifest
+from ..cache.runs import Run, list_runs, read_run
+from ..cache.spec import MODALITIES, SPLITS, Split
+from ..config import EvaluateConfig
+from .analysis import analyse, scored_clips
+from .cautions import cautions, differing
+from .metrics import Classes, Scores
+from .protocols import PROTOCOLS
+from .published import published_for
+from .results import BASELINE, InputUse, Provenance, Report, Row, RunLine, grouped, row_name
+from .statistics import Difference, differences, seed_means, spreads, video_groups
+
+
+def evaluate(
+    experiment: str | Path, settings: EvaluateConfig, manifest: Manifest | None = None
+) -> Report:
+    """Everything worth reporting about the runs below the folder `experiment`.
+
+    Metrics are computed anew from the predictions on disk. `manifest` adds transcripts and the
+    videos' names; without it a clip's video is read from its id. Raises RunError if there is no
+    run, if one cannot be read, or if the runs are of several corpora.
+    """
+    folder = Path(experiment)
+    runs = [read_run(path) for path in list_runs(folder)]
+    if not runs:
+        raise RunError(f"{folder}: no finished run here. `sedimental train` makes them.")
+    if len(corpora := sorted({run.corpus for run in runs})) > 1:
+        raise RunError(
+            f"{folder}: holds runs of several corpora ({', '.join(corpora)}), which no table can "
+            "compare. Give each corpus its own [runs] name."
+        )
+    protocol = PROTOCOLS[settings.protocol]
+    groups = grouped(runs)
+    videos = {clip.id: clip.video_id for clip in manifest.clips} if manifest else None
+    scored = {name: _score(seeds, settings, videos) for name, seeds in groups.items()}
+    rows = tuple(row for row, _ in scored.values())
+    baseline, _ = _score([_mean_predictor(runs[0])], settings, videos, BASELINE)
+    headline = _pick(rows)
+    inputs = _inputs(groups)
+    ids = scored_clips(groups[headline][0])[0]
+    test_videos = int(video_groups(ids, videos).max(initial=-1)) + 1
+    return Report(
+        name=folder.resolve().name,
+        corpus=runs[0].corpus,
+        protocol=protocol.key,
+        rows=rows,
+        baseline=baseline,
+        headline=headline,
+        differences=_differences(headline, scored, groups) if settings.bootstrap else {},
+        test_clips=len(ids),
+        test_videos=test_videos,
+        coverage=_coverage(runs),
+        cautions=cautions(
+            groups, rows, baseline, inputs, protocol, test_videos, settings.bootstrap
+        ),
+        inputs=inputs,
+        runs=tuple(
+            _line(run, row, place) for row in rows for place, run in enumerate(groups[row.name])
+        ),
+        analyses=analyse(headline, groups, protocol, manifest),
+        published=published_for(runs[0].corpus),
+        provenance=_provenance(groups, settings, manifest),
+    )
+
+
+def _score(
+    runs: Sequence[Run],
+    settings: EvaluateConfig,
+    videos: Mapping[str, str] | None,
+    model: str | None = None,
+) -> tuple[Row, dict[str, Scores]]:
+    """One row, and its resampled scores (empty without bootstrap)."""
+    ids, labels = scored_clips(runs[0])
+    same = [run for run in runs if scored_clips(run)[0] == ids]
+    if len(same) < len(runs):
+        raise RunError(
+            f"{row_name(runs[0])}: its seeds were scored on different test clips. Train all seeds "
+            "again on the present manifest."
+        )
+    test = [run.predictions.of("test")[1] for run in runs]
+    groups: Classes = video_groups(ids, videos)
+    draws = (
+        seed_means(labels, test, settings.protocol, groups, settings.bootstrap)
+        if settings.bootstrap
+        else {}
+    )
+    row = Row(
+        model=model or runs[0].model,
+        letters="" if model else runs[0].letters,
+        seeds=() if model else tuple(run.seed for run in runs),
+        test=spreads(labels, test, settings.protocol, draws),
+        valid=spreads(
+            runs[0].predictions.of("valid")[0],
+            [run.predictions.of("valid")[1] for run in runs],
+            settings.protocol,
+        ),
+        parameters=0 if model else runs[0].parameters,
+        best_epochs=() if model else tuple(run.best_epoch for run in runs),
+        seconds=0.0 if model else float(np.mean([run.seconds for run in runs])),
+    )
+    return row, draws
+
+
+def _mean_predictor(run: Run) -> Run:
+    """`run` with every prediction replaced by the mean training label: what needs no learning."""
+    train = run.predictions.of("train")[0]
+    mean = float(train.mean()) if train.size else float("nan")
+    values = np.full_like(run.predictions.values, mean)
+    return replace(run, predictions=replace(run.predictions, values=values))
+
+
+def _pick(rows: Sequence[Row]) -> str:
+    """The row best in validation Corr; where none has one, in validation MAE."""
+    for key, sign in (("Corr", 1), ("MAE", -1)):
+        known = [row for row in rows if np.isfinite(row.valid[key].mean)]
+        if known:
+            return max(known, key=lambda row: sign * row.valid[key].mean).name
+    return rows[0].name
+
+
+def _differences(
+    headline: str,
+    scored: Mapping[str, tuple[Row, dict[str, Scores]]],
+    groups: Mapping[str, Sequence[Run]],
+) -> dict[str, dict[str, Difference]]:
+    row, draws = scored[headline]
+    ids = scored_clips(groups[headline][0])[0]
+    return {
+        name: differences(row.test, other.test, draws, other_draws)
+        for name, (other, other_draws) in scored.items()
+        if name != headline and scored_clips(groups[name][0])[0] == ids
+    }
+
+
+def _coverage(runs: Sequence[Run]) -> dict[Split, dict[str, int]]:
+    """The least any run had, so that no gap is hidden by a luckier run."""
+    found: dict[Split, dict[str, int]] = {}
+    for split in SPLITS:
+        for run in runs:
+            for key, count in run.coverage.get(split, {}).items():
+                table = found.setdefault(split, {})
+                table[key] = min(count, table.get(key, count))
+    order = ("clips", *MODALITIES)
+    return {s: {k: table[k] for k in order if k in table} for s, table in found.items()}
+
+
+def _inputs(groups: Mapping[str, Sequence[Run]]) -> tuple[InputUse, ...]:
+    uses: dict[Any, list[str]] = {}
+    for name, runs in groups.items():
+        for record in dict.fromkeys(i for run in runs for i in run.inputs):
+            uses.setdefault(record, []).append(name)
+    ordered = sorted(uses, key=lambda record: MODALITIES.index(record.modality))
+    return tuple(InputUse(record, tuple(uses[record])) for record in ordered)
+
+
+def _line(run: Run, row: Row, place: int) -> RunLine:
+    return RunLine(
+        row=row.name,
+        seed=run.seed,
+        key=run.key,
+        best_epoch=run.best_epoch,
+        epochs=len(run.history),
+        seconds=run.seconds,
+        valid={key: spread.values[place] for key, spread in row.valid.items()},
+        test={key: spread.values[place] for key, spread in row.test.items()},
+    )
+
+
+def _provenance(
+    groups: Mapping[str, Sequence[Run]], settings: EvaluateConfig, manifest: Manifest | None
+) -> Provenance:
+    runs = [run for seeds in groups.values() for run in seeds]
+    try:
+        own = version("sedimental")
+    except PackageNotFoundError:  # run from a folder that was never installed
+        own = "not installed"
+    return Provenance(
+        version=own,
+        written=datetime.now(UTC).isoformat(timespec="seconds"),
+        manifest=manifest.digest if manifest else None,
+        criterion=_joined(run.criterion for run in runs),
+        config=_merged([{k: v for k, v in r.config.items() if k != "inputs"} for r in runs]),
+        options={
+            model: _merged([run.options for run in runs if run.model == model])
+            for model in dict.fromkeys(run.model for run in runs)
+        },
+        environment=_merged([run.environment for run in runs]),
+        resamples=settings.bootstrap,
+    )
+
+
+def _merged(values: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """One mapping of text; where they differ, each value once, separated by semicolons."""
+    found = differing({str(n): each for n, each in enumerate(values)})
+    return {
+        key: "; ".join(found[key]) if key in found else str(each[key])
+        for each in values
+        for key in each
+    }
+
+
+def _joined(values: Any) -> str:
+    return "; ".join(dict.fromkeys(values))

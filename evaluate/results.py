@@ -1,0 +1,179 @@
+"""The values a report consists of: everything a reader needs, nothing about how it is shown."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..cache.runs import InputRecord, Run
+from ..cache.spec import LETTERS, MODALITIES, Split
+from .analysis import Analyses
+from .plain import plain
+from .protocols import PROTOCOLS, CorpusProtocol
+from .published import Published
+from .statistics import FEWEST_GROUPS, Difference, Spread
+
+BASELINE = "mean predictor"
+"""Name of the row that answers every clip with the mean training label."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the results table: a model on a subset of modalities, over its seeds."""
+
+    model: str
+    letters: str
+    """Modalities in short: ``TAV``; empty for the baseline."""
+    seeds: tuple[int, ...]
+    test: Mapping[str, Spread]
+    """By metric key, in the protocol's order."""
+    valid: Mapping[str, Spread]
+    parameters: int
+    """Trainable weights."""
+    best_epochs: tuple[int, ...]
+    """The epoch that validation chose, a seed each."""
+    seconds: float
+    """Mean training time of one seed."""
+
+    @property
+    def name(self) -> str:
+        """``uegd TAV``: unique among the rows."""
+        return f"{self.model} {self.letters}".strip()
+
+
+@dataclass(frozen=True)
+class Caution:
+    """Something a reader must know before believing a number."""
+
+    kind: Literal["untrained", "warning", "note"]
+    text: str
+
+
+@dataclass(frozen=True)
+class InputUse:
+    """One input of the experiment and the rows that read it."""
+
+    record: InputRecord
+    rows: tuple[str, ...]
+
+    @property
+    def untrained(self) -> bool:
+        """Whether the encoder had random weights."""
+        return self.record.weights.startswith("random:")
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """One training run, as the per-seed table shows it."""
+
+    row: str
+    seed: int
+    key: str
+    best_epoch: int
+    epochs: int
+    seconds: float
+    valid: Mapping[str, float]
+    test: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the numbers come from."""
+
+    version: str
+    """Of this package."""
+    written: str
+    """When the report was made, UTC, ISO 8601."""
+    manifest: str | None
+    """Digest of the corpus table; None: no manifest was given."""
+    criterion: str
+    """What the chosen epochs are best in, on validation."""
+    config: Mapping[str, str]
+    """The [train] section; a key on which runs differ shows each value."""
+    options: Mapping[str, Mapping[str, str]]
+    """Each model's resolved options."""
+    environment: Mapping[str, str]
+    """Versions and machine of the training runs."""
+    resamples: int
+    """Bootstrap resamples of the test videos; 0: no intervals."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The results of one experiment folder."""
+
+    name: str
+    """The experiment's folder name."""
+    corpus: str
+    protocol: str
+    rows: tuple[Row, ...]
+    baseline: Row
+    headline: str
+    """Name of the row with the best validation correlation; test had no say in it."""
+    differences: Mapping[str, Mapping[str, Difference]]
+    """Headline minus each other row, by row name and metric; empty without bootstrap."""
+    test_clips: int
+    test_videos: int
+    coverage: Mapping[Split, Mapping[str, int]]
+    """Per split: ``clips``, and how many of them have features of each modality."""
+    cautions: tuple[Caution, ...]
+    """The gravest first."""
+    inputs: tuple[InputUse, ...]
+    runs: tuple[RunLine, ...]
+    analyses: Analyses
+    published: tuple[Published, ...]
+    """Numbers from papers on this corpus."""
+    provenance: Provenance
+
+    @property
+    def metrics(self) -> CorpusProtocol:
+        """What the metric keys mean and how they are printed."""
+        return PROTOCOLS[self.protocol]
+
+    @property
+    def best(self) -> Row:
+        """The headline row."""
+        return self.row(self.headline)
+
+    @property
+    def untrained(self) -> tuple[str, ...]:
+        """Encoders with random weights, as ``audio tiny-wavlm``; each once."""
+        named = (
+            f"{use.record.modality} {use.record.encoder}" for use in self.inputs if use.untrained
+        )
+        return tuple(dict.fromkeys(named))
+
+    @property
+    def drawn_over(self) -> str:
+        """What the bootstrap draws: ``videos``, or ``clips`` where there are too few videos."""
+        return "videos" if self.test_videos >= FEWEST_GROUPS else "clips"
+
+    def row(self, name: str) -> Row:
+        """The row of that name, the baseline included; KeyError if there is none."""
+        for row in (*self.rows, self.baseline):
+            if row.name == name:
+                return row
+        raise KeyError(name)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but per-clip values as plain JSON values; undefined numbers are None."""
+        return {**plain(self), "untrained": list(self.untrained), "drawn_over": self.drawn_over}
+
+
+def row_name(run: Run) -> str:
+    """The row that `run` belongs to."""
+    return f"{run.model} {run.letters}"
+
+
+def grouped(runs: Sequence[Run]) -> dict[str, tuple[Run, ...]]:
+    """Runs by row: models as they come, more modalities first, then T, A, V; seeds ascending."""
+    models = list(dict.fromkeys(run.model for run in runs))
+    order = [LETTERS[m] for m in MODALITIES]
+
+    def place(run: Run) -> tuple[int, int, list[int], int]:
+        letters = [order.index(letter) for letter in run.letters]
+        return models.index(run.model), -len(letters), letters, run.seed
+
+    rows: dict[str, tuple[Run, ...]] = {}
+    for run in sorted(runs, key=place):
+        rows[row_name(run)] = (*rows.get(row_name(run), ()), run)
+    return rows

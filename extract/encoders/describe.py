@@ -1,0 +1,55 @@
+"""The FeatureSpec of an encoder: all that its numbers depend on, known before it is loaded."""
+
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import transformers
+
+from ...cache.errors import StoreError
+from ...cache.spec import FeatureSpec, Modality, Scalar, StoredType
+from ...config import Features
+from .hidden import layer_names
+from .loading import Checkpoint, EncoderError
+
+
+def describe(
+    features: Features,
+    modality: Modality,
+    checkpoint: Checkpoint,
+    dtype: StoredType,
+    preprocessing: Mapping[str, Scalar],
+) -> FeatureSpec:
+    """The spec of the store that `features` fills; raises EncoderError for an unknown layer."""
+    config: Any = checkpoint.config
+    has_final = checkpoint.family.final is not None and getattr(
+        config, "do_stable_layer_norm", True
+    )
+    names = layer_names(config.num_hidden_layers, has_final)
+    every = FeatureSpec(
+        modality=modality,
+        encoder=checkpoint.slug,
+        source=checkpoint.source,
+        revision=checkpoint.revision,
+        weights=checkpoint.weights,
+        weights_digest=checkpoint.digest,
+        layers=names,
+        width=config.hidden_size,
+        dtype=dtype,
+        preprocessing=preprocessing,
+        recorded={
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "architecture": checkpoint.family.model,
+        },
+    )
+    if features.layers == "all":
+        return every
+    try:
+        chosen = sorted(set(every.positions(features.layers)))
+    except StoreError as fault:
+        raise EncoderError(f"[[features]] encoder {features.encoder}: {fault}") from None
+    # the values stay a faithful copy of the spec with fewer entries
+    return FeatureSpec.from_json(every.to_json() | {"layers": tuple(names[i] for i in chosen)})

@@ -1,0 +1,75 @@
+"""Every layer's hidden states of a transformers model, under names that no version changes."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .presets import Family
+
+Reduce = Callable[[Tensor], Tensor]
+
+
+def final_norm(model: nn.Module, family: Family) -> nn.Module | None:
+    """The norm after the last block, or None.
+
+    Speech models own one either way; it comes last only in the "stable" pre-norm variant, and
+    before the first block otherwise.
+    """
+    if family.final is None or not getattr(model.config, "do_stable_layer_norm", True):
+        return None
+    return model.get_submodule(family.final)
+
+
+def layer_names(blocks: int, has_final: bool) -> tuple[str, ...]:
+    """Names of all entries of an encoder.
+
+    >>> layer_names(2, True)
+    ('0', '1', '2', 'final')
+    """
+    return (*(str(n) for n in range(blocks + 1)), *(("final",) if has_final else ()))
+
+
+@contextmanager
+def tapped(
+    model: nn.Module, family: Family, names: Sequence[str], reduce: Reduce
+) -> Iterator[Mapping[str, Tensor]]:
+    """Collect the entries `names` while a forward pass runs inside the block.
+
+    "0" is what enters block 1, "n" what leaves block n, "final" the last block's output after the
+    encoder's own norm; the library's `hidden_states` differ between its versions in just that. Each
+    entry is passed through `reduce` (batch, frames, width) at once, so that what is not kept is
+    freed while the pass goes on.
+    """
+    blocks: Any = model.get_submodule(family.blocks)
+    norm = final_norm(model, family)
+    found: dict[str, Tensor] = {}
+
+    def enters(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        found["0"] = reduce(args[0] if args else kwargs["hidden_states"])
+
+    def leaves(number: int) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+            hidden = output[0] if isinstance(output, tuple) else output
+            if str(number) in names:
+                found[str(number)] = reduce(hidden)
+            if number == len(blocks) and norm is not None and "final" in names:
+                found["final"] = reduce(norm(hidden))
+
+        return hook
+
+    handles = [blk.register_forward_hook(leaves(n)) for n, blk in enumerate(blocks, start=1)]
+    if "0" in names:
+        handles.append(blocks[0].register_forward_pre_hook(enters, with_kwargs=True))
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def stacked(found: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
+    """The entries in the order of `names`: (layers, batch, frames, width)."""
+    return torch.stack([found[name] for name in names])

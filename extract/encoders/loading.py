@@ -1,0 +1,171 @@
+"""From a [[features]] table to an encoder's description, and from that to its model."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+
+from ...cache.errors import SedimentalError
+from ...config import Features
+from .presets import FAMILIES, PART_OF, PRESETS, Family, Preset, slug
+
+WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin", "config.json")
+
+
+class EncoderError(SedimentalError):
+    """An encoder that cannot be had as asked."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where an encoder's numbers come from; resolved without loading them."""
+
+    slug: str
+    family: Family
+    config: Any
+    """The family's transformers configuration."""
+    weights: str
+    """``hub``, ``folder`` or ``random:<seed>``."""
+    source: str
+    """Hub id or folder; the preset's name for random weights."""
+    revision: str | None
+    """Commit that the Hub resolved."""
+    digest: str
+    """Changes whenever the weights do."""
+    preset: Preset | None
+
+    @property
+    def seed(self) -> int:
+        """Seed of random weights."""
+        return int(self.weights.removeprefix("random:"))
+
+    @property
+    def trained(self) -> bool:
+        """Whether there is a checkpoint to load."""
+        return not self.weights.startswith("random:")
+
+    @property
+    def where(self) -> Mapping[str, Any]:
+        """Arguments that point any `from_pretrained` at this very checkpoint."""
+        return {
+            "pretrained_model_name_or_path": self.source,
+            "trust_remote_code": False,
+        } | ({"revision": self.revision} if self.revision else {})
+
+
+def resolve(features: Features) -> Checkpoint:
+    """Find out which numbers `features` asks for; raises EncoderError where there are none."""
+    preset = PRESETS.get(features.encoder)
+    if preset is not None:
+        weights = features.weights or preset.weights
+        source = preset.hub or features.encoder
+        if weights not in ("hub",) and not weights.startswith("random:"):
+            weights, source = "folder", weights
+    elif Path(features.encoder).is_dir():
+        weights = features.weights or "folder"
+        source = features.encoder
+    else:
+        weights, source = "hub", features.encoder
+    if weights.startswith("random:"):
+        config = _own_config(features.encoder, preset)
+        text = json.dumps(config.to_dict(), sort_keys=True, default=str)
+        digest = hashlib.blake2b(f"{weights}\n{text}".encode(), digest_size=16).hexdigest()
+        commit = None
+    else:
+        config = _loaded_config(source, weights, features.revision)
+        commit = getattr(config, "_commit_hash", None) if weights == "hub" else None
+        # a commit names its files for good, so they need not be read to know which they are
+        digest = f"commit:{commit}" if commit else _digest(Path(source))
+    family = _family(features, config)
+    return Checkpoint(
+        slug(features.encoder), family, config, weights, source, commit, digest, preset
+    )
+
+
+def load_model(checkpoint: Checkpoint) -> nn.Module:
+    """The encoder in evaluation mode, fp32, on the CPU; random weights depend on the seed alone."""
+    kind: Any = getattr(transformers, checkpoint.family.model)
+    pooled = {"add_pooling_layer": False} if checkpoint.family.modality == "text" else {}
+    model: nn.Module
+    if checkpoint.trained:
+        try:
+            model = kind.from_pretrained(**checkpoint.where, **pooled, dtype=torch.float32)
+        except (OSError, ValueError, RuntimeError) as fault:
+            raise EncoderError(
+                f"{checkpoint.source}: its weights cannot be loaded as {kind.__name__}: {fault}"
+            ) from None
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(checkpoint.seed)
+            model = kind(checkpoint.config, **pooled)
+    return model.eval().requires_grad_(False)
+
+
+def _own_config(encoder: str, preset: Preset | None) -> Any:
+    if preset is None:
+        return _narrowed(transformers.AutoConfig.from_pretrained(encoder))
+    return getattr(transformers, FAMILIES[preset.family].config)(**preset.config)
+
+
+def _loaded_config(source: str, weights: str, revision: str | None) -> Any:
+    try:
+        if weights == "folder" and not (Path(source) / "config.json").is_file():
+            raise OSError("no config.json in this folder")
+        return _narrowed(
+            transformers.AutoConfig.from_pretrained(
+                source, revision=revision or "main", trust_remote_code=False
+            )
+        )
+    except (OSError, ValueError) as fault:
+        remedy = (
+            "Make the folder with `save_pretrained` of the model and its tokenizer or processor."
+            if weights == "folder"
+            else "Check the id and the network; offline, point `weights` at a folder made by "
+            '`save_pretrained`, or try the machinery with weights = "random:0".'
+        )
+        reason = str(fault).strip().splitlines()[0]
+        raise EncoderError(f"encoder {source}: cannot be found: {reason} {remedy}") from None
+
+
+def _narrowed(config: Any) -> Any:
+    """The tower of a checkpoint with several that is used here."""
+    return config.vision_config if config.model_type == "clip" else config
+
+
+def _family(features: Features, config: Any) -> Family:
+    name = PART_OF.get(config.model_type, config.model_type)
+    modality = getattr(features, "modality", None)
+    if name not in FAMILIES:
+        raise EncoderError(
+            f"encoder {features.encoder}: model type {config.model_type!r} is not supported. "
+            f"Supported: {', '.join(FAMILIES)}."
+        )
+    if FAMILIES[name].modality != modality:
+        raise EncoderError(
+            f"encoder {features.encoder} reads {FAMILIES[name].modality}, but its [[features]] "
+            f'table says modality = "{modality}".'
+        )
+    return FAMILIES[name]
+
+
+def _digest(folder: Path) -> str:
+    """Hash of the folder's weight files and configuration."""
+    files = sorted({f for pattern in WEIGHT_FILES for f in folder.glob(pattern)})
+    if not any(f.suffix in (".safetensors", ".bin") for f in files):
+        raise EncoderError(
+            f"encoder {folder}: no *.safetensors or pytorch_model*.bin in this folder. Make it "
+            "with `save_pretrained`."
+        )
+    digest = hashlib.blake2b(digest_size=16)
+    for path in files:
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,77 @@
+"""What an extraction did: a row a store, and every clip that failed with its reason."""
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..cache.spec import Modality, Split
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One clip without features of one modality."""
+
+    clip: str
+    modality: Modality
+    encoder: str
+    stage: str
+    """read, decode, detect or encode."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class StoreOutcome:
+    """One store after the run."""
+
+    modality: Modality
+    encoder: str
+    weights: str
+    """``hub``, ``folder`` or ``random:<seed>``."""
+    path: Path
+    clips: int
+    """Clips of the corpus."""
+    held: int
+    """Clips whose features were there before."""
+    new: int
+    """Clips extracted now."""
+    failed: int
+    frames: int
+    """Frames of all clips in the store."""
+    bytes: int
+    """Size of the store on disk."""
+    coverage: Mapping[Split, tuple[int, int]]
+    """Per split: clips with features, clips."""
+
+
+@dataclass(frozen=True)
+class ExtractResult:
+    """The whole run."""
+
+    corpus: str
+    stores: tuple[StoreOutcome, ...]
+    failures: tuple[Failure, ...]
+    failures_file: Path
+    seconds: float
+    device: str
+
+    @property
+    def reasons(self) -> Mapping[str, int]:
+        """Failures counted by modality and reason, most frequent first; names of files left out."""
+        counted = Counter(
+            f"{f.modality}: {f.reason.split(': ')[0].split(' of ')[0]}" for f in self.failures
+        )
+        return dict(counted.most_common())
+
+
+def write_failures(path: Path, failures: Sequence[Failure]) -> None:
+    """Write failures.csv (a head line alone when nothing failed), replacing the file at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    with temporary.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["clip", "modality", "encoder", "stage", "reason"])
+        table.writerows([f.clip, f.modality, f.encoder, f.stage, f.reason] for f in failures)
+    temporary.replace(path)

@@ -1,0 +1,139 @@
+"""Real media and real pipelines, small: what several test files share."""
+
+import csv
+import shutil
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import sedimental
+
+DEMO = Path(sedimental.__path__[0]) / "extract/corpora/demo"
+
+
+class WriteVideo(Protocol):
+    """Writes an mp4: frames (RGB) shown at `times` seconds, sound (channels, samples) at `rate`."""
+
+    def __call__(
+        self,
+        path: Path,
+        frames: Sequence[NDArray[np.uint8]] = (),
+        times: Sequence[float] | None = None,
+        sound: NDArray[np.float32] | None = None,
+        rate: int = 16_000,
+    ) -> Path: ...
+
+
+@pytest.fixture(scope="session")
+def write_video() -> WriteVideo:
+    def write(
+        path: Path,
+        frames: Sequence[NDArray[np.uint8]] = (),
+        times: Sequence[float] | None = None,
+        sound: NDArray[np.float32] | None = None,
+        rate: int = 16_000,
+    ) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        base = Fraction(1, 12_800)
+        with av.open(str(path), "w") as container:
+            video: Any = None
+            if len(frames):
+                video = container.add_stream("libx264", rate=25, options={"crf": "10", "bf": "0"})
+                video.height, video.width = frames[0].shape[:2]
+                video.pix_fmt = "yuv420p"
+                video.codec_context.time_base = video.time_base = base
+            voice: Any = None
+            if sound is not None:
+                voice = container.add_stream("aac", rate=rate)
+                voice.layout = {1: "mono", 2: "stereo"}[len(sound)]
+            for index, image in enumerate(frames):
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                moment = times[index] if times is not None else index / 25
+                frame.pts, frame.time_base = round(moment / base), base
+                container.mux(video.encode(frame))
+            if video is not None:
+                container.mux(video.encode(None))
+            if voice is not None and sound is not None:
+                layout = {1: "mono", 2: "stereo"}[len(sound)]
+                block = av.AudioFrame.from_ndarray(
+                    np.ascontiguousarray(sound, np.float32), format="fltp", layout=layout
+                )
+                block.sample_rate, block.pts = rate, 0
+                container.mux(voice.encode(block))
+                container.mux(voice.encode(None))
+        return path
+
+    return write
+
+
+def _rows() -> list[dict[str, str]]:
+    with (DEMO / "label.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="session")
+def demo_rows() -> list[dict[str, str]]:
+    """Lines of the demo corpus's label.csv."""
+    return _rows()
+
+
+MakeCorpus = Callable[..., Path]
+
+
+@pytest.fixture
+def make_corpus(tmp_path: Path) -> MakeCorpus:
+    """A folder in the mmsa layout with copies of the first demo clips: `make_corpus(count=6)`.
+
+    The splits go round train, train, valid, test, so that every split has clips.
+    """
+
+    def make(count: int = 6, name: str = "little") -> Path:
+        folder = tmp_path / name
+        rows = _rows()[:count]
+        for row, split in zip(rows, ("train", "train", "valid", "test") * count, strict=False):
+            row["mode"] = split
+            own = Path("Raw", row["video_id"], f"{row['clip_id']}.mp4")
+            (folder / own).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(DEMO / own, folder / own)
+        with (folder / "label.csv").open("w", encoding="utf-8", newline="") as file:
+            table = csv.DictWriter(file, rows[0])
+            table.writeheader()
+            table.writerows(rows)
+        return folder
+
+    return make
+
+
+MakePipeline = Callable[..., Path]
+_FEATURES = {
+    "vision": '[[features]]\nmodality = "vision"\nencoder = "tiny-clip"\n',
+    "audio": '[[features]]\nmodality = "audio"\nencoder = "tiny-wavlm"\n',
+    "text": '[[features]]\nmodality = "text"\nencoder = "tiny-bert"\n',
+}
+
+
+@pytest.fixture
+def make_pipeline(tmp_path: Path) -> MakePipeline:
+    """A pipeline.toml over a corpus: `make_pipeline(folder, modalities=("text",), more="…")`."""
+
+    def make(
+        corpus: Path,
+        modalities: Sequence[str] = ("vision", "audio", "text"),
+        kind: str = "mmsa",
+        cache: str = "",
+        more: str = "",
+        name: str = "pipeline.toml",
+    ) -> Path:
+        text = f'[corpus]\nkind = "{kind}"\npath = "{corpus}"\n[cache]\n{cache}\n'
+        text += "".join(_FEATURES[m] for m in modalities) + more
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return make

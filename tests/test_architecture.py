@@ -1,0 +1,76 @@
+"""Which folder may import which: the plan of the house, read from the imports themselves."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MAY_IMPORT: dict[str, set[str]] = {
+    "config": set(),
+    "console": set(),
+    "cache": {"config"},
+    "evaluate": {"config", "cache"},
+    "extract": {"config", "cache"},
+    "train": {"config", "cache", "evaluate.metrics"},
+}
+"""Beside these, a stage's own `cli.py`, and nothing else in it, may print: import `console`."""
+
+
+def imported(file: Path) -> set[str]:
+    """Modules of ours, dotted from the root, that `file` imports from another room."""
+    depth = len(file.relative_to(ROOT).parts)
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == depth:
+            found |= {f"{node.module}"} if node.module else {alias.name for alias in node.names}
+    return found
+
+
+def allowed(module: str, room: str, file: Path) -> bool:
+    names = MAY_IMPORT[room] | ({"console"} if file.name == "cli.py" else set())
+    return any(module == m or module.startswith(f"{m}.") for m in names)
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_imports_point_down_the_plan(room: str) -> None:
+    single = ROOT / f"{room}.py"
+    files = [single] if single.is_file() else sorted((ROOT / room).rglob("*.py"))
+    assert files
+    against = {
+        f"{file.relative_to(ROOT)} -> {module}"
+        for file in files
+        for module in imported(file)
+        if not allowed(module, room, file)
+    }
+    assert not against
+
+
+@pytest.mark.parametrize("stage", ["cache", "evaluate"])
+def test_stage_needs_no_torch(stage: str) -> None:
+    """Read the cache and write reports on a machine without torch."""
+    code = (
+        "import sys, importlib; from pkgutil import walk_packages as walk;"
+        f"sys.modules['torch'] = None; import sedimental.{stage} as p;"
+        "[importlib.import_module(m.name) for m in walk(p.__path__, p.__name__ + '.')]"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code], check=True)
+
+
+@pytest.mark.parametrize("code", ["import sedimental", "from sedimental.cli import app"])
+def test_nothing_heavy_loads_before_it_is_needed(code: str) -> None:
+    """`sedimental --help` must answer at once; torch alone takes seconds to import."""
+    heavy = "('torch', 'transformers', 'numpy', 'cv2', 'av', 'zarr', 'h5py', 'matplotlib')"
+    check = f"{code}; import sys; found = [m for m in {heavy} if m in sys.modules]; assert not found, found"
+    subprocess.run([sys.executable, "-P", "-c", check], check=True)
+
+
+def test_functions_of_the_stages_are_at_hand_from_python() -> None:
+    """Also after a stage's folder was imported under the very name of its function."""
+    code = (
+        "import sedimental, sedimental.extract.media, sedimental.train.loop;"
+        "assert all(callable(getattr(sedimental, n)) for n in sedimental.__all__ if n[0] != '_')"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code], check=True)

@@ -1,0 +1,22 @@
+"""Runs the examples in docstrings under the names users import."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import sedimental
+
+NAMES = ["sedimental.config", "sedimental.console", "sedimental.cli"] + [
+    module.name
+    for stage in ("extract", "cache", "train", "evaluate")
+    for module in pkgutil.walk_packages(
+        [f"{sedimental.__path__[0]}/{stage}"], f"sedimental.{stage}."
+    )
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_examples_hold(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name)).failed == 0

@@ -1,0 +1,188 @@
+"""One contract for every fusion model, and the way from pipeline.toml to it."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from sedimental.cache.spec import MODALITIES, Modality
+from sedimental.config import MODEL_NAMES, ConfigError
+from sedimental.train.models import MODELS, build, model_options, option_faults
+from sedimental.train.models.base import Batch, FusionModel, InputShape
+
+WIDTHS: dict[Modality, int] = {"text": 12, "audio": 10, "vision": 8}
+SUBSETS: list[tuple[Modality, ...]] = [
+    ("text", "audio", "vision"),
+    ("text", "audio"),
+    ("audio", "vision"),
+    ("text",),
+    ("vision",),
+]
+SMALL = {"uegd": {"hidden": 16, "embedding": 8}}
+
+every_model = pytest.mark.parametrize("name", MODELS)
+
+
+def shapes(modalities: tuple[Modality, ...], weighted: bool = False) -> dict[Modality, InputShape]:
+    return {m: InputShape(WIDTHS[m], 3 if weighted else None) for m in modalities}
+
+
+def make(
+    name: str,
+    modalities: tuple[Modality, ...] = MODALITIES,
+    weighted: bool = False,
+    seed: int = 0,
+) -> FusionModel:
+    generator = torch.Generator().manual_seed(seed)
+    options = model_options(name, SMALL[name])
+    return build(name, options, shapes(modalities, weighted), generator)
+
+
+def batch_of(
+    lengths: list[int],
+    modalities: tuple[Modality, ...] = MODALITIES,
+    weighted: bool = False,
+    frames: int = 0,
+    padding: float = 0.0,
+    seed: int = 0,
+) -> Batch:
+    """Clips of these lengths; clip k has the same real frames whatever the padding."""
+    longest = max(1, frames, *lengths)
+    features, masks = {}, {}
+    for m in modalities:
+        rows = []
+        for k, length in enumerate(lengths):
+            source = torch.Generator().manual_seed(1000 * seed + 10 * k + MODALITIES.index(m))
+            values = torch.randn(3, 64, WIDTHS[m], generator=source)[:, :longest]
+            values[:, length:] = padding
+            rows.append(values if weighted else values[0])
+        features[m] = torch.stack(rows)
+        masks[m] = torch.arange(longest) < torch.tensor(lengths).unsqueeze(1)
+    labels = torch.linspace(-2, 2, len(lengths))
+    return Batch(features, masks, labels, torch.arange(len(lengths)))
+
+
+def clip(batch: Batch, k: int) -> Batch:
+    return Batch(
+        {m: x[k : k + 1] for m, x in batch.features.items()},
+        {m: x[k : k + 1] for m, x in batch.masks.items()},
+        batch.labels[k : k + 1],
+        batch.index[k : k + 1],
+    )
+
+
+def test_table_and_config_name_the_same_models() -> None:
+    assert tuple(MODELS) == MODEL_NAMES
+
+
+@every_model
+@pytest.mark.parametrize("modalities", SUBSETS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_shapes_for_any_subset(name: str, modalities: tuple[Modality, ...], weighted: bool) -> None:
+    model = make(name, modalities, weighted)
+    output = model(batch_of([5, 1, 7], modalities, weighted))
+    assert output.prediction.shape == (3,)
+    assert all(len(extra) == 3 for extra in output.extras.values())
+    assert all(term.shape == () for term in output.losses.values())
+    own = model.outputs()
+    for m in modalities if weighted else ():
+        assert own[f"layers_{m}"].shape == (3,)
+        assert own[f"layers_{m}"].sum() == pytest.approx(1)
+
+
+@every_model
+@pytest.mark.parametrize("weighted", [False, True])
+def test_padding_and_neighbours_change_nothing(name: str, weighted: bool) -> None:
+    model = make(name, weighted=weighted)
+    model.eval()
+    lengths = [5, 1, 0, 9]
+    together = model(batch_of(lengths, weighted=weighted)).prediction
+    loud = model(batch_of(lengths, weighted=weighted, frames=20, padding=1e4)).prediction
+    torch.testing.assert_close(together, loud, rtol=0, atol=1e-6)
+    for k in range(len(lengths)):  # a batch of one, too
+        alone = model(clip(batch_of(lengths, weighted=weighted), k)).prediction
+        torch.testing.assert_close(together[k : k + 1], alone, rtol=0, atol=1e-6)
+
+
+@every_model
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("modalities", SUBSETS)
+def test_every_weight_gets_a_gradient(
+    name: str, modalities: tuple[Modality, ...], weighted: bool
+) -> None:
+    model = make(name, modalities, weighted)
+    model.train()
+    output = model(batch_of([5, 3, 7, 2], modalities, weighted))
+    loss = (output.prediction - 1).square().mean() + sum(output.losses.values(), torch.zeros(()))
+    torch.autograd.backward(loss)
+    for position, weight in enumerate(model.parameters()):
+        assert weight.grad is not None, position
+        assert weight.grad.isfinite().all(), position
+        assert weight.grad.abs().sum() > 0, position
+
+
+@every_model
+def test_learns_sixteen_clips_by_heart(name: str) -> None:
+    model = make(name)
+    lengths = [1 + k % 6 for k in range(16)]
+    batch = replace(batch_of(lengths), labels=torch.randn(16, generator=torch.Generator()))
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    model.eval()  # without dropout, so that nothing stands in the way
+    for _ in range(300):
+        optimizer.zero_grad()
+        torch.autograd.backward((model(batch).prediction - batch.labels).abs().mean())
+        optimizer.step()
+    assert (model(batch).prediction - batch.labels).abs().mean() < 0.1
+
+
+@every_model
+def test_scoring_is_deterministic_and_training_is_not(name: str) -> None:
+    model, batch = make(name), batch_of([5, 2])
+    model.eval()
+    assert torch.equal(model(batch).prediction, model(batch).prediction)
+    model.train()
+    with torch.random.fork_rng():
+        assert not torch.equal(model(batch).prediction, model(batch).prediction)
+
+
+@every_model
+def test_first_weights_come_from_the_generator_alone(name: str) -> None:
+    before = torch.random.get_rng_state()
+    one, same, other = make(name, seed=1), make(name, seed=1), make(name, seed=2)
+    assert torch.equal(before, torch.random.get_rng_state())
+    first, second, third = one.state_dict(), same.state_dict(), other.state_dict()
+    assert all(torch.equal(first[k], second[k]) for k in first)
+    assert not all(torch.equal(first[k], third[k]) for k in first)
+
+
+@every_model
+def test_state_goes_through_safetensors(name: str) -> None:
+    model, other, batch = make(name, seed=1), make(name, seed=2), batch_of([5, 2])
+    other.load_state_dict(load(save(dict(model.state_dict()))))
+    model.eval()
+    other.eval()
+    assert torch.equal(model(batch).prediction, other(batch).prediction)
+
+
+def test_all_faults_of_a_table_at_once() -> None:
+    table = {"dropuot": 0.1, "hidden": 0, "heads": "four", "colour": 1}
+    with pytest.raises(ConfigError) as found:
+        model_options("uegd", table)
+    faults = str(found.value).splitlines()
+    assert len(faults) == 4
+    assert faults[0] == 'train.uegd.dropuot: unknown option. Did you mean "dropout"?'
+    assert faults[1].startswith("train.uegd.hidden: ")
+    assert faults[2].startswith("train.uegd.heads: ")
+    assert "Known: hidden, embedding, heads, dropout." in faults[3]
+    assert option_faults({"train": {"uegd": table}}) == faults
+
+
+@pytest.mark.parametrize("raw", [{}, {"train": 3}, {"train": {"uegd": 3}}, {"train": {"uegd": {}}}])
+def test_what_is_no_table_is_left_to_the_types(raw: dict[str, object]) -> None:
+    assert option_faults(raw) == []
+
+
+def test_options_hold_what_the_table_says() -> None:
+    assert model_options("uegd", {"dropout": 0}).dropout == 0.0
+    assert model_options("uegd", {}).hidden == 256

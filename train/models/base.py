@@ -1,0 +1,82 @@
+"""What a fusion model is: padded, masked features of a batch in; scores and named terms out."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from ...cache.spec import Modality
+
+
+@dataclass(frozen=True)
+class InputShape:
+    """What a model knows of one input before it sees data."""
+
+    width: int
+    """Length of a frame's feature vector."""
+    layers: int | None = None
+    """Number of layers the model must mix itself (`layers = "weighted"`); None: already one."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some clips, padded to the longest of them, on one device.
+
+    A clip without features of a modality has no real frame in that mask. Padded frames are zero,
+    but a model must not rely on it: the mask decides.
+    """
+
+    features: Mapping[Modality, Tensor]
+    """(batch, frames, width), or (batch, layers, frames, width) for a weighted input; float."""
+    masks: Mapping[Modality, Tensor]
+    """(batch, frames) bool, True = real frame."""
+    labels: Tensor
+    """(batch,) float."""
+    index: Tensor
+    """(batch,) int64: each clip's row in the corpus table, for models that remember clips."""
+
+    @property
+    def size(self) -> int:
+        """Number of clips."""
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a model says about one batch."""
+
+    prediction: Tensor
+    """(batch,), in the labels' unit."""
+    losses: Mapping[str, Tensor] = field(default_factory=dict)
+    """Named scalars, means over the batch and already weighted, added to the task's own loss."""
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+    """Named values of each clip, (batch, …), kept with the run: ``gate``."""
+
+
+class FusionModel(Protocol):
+    """The part of `nn.Module` that the loop uses, with types; a model is an `nn.Module`."""
+
+    def __call__(self, batch: Batch) -> Output:
+        """Score the clips of `batch`."""
+
+    def outputs(self) -> Mapping[str, Tensor]:
+        """Named values of the model itself, kept with the run: ``layers_text`` (layers,)."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Trainable weights."""
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """Every weight and buffer by name."""
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> Any:
+        """Take the weights that `state_dict` gave."""
+
+    def train(self, mode: bool = True) -> Any:
+        """Switch dropout on."""
+
+    def eval(self) -> Any:
+        """Switch dropout off."""
+
+    def to(self, device: Any) -> Any:
+        """Move to a device, in place."""
