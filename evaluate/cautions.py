@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ..cache.runs import Run
-from ..cache.spec import SPLITS
+from ..cache.runs import InputRecord, Run
+from ..cache.spec import MODALITIES, SPLITS
 from .analysis import scored_clips
 from .protocols import CorpusProtocol
 from .results import Caution, InputUse, Row
@@ -14,7 +14,7 @@ from .statistics import FEWEST_GROUPS
 
 FEW_SEEDS = 3
 HARMLESS = frozenset({"seeds", "models", "modalities", "inputs", "threads", "device"})
-"""Keys of [train] that may differ between runs of one table; inputs are compared on their own."""
+"""Keys of [train] that may differ between runs of one table."""
 
 
 def cautions(
@@ -132,32 +132,49 @@ def _scale(run: Run, protocol: CorpusProtocol) -> Iterator[str]:
 
 def _mixed(groups: Mapping[str, Sequence[Run]]) -> Iterator[str]:
     named = {f"{name} seed {r.seed}": r for name, seeds in groups.items() for r in seeds}
-    settings = {
-        name: {f"train.{k}": v for k, v in r.config.items() if k not in HARMLESS and k != r.model}
-        for name, r in named.items()
-    }
-    for key, by_value in differing(settings).items():
-        values = ", ".join(f"{v} ({_list(_rows(names))})" for v, names in by_value.items())
-        yield f"The runs were trained with different {key}: {values}."
-    for name, seeds in groups.items():
-        options = {str(r.seed): dict(r.options) for r in seeds}
-        for key, by_value in differing(options).items():
-            yield f"Seeds of {name} differ in the option {key}: {', '.join(by_value)}."
-    inputs: dict[str, dict[str, str]] = {
+    settings: dict[str, dict[str, Any]] = {
         name: {
-            i.modality: f"{i.encoder} layers {', '.join(i.layers)}{' weighted' * i.weighted} "
-            f"({i.fingerprint[:8]})"
-            for i in r.inputs
+            f"train.{key}": value
+            for key, value in run.config.items()
+            # tables are inputs and options, compared below
+            if key not in HARMLESS and not isinstance(value, Mapping)
         }
-        for name, r in named.items()
+        for name, run in named.items()
     }
-    for modality in ("text", "audio", "vision"):
-        present: dict[str, dict[str, str]] = {
-            n: {modality: v[modality]} for n, v in inputs.items() if modality in v
+    found = [differing(settings)]
+    for model in dict.fromkeys(run.model for run in named.values()):
+        own = {name: run for name, run in named.items() if run.model == model}
+        found.append(
+            differing(
+                {n: {f"{model}.{k}": v for k, v in r.options.items()} for n, r in own.items()}
+            )
+        )
+    for key, by_value in ((k, v) for each in found for k, v in each.items()):
+        yield f"The runs were trained with different {key}: {_who(by_value, ', ')}."
+    for modality in MODALITIES:
+        read: dict[str, dict[str, Any]] = {
+            name: {"input": _input(record)}
+            for name, run in named.items()
+            for record in run.inputs
+            if record.modality == modality
         }
-        for by_value in differing(present).values():
-            values = "; ".join(f"{v}: {_list(_rows(names))}" for v, names in by_value.items())
-            yield f"The runs read different {modality} inputs. {values}."
+        for by_value in differing(read).values():
+            yield f"The runs read different {modality} inputs: {_who(by_value, '; ')}."
+
+
+def _input(record: InputRecord) -> str:
+    how = " weighted" if record.weighted else ""
+    return f"{record.encoder} layers {', '.join(record.layers)}{how} of {record.fingerprint[:8]}"
+
+
+def _who(by_value: Mapping[str, Sequence[str]], between: str) -> str:
+    """Each value with the rows that have it; with the seeds where a row has more than one."""
+    rows = [_rows(names) for names in by_value.values()]
+    clear = sum(map(len, rows)) == len({row for each in rows for row in each})
+    shown = rows if clear else by_value.values()
+    return between.join(
+        f"{value} ({_list(names)})" for value, names in zip(by_value, shown, strict=True)
+    )
 
 
 def _notes(

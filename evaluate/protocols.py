@@ -23,7 +23,8 @@ class Metric:
     """Whether a larger number is better."""
     percent: bool
     """Printed times 100 with one decimal; else as it is, with three."""
-    explanation: str
+    words: str
+    """What it is, for a reader who does not know the field."""
 
     def show(self, value: float) -> str:
         """`value` as printed in tables; an undefined number is ``n/a``."""
@@ -60,7 +61,7 @@ def explain(protocol: str) -> str:
     """What every metric of `protocol` is, in words, a paragraph a metric."""
     chosen = PROTOCOLS[protocol]
     lines = [
-        f"{m.key} ({'higher' if m.higher else 'lower'} is better): {m.explanation}"
+        f"{m.key} ({'higher' if m.higher else 'lower'} is better): {m.words}"
         for m in chosen.metrics
     ]
     return "\n".join([f"Protocol {chosen.key}: {chosen.corpora}.", *lines])

@@ -99,7 +99,7 @@ def vectors(protocol: str, count: int, seed: int = 7):
 
 @pytest.mark.parametrize(("protocol", "keys"), [("mosi", MOSI_KEYS), ("sims", SIMS_KEYS)])
 def test_agrees_with_the_literal_definitions(protocol: str, keys: str) -> None:
-    for labels, guesses in vectors(protocol, 4000):
+    for labels, guesses in vectors(protocol, 2000):
         found = score(labels, guesses, protocol)
         assert list(found) == keys.split()
         assert found == pytest.approx(

@@ -346,7 +346,7 @@ def test_cautions_name_what_is_wrong(tmp_path: Path) -> None:
     assert found.cautions[0].kind == "untrained"
     text = kinds(found, "warning")
     assert "different train.epochs: 3 (uegd TAV), 9 (uegd T)" in text
-    assert "uegd T differ in the option width: 8, 16" in text
+    assert "different uegd.width: 8 (uegd TAV seed 1" in text
     assert "text 39 of 40" in text
     notes = kinds(found, "note")
     assert "Fewer than 3 seeds" in notes
@@ -385,7 +385,7 @@ def bare(run: Run) -> Run:
     ("change", "says"),
     [
         (constant, "Correlation is undefined for uegd T"),
-        (diverged, "Predictions that are not finite, so no score: uegd T seed 1"),
+        (diverged, "Predictions that are not finite: uegd T seed 1"),
         (no_test, "The test split is empty"),
         (bare, ""),
     ],

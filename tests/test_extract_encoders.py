@@ -275,3 +275,12 @@ def test_a_batch_too_large_for_the_device_is_halved() -> None:
     assert max(seen) == 2
     with pytest.raises(torch.OutOfMemoryError):
         CPU.halving([1, 2, 3], lambda _: (_ for _ in ()).throw(torch.OutOfMemoryError))
+
+
+def test_use_does_not_change_a_fingerprint() -> None:
+    """Tokenizers remember how they were last called; a spec must not."""
+    first = TextStream(features_of("text", "tiny-bert"), "float32")
+    first.load(CPU)
+    first.encoder.encode([Words("x", "", "we liked it"), Words("y", "", "fine")])
+    again = TextStream(features_of("text", "tiny-bert"), "float32")
+    assert again.spec.fingerprint == first.spec.fingerprint

@@ -1,6 +1,7 @@
 """Words to hidden states: BERT-like encoders, every token of every layer."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -113,7 +114,12 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
 def tokenizer_digest(tokenizer: Any) -> str:
     """16 hex digits over the tokenizer's vocabulary and rules."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    text = backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
+    if backend is None:
+        text = repr(sorted(tokenizer.get_vocab().items()))
+    else:
+        rules = json.loads(backend.to_str())
+        # what the last call asked for is kept among the rules, and is none of them
+        text = json.dumps({k: v for k, v in rules.items() if k not in ("truncation", "padding")})
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
