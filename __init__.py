@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 
 _FUNCTIONS = {"load_config": ".config", "open_store": ".cache.store"}
 _STAGES = ("extract", "train", "evaluate")
-__all__ = ["__version__", *_FUNCTIONS, *_STAGES]  # noqa: PLE0604
+__all__ = ["__version__", *_FUNCTIONS, *_STAGES]
 
 
 def __getattr__(name: str) -> Any:

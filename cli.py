@@ -16,12 +16,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Multimodal sentiment from cached layers of frozen encoders: extract once, train in seconds.",
 )
-app.add_typer(cache_app, name="cache")
-app.command("extract")(extract_command)
-app.command("train")(train_command)
-app.command("report")(report_command)
 
 
 def _version(asked: bool) -> None:
@@ -39,7 +34,10 @@ def main(
         typer.Option("--version", callback=_version, is_eager=True, help="Print it and stop."),
     ] = False,
 ) -> None:
-    """Multimodal sentiment from cached layers of frozen encoders: extract once, train in seconds."""
+    """Multimodal sentiment from cached layers of frozen encoders.
+
+    Extract every layer once, then train, sweep and report in seconds.
+    """
 
 
 @app.command()
@@ -108,9 +106,15 @@ def init(
         file.stem: file for file in sorted((here / "extract/corpora/presets").glob("*.toml"))
     }
     if preset not in presets:
-        hint = nearest(preset, presets) or f"Known: {', '.join(presets)}."
+        hint = nearest(preset, presets) or f" Known: {', '.join(presets)}."
         fail(f'--preset "{preset}": there is none of this name. {hint}', 2)
     if path.exists() and not force:
         fail(f"{path} is there already. Name another file, or replace it with --force.", 2)
     path.write_text(presets[preset].read_text(encoding="utf-8"), encoding="utf-8")
     out().print(f"wrote {path}: look at [corpus], then `sedimental run`.", highlight=False)
+
+
+app.command("extract")(extract_command)
+app.command("train")(train_command)
+app.command("report")(report_command)
+app.add_typer(cache_app, name="cache")

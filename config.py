@@ -37,11 +37,12 @@ class CorpusConfig(Section):
     """[corpus]: the clips, their words and their labels."""
 
     kind: Literal["demo", "csv", "mmsa"] = "demo"
-    """`demo` ships with the package; `csv` is any table; `mmsa` is label.csv + Raw/<video>/<clip>.mp4."""
+    """`demo` ships with the package; `csv` is any table; `mmsa` is label.csv and
+    Raw/<video>/<clip>.mp4."""
     path: Path | None = None
     """The table (csv) or the folder (mmsa), relative to pipeline.toml."""
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][\w.-]*$")
-    """Folder name of this corpus in the cache and among the runs; by default taken from the path."""
+    """Folder of this corpus in the cache and among the runs; by default taken from the path."""
 
     @property
     def slug(self) -> str:
@@ -70,9 +71,9 @@ class Features(Section):
     """What every [[features]] table has."""
 
     encoder: str
-    """A preset's name (`sedimental extract --encoders`), a Hub id, or a `save_pretrained` folder."""
+    """A preset (`sedimental extract --encoders`), a Hub id, or a `save_pretrained` folder."""
     weights: str | None = Field(default=None, pattern=r"^(hub|random:\d+|.*/.*|\.)$")
-    """`hub`, a folder with a slash in its name, or `random:<seed>`; by default what the preset says."""
+    """`hub`, a folder with a slash in its name, or `random:<seed>`; unset: what the preset says."""
     revision: str | None = None
     """Commit, tag or branch on the Hub; the commit it resolves to is recorded."""
     layers: Literal["all"] | tuple[int, ...] = "all"
@@ -179,6 +180,7 @@ class TrainConfig(Section):
     input_scaling: Literal["none", "standardize"] = "standardize"
     """`standardize`: each feature less its training mean, over its training deviation."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    """As in [extract]."""
     threads: Positive = 1
     """CPU threads of one run; light models are slower with more."""
     uegd: Mapping[str, Any] = Field(default_factory=dict)
@@ -187,7 +189,9 @@ class TrainConfig(Section):
     @property
     def subsets(self) -> tuple[str, ...]:
         """The subsets to train on, as letters."""
-        given = "".join(m[0].upper() for m in ("text", "audio", "vision") if getattr(self.inputs, m))
+        given = "".join(
+            m[0].upper() for m in ("text", "audio", "vision") if getattr(self.inputs, m)
+        )
         return self.modalities if self.modalities is not None else (given,) if given else ()
 
 
@@ -298,8 +302,10 @@ def _cross_faults(raw: Mapping[str, Any]) -> Iterable[str]:
         if not subset or set(subset) - set("TAV") or len(set(subset)) < len(subset):
             yield f'{where}: "{subset}" is no subset of "TAV".'
         elif missing := [letter for letter in subset if letter not in given]:
-            names = " and ".join(m for letter, m in zip("TAV", made, strict=True) if letter in missing)
-            yield f'{where}: "{subset}" needs {names} in [train.inputs].'
+            lacking = " and ".join(
+                m for letter, m in zip("TAV", made, strict=True) if letter in missing
+            )
+            yield f'{where}: "{subset}" needs {lacking} in [train.inputs].'
 
 
 def _rooted(config: Config, base: Path) -> Config:
@@ -333,12 +339,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def _fault(fault: Any, raw: Mapping[str, Any]) -> str:
     """One pydantic fault in the user's words: key path, message, nearest valid name."""
     path: list[str] = []
-    model: Any = Config
     for step in fault["loc"]:
         if isinstance(step, int):
             path.append(f"[{step}]")
         elif step in ("vision", "audio", "text") and path and path[-1].startswith("["):
-            model = {"vision": VisionFeatures, "audio": AudioFeatures, "text": TextFeatures}[step]
+            continue  # the union's tag, which is no key of the file
         else:
             path.append(f".{step}")
     where = "".join(path).removeprefix(".")
@@ -352,13 +357,20 @@ def _nearest_key(fault: Any) -> str:
     if fault["type"] == "literal_error":
         names = [n.strip("' ") for n in fault["ctx"]["expected"].replace(" or ", ",").split(",")]
         return _hint(str(fault["input"]), names) or "."
+    if fault["type"] == "union_tag_invalid":
+        names = [n.strip("' ") for n in fault["ctx"]["expected_tags"].split(",")]
+        return _hint(str(fault["ctx"]["tag"]), names) or "."
     return "."
 
 
 def _keys(loc: tuple[str | int, ...]) -> list[str]:
     """Valid keys of the table at `loc`."""
     model: type[BaseModel] = Config
-    tagged = {"vision": VisionFeatures, "audio": AudioFeatures, "text": TextFeatures}
+    tagged: dict[str, type[BaseModel]] = {
+        "vision": VisionFeatures,
+        "audio": AudioFeatures,
+        "text": TextFeatures,
+    }
     for position, step in enumerate(loc):
         if isinstance(step, int) or (step == "features" and position == 0):
             continue

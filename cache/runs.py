@@ -112,7 +112,8 @@ def write_run(folder: Path, run: Run, weights: bytes) -> None:
     (temporary / "weights.safetensors").write_bytes(weights)
     (temporary / "history.csv").write_text(_history(run.history), encoding="utf-8")
     (temporary / "predictions.csv").write_text(_predictions(run.predictions), encoding="utf-8")
-    np.savez(temporary / "outputs.npz", **{k: np.asarray(v) for k, v in run.outputs.items()})
+    outputs: dict[str, Any] = {name: np.asarray(v) for name, v in run.outputs.items()}
+    np.savez(temporary / "outputs.npz", **outputs)
     head = {"format": FORMAT} | {
         k: v
         for k, v in vars(run).items()

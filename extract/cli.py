@@ -82,7 +82,9 @@ def show_result(result: "ExtractResult") -> None:
     for store in result.stores:
         table.add_row(
             store.path.name,
-            store.weights if not store.weights.startswith("random") else f"untrained {store.weights}",
+            store.weights
+            if not store.weights.startswith("random")
+            else f"untrained {store.weights}",
             str(store.held + store.new),
             str(store.new),
             str(store.failed),

@@ -30,7 +30,7 @@ class Faces:
     probabilities: NDArray[np.float32]
     """(frames,) of the detector; 0 without a face."""
     use: NDArray[np.bool_]
-    """(frames,): whether the crop holds something to encode (a face, or what `no_face` puts there)."""
+    """(frames,): whether the crop is to be encoded: a face, or what `no_face` puts there."""
 
 
 class FaceFinder:

@@ -103,7 +103,9 @@ def read_media(
         return _decode(container, start or 0.0, end, fps, audio)
 
 
-def _decode(container: Any, start: float, end: float | None, fps: float | None, audio: bool) -> Media:
+def _decode(
+    container: Any, start: float, end: float | None, fps: float | None, audio: bool
+) -> Media:
     faults: dict[str, str] = {}
     video = container.streams.video[0] if fps and container.streams.video else None
     sound = container.streams.audio[0] if audio and container.streams.audio else None

@@ -173,9 +173,9 @@ def _extract_chunk(
             progress.advance(work.name)
     for work in works:
         done = work.stream.finish()
-        for id_, fault in done.failures.items():
-            work.failures[id_] = fault
-            progress.note(f"{id_}: no {work.stream.spec.modality}: {fault.reason}")
+        for id_, failed in done.failures.items():
+            work.failures[id_] = failed
+            progress.note(f"{id_}: no {work.stream.spec.modality}: {failed.reason}")
         if done.features:
             storer.put(work.writer, done.features)
 
@@ -202,8 +202,11 @@ def _decode(clip: Clip, works: Sequence[Work], root: Path) -> Prepared:
     """One pass over the clip's file for all `works`; a ClipError stands in for what failed."""
     rates = {w.stream.fps for w in works if w.stream.fps is not None}
     audio = any(w.stream.audio for w in works)
+    passes: list[float | None] = [*sorted(rates)]
+    if audio and not passes:
+        passes = [None]
     decoded: dict[float | None, Media | ClipError] = {}
-    for fps in sorted(rates) or ([None] if audio else []):
+    for fps in passes:
         try:
             first = not decoded
             path = root / (clip.media or "")
@@ -212,9 +215,11 @@ def _decode(clip: Clip, works: Sequence[Work], root: Path) -> Prepared:
             decoded[fps] = ClipError("decode", str(fault))
     prepared: Prepared = []
     for work in works:
-        # sound comes with whichever pass was first
-        key = work.stream.fps if work.stream.fps is not None else next(iter(decoded), None)
-        media = decoded.get(key, Media())
+        media: Media | ClipError = Media()
+        if work.stream.fps is not None:
+            media = decoded[work.stream.fps]
+        elif work.stream.audio:  # sound comes with whichever pass was first
+            media = next(iter(decoded.values()))
         try:
             if isinstance(media, ClipError):
                 raise media
@@ -260,5 +265,3 @@ def _outcome(work: Work, manifest: Manifest) -> StoreOutcome:
         bytes=sum(f.stat().st_size for f in store.path.rglob("*") if f.is_file()),
         coverage=coverage,
     )
-
-

@@ -15,7 +15,7 @@ from ..config import AnyFeatures, AudioFeatures, TextFeatures, VisionFeatures
 from .encoders import audio, text, vision
 from .encoders.describe import describe
 from .encoders.device import Arithmetic
-from .encoders.loading import Checkpoint, resolve
+from .encoders.loading import resolve
 from .faces import DETECTOR, FaceFinder, Faces
 from .media import Media, MediaError, source_digest
 
@@ -72,7 +72,7 @@ class Stream(Protocol):
 class TextStream:
     """Transcripts to token features."""
 
-    fps = None
+    fps: float | None = None
     audio = False
 
     def __init__(self, features: TextFeatures, dtype: StoredType) -> None:
@@ -125,7 +125,7 @@ class TextStream:
 class AudioStream:
     """Waveforms to frame features."""
 
-    fps = None
+    fps: float | None = None
     audio = True
 
     def __init__(self, features: AudioFeatures, dtype: StoredType) -> None:
@@ -185,7 +185,8 @@ class VisionStream:
     audio = False
 
     def __init__(self, features: VisionFeatures, dtype: StoredType) -> None:
-        self.settings, self.checkpoint, self.fps = features, resolve(features), features.fps
+        self.settings, self.checkpoint = features, resolve(features)
+        self.fps: float | None = features.fps
         self.processing = vision.load_processing(self.checkpoint)
         preprocessing: dict[str, Scalar] = {
             key: getattr(features, key)
@@ -321,7 +322,7 @@ def _keep(chunk: Chunk, clip: ClipFeatures, spec: FeatureSpec) -> None:
         chunk.failures[clip.id] = ClipError(
             "encode",
             f"layer {spec.layers[position]} reaches {largest[position]:.3g}, more than "
-            f"{spec.dtype} holds; set cache.dtype = \"float32\"",
+            f'{spec.dtype} holds; set cache.dtype = "float32"',
         )
     else:
         chunk.features.append(clip)

@@ -1,4 +1,4 @@
-"""Encoders of every family, tiny and random: named layers, exact under batching, loaded from disk."""
+"""Encoders of every family, tiny and random: named layers, exact in batches, loaded from disk."""
 
 from pathlib import Path
 from typing import Any
@@ -55,17 +55,18 @@ def test_named_layers_are_the_library_s_hidden_states(modality: str) -> None:
     model = load_model(checkpoint)
     names = layer_names(checkpoint.config.num_hidden_layers, checkpoint.family.final is not None)
     given = inputs(modality, model)
-    with torch.inference_mode(), tapped(model, checkpoint.family, names, lambda h: h.clone()) as got:
+    with (
+        torch.inference_mode(),
+        tapped(model, checkpoint.family, names, lambda h: h.clone()) as got,
+    ):
         out = model(**given, output_hidden_states=True)
     ours = stacked(got, names)
     for index, theirs in enumerate(out.hidden_states):
         torch.testing.assert_close(ours[index], theirs)
-    if "final" not in names:
-        torch.testing.assert_close(ours[-1], out.last_hidden_state)
-    elif modality == "audio":
-        torch.testing.assert_close(ours[-1], out.last_hidden_state)
-    else:  # CLIP norms the [class] token alone
+    if modality == "vision":  # CLIP norms the [class] token alone
         torch.testing.assert_close(ours[-1][:, 0], out.pooler_output)
+    else:
+        torch.testing.assert_close(ours[-1], out.last_hidden_state)
 
 
 def test_speech_models_that_norm_first_have_no_final_entry(tmp_path: Path) -> None:
@@ -197,7 +198,11 @@ def test_every_preset_is_fully_described(name: str) -> None:
     spec = stream_of(features, "float16").spec
     blocks = [layer for layer in spec.layers if layer.isdigit()]
     size = "tiny" if name.startswith("tiny") else "large" if "large" in name else "base"
-    assert (len(blocks) - 1, spec.width) == {"tiny": (4, 64), "base": (12, 768), "large": (24, 1024)}[size]
+    assert (len(blocks) - 1, spec.width) == {
+        "tiny": (4, 64),
+        "base": (12, 768),
+        "large": (24, 1024),
+    }[size]
     assert spec.untrained
     assert features_of(preset.modality, name).weights is None
     assert preset.weights == ("random:0" if size == "tiny" else "hub")
@@ -237,10 +242,10 @@ def test_a_wrong_place_or_kind_is_named(tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match=r"no config\.json.*save_pretrained"):
         resolve(features_of("text", str(tmp_path / "empty")))
     folder = saved("audio", tmp_path / "audio")
-    with pytest.raises(EncoderError, match='reads audio, but its .* says modality = "text"'):
+    with pytest.raises(EncoderError, match=r'reads audio, but its .* says modality = "text"'):
         resolve(features_of("text", str(folder)))
     (folder / "model.safetensors").unlink()
-    with pytest.raises(EncoderError, match="no \\*.safetensors"):
+    with pytest.raises(EncoderError, match=r"no \*\.safetensors"):
         resolve(features_of("audio", str(folder)))
 
 

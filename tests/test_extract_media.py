@@ -46,7 +46,9 @@ def test_frames_are_those_on_screen_whatever_the_frame_rate(
     np.testing.assert_allclose(media.frames.times, [0, 0.5, 1, 1.5])
 
 
-@given(fps=st.sampled_from([1.0, 3.0, 7.0, 25.0]), cut=st.tuples(st.floats(0, 1), st.floats(0.2, 1)))
+@given(
+    fps=st.sampled_from([1.0, 3.0, 7.0, 25.0]), cut=st.tuples(st.floats(0, 1), st.floats(0.2, 1))
+)
 def test_a_cut_gives_the_frames_of_its_own_moments(
     tmp_path_factory: Any, write_video: Any, fps: float, cut: tuple[float, float]
 ) -> None:
@@ -93,7 +95,11 @@ def test_unreadable_files_are_errors_that_say_why(tmp_path: Path, write_video: A
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     empty = tmp_path / "empty.mp4"
     empty.touch()
-    for path, why in ((cut, "unreadable"), (empty, "empty file"), (tmp_path / "no", "no such file")):
+    for path, why in (
+        (cut, "unreadable"),
+        (empty, "empty file"),
+        (tmp_path / "no", "no such file"),
+    ):
         with pytest.raises(MediaError, match=why):
             read_media(path, fps=3.0)
         assert duration(path) is None

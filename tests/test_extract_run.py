@@ -28,7 +28,8 @@ def same(one: Store, other: Store) -> None:
     """Every value and every side array of every clip is equal, bit for bit."""
     assert sorted(one.clips) == sorted(other.clips)
     np.testing.assert_array_equal(
-        one.read(None, other.clips).values.view(np.uint16), other.layers(None).values.view(np.uint16)
+        one.read(None, other.clips).values.view(np.uint16),
+        other.layers(None).values.view(np.uint16),
     )
     for name in one.sides:
         np.testing.assert_array_equal(one.side(name, other.clips), other.side(name))
@@ -175,7 +176,7 @@ def test_a_corpus_of_texts_needs_no_media(tmp_path: Path, make_pipeline: Any) ->
     config = load_config(make_pipeline(table, modalities=("text",), kind="csv"))
     result = extract(config)
     assert [(s.modality, s.new) for s in result.stores] == [("text", 3)]
-    with pytest.raises(ConfigError, match="has texts alone .* vision"):
+    with pytest.raises(ConfigError, match=r"has texts alone .* vision"):
         extract(load_config(make_pipeline(table, kind="csv")))
 
 

@@ -4,6 +4,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+LANES = 16
+"""Images of the convolution in `FrameLinear`; PyTorch hands fewer to its own slower code."""
 
 
 def on_real_frames(layer: Callable[[Tensor], Tensor], frames: Tensor, mask: Tensor) -> Tensor:
@@ -16,6 +20,25 @@ def on_real_frames(layer: Callable[[Tensor], Tensor], frames: Tensor, mask: Tens
     done = layer(frames.flatten(0, 1).index_select(0, rows))
     padded = done.new_zeros(mask.numel(), done.shape[-1]).index_copy(0, rows, done)
     return padded.view(*mask.shape, done.shape[-1])
+
+
+class FrameLinear(nn.Linear):
+    """`nn.Linear` for many rows (n, width), about twice as fast on some CPUs.
+
+    In float32 a linear layer on the CPU is MKL's, which leaves half of an AMD processor idle; the
+    same product as a convolution of kernel 1 over 16 images is oneDNN's, which does not. Names,
+    first weights and, but for the order of the sums, results are those of `nn.Linear`.
+    """
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(n, width in) -> (n, width out)."""
+        count = len(rows)
+        if rows.device.type != "cpu" or rows.dtype != torch.float32 or count < LANES:
+            return functional.linear(rows, self.weight, self.bias)
+        filled = functional.pad(rows, (0, 0, 0, -count % LANES))
+        images = filled.view(LANES, -1, 1, self.in_features).permute(0, 3, 1, 2)
+        done = functional.conv2d(images, self.weight[:, :, None, None], self.bias)
+        return done.permute(0, 2, 3, 1).reshape(-1, self.out_features)[:count]
 
 
 class LayerMix(nn.Module):

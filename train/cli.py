@@ -23,7 +23,7 @@ Fresh = Annotated[
 def train_command(
     config: ConfigFile = Path("pipeline.toml"), fresh: Fresh = False, json: AsJson = False
 ) -> None:
-    """Train the models of [train] on the cached layers.
+    """Train the pipeline's models on the cached layers.
 
     A run that is there already with equal settings and features is not repeated. The epoch is
     chosen on the validation split; the test split is scored at that epoch alone.

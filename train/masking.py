@@ -19,6 +19,8 @@ def hide(batch: Batch, time: float, width: float, generator: torch.Generator) ->
     never the whole; under standardised inputs zero is the mean. A time span counts real frames
     only. Layers of a weighted input share their spans. Masks stay: a hidden frame is still real.
     """
+    if time == width == 0:
+        return batch
     features = {}
     for modality, values in batch.features.items():
         mask = batch.masks[modality]
@@ -29,7 +31,10 @@ def hide(batch: Batch, time: float, width: float, generator: torch.Generator) ->
         axis = torch.arange(values.shape[-1], device=values.device).unsqueeze(0)
         columns = _within(axis, *_span(units, width, generator))
         either = hidden.unsqueeze(2) | columns.unsqueeze(1)  # (batch, frames, width)
-        features[modality] = values.masked_fill(either if values.dim() == 3 else either[:, None], 0)
+        if values.dim() == 3:
+            features[modality] = values.masked_fill(either, 0)
+        else:  # layer by layer, as a gather lays them out, so that nothing is copied to and fro
+            features[modality] = values.transpose(0, 1).masked_fill(either, 0).transpose(0, 1)
     return replace(batch, features=features)
 
 

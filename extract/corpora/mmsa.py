@@ -1,4 +1,4 @@
-"""The layout CMU-MOSI, CMU-MOSEI and CH-SIMS are shared in: label.csv and Raw/<video>/<clip>.mp4."""
+"""The layout CMU-MOSI, CMU-MOSEI and CH-SIMS share: label.csv and Raw/<video>/<clip>.mp4."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def load(name: str, folder: Path) -> Manifest:
     if folder.is_dir() and not table.is_file():
         raise ManifestError(
             f"{folder}: no label.csv in this folder. The mmsa layout is label.csv and "
-            "Raw/<video_id>/<clip_id>.mp4; for any other table use corpus.kind = \"csv\"."
+            'Raw/<video_id>/<clip_id>.mp4; for any other table use corpus.kind = "csv".'
         )
     faults = Faults(table)
     rows: list[tuple[int, Clip]] = []

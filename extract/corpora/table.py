@@ -118,9 +118,7 @@ def read_rows(path: Path, faults: Faults, required: Sequence[str]) -> Iterator[R
                         "a text with a comma in it needs quotes.",
                     )
                     continue
-                yield Row(
-                    line, {k: c.strip() for k, c in zip(head, cells, strict=True)}, faults
-                )
+                yield Row(line, {k: c.strip() for k, c in zip(head, cells, strict=True)}, faults)
     except FileNotFoundError:
         raise ManifestError(f"{path}: no such table. Check corpus.path in pipeline.toml.") from None
     except (UnicodeDecodeError, csv.Error) as fault:

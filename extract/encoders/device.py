@@ -76,6 +76,5 @@ class Arithmetic:
         mask = real < torch.tensor(lengths, device=hidden.device)[:, None]
         packed = hidden[:, mask].float().cpu().numpy()
         return [
-            np.ascontiguousarray(part)
-            for part in np.split(packed, np.cumsum(lengths)[:-1], axis=1)
+            np.ascontiguousarray(part) for part in np.split(packed, np.cumsum(lengths)[:-1], axis=1)
         ]

@@ -173,7 +173,7 @@ def encoder_faults(raw: Mapping[str, Any]) -> Iterable[str]:
             hint = nearest(name, PRESETS)
             yield (
                 f'{where}.encoder: "{name}" is no preset, no Hub id ("owner/name") and no folder.'
-                f"{' ' + hint if hint else ''}"
+                f"{hint}"
             )
         elif str(table.get("weights", "")).startswith("random:") and not Path(name).is_dir():
             yield (

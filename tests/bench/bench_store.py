@@ -133,7 +133,9 @@ def write_raw(folder: Path, groups: Sequence[NDArray[np.float16]]) -> None:
         os.close(descriptor)
 
 
-def write_store(folder: Path, format: Literal["zarr", "hdf5"], groups: list[list[ClipFeatures]]) -> Path:
+def write_store(
+    folder: Path, format: Literal["zarr", "hdf5"], groups: list[list[ClipFeatures]]
+) -> Path:
     writer = StoreWriter.create(folder, spec(), format)
     for group in groups:
         writer.add(group)
@@ -167,9 +169,7 @@ def bench_write(root: Path, rounds: int, parts: int, timing: Timing) -> None:
 
 
 def bench_read(root: Path, rounds: int, timing: Timing) -> None:
-    stores: dict[str, Store] = {
-        f: open_store(next((root / f).glob("audio-*"))) for f in FORMATS
-    }
+    stores: dict[str, Store] = {f: open_store(next((root / f).glob("audio-*"))) for f in FORMATS}
     frames = stores["zarr"].frames
     raw = Raw(root / "raw", frames)
     random = np.random.default_rng(0)
@@ -204,7 +204,9 @@ def bench_read(root: Path, rounds: int, timing: Timing) -> None:
     timing["clip zarr warm"] = [timed(lambda: stores["zarr"].read([5], one)) for _ in range(50)]
 
 
-def bench_open(root: Path, rounds: int, timing: Timing, count: int = 23_000, parts: int = 240) -> None:
+def bench_open(
+    root: Path, rounds: int, timing: Timing, count: int = 23_000, parts: int = 240
+) -> None:
     small = spec(layers=2, width=2)
     for format in FORMATS:
         writer = StoreWriter.create(root / f"many-{format}", small, format)
@@ -226,7 +228,9 @@ def bench_open(root: Path, rounds: int, timing: Timing, count: int = 23_000, par
             )
         writer.finish(writer.present(), {})
         for _ in range(rounds):
-            timing.setdefault(f"open {format}", []).append(timed(lambda w=writer: open_store(w.path)))  # type: ignore[misc]
+            timing.setdefault(f"open {format}", []).append(
+                timed(lambda w=writer: open_store(w.path))
+            )  # type: ignore[misc]
 
 
 def peak_memory(root: Path) -> float:
@@ -268,7 +272,9 @@ def table(timing: Timing, memory: float, size: float, layer: float, batch: float
     for f in FORMATS:
         rows.append(line(f"write with fsync, {f}", "write raw", f"write {f}", size))
         for state in ("cold", "warm"):
-            rows.append(line(f"one layer, {state}, {f}", f"layer raw {state}", f"layer {f} {state}", layer))
+            rows.append(
+                line(f"one layer, {state}, {f}", f"layer raw {state}", f"layer {f} {state}", layer)
+            )
             rows.append(
                 line(
                     f"one layer, {state}, {f}, against np.fromfile",
@@ -278,18 +284,31 @@ def table(timing: Timing, memory: float, size: float, layer: float, batch: float
                 )
             )
             rows.append(
-                line(f"{BATCH} clips x {LAYERS} layers, {state}, {f}", f"batch raw {state}", f"batch {f} {state}", batch)
+                line(
+                    f"{BATCH} clips x {LAYERS} layers, {state}, {f}",
+                    f"batch raw {state}",
+                    f"batch {f} {state}",
+                    batch,
+                )
             )
     for f in FORMATS:
-        rows.append(f"| open a store of 23,000 clips, {f} | | {statistics.median(timing[f'open {f}']):.3f} s | |")
-    rows.append(f"| one layer of one clip, warm | | {statistics.median(timing['clip zarr warm']) * 1e3:.2f} ms | |")
+        rows.append(
+            f"| open a store of 23,000 clips, {f} | | {statistics.median(timing[f'open {f}']):.3f} s | |"
+        )
+    rows.append(
+        f"| one layer of one clip, warm | | {statistics.median(timing['clip zarr warm']) * 1e3:.2f} ms | |"
+    )
     rows.append(f"| memory to write a part, beyond its clips | | {memory:.2f} parts | |")
     return "\n".join(rows)
 
 
 def machine() -> str:
     name = next(
-        (r.split(":")[1].strip() for r in Path("/proc/cpuinfo").read_text().splitlines() if r.startswith("model name")),
+        (
+            r.split(":")[1].strip()
+            for r in Path("/proc/cpuinfo").read_text().splitlines()
+            if r.startswith("model name")
+        ),
         platform.machine(),
     )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
@@ -303,7 +322,9 @@ def machine() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--quick", action="store_true", help="a fifth of the data, three rounds")
-    parser.add_argument("--folder", type=Path, help="where to write (default: the temporary folder)")
+    parser.add_argument(
+        "--folder", type=Path, help="where to write (default: the temporary folder)"
+    )
     asked = parser.parse_args()
     parts, rounds = (3, 3) if asked.quick else (8, 9)
     timing: Timing = {}

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
-from ..blocks import LayerMix, on_real_frames
+from ..blocks import FrameLinear, LayerMix, on_real_frames
 from .base import Batch, InputShape, Output
 
 
@@ -58,7 +58,7 @@ class AttentivePooling(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         """For frames of length `width`; `heads` attentions over time."""
         super().__init__()
-        self.inner = nn.Linear(width, width)
+        self.inner = FrameLinear(width, width)
         self.scores = nn.Linear(width, heads, bias=False)
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class UnimodalEncoder(nn.Module):
         hidden = options.hidden
         self.mix = None if shape.layers is None else LayerMix(shape.layers)
         self.frames = nn.Sequential(
-            nn.Linear(shape.width, hidden),
+            FrameLinear(shape.width, hidden),
             nn.LayerNorm(hidden),
             nn.ReLU(),
             nn.Dropout(options.dropout),
