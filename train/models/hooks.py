@@ -1,0 +1,81 @@
+"""What a model may ask of the training loop beyond a forward pass: methods the loop looks for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from ...cache.spec import Modality
+from .base import Batch, Output
+
+
+@dataclass(frozen=True)
+class Group:
+    """Weights that share a learning rate and a weight decay."""
+
+    parameters: tuple[nn.Parameter, ...]
+    rate: float = 1.0
+    """Times the run's learning rate."""
+    weight_decay: float | None = None
+    """None: the run's own."""
+
+
+@runtime_checkable
+class Grouped(Protocol):
+    """A model whose weights do not all learn alike."""
+
+    def groups(self) -> Sequence[Group]:
+        """Every trainable weight in exactly one group."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a model that learns about clips may know before the first epoch."""
+
+    table: int
+    """Clips in the corpus table: `Batch.index` is below it."""
+    index: Tensor
+    """(training clips,) int64 rows of the table, on the model's device."""
+    labels: Tensor
+    """(training clips,) float, in the order of `index`."""
+    seed: int
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A model that keeps something of every training clip (generated labels, feature banks).
+
+    What it keeps lies in buffers, so that a checkpoint has it.
+    """
+
+    def begin(self, training: Training) -> None:
+        """Called once before the first epoch (not when a run resumes)."""
+
+    def after_step(self, batch: Batch, output: Output, epoch: int) -> None:
+        """Called after every training batch; epochs count from 1."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a paper trains its model: what [train] takes for every key that it leaves unset."""
+
+    learning_rate: float = 1e-4
+    batch_size: int = 16
+    epochs: int = 30
+    patience: int | None = None
+    weight_decay: float = 0.0
+    warmup: float = 0.1
+    schedule: Literal["cosine", "constant"] = "cosine"
+    clip_norm: float | None = None
+    accumulate: int = 1
+    """Batches whose gradients are summed before a step; the last, shorter group steps too."""
+    loss: Literal["l1", "l2", "huber"] = "l1"
+    mask_time: float = 0.0
+    mask_width: float = 0.0
+    source: str = field(default="", kw_only=True)
+    """Where the numbers stand: paper and table."""
+
+
+Targets = Mapping[Modality, Tensor]
+"""Labels of single modalities, each (batch,), NaN where the corpus has none."""
