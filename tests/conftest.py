@@ -1,6 +1,7 @@
 """Real media and real pipelines, small: what several test files share."""
 
 import csv
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -12,7 +13,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import sedimental
+# Before torch is imported, and for subprocesses too: tiny models on several threads of a busy machine
+# spend their time waiting for one another, ten to twenty times what the work takes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import sedimental  # noqa: E402
 
 DEMO = Path(sedimental.__path__[0]) / "extract/corpora/demo"
 
