@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-# Before torch is imported, and for subprocesses too: tiny models on several threads of a busy machine
-# spend their time waiting for one another, ten to twenty times what the work takes.
+# Before torch is imported, and for subprocesses too: tiny models on several threads of a busy
+# machine spend their time waiting for one another, ten to twenty times what the work takes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import sedimental  # noqa: E402
+import sedimental
 
 DEMO = Path(sedimental.__path__[0]) / "extract/corpora/demo"
 
