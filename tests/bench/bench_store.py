@@ -18,18 +18,21 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sedimental.cache.reading import PIECE, THREADS
+from sedimental.cache.reading import THREADS
 from sedimental.cache.spec import FeatureSpec
 from sedimental.cache.store import Store, open_store
 from sedimental.cache.writer import ClipFeatures, StoreWriter
 
 LAYERS, WIDTH, BATCH = 25, 1024, 32
+PIECE = 1 << 22
+"""Bytes of one read of a raw file of many megabytes."""
 FORMATS: tuple[Literal["zarr", "hdf5"], ...] = ("zarr", "hdf5")
 Timing = dict[str, list[float]]
 
@@ -148,15 +151,15 @@ def bench_write(root: Path, rounds: int, parts: int, timing: Timing) -> None:
     ready = [np.concatenate([c.values for c in group], axis=1) for group in groups]
     half = parts // 2 or 1
     timing["bytes"] = [float(sum(r.nbytes for r in ready[:half]))]
+    folder = root / "written"
+    contest: list[tuple[str, Callable[[], object]]] = [
+        ("write raw", partial(write_raw, folder, ready[:half])),
+        ("write zarr", partial(write_store, folder, "zarr", groups[:half])),
+        ("write hdf5", partial(write_store, folder, "hdf5", groups[:half])),
+    ]
     for k in range(rounds):
-        contest: list[tuple[str, Callable[[Path], object]]] = [
-            ("write raw", lambda f: write_raw(f, ready[:half])),
-            ("write zarr", lambda f: write_store(f, "zarr", groups[:half])),
-            ("write hdf5", lambda f: write_store(f, "hdf5", groups[:half])),
-        ]
         for name, work in contest[k % 3 :] + contest[: k % 3]:
-            folder = root / "written"
-            timing.setdefault(name, []).append(timed(lambda w=work, f=folder: w(f)))  # type: ignore[misc]
+            timing.setdefault(name, []).append(timed(work))
             shutil.rmtree(folder)
     for format in FORMATS:
         write_store(root / format, format, groups)
@@ -187,16 +190,14 @@ def bench_read(root: Path, rounds: int, timing: Timing) -> None:
         layer = int(random.integers(LAYERS))
         chosen = random.choice(len(frames), BATCH, replace=False).tolist()
         contest: list[tuple[str, str, Callable[[], object]]] = [
-            ("layer raw", "raw", lambda: raw.layer(layer)),
-            ("layer raw np.fromfile", "raw", lambda: raw.layer_plain(layer)),
-            ("batch raw", "raw", lambda: raw.batch(chosen)),
+            ("layer raw", "raw", partial(raw.layer, layer)),
+            ("layer raw np.fromfile", "raw", partial(raw.layer_plain, layer)),
+            ("batch raw", "raw", partial(raw.batch, chosen)),
         ]
         for f, store in stores.items():
             names = [store.clips[c] for c in chosen]
-            contest += [
-                (f"layer {f}", f, lambda s=store: s.layer(layer)),  # type: ignore[misc]
-                (f"batch {f}", f, lambda s=store, n=names: s.read(None, n)),  # type: ignore[misc]
-            ]
+            contest.append((f"layer {f}", f, partial(store.layer, layer)))
+            contest.append((f"batch {f}", f, partial(store.read, None, names)))
         turn = k % len(contest)
         for name, folder, work in contest[turn:] + contest[:turn]:
             run(name, folder, work)
@@ -227,10 +228,8 @@ def bench_open(
                 ]
             )
         writer.finish(writer.present(), {})
-        for _ in range(rounds):
-            timing.setdefault(f"open {format}", []).append(
-                timed(lambda w=writer: open_store(w.path))
-            )  # type: ignore[misc]
+        opened = partial(open_store, writer.path)
+        timing[f"open {format}"] = [timed(opened) for _ in range(rounds)]
 
 
 def peak_memory(root: Path) -> float:
@@ -292,12 +291,10 @@ def table(timing: Timing, memory: float, size: float, layer: float, batch: float
                 )
             )
     for f in FORMATS:
-        rows.append(
-            f"| open a store of 23,000 clips, {f} | | {statistics.median(timing[f'open {f}']):.3f} s | |"
-        )
-    rows.append(
-        f"| one layer of one clip, warm | | {statistics.median(timing['clip zarr warm']) * 1e3:.2f} ms | |"
-    )
+        opened = statistics.median(timing[f"open {f}"])
+        rows.append(f"| open a store of 23,000 clips, {f} | | {opened:.3f} s | |")
+    one = statistics.median(timing["clip zarr warm"]) * 1e3
+    rows.append(f"| one layer of one clip, warm | | {one:.2f} ms | |")
     rows.append(f"| memory to write a part, beyond its clips | | {memory:.2f} parts | |")
     return "\n".join(rows)
 
