@@ -2,14 +2,11 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ..console import bars, err, fail, out, print_json
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,43 +36,17 @@ def ls(
 ) -> None:
     """List all stores of a cache: encoder, clips, frames, size, and whether each is complete."""
     from .store import list_stores
-    from .summary import brief, size_text, weights_text
+    from .summary import brief
+    from .tables import stores_table
 
     lines = [brief(path) for path in list_stores(root or _cache_root(config))]
     if json:
         print_json(lines)
         return
-    columns = [
-        "corpus",
-        "modality",
-        "encoder",
-        "weights",
-        "layers",
-        "clips",
-        "frames",
-        "size",
-        "format",
-        "state",
-    ]
-    table = _table(*columns, right={"layers", "clips", "frames", "size"})
+    out().print(stores_table(lines))
     for line in lines:
         if "fault" in line:
-            table.add_row(line["corpus"], "", line["store"], *[""] * 6, "[red]cannot be opened")
             err().print(line["fault"], style="red", markup=False, soft_wrap=True)
-            continue
-        table.add_row(
-            line["corpus"],
-            line["modality"],
-            line["encoder"],
-            weights_text(line),
-            str(line["layers"]),
-            str(line["clips"]) + (f" ({line['failed']} failed)" if line["failed"] else ""),
-            str(line["frames"]),
-            size_text(line["bytes"]),
-            ", ".join(line["formats"]),
-            "complete" if line["complete"] else "[yellow]incomplete",
-        )
-    out().print(table)
 
 
 @app.command()
@@ -83,6 +54,7 @@ def info(path: StorePath, json: Json = False) -> None:
     """Describe one store: its encoder and settings, its clips per split, its layers' statistics."""
     from .errors import SedimentalError
     from .summary import full
+    from .tables import store_tables
 
     try:
         found = full(path)
@@ -91,7 +63,7 @@ def info(path: StorePath, json: Json = False) -> None:
     if json:
         print_json(found)
     else:
-        for table in _described(found):
+        for table in store_tables(found):
             out().print(table)
 
 
@@ -107,6 +79,7 @@ def verify(
     """Read every byte of a store and compare it with its checksums. Exit code 1: it is damaged."""
     from .errors import SedimentalError
     from .summary import size_text
+    from .tables import damage_table
     from .verify import verify as check
 
     try:
@@ -114,23 +87,30 @@ def verify(
             verdict = check(path, repair, progress)
     except SedimentalError as fault:
         fail(str(fault))
+    found = [{"file": str(d.file), "what": d.what, "clips": d.clips} for d in verdict.damage]
     if json:
-        damage = [
-            {"file": str(one.file), "what": one.what, "clips": one.clips} for one in verdict.damage
-        ]
         print_json(
             {
                 "path": str(path),
                 "parts": verdict.parts,
                 "intact_bytes": verdict.nbytes,
-                "damage": damage,
+                "damage": found,
                 "clips": verdict.clips,
-                "repaired": bool(damage) and verdict.repaired,
+                "repaired": verdict.repaired,
             }
         )
+    elif found:
+        out().print(damage_table(verdict))
+        way_out = (
+            "What was damaged is removed: `sedimental extract` writes the clips anew."
+            if verdict.repaired
+            else f"`sedimental cache verify --repair {path}` removes what is damaged."
+        )
+        out().print(f"{len(verdict.clips)} clips affected. {way_out}", markup=False, soft_wrap=True)
     else:
-        _say_verdict(verdict, size_text(verdict.nbytes))
-    if verdict.damage and not verdict.repaired:
+        intact = f"{verdict.parts} parts, {size_text(verdict.nbytes)}: every byte as written"
+        out().print(f"{path}: {intact}", markup=False, highlight=False, soft_wrap=True)
+    if found and not verdict.repaired:
         raise typer.Exit(1)
 
 
@@ -144,7 +124,7 @@ def convert(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Give a store another format, bit for bit; set [cache] format in pipeline.toml to match."""
+    """Give a store another format, bit for bit; `format` in pipeline.toml should follow."""
     from .convert import convert as change
     from .errors import SedimentalError
 
@@ -156,7 +136,9 @@ def convert(
     if json:
         print_json({"path": str(target), "format": to.value})
     else:
-        out().print(f"{target}: every part is {to.value}", highlight=False, soft_wrap=True)
+        out().print(
+            f"{target}: every part is {to.value}", markup=False, highlight=False, soft_wrap=True
+        )
 
 
 @app.command()
@@ -185,7 +167,7 @@ def rm(
     if json:
         print_json({"removed": str(path), "bytes": line.get("bytes")})
     else:
-        out().print(f"{path}: removed ({what})", highlight=False, soft_wrap=True)
+        out().print(f"{path}: removed ({what})", markup=False, highlight=False, soft_wrap=True)
 
 
 def _cache_root(config: Path) -> Path:
@@ -195,73 +177,3 @@ def _cache_root(config: Path) -> Path:
         return load_config(config).cache.root
     except ConfigError as faults:
         fail(str(faults), 2)
-
-
-def _table(*columns: str, right: set[str] | None = None) -> "Table":
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(column, justify="right" if column in (right or ()) else "left")
-    return table
-
-
-def _described(found: dict[str, Any]) -> "list[Table]":
-    from .summary import size_text, weights_text
-
-    head = _table("store", found["path"])
-    spec = found["spec"]
-    rows = {
-        "encoder": f"{spec['modality']} {spec['encoder']} ({spec['source']})",
-        "weights": weights_text(found),
-        "revision": spec["revision"] or "-",
-        "layers": f"{', '.join(spec['layers'])} (width {spec['width']}, {spec['dtype']})",
-        "holds": f"{found['clips']} clips, {found['frames']} frames, {size_text(found['bytes'])} "
-        f"in {found['parts']} parts ({', '.join(found['formats']) or 'empty'})",
-        "state": "complete" if found["complete"] else "incomplete",
-        "side arrays": ", ".join(found["side_arrays"]),
-        "fingerprint": found["fingerprint"],
-    }
-    rows |= {f"  {key}": str(value) for key, value in spec["preprocessing"].items()}
-    rows |= {f"  ({key})": str(value) for key, value in spec["recorded"].items()}
-    for key, value in rows.items():
-        head.add_row(key, value)
-    tables = [head]
-    if found["coverage"]:
-        coverage = _table("split", "clips", "held", "failed", right={"clips", "held", "failed"})
-        for split, count in found["coverage"].items():
-            coverage.add_row(split, *(str(count[k]) for k in ("clips", "held", "failed")))
-        tables.append(coverage)
-    layers = _table("layer", "mean", "std", "largest", right={"mean", "std", "largest"})
-    for name, one in found["statistics"].items():
-        layers.add_row(name, *(f"{one[k]:.4g}" for k in ("mean", "std", "absmax")))
-    tables.append(layers)
-    if found["failures"]:
-        failures = _table("failed clip", "reason")
-        for clip, reason in found["failures"].items():
-            failures.add_row(clip, reason)
-        tables.append(failures)
-    return tables
-
-
-def _say_verdict(verdict: Any, size: str) -> None:
-    if not verdict.damage:
-        out().print(f"{verdict.path}: {verdict.parts} parts, {size}, every byte as it was written")
-        return
-    table = _table("file", "damage", "clips")
-    for one in verdict.damage:
-        clips = ", ".join(one.clips[:3]) + (
-            f" and {n} more" if (n := len(one.clips) - 3) > 0 else ""
-        )
-        table.add_row(one.file.name, one.what, clips)
-    out().print(table)
-    out().print(
-        f"{len(verdict.clips)} clips affected. "
-        + (
-            "What was damaged is removed: `sedimental extract` writes these clips anew."
-            if verdict.repaired
-            else f"`sedimental cache verify --repair {verdict.path}` removes what is damaged."
-        ),
-        soft_wrap=True,
-    )

@@ -138,6 +138,5 @@ def explained(path: Path) -> Iterator[None]:
             remedy = "Make the folder writable, or choose another with cache.root in pipeline.toml."
         else:
             remedy = "All parts written so far are safe; run the command again once that is fixed."
-        raise StoreError(
-            f"{fault.filename or path}: cannot be written: {fault.strerror or fault}. {remedy}"
-        ) from fault
+        why = os.strerror(fault.errno) if fault.errno else str(fault)  # HDF5 tells it at length
+        raise StoreError(f"{path}: cannot be written: {why}. {remedy}") from fault

@@ -37,6 +37,8 @@ class Clip:
     speaker: str | None = None
     context: tuple[str, ...] = ()
     """Ids of the clips before this one in its video, oldest first."""
+    context_text: tuple[str, ...] = ()
+    """What was said before it where that makes no clips of the corpus, oldest first."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ def _clip(path: Path, number: int, row: str) -> Clip:
         values = json.loads(row)
         if unknown := sorted(set(values) - known):
             raise ValueError(f"unknown columns {', '.join(unknown)}")
-        return Clip(**{**values, "context": tuple(values.get("context", ()))})
+        lists = {k: tuple(values.get(k, ())) for k in ("context", "context_text")}
+        return Clip(**{**values, **lists})
     except (ValueError, TypeError) as fault:
         raise ManifestError(
             f"{path}: line {number}: {fault}. `sedimental extract` writes the file anew."

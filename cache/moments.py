@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+Moments = NDArray[np.float32]
 BLOCK = 1 << 17
 """Numbers handled at once: half a megabyte of float32."""
 
@@ -58,3 +59,10 @@ def moments(
     mean = total / max(count, 1)
     spread = np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 0))
     return (mean + shift).astype(np.float32), spread.astype(np.float32), largest
+
+
+def statistics(values: NDArray[Any], valid: NDArray[np.bool_]) -> tuple[Moments, Moments, Moments]:
+    """`moments` of each layer of `values` (layers, frames, width), stacked."""
+    found = [moments(layer, valid) for layer in values]
+    mean, spread, largest = zip(*found, strict=True)
+    return np.stack(mean), np.stack(spread), np.array(largest, np.float32)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -15,8 +15,8 @@ from .errors import CorruptStoreError, StoreError
 from .records import REPAIR
 
 THREADS = 4
-PIECE = 1 << 22
-"""Longest single read in bytes: a long range is worth several threads."""
+PIECE = 1 << 24
+"""Longest single read in bytes: a longer range is worth several threads."""
 TASK = 1 << 22
 """Bytes after which a thread takes new work."""
 
@@ -55,6 +55,8 @@ def fill(
                 "`sedimental extract` writes clips anew that are missing then."
             ) from None
         try:
+            if size[first:last].max() < PIECE:  # else the kernel reads on past the end of a layer
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
             for at, length, to in ranges:
                 done = os.preadv(descriptor, [view[to : to + length]], at)
                 while done < length:
@@ -66,11 +68,20 @@ def fill(
             os.close(descriptor)
 
     tasks = _tasks(file, size)
-    if len(tasks) == 1:
-        read(*tasks[0])
-    else:
-        for _ in _pool(os.getpid()).map(read, *zip(*tasks, strict=True)):
-            pass
+    left = iter(tasks)
+
+    def work() -> None:
+        for first, last in left:  # a list's iterator gives each task to one thread
+            read(first, last)
+
+    helpers = min(THREADS, len(tasks)) - 1
+    running = [_pool(os.getpid()).submit(work) for _ in range(helpers)]
+    try:
+        work()
+    finally:  # nobody may write into the buffer once the caller has it, or has let it go
+        wait(running)
+    for helper in running:
+        helper.result()
 
 
 def read_range(file: Path, start: int, size: int) -> NDArray[np.uint8]:

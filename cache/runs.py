@@ -53,7 +53,13 @@ class Predictions:
     ids: tuple[str, ...]
     splits: tuple[Split, ...]
     labels: NDArray[np.float64]
+    """(clips,) scores, or numbers of `classes`."""
     values: NDArray[np.float64]
+    """(clips,) what is predicted, in the same terms."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes; empty where scores are predicted."""
+    probabilities: NDArray[np.float64] | None = None
+    """(clips, classes)"""
 
     def of(self, split: Split) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(labels, predictions) of one split, each (clips,)."""
@@ -183,15 +189,27 @@ def _read_history(path: Path) -> tuple[Epoch, ...]:
         )
 
 
+_PROBABILITY = "probability_"
+"""Begins the columns that only predictions of classes have, one a class."""
+
+
 def _predictions(predictions: Predictions) -> str:
+    classes, shares = predictions.classes, predictions.probabilities
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
-    table.writerow(["id", "split", "label", "prediction"])
-    values = zip(predictions.labels.tolist(), predictions.values.tolist(), strict=True)
-    for clip, split, (label, value) in zip(
-        predictions.ids, predictions.splits, values, strict=True
-    ):
-        table.writerow([clip, split, label, value])
+    own = [f"{_PROBABILITY}{name}" for name in classes]
+    table.writerow(["id", "split", "label", "prediction", *own])
+    rows = zip(
+        predictions.ids,
+        predictions.splits,
+        predictions.labels.tolist(),
+        predictions.values.tolist(),
+        [[]] * len(predictions.ids) if shares is None else shares.tolist(),
+        strict=True,
+    )
+    for clip, split, label, value, probabilities in rows:
+        said = [classes[int(number)] for number in (label, value)] if classes else [label, value]
+        table.writerow([clip, split, *said, *probabilities])
     return out.getvalue()
 
 
@@ -199,9 +217,19 @@ def _read_predictions(path: Path) -> Predictions:
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     splits = [next(s for s in SPLITS if s == row["split"]) for row in rows]
+    columns = [name for name in (rows[0] if rows else ()) if name.startswith(_PROBABILITY)]
+    classes = tuple(name.removeprefix(_PROBABILITY) for name in columns)
+
+    def numbers(key: str) -> NDArray[np.float64]:
+        said = [row[key] for row in rows]
+        return np.array([classes.index(s) if classes else float(s) for s in said], np.float64)
+
+    shares = np.array([[float(row[name]) for name in columns] for row in rows])
     return Predictions(
         ids=tuple(row["id"] for row in rows),
         splits=tuple(splits),
-        labels=np.array([float(row["label"]) for row in rows]),
-        values=np.array([float(row["prediction"]) for row in rows]),
+        labels=numbers("label"),
+        values=numbers("prediction"),
+        classes=classes,
+        probabilities=shares if classes else None,
     )

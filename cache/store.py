@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,9 @@ from numpy.typing import NDArray
 from . import index
 from .errors import IncompleteStoreError, MissingClipError, StoreError, StoreNotFoundError
 from .formats import format_of, stem
-from .moments import moments, widen
+from .moments import statistics
 from .part import FRAMEWISE, HIDDEN, STATISTICS, Part
+from .ragged import Ragged, Statistics, pooled
 from .reading import Longs, bytes_of, fill, read_range
 from .records import COMPLETE, STORE, read_record
 from .spec import FeatureSpec
@@ -22,56 +22,7 @@ Allocate = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
 """Makes the buffer that is read into: numpy's, or one a device copies from without staging."""
 Layers = Sequence[int | str]
 
-
-@dataclass(frozen=True)
-class Ragged:
-    """Some layers of some clips, the frames of all clips end to end."""
-
-    values: NDArray[Any]
-    """(layers, frames of all clips, width), C-contiguous, writable: `torch.from_numpy` takes it."""
-    offsets: NDArray[np.int64]
-    """(clips + 1,): clip k has the frames ``offsets[k]:offsets[k + 1]``."""
-    clips: tuple[str, ...]
-
-    def mixed(self, weights: Sequence[float] | NDArray[Any]) -> "Ragged":
-        """The sum of the layers under `weights` (layers,), as one layer of float32."""
-        layers, frames, width = self.values.shape
-        out = np.zeros((1, frames, width), np.float32)
-        step = max(1, (1 << 16) // width)  # what is worked on stays in the processor's cache
-        wide = np.empty((min(step, frames), width), np.float32)
-        for start in range(0, frames, step):
-            total = out[0, start : start + step]
-            block = wide[: len(total)]
-            for layer in range(layers):
-                widen(self.values[layer, start : start + step], block)
-                np.multiply(block, np.float32(weights[layer]), out=block)
-                np.add(total, block, out=total)
-        return Ragged(out, self.offsets, self.clips)
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Of each stored entry over all clips; mean and deviation over valid frames only."""
-
-    mean: NDArray[np.float64]
-    """(layers, width)"""
-    std: NDArray[np.float64]
-    """(layers, width)"""
-    absmax: NDArray[np.float64]
-    """(layers,)"""
-    frames: int
-    """Valid frames."""
-
-    @property
-    def layer_mean(self) -> NDArray[np.float64]:
-        """(layers,) over frames and features."""
-        return np.asarray(self.mean.mean(axis=1))
-
-    @property
-    def layer_std(self) -> NDArray[np.float64]:
-        """(layers,) over frames and features."""
-        between = (self.mean - self.mean.mean(axis=1, keepdims=True)) ** 2
-        return np.asarray(np.sqrt((self.std**2 + between).mean(axis=1)))
+__all__ = ["Ragged", "Statistics", "Store", "list_stores", "open_store"]
 
 
 def open_store(
@@ -246,31 +197,18 @@ class Store:
 
     def stats(self) -> Statistics:
         """Statistics of every stored entry over all clips held, from those kept with the parts."""
-        layers, width = len(self.spec.layers), self.spec.width
-        count = 0
-        mean, square = np.zeros((2, layers, width))
-        absmax = np.zeros(layers)
+        shares = []
         for p, part in enumerate(self._parts):
             ranks = np.flatnonzero(self._part == p)
-            if not len(ranks):
-                continue
-            valid = self.side("valid", [self.clips[r] for r in ranks])
-            new = int(valid.sum())
+            valid = self.side("valid", [self.clips[rank] for rank in ranks])
             if len(ranks) == len(part.head.clips):
-                found = [self._whole(part, name) for name in STATISTICS]
-            else:  # some of its clips were written again: what is kept with it counts them too
-                rows = self._read(None, ranks).values
-                found = [
-                    np.stack(kind) for kind in zip(*(moments(r, valid) for r in rows), strict=True)
-                ]
-            m, s, largest = (a.astype(np.float64) for a in found)
-            absmax = np.maximum(absmax, largest)
-            if new:
-                delta = m - mean
-                square += s**2 * new + delta**2 * (count * new / (count + new))
-                count += new
-                mean += delta * (new / count)
-        return Statistics(mean, np.sqrt(square / max(count, 1)), absmax, count)
+                mean, std, absmax = (self._whole(part, name) for name in STATISTICS)
+            elif len(ranks):  # some clips were written again: what is kept counts their old frames
+                mean, std, absmax = statistics(self._read(None, ranks).values, valid)
+            else:
+                continue
+            shares.append((int(valid.sum()), mean, std, absmax))
+        return pooled((len(self.spec.layers), self.spec.width), shares)
 
     def _ranks(self, clips: Sequence[str]) -> Longs:
         try:

@@ -73,7 +73,8 @@ def verify(path: Path, repair: bool = False, progress: Progress | None = None) -
             if damage and (path / COMPLETE).exists():
                 _reopen(path, good)
     nbytes = sum(part.nbytes for part in good.values())
-    return Verdict(path, len(names), nbytes, (*damage, *others), repair)
+    all_damage = (*damage, *others)
+    return Verdict(path, len(names), nbytes, all_damage, repair and bool(all_damage))
 
 
 def _part_damage(store: Path, name: str, known: Part | None) -> Iterator[Damage]:

@@ -100,18 +100,24 @@ class StoreWriter:
             name: Array(array.dtype.name, array.shape) for name, array in flat.items()
         }
         path = self.path / self._name()
+        threads = min(THREADS, layers)
+        spare = list(np.empty((threads, len(valid), width), self.spec.dtype))
         with building(path, self._manifest, arrays) as part:
 
             def write_layer(layer: int) -> str:
-                rows = np.empty((len(valid), width), self.spec.dtype)
-                with np.errstate(over="ignore", invalid="ignore"):  # seen in `largest`
-                    np.concatenate([c.values[layer] for c in clips], out=rows, casting="same_kind")
-                mean[layer], spread[layer], largest[layer] = moments(rows, valid)
-                if not largest[layer] <= np.finfo(rows.dtype).max:
-                    raise overflow(self.path, self.spec, clips, layer)
-                return part.write(HIDDEN, rows, layer)
+                rows = spare.pop()  # used again: fresh memory costs as much as writing it
+                values = [clip.values[layer] for clip in clips]
+                try:
+                    with np.errstate(over="ignore", invalid="ignore"):  # seen in `largest`
+                        np.concatenate(values, out=rows, casting="same_kind")
+                        mean[layer], spread[layer], largest[layer] = moments(rows, valid)
+                    if not largest[layer] <= np.finfo(rows.dtype).max:
+                        raise overflow(self.path, self.spec, clips, layer)
+                    return part.write(HIDDEN, rows, layer)
+                finally:
+                    spare.append(rows)
 
-            with ThreadPoolExecutor(min(THREADS, layers)) as pool:
+            with ThreadPoolExecutor(threads) as pool:
                 digests = {HIDDEN: tuple(pool.map(write_layer, range(layers)))}
             digests |= {name: (part.write(name, array),) for name, array in flat.items()}
             part.describe(
