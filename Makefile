@@ -31,11 +31,11 @@ types: install  ## mypy, strict
 	@mkdir -p build/types && ln -sfn ../.. build/types/sedimental
 	$(BIN)/mypy -p sedimental
 
-unit: install  ## The tests alone
-	$(BIN)/pytest
+unit: install  ## The tests alone, a process a core
+	$(BIN)/pytest -n auto --dist loadfile
 
-bench: install  ## Speed, each figure beside its limit in the same run
-	$(BIN)/python tests/bench/bench_store.py
+bench: install  ## Speed, each figure beside its limit in the same run (takes a while)
+	for part in store extract train sweep; do $(BIN)/python tests/bench/bench_$$part.py || exit 1; done
 
 demo: install  ## Draw and speak the demo corpus anew (needs espeak-ng)
 	$(BIN)/python -m sedimental.extract.corpora.make_demo extract/corpora/demo

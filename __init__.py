@@ -1,7 +1,8 @@
 """Multimodal sentiment from cached layers of frozen encoders: extract once, train in seconds.
 
 From Python, the functions behind the commands: ``load_config``, ``open_store``, ``extract``,
-``train``, ``evaluate``. They load when first used, so that ``import sedimental`` stays light.
+``train``, ``sweep``, ``probe``, ``evaluate``. They load when first used, so that
+``import sedimental`` stays light.
 """
 
 from importlib import import_module
@@ -9,7 +10,12 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_FUNCTIONS = {"load_config": ".config", "open_store": ".cache.store"}
+_FUNCTIONS = {
+    "load_config": ".config",
+    "open_store": ".cache.store",
+    "sweep": ".train.sweep",
+    "probe": ".train.probe",
+}
 _STAGES = ("extract", "train", "evaluate")
 __all__ = ["__version__", *_FUNCTIONS, *_STAGES]
 

@@ -7,8 +7,8 @@ import typer
 
 from .cache.cli import app as cache_app
 from .console import err, fail, out, print_json
-from .evaluate.cli import report_command
-from .extract.cli import extract_command
+from .evaluate.cli import compare_command, report_command
+from .extract.cli import doctor_command, extract_command, faces_command
 from .train.cli import train_command
 
 app = typer.Typer(
@@ -54,10 +54,10 @@ def run(
 ) -> None:
     """Extract, train and report: the whole pipeline, each stage only as far as it is not done."""
     from .config import ConfigError, load_config
-    from .evaluate.cli import report_stage, show_report
+    from .evaluate.cli import report_stage, show_report, show_sweeps, sweep_files, sweep_json
     from .extract.cli import extract_stage, result_json, show_result
     from .extract.encoders.presets import encoder_faults
-    from .train.cli import run_json, train_stage
+    from .train.cli import run_json, sweep_stage, train_stage
     from .train.models import option_faults
 
     try:
@@ -68,17 +68,22 @@ def run(
     if not json:
         show_result(extracted)
     runs = train_stage(checked, fresh)
+    swept = sweep_stage(checked, fresh=fresh) if checked.sweep is not None else ()
+    files = sweep_files(checked, swept) if swept else ()
     report, page = report_stage(checked)
     if json:
         print_json(
             {
                 "extract": result_json(extracted),
                 "train": [run_json(r) for r in runs],
+                "sweep": [sweep_json(each) for each in swept],
                 "report": report.to_json(),
                 "page": str(page),
             }
         )
     else:
+        if swept:
+            show_sweeps(swept, files)
         show_report(report, page)
     if extracted.failures:
         err().print(
@@ -91,10 +96,91 @@ def run(
 
 
 @app.command()
+def sweep(
+    config: Annotated[
+        Path, typer.Option("--config", "-c", help="The pipeline to run.", show_default=True)
+    ] = Path("pipeline.toml"),
+    probe: Annotated[
+        bool,
+        typer.Option("--probe", help="Only the linear probe of every layer: an answer in seconds."),
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Train again what is there with equal settings.")
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document on stdout.")
+    ] = False,
+) -> None:
+    """Find the best layers: a linear probe of each, then models trained on each.
+
+    The layer of a modality is picked on validation; its test score stands beside those of the last
+    layer and of a weighted sum. A sweep that was stopped goes on where it was.
+    """
+    from .config import ConfigError, load_config
+    from .evaluate.cli import show_sweeps, sweep_files, sweep_json
+    from .train.cli import sweep_stage
+    from .train.models import option_faults
+
+    try:
+        checked = load_config(config, [option_faults])
+    except ConfigError as faults:
+        fail(str(faults), 2)
+    found = sweep_stage(checked, probe, fresh)
+    files = sweep_files(checked, found)
+    if json:
+        return print_json([sweep_json(each) for each in found])
+    show_sweeps(found, files)
+
+
+@app.command()
+def robustness(
+    config: Annotated[
+        Path, typer.Option("--config", "-c", help="The pipeline to run.", show_default=True)
+    ] = Path("pipeline.toml"),
+    rates: Annotated[
+        str | None,
+        typer.Option(
+            help="Shares of frames to lose: first:last:step, or a list like 0,0.3,0.6. "
+            "Default: those of the papers, 0:1:0.1 (CH-SIMS: 0:0.5:0.1)."
+        ),
+    ] = None,
+    masks: Annotated[int, typer.Option(min=1, help="Random masks a run and rate.")] = 1,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Test again what was tested with equal settings.")
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document on stdout.")
+    ] = False,
+) -> None:
+    """Score the trained runs again with features missing: frames at random, whole modalities.
+
+    The curves and their AUILC stand in the report.
+    """
+    from .config import ConfigError, load_config
+    from .evaluate.cli import missing_rates, report_stage, show_robustness
+    from .train.cli import robustness_stage
+    from .train.models import option_faults
+
+    try:
+        checked = load_config(config, [option_faults])
+    except ConfigError as faults:
+        fail(str(faults), 2)
+    robustness_stage(checked, missing_rates(rates, checked.evaluate.protocol), masks, fresh)
+    report, page = report_stage(checked)
+    if json:
+        return print_json({"robustness": report.to_json()["robustness"], "page": str(page)})
+    show_robustness(report)
+    out().print(f"report: {page}", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def init(
     path: Annotated[Path, typer.Argument(help="File to write.")] = Path("pipeline.toml"),
     preset: Annotated[
-        str, typer.Option(help="demo, csv (your own table), mosi or mosei.")
+        str,
+        typer.Option(
+            help="demo, csv (your own table), mosi, mosei, sims, meld, mustard, urfunny, cherma."
+        ),
     ] = "demo",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
@@ -114,7 +200,10 @@ def init(
     out().print(f"wrote {path}: look at [corpus], then `sedimental run`.", highlight=False)
 
 
+app.command("doctor")(doctor_command)
 app.command("extract")(extract_command)
 app.command("train")(train_command)
 app.command("report")(report_command)
+app.command("compare")(compare_command)
+cache_app.command("faces")(faces_command)  # it decodes media, which the cache itself never does
 app.add_typer(cache_app, name="cache")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -71,7 +72,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     rows = [{k: v for k, v in asdict(c).items() if v not in (None, ())} for c in manifest.clips]
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in [head, *rows])
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{path.name}")
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
 

@@ -53,7 +53,7 @@ class LayerWeights:
 
 @dataclass(frozen=True)
 class BadClip:
-    """A clip that the model gets most wrong."""
+    """A clip that the model gets most wrong; label and prediction are scores or class numbers."""
 
     id: str
     text: str
@@ -61,7 +61,9 @@ class BadClip:
     label: float
     prediction: float
     deviation: float
-    """Population standard deviation of the prediction over seeds."""
+    """Population standard deviation over seeds: of the prediction, or of `doubt`."""
+    doubt: float
+    """Distance of prediction and label; or 1 less the probability of the right class."""
 
 
 @dataclass(frozen=True)
@@ -103,19 +105,22 @@ def analyse(
     # other rows stand beside this one only where they were scored on the same clips
     peers = {row: seeds for row, seeds in rows.items() if scored_clips(seeds[0])[0] == ids}
     means = {row: mean_prediction(seeds) for row, seeds in peers.items()}
+    of_classes = protocol.of_classes
     return Analyses(
         name=name,
         labels=labels,
         predictions=means[name],
-        calibration=calibration(labels, means[name]),
+        calibration=np.empty((0, 3)) if of_classes else calibration(labels, means[name]),
         confusion=_confusion(labels, runs, protocol),
         gates=_gates(runs),
         layers=_layers(runs),
-        variances=(
+        variances=()
+        if of_classes  # numbers of classes have no distances
+        else (
             variance("labels", labels, groups),
             *(_mean_variance(row, seeds, groups) for row, seeds in peers.items()),
         ),
-        video=_longest_video(ids, labels, groups, means, videos),
+        video=None if of_classes else _longest_video(ids, labels, groups, means, videos),
         histories={row: tuple(r.history for r in seeds) for row, seeds in rows.items()},
         best_epochs={row: tuple(r.best_epoch for r in seeds) for row, seeds in rows.items()},
         worst=_worst(ids, labels, runs, manifest),
@@ -128,8 +133,20 @@ def scored_clips(run: Run) -> tuple[tuple[str, ...], Scores]:
 
 
 def mean_prediction(runs: Sequence[Run]) -> Scores:
-    """Predictions of the test clips, (clips,), mean over `runs`."""
+    """Predictions of the test clips, (clips,), mean over `runs`; of classes the likeliest."""
+    if runs[0].predictions.classes:
+        mean = np.mean([shares(run) for run in runs], axis=0)
+        return np.asarray(mean.argmax(axis=1), np.float64)
     return np.asarray(np.mean([r.predictions.of("test")[1] for r in runs], axis=0))
+
+
+def shares(run: Run) -> Scores:
+    """Probability of each class for each test clip, (clips, classes)."""
+    own = run.predictions
+    kept = np.array([split == "test" for split in own.splits])
+    if own.probabilities is not None:
+        return np.asarray(own.probabilities[kept])
+    return np.asarray(np.eye(len(own.classes))[own.values[kept].astype(np.int64)])
 
 
 def variance(name: str, values: Scores, groups: NDArray[np.int64]) -> Variance:
@@ -222,12 +239,24 @@ def _worst(
     ids: Sequence[str], labels: Scores, runs: Sequence[Run], manifest: Manifest | None
 ) -> tuple[BadClip, ...]:
     texts = {c.id: c.text for c in manifest.clips} if manifest else {}
-    each = np.array([run.predictions.of("test")[1] for run in runs])
-    mean, deviation = each.mean(axis=0), each.std(axis=0)
-    order = np.argsort(-np.abs(mean - labels), kind="stable")[:WORST]
+    mean = mean_prediction(runs)
+    if runs[0].predictions.classes:
+        own = np.arange(labels.size), labels.astype(np.int64)
+        each = np.array([1 - shares(run)[own] for run in runs])
+        doubt = each.mean(axis=0)
+    else:
+        each = np.array([run.predictions.of("test")[1] for run in runs])
+        doubt = np.abs(mean - labels)
+    deviation = each.std(axis=0)
+    order = np.argsort(-doubt, kind="stable")[:WORST]
     return tuple(
         BadClip(
-            ids[i], texts.get(ids[i], ""), float(labels[i]), float(mean[i]), float(deviation[i])
+            ids[i],
+            texts.get(ids[i], ""),
+            float(labels[i]),
+            float(mean[i]),
+            float(deviation[i]),
+            float(doubt[i]),
         )
         for i in order
     )

@@ -13,14 +13,16 @@ from .results import Caution, InputUse, Row
 from .statistics import FEWEST_GROUPS
 
 FEW_SEEDS = 3
-HARMLESS = frozenset({"seeds", "models", "modalities", "inputs", "threads", "device"})
+HARMLESS = frozenset(
+    {"seeds", "models", "modalities", "inputs", "threads", "device", "memory_mb", "stack", "source"}
+)
 """Keys of [train] that may differ between runs of one table."""
 
 
 def cautions(
     groups: Mapping[str, Sequence[Run]],
     rows: Sequence[Row],
-    baseline: Row,
+    floors: Sequence[Row],
     inputs: Sequence[InputUse],
     protocol: CorpusProtocol,
     videos: int,
@@ -41,7 +43,8 @@ def cautions(
             )
         )
     found += [Caution("warning", text) for text in _warnings(groups, rows, protocol)]
-    found += [Caution("note", text) for text in _notes(groups, rows, baseline, videos, resamples)]
+    notes = _notes(groups, rows, floors, protocol, videos, resamples)
+    found += [Caution("note", text) for text in notes]
     return tuple(found)
 
 
@@ -62,7 +65,8 @@ def _warnings(
     groups: Mapping[str, Sequence[Run]], rows: Sequence[Row], protocol: CorpusProtocol
 ) -> Iterator[str]:
     runs = [run for seeds in groups.values() for run in seeds]
-    yield from _scale(runs[0], protocol)
+    if not protocol.of_classes:
+        yield from _scale(runs[0], protocol)
     if not scored_clips(runs[0])[0]:
         yield "The test split is empty: there is nothing to score."
         return
@@ -94,6 +98,7 @@ def _warnings(
         row.name
         for row in rows
         if row.name not in {b.rsplit(" seed", 1)[0] for b in broken}
+        and not protocol.of_classes
         and np.isnan(row.test["Corr"].mean)
     ]
     if constant:
@@ -141,9 +146,10 @@ def _mixed(groups: Mapping[str, Sequence[Run]]) -> Iterator[str]:
         }
         for name, run in named.items()
     }
-    found = [differing(settings)]
+    found = []
     for model in dict.fromkeys(run.model for run in named.values()):
         own = {name: run for name, run in named.items() if run.model == model}
+        found.append(differing({name: settings[name] for name in own}))
         found.append(
             differing(
                 {n: {f"{model}.{k}": v for k, v in r.options.items()} for n, r in own.items()}
@@ -180,13 +186,15 @@ def _who(by_value: Mapping[str, Sequence[str]], between: str) -> str:
 def _notes(
     groups: Mapping[str, Sequence[Run]],
     rows: Sequence[Row],
-    baseline: Row,
+    floors: Sequence[Row],
+    protocol: CorpusProtocol,
     videos: int,
     resamples: int,
 ) -> Iterator[str]:
     few = [row.name for row in rows if len(row.seeds) < FEW_SEEDS]
     if few:
         yield (f"Fewer than {FEW_SEEDS} seeds for {_list(few)}: the spread over seeds says little.")
+    yield from _recipes(groups)
     if len({len(row.seeds) for row in rows}) > 1:
         yield "The rows have different numbers of seeds."
     if resamples and videos < FEWEST_GROUPS:
@@ -195,12 +203,12 @@ def _notes(
             "draw from: intervals are drawn over clips, and are too narrow if clips of one video "
             "are alike."
         )
-    beaten = [r.name for r in rows if r.test["MAE"].mean >= baseline.test["MAE"].mean]
-    if beaten:
-        yield (
-            f"No better in MAE than answering every clip with the mean training label: "
-            f"{_list(beaten)}."
-        )
+    metric = protocol.metric(protocol.second)
+    sign = 1 if metric.higher else -1
+    for floor in floors:
+        bar = sign * floor.test[metric.key].mean
+        if beaten := [r.name for r in rows if sign * r.test[metric.key].mean <= bar]:
+            yield f"No better in {metric.label} than the {floor.name}: {_list(beaten)}."
     late = [
         f"{name} ({count} of {len(seeds)} seeds)"
         for name, seeds in groups.items()
@@ -208,6 +216,21 @@ def _notes(
     ]
     if late:
         yield f"Still improving when training ended: {_list(late)}. More epochs may help."
+
+
+def _recipes(groups: Mapping[str, Sequence[Run]]) -> Iterator[str]:
+    """Models have recipes of their own: said once, in one line, as it is meant to be so."""
+    first = {seeds[0].model: seeds[0] for seeds in groups.values()}
+    settings = {
+        model: {
+            k: v
+            for k, v in run.config.items()
+            if k not in HARMLESS and k not in first and not isinstance(v, Mapping)
+        }
+        for model, run in first.items()
+    }
+    if found := differing(settings):
+        yield f"Each model is trained by its own recipe; they differ in {_list(list(found), 12)}."
 
 
 def _rows(names: Sequence[str]) -> list[str]:

@@ -8,7 +8,11 @@ import typer
 from ..console import fail, out, print_json
 
 if TYPE_CHECKING:
-    from ..config import Config, EvaluateConfig
+    from collections.abc import Sequence
+
+    from ..cache.manifest import Manifest
+    from ..cache.sweeps import Sweep
+    from ..config import Config
     from .results import Report
 
 ConfigFile = Annotated[
@@ -21,6 +25,10 @@ def report_command(
     config: ConfigFile = Path("pipeline.toml"),
     explain: Annotated[
         bool, typer.Option("--explain", help="Say in words what each metric is, and stop.")
+    ] = False,
+    mmsa: Annotated[
+        bool,
+        typer.Option("--mmsa", help="Also write results/normal/<corpus>.csv as MMSA lays it out."),
     ] = False,
     json: AsJson = False,
 ) -> None:
@@ -35,12 +43,64 @@ def report_command(
     except ConfigError as faults:
         fail(str(faults), 2)
     if explain:
-        return _explain(checked.evaluate, json)
+        return _explain(checked, json)
     report, page = report_stage(checked)
+    table = None
+    if mmsa:
+        from .mmsa import write_mmsa
+
+        table = write_mmsa(checked.experiment, report)
     if json:
-        print_json({**report.to_json(), "page": str(page)})
-    else:
-        show_report(report, page)
+        return print_json({**report.to_json(), "page": str(page), "mmsa": table and str(table)})
+    show_report(report, page)
+    if table is not None:
+        out().print(f"mmsa: {table}", highlight=False, soft_wrap=True)
+
+
+def compare_command(
+    first: Annotated[
+        str, typer.Argument(help='A row ("uegd TAV"), or a folder of runs.', metavar="A")
+    ],
+    second: Annotated[str, typer.Argument(help="What to compare it with.", metavar="B")],
+    config: ConfigFile = Path("pipeline.toml"),
+    json: AsJson = False,
+) -> None:
+    """Test whether A is better than B: paired bootstrap over videos, McNemar on Acc-2.
+
+    Both are scored on the test clips that both answered; a difference whose interval excludes zero
+    is more than the choice of clips explains.
+    """
+    from ..cache.errors import SedimentalError
+    from ..config import ConfigError, load_config
+    from .compare import compare
+
+    try:
+        checked = load_config(config)
+    except ConfigError as faults:
+        fail(str(faults), 2)
+    try:
+        manifest = _manifest(checked)
+        found = compare(first, second, checked.experiment, checked.evaluate, manifest)
+    except SedimentalError as fault:
+        fail(str(fault))
+    if json:
+        from .plain import plain
+
+        return print_json({**plain(found), "drawn_over": found.drawn_over})
+    from .terminal import comparison_to_terminal
+
+    out().print(comparison_to_terminal(found), highlight=False)
+
+
+def _manifest(config: "Config") -> "Manifest | None":
+    """The corpus table, if it is there: runs can be compared without it."""
+    from ..cache.errors import ManifestError
+    from ..cache.manifest import read_manifest
+
+    try:
+        return read_manifest(config.corpus_cache / "manifest.jsonl")
+    except ManifestError:
+        return None
 
 
 def report_stage(config: "Config") -> "tuple[Report, Path]":
@@ -67,12 +127,63 @@ def show_report(report: "Report", page: Path) -> None:
     console.print(f"report: {page}", highlight=False, soft_wrap=True)
 
 
-def _explain(settings: "EvaluateConfig", json: bool) -> None:
+def sweep_files(config: "Config", sweeps: "Sequence[Sweep]") -> "tuple[Path, ...]":
+    """Write tables and figures beside the sweep."""
+    from .sweep_files import write_sweep_files
+
+    return write_sweep_files(config.experiment, sweeps)
+
+
+def show_sweeps(sweeps: "Sequence[Sweep]", files: "Sequence[Path]") -> None:
+    """The layers side by side, the comparison, the lines to paste, and where the figures lie."""
+    from .sweep_terminal import to_terminal
+
+    out().print(to_terminal(sweeps), highlight=False)
+    names = ", ".join(file.name for file in files)
+    out().print(f"{sweeps[-1].kind}: {files[0].parent} ({names})", highlight=False, soft_wrap=True)
+
+
+def sweep_json(sweep: "Sweep") -> dict[str, object]:
+    """What `--json` prints of one sweep or probe."""
+    from .plain import plain
+
+    return {**plain(sweep), "inputs": sweep.lines()}
+
+
+def missing_rates(text: str | None, protocol: str) -> "tuple[float, ...]":
+    """What `--rates` means: ``0:1:0.1`` (both ends included), ``0,0.5``, or the protocol's own."""
+    from .robustness import RATES
+
+    if text is None:
+        return RATES.get(protocol, RATES["mosi"])
+    try:
+        if ":" in text:
+            first, last, step = (float(part) for part in text.split(":"))
+            count = round((last - first) / step) + 1
+            found = [round(first + k * step, 10) for k in range(count)]
+        else:
+            found = [float(part) for part in text.split(",")]
+    except (ValueError, ZeroDivisionError):
+        found = []
+    if not found or not all(0 <= rate <= 1 for rate in found):
+        fail(f'--rates "{text}": say first:last:step or a list like 0,0.3,0.6, within 0 and 1.', 2)
+    return tuple(dict.fromkeys(found))
+
+
+def show_robustness(report: "Report") -> None:
+    """AUILC and the scores without each modality, a row each."""
+    from .terminal import robustness_to_terminal
+
+    out().print(robustness_to_terminal(report), highlight=False)
+
+
+def _explain(config: "Config", json: bool) -> None:
     from rich.table import Table
 
-    from .protocols import PROTOCOLS
+    from .protocols import protocol_of
+    from .report import scheme_of
 
-    metrics = PROTOCOLS[settings.protocol].metrics
+    metrics = protocol_of(scheme_of(config.experiment, config.evaluate)).metrics
     if json:
         return print_json({metric.key: metric.words for metric in metrics})
     table = Table("metric", "what it is")

@@ -28,8 +28,8 @@ def figures(report: Report) -> tuple[Drawing, ...]:
     if not report.test_clips:
         return ()
     drawn = (
-        rows_figure(report, "Corr"),
-        rows_figure(report, "MAE"),
+        rows_figure(report, report.metrics.first),
+        rows_figure(report, report.metrics.second),
         scatter_figure(report),
         confusion_figure(report),
         training_figure(report),
@@ -78,31 +78,36 @@ def rows_figure(report: Report, key: str) -> Drawing | None:
                 mec=PAPER,
                 mew=0.8,
             )
-        floor = report.baseline.test[key].mean
-        if np.isfinite(floor):
-            axes.axvline(floor, color=MUTED, lw=1, ls=(0, (4, 3)))
-            axes.annotate(
-                " mean predictor",
-                (floor, 1),
-                xycoords=("data", "axes fraction"),
-                ha="right" if not metric.higher else "left",
-                va="bottom",
-                color=MUTED,
-                fontsize=10,
-            )
+        for number, own in enumerate(report.floors):
+            value = own.test[key].mean
+            if np.isfinite(value):
+                axes.axvline(value, color=MUTED, lw=1, ls=((0, (4, 3)), (0, (1, 2)))[number])
+                axes.annotate(
+                    f" {own.name} ",
+                    (value, 1),
+                    xycoords=("data", "axes fraction"),
+                    ha="right" if not metric.higher else "left",
+                    va="bottom",
+                    color=MUTED,
+                    fontsize=10,
+                )
         axes.set_yticks(range(len(ordered)), [row.name for row in ordered])
         axes.set_ylim(len(ordered) - 0.4, -0.6)
         axes.grid(axis="y", visible=False)
         axes.tick_params(left=False)
         axes.spines["left"].set_visible(False)
         axes.set_xlabel(f"{key}, {'higher' if metric.higher else 'lower'} is better")
+        if metric.percent:
+            axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
     shown = f" The best {len(ordered)} of {len(rows)} rows." if len(rows) > len(ordered) else ""
     bar = (
         f" Bars: 95 % bootstrap interval over test {report.drawn_over}."
         if report.provenance.resamples
         else ""
     )
-    title = "Correlation with the labels" if key == "Corr" else "Mean absolute error"
+    title = {"Corr": "Correlation with the labels", "MAE": "Mean absolute error"}.get(
+        key, "Accuracy" if key == "Accuracy" else f"{metric.label}, {metric.variant}"
+    )
     return Drawing(
         canvas.key,
         title,
@@ -114,6 +119,8 @@ def rows_figure(report: Report, key: str) -> Drawing | None:
 def scatter_figure(report: Report) -> Drawing | None:
     """Label against prediction, with the mean label by predicted score."""
     found, protocol = report.analyses, report.metrics
+    if protocol.of_classes:
+        return None
     known = np.isfinite(found.predictions) & np.isfinite(found.labels)
     x, y = found.predictions[known], found.labels[known]
     if not x.size:

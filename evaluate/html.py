@@ -1,36 +1,35 @@
 """report.html: one file that opens anywhere, without network and without scripts if need be."""
 
 import math
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
 
 from ..cache.runs import InputRecord
 from ..cache.spec import LETTERS, MODALITIES
 from .figures import figures
+from .html_cells import Cell, minus, order, plain_cell
+from .html_sweep import sweep_part
 from .protocols import Metric
 from .results import Report, Row
+from .robust import Robustness
+from .robust_figures import robustness_figures
 from .statistics import FEWEST_GROUPS, LEVEL, Difference, Spread
-from .tables import is_best, spread_text
+from .sweep_figures import sweep_figures
+from .tables import is_best, probe_inputs, spread_text
 
 WORDS = {"T": "text", "A": "audio", "V": "vision"}
+_NAMES = {"Corr": "correlation", "MAE": "mean absolute error", "Accuracy": "accuracy"}
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One number of a table: what is shown, and what the column is sorted by."""
+class RobustRow:
+    """What one row keeps when features go missing."""
 
-    text: str
-    order: str = ""
-    """A number for sorting; empty: sorts last."""
-    beside: str = ""
-    """After the text, smaller: the spread over seeds."""
-    below: str = ""
-    """Under the text, smaller: the interval."""
-    strong: bool = False
-    wide: bool = False
-    """Whether `beside` has three decimals: keeps the means of a column under each other."""
+    name: str
+    model: str
+    letters: str
+    lines: list[tuple[str, list[Cell]]]
 
 
 def to_html(report: Report) -> str:
@@ -44,12 +43,15 @@ def to_html(report: Report) -> str:
     environment.filters["minus"] = minus
     source = (files(__package__) / "report.html.jinja").read_text(encoding="utf-8")
     metrics = report.metrics.metrics
-    drawn = figures(report)
+    drawn = (*figures(report), *report.drawings)
     return environment.from_string(source).render(
         report=report,
         metrics=metrics,
         rows=[(row, [_cell(report, row, m) for m in metrics]) for row in report.rows],
-        baseline=[_cell(report, report.baseline, m) for m in metrics],
+        floors=[(row, [_cell(report, row, m) for m in metrics]) for row in report.floors],
+        first=report.metrics.metric(report.metrics.first),
+        second=report.metrics.metric(report.metrics.second),
+        facts=_facts(report),
         differences=[
             (report.row(name), [_difference(m, found[m.key]) for m in metrics])
             for name, found in report.differences.items()
@@ -57,9 +59,11 @@ def to_html(report: Report) -> str:
         runs=[
             (
                 line,
-                [_plain(m, line.test[m.key]) for m in metrics],
-                _plain(report.metrics.metric("Corr"), line.valid["Corr"]),
-                _plain(report.metrics.metric("MAE"), line.valid["MAE"]),
+                [plain_cell(m, line.test[m.key]) for m in metrics],
+                *(
+                    plain_cell(report.metrics.metric(key), line.valid[key])
+                    for key in (report.metrics.first, report.metrics.second)
+                ),
             )
             for line in report.runs
         ],
@@ -70,6 +74,11 @@ def to_html(report: Report) -> str:
         best=[_cell(report, report.best, m) for m in metrics],
         drawings=[(d, Markup(d.svg)) for d in drawn],
         headline=headline(report),
+        probe_words=probe_words(report),
+        sweep=sweep_part(report),
+        robust=[_robust(row, metrics) for row in report.robustness],
+        robust_drawings=[(d, Markup(d.svg)) for d in robustness_figures(report)],
+        sweep_drawings=[(d, Markup(d.svg)) for d in sweep_figures(report.sweeps)],
         several=any(len(row.seeds) > 1 for row in report.rows),
         slots=slots,
         letters=list(LETTERS.values()),
@@ -85,10 +94,12 @@ def to_html(report: Report) -> str:
 
 def headline(report: Report) -> str:
     """The result in two sentences: what was reached, on what, and against what."""
-    best, corr, mae = report.best, report.metrics.metric("Corr"), report.metrics.metric("MAE")
+    best, corr = report.best, report.metrics.metric(report.metrics.first)
+    mae = report.metrics.metric(report.metrics.second)
+    what = _NAMES.get(corr.key, f"{corr.variant} {corr.label}".strip())
     first = (
-        f"{best.model} on {_words(best.letters)} reaches a test correlation of "
-        f"{spread_text(corr, best.test['Corr'], len(best.seeds))}"
+        f"{best.model} on {_words(best.letters)} reaches a test {what} of "
+        f"{spread_text(corr, best.test[corr.key], len(best.seeds))}{_percent(corr)}"
     )
     rivals = [
         row
@@ -96,24 +107,65 @@ def headline(report: Report) -> str:
         if row.model == best.model
         and len(row.letters) == 1
         and row.name != best.name
-        and math.isfinite(row.test["Corr"].mean)
+        and math.isfinite(row.test[corr.key].mean)
     ]
-    if len(best.letters) > 1 and rivals and math.isfinite(best.test["Corr"].mean):
-        rival = max(rivals, key=lambda row: row.test["Corr"].mean)
-        gain = best.test["Corr"].mean - rival.test["Corr"].mean
+    if len(best.letters) > 1 and rivals and math.isfinite(best.test[corr.key].mean):
+        rival = max(rivals, key=lambda row: row.test[corr.key].mean)
+        gain = best.test[corr.key].mean - rival.test[corr.key].mean
         first += f", {corr.show(abs(gain))} {'above' if gain >= 0 else 'below'} "
         first += f"its best single modality, {_words(rival.letters)}"
-        found = report.differences.get(rival.name, {}).get("Corr")
+        found = report.differences.get(rival.name, {}).get(corr.key)
         if found is not None and math.isfinite(found.low):
             first += f" ({round(100 * LEVEL)} % interval of the difference "
             first += f"{corr.show(found.low)} to {corr.show(found.high)})"
     seeds = f"mean of {len(best.seeds)} seeds" if len(best.seeds) > 1 else "one seed"
+    floors = [
+        f"the {row.name} gives {mae.show(row.test[mae.key].mean)}{_percent(mae)}"
+        for row in report.floors
+    ]
     second = (
-        f"Its mean absolute error is {spread_text(mae, best.test['MAE'], len(best.seeds))} "
-        f"({seeds}); always answering the mean training label gives "
-        f"{mae.show(report.baseline.test['MAE'].mean)}."
+        f"Its {_NAMES.get(mae.key, mae.label)} is "
+        f"{spread_text(mae, best.test[mae.key], len(best.seeds))}{_percent(mae)} ({seeds}); "
+        f"{', '.join(floors)}."
     )
     return minus(f"{first}. {second}")
+
+
+def _robust(row: Robustness, metrics: Sequence[Metric]) -> RobustRow:
+    """AUILC with frames of all modalities missing, then the scores without each modality."""
+    curves, (model, _, letters) = row.curves.get("all", {}), row.name.rpartition(" ")
+    lines = [
+        (f"AUILC, rates {c.rates[0]:g} to {c.rates[-1]:g}", {k: v.area for k, v in curves.items()})
+        for c in list(curves.values())[:1]
+    ]
+    lines += [(f"without {WORDS[letter]}", dict(own)) for letter, own in row.drops.items()]
+    return RobustRow(
+        row.name,
+        model,
+        letters,
+        [(words, [plain_cell(m, own[m.key]) for m in metrics]) for words, own in lines],
+    )
+
+
+def probe_words(report: Report) -> str:
+    """What the probe's row is; empty without one."""
+    if report.probe is None:
+        return ""
+    kind = "Ridge" if report.probe.model.startswith("ridge") else "Softmax"
+    return (
+        f"{kind} regression on {probe_inputs(report)}; layers and penalty picked on validation. "
+        "What a model scores above it is what it gains over a linear one."
+    )
+
+
+def _facts(report: Report) -> list[Metric]:
+    """The metrics that the summary shows large: not every F1."""
+    own = report.metrics.metrics
+    return [m for m in own if m.label != "F1" or m.key == report.metrics.first]
+
+
+def _percent(metric: Metric) -> str:
+    return " %" if metric.percent else ""
 
 
 def layer_words(record: InputRecord) -> str:
@@ -131,11 +183,6 @@ def layer_words(record: InputRecord) -> str:
 def slots(letters: str) -> list[tuple[str, bool]]:
     """T, A and V, each with whether it is among `letters`."""
     return [(letter, letter in letters) for letter in LETTERS.values()]
-
-
-def minus(text: Any) -> str:
-    """Hyphens before digits as true minus signs, as wide as the plus and figures around them."""
-    return re.sub(r"(?<![\w.])-(?=\d)", "\N{MINUS SIGN}", str(text))
 
 
 def number(value: float, digits: int = 2, signed: bool = False) -> str:
@@ -157,7 +204,7 @@ def _cell(report: Report, row: Row, metric: Metric) -> Cell:
         beside = f"± {metric.show(spread.std)}" if known else "\N{NO-BREAK SPACE}"
     return Cell(
         text=minus(metric.show(spread.mean)),
-        order=_order(spread.mean),
+        order=order(spread.mean),
         beside=beside,
         below=minus(below),
         strong=is_best(report, row, metric),
@@ -165,12 +212,8 @@ def _cell(report: Report, row: Row, metric: Metric) -> Cell:
     )
 
 
-def _plain(metric: Metric, value: float) -> Cell:
-    return Cell(minus(metric.show(value)), _order(value))
-
-
 def _published(metric: Metric, value: float | None) -> Cell:
-    return Cell("") if value is None else _plain(metric, value)
+    return Cell("") if value is None else plain_cell(metric, value)
 
 
 def _difference(metric: Metric, found: Difference) -> Cell:
@@ -183,14 +226,10 @@ def _difference(metric: Metric, found: Difference) -> Cell:
     certain = math.isfinite(found.low) and (found.low > 0 or found.high < 0)
     return Cell(
         minus(sign + metric.show(found.value)),
-        _order(found.value),
+        order(found.value),
         below=minus(below),
         strong=certain,
     )
-
-
-def _order(value: float) -> str:
-    return repr(float(value)) if math.isfinite(value) else ""
 
 
 def _words(letters: str) -> str:

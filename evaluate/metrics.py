@@ -4,7 +4,8 @@ Definitions are those of the metric code that CMU-MOSI, CMU-MOSEI and CH-SIMS pa
 alone is imported, so that training picks its epoch by the very number that stands in the table.
 
 Degenerate cases: no clips, or a value that is not finite, makes `score` NaN; the
-correlation with a constant is NaN; nothing here warns.
+correlation with a constant is NaN; a class that is neither rated nor predicted has no F1 (NaN);
+nothing here warns.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,23 +15,30 @@ from numpy.typing import ArrayLike, NDArray
 
 Scores = NDArray[np.float64]
 Classes = NDArray[np.int64]
+Scheme = str | tuple[str, ...]
+"""How clips are scored: ``mosi``, ``sims``, or the names of the classes they fall into."""
 
 SIMS_EDGES_2 = (0.0,)
 SIMS_EDGES_3 = (-0.1, 0.1)
 SIMS_EDGES_5 = (-0.7, -0.1, 0.1, 0.7)
 
 
-def score(labels: ArrayLike, predictions: ArrayLike, protocol: str) -> dict[str, float]:
+def score(labels: ArrayLike, predictions: ArrayLike, protocol: Scheme) -> dict[str, float]:
     """Every metric of `protocol`, in the field's keys and order, as fractions (not percent).
 
     `labels` and `predictions` are (clips,). ``mosi`` serves CMU-MOSI and CMU-MOSEI (labels in
-    -3..3), ``sims`` CH-SIMS (-1..1). Raises ValueError if the two differ in length or `protocol`
-    is neither. A prediction that is not finite makes every number NaN: a diverged model has no
-    score, and hiding its bad clips would flatter it.
+    -3..3), ``sims`` CH-SIMS (-1..1); under class names they are class numbers, see
+    `score_classes`. Raises ValueError if the two differ in length or `protocol` is unknown. A
+    prediction that is not finite makes every number NaN: a diverged model has no score, and hiding
+    its bad clips would flatter it.
     """
     truth, guess = np.asarray(labels, np.float64), np.asarray(predictions, np.float64)
     if truth.shape != guess.shape or truth.ndim != 1:
         raise ValueError(f"labels {truth.shape}, predictions {guess.shape}: one a clip is needed.")
+    if isinstance(protocol, tuple):
+        if np.isfinite(truth).all() and np.isfinite(guess).all():
+            return score_classes(truth.astype(np.int64), guess.astype(np.int64), protocol)
+        return dict.fromkeys(score_classes([], [], protocol), float("nan"))
     if protocol not in PROTOCOLS:
         raise ValueError(f"evaluate.protocol: {protocol!r} is unknown. Known: mosi, sims.")
     if np.isfinite(truth).all() and np.isfinite(guess).all():

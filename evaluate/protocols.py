@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .metrics import SIMS_EDGES_5, binned, rounded
+from .metrics import SIMS_EDGES_5, Scheme, binned, rounded
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,25 @@ class CorpusProtocol:
     metrics: tuple[Metric, ...]
     bins: tuple[str, ...]
     """Names of the finest classes, lowest first: the axes of the confusion matrix."""
+    first: str = "Corr"
+    """Key of the metric that the summary leads with."""
+    second: str = "MAE"
+    floor: str = "mean predictor"
+    """Name of the answer that needs no features."""
+    floor_words: str = (
+        "Answers every clip with the mean label of the training split. Its correlation is "
+        "undefined."
+    )
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether clips fall into classes instead of having scores."""
+        return self.key == "classes"
 
     def classes(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
         """Index into `bins` of each value, (clips,)."""
+        if self.of_classes:
+            return values.astype(np.int64)
         if self.key == "mosi":
             return rounded(values, 3) + 3
         return binned(np.clip(values, -1, 1), SIMS_EDGES_5)
@@ -57,9 +74,61 @@ class CorpusProtocol:
         return next(m for m in self.metrics if m.key == key)
 
 
-def explain(protocol: str) -> str:
+def protocol_of(scheme: Scheme) -> CorpusProtocol:
+    """The protocol of that key, or of these classes."""
+    return _of_classes(scheme) if isinstance(scheme, tuple) else PROTOCOLS[scheme]
+
+
+@cache
+def _of_classes(names: tuple[str, ...]) -> CorpusProtocol:
+    two = len(names) == 2
+    return CorpusProtocol(
+        key="classes",
+        corpora=f"clips of {len(names)} classes: {', '.join(names)}",
+        low=0,
+        high=len(names) - 1,
+        metrics=(
+            Metric(
+                "Accuracy",
+                "Acc-2" if two else "Acc",
+                "",
+                True,
+                True,
+                "Share of clips whose class is right.",
+            ),
+            Metric(
+                "Weighted_F1",
+                "F1",
+                "weighted",
+                True,
+                True,
+                "F1 of each class, averaged with the weights with which the classes occur among "
+                "the labels.",
+            ),
+            *(
+                Metric(
+                    f"F1_{name}",
+                    "F1",
+                    name,
+                    True,
+                    True,
+                    f"F1 of the class {name}: the harmonic mean of its precision and its recall. "
+                    "Undefined where no clip is labelled or predicted so.",
+                )
+                for name in names
+            ),
+        ),
+        bins=names,
+        first="Weighted_F1",
+        second="Accuracy",
+        floor="most frequent class",
+        floor_words="Answers every clip with the class that is most frequent in training.",
+    )
+
+
+def explain(protocol: Scheme) -> str:
     """What every metric of `protocol` is, in words, a paragraph a metric."""
-    chosen = PROTOCOLS[protocol]
+    chosen = protocol_of(protocol)
     lines = [
         f"{m.key} ({'higher' if m.higher else 'lower'} is better): {m.words}"
         for m in chosen.metrics

@@ -1,7 +1,6 @@
 """From an experiment folder to a Report: every run is read, scored anew and looked behind."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,11 +14,14 @@ from ..cache.runs import Run, list_runs, read_run
 from ..cache.spec import MODALITIES, SPLITS, Split
 from ..config import EvaluateConfig
 from .analysis import analyse, scored_clips
+from .baselines import best_probe, floor, probe_name, sweeps_of
 from .cautions import cautions, differing
-from .metrics import Classes, Scores
-from .protocols import PROTOCOLS
+from .inner_figures import inner_figures
+from .metrics import Classes, Scheme, Scores
+from .protocols import CorpusProtocol, protocol_of
 from .published import published_for
-from .results import BASELINE, InputUse, Provenance, Report, Row, RunLine, grouped, row_name
+from .results import InputUse, Provenance, Report, Row, RunLine, grouped, row_name
+from .robust import read_robustness
 from .statistics import Difference, differences, seed_means, spreads, video_groups
 
 
@@ -41,29 +43,47 @@ def evaluate(
             f"{folder}: holds runs of several corpora ({', '.join(corpora)}), which no table can "
             "compare. Give each corpus its own [runs] name."
         )
-    protocol = PROTOCOLS[settings.protocol]
+    if len(found := sorted({run.predictions.classes for run in runs})) > 1:
+        raise RunError(
+            f"{folder}: holds runs that predict scores and runs that predict classes, or runs of "
+            "different classes, which no table can compare. Give each its own [runs] name."
+        )
+    [classes] = found
+    scheme: Scheme = classes or settings.protocol
+    protocol = protocol_of(scheme)
     groups = grouped(runs)
     videos = {clip.id: clip.video_id for clip in manifest.clips} if manifest else None
-    scored = {name: _score(seeds, settings, videos) for name, seeds in groups.items()}
+    how = scheme, settings.bootstrap, videos
+    scored = {name: _score(seeds, *how) for name, seeds in groups.items()}
     rows = tuple(row for row, _ in scored.values())
-    baseline, _ = _score([_mean_predictor(runs[0])], settings, videos, BASELINE)
-    headline = _pick(rows)
+    baseline, _ = _score([floor(runs[0])], *how, name=protocol.floor)
+    probe_run, sweeps = best_probe(folder, runs[0]), sweeps_of(folder)
+    probe = None if probe_run is None else _score([probe_run], *how, name=probe_name(probe_run))[0]
+    headline = _pick(rows, protocol)
     inputs = _inputs(groups)
     ids = scored_clips(groups[headline][0])[0]
     test_videos = int(video_groups(ids, videos).max(initial=-1)) + 1
     return Report(
         name=folder.resolve().name,
         corpus=runs[0].corpus,
-        protocol=protocol.key,
+        protocol="classes" if classes else settings.protocol,
+        classes=classes,
         rows=rows,
         baseline=baseline,
+        probe=probe,
         headline=headline,
         differences=_differences(headline, scored, groups) if settings.bootstrap else {},
         test_clips=len(ids),
         test_videos=test_videos,
         coverage=_coverage(runs),
         cautions=cautions(
-            groups, rows, baseline, inputs, protocol, test_videos, settings.bootstrap
+            groups,
+            rows,
+            (baseline,) if probe is None else (baseline, probe),
+            inputs,
+            protocol,
+            test_videos,
+            settings.bootstrap,
         ),
         inputs=inputs,
         runs=tuple(
@@ -71,17 +91,28 @@ def evaluate(
         ),
         analyses=analyse(headline, groups, protocol, manifest),
         published=published_for(runs[0].corpus),
+        sweeps=sweeps,
+        robustness=read_robustness(folder, groups, scheme),
+        drawings=inner_figures(groups[headline], protocol),
         provenance=_provenance(groups, settings, manifest),
     )
 
 
+def scheme_of(experiment: Path, settings: EvaluateConfig) -> Scheme:
+    """How the runs of `experiment` are scored: their classes, or else the protocol asked for."""
+    for path in list_runs(experiment):
+        return read_run(path).predictions.classes or settings.protocol
+    return settings.protocol
+
+
 def _score(
     runs: Sequence[Run],
-    settings: EvaluateConfig,
+    scheme: Scheme,
+    resamples: int,
     videos: Mapping[str, str] | None,
-    model: str | None = None,
+    name: str | None = None,
 ) -> tuple[Row, dict[str, Scores]]:
-    """One row, and its resampled scores (empty without bootstrap)."""
+    """One row, and its resampled scores (empty without bootstrap); `name` is that of a floor."""
     ids, labels = scored_clips(runs[0])
     same = [run for run in runs if scored_clips(run)[0] == ids]
     if len(same) < len(runs):
@@ -91,42 +122,32 @@ def _score(
         )
     test = [run.predictions.of("test")[1] for run in runs]
     groups: Classes = video_groups(ids, videos)
-    draws = (
-        seed_means(labels, test, settings.protocol, groups, settings.bootstrap)
-        if settings.bootstrap
-        else {}
-    )
+    draws = seed_means(labels, test, scheme, groups, resamples) if resamples else {}
     row = Row(
-        model=model or runs[0].model,
-        letters="" if model else runs[0].letters,
-        seeds=() if model else tuple(run.seed for run in runs),
-        test=spreads(labels, test, settings.protocol, draws),
+        model=name or runs[0].model,
+        letters=runs[0].letters,
+        seeds=() if name else tuple(run.seed for run in runs),
+        test=spreads(labels, test, scheme, draws),
         valid=spreads(
             runs[0].predictions.of("valid")[0],
             [run.predictions.of("valid")[1] for run in runs],
-            settings.protocol,
+            scheme,
         ),
-        parameters=0 if model else runs[0].parameters,
-        best_epochs=() if model else tuple(run.best_epoch for run in runs),
-        seconds=0.0 if model else float(np.mean([run.seconds for run in runs])),
+        parameters=runs[0].parameters,
+        best_epochs=() if name else tuple(run.best_epoch for run in runs),
+        seconds=float(np.mean([run.seconds for run in runs])),
     )
     return row, draws
 
 
-def _mean_predictor(run: Run) -> Run:
-    """`run` with every prediction replaced by the mean training label: what needs no learning."""
-    train = run.predictions.of("train")[0]
-    mean = float(train.mean()) if train.size else float("nan")
-    values = np.full_like(run.predictions.values, mean)
-    return replace(run, predictions=replace(run.predictions, values=values))
-
-
-def _pick(rows: Sequence[Row]) -> str:
-    """The row best in validation Corr; where none has one, in validation MAE."""
-    for key, sign in (("Corr", 1), ("MAE", -1)):
+def _pick(rows: Sequence[Row], protocol: CorpusProtocol) -> str:
+    """The row best in the protocol's first metric on validation; where none has it, the second."""
+    for key in (protocol.first, protocol.second):
+        sign = 1 if protocol.metric(key).higher else -1
         known = [row for row in rows if np.isfinite(row.valid[key].mean)]
         if known:
-            return max(known, key=lambda row: sign * row.valid[key].mean).name
+            signed = [sign * row.valid[key].mean for row in known]
+            return known[int(np.argmax(signed))].name
     return rows[0].name
 
 

@@ -12,6 +12,7 @@ from .metrics import (
     SIMS_EDGES_3,
     SIMS_EDGES_5,
     Classes,
+    Scheme,
     Scores,
     binned,
     polarity_with_neutral,
@@ -30,7 +31,7 @@ def draw_groups(groups: int, resamples: int, seed: int = 0) -> Counts:
 
 
 def resampled_scores(
-    labels: Scores, predictions: Scores, protocol: str, groups: Classes, draws: Counts
+    labels: Scores, predictions: Scores, protocol: Scheme, groups: Classes, draws: Counts
 ) -> dict[str, Scores]:
     """Each metric of `protocol` on each resample, (resamples,), by the keys of `metrics.score`.
 
@@ -44,6 +45,13 @@ def resampled_scores(
         labels, predictions = np.clip(labels, -1, 1), np.clip(predictions, -1, 1)
     sums = _Sums(groups, draws.astype(np.float64))
     with np.errstate(divide="ignore", invalid="ignore"):  # an empty resample is NaN by definition
+        if isinstance(protocol, tuple):
+            pair = labels.astype(np.int64), predictions.astype(np.int64)
+            return {
+                "Accuracy": sums.accuracy(*pair),
+                "Weighted_F1": sums.weighted_f1(*pair),
+                **{f"F1_{name}": sums.class_f1(*pair, k) for k, name in enumerate(protocol)},
+            }
         if protocol == "sims":
             two = binned(labels, SIMS_EDGES_2), binned(predictions, SIMS_EDGES_2)
             three = binned(labels, SIMS_EDGES_3), binned(predictions, SIMS_EDGES_3)
@@ -101,6 +109,10 @@ class _Sums:
             either = support + self.of(said)
             total += support * np.where(either > 0, 2 * self.of(rated & said) / either, 0)
         return total / self.clips
+
+    def class_f1(self, truth: Classes, guess: Classes, number: int) -> Scores:
+        rated, said = truth == number, guess == number
+        return 2 * self.of(rated & said) / (self.of(rated) + self.of(said))
 
     def correlation(self, truth: Scores, guess: Scores) -> Scores:
         # centred and scaled first: the sums of squares below then lose no digits

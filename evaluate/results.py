@@ -1,19 +1,20 @@
 """The values a report consists of: everything a reader needs, nothing about how it is shown."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ..cache.runs import InputRecord, Run
 from ..cache.spec import LETTERS, MODALITIES, Split
+from ..cache.sweeps import Sweep
 from .analysis import Analyses
+from .drawing import Drawing
+from .metrics import Scheme
 from .plain import plain
-from .protocols import PROTOCOLS, CorpusProtocol
+from .protocols import CorpusProtocol, protocol_of
 from .published import Published
+from .robust import Robustness
 from .statistics import FEWEST_GROUPS, Difference, Spread
-
-BASELINE = "mean predictor"
-"""Name of the row that answers every clip with the mean training label."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Row:
 
     model: str
     letters: str
-    """Modalities in short: ``TAV``; empty for the baseline."""
+    """Modalities in short: ``TAV``; empty for the floor, which looks at nothing."""
     seeds: tuple[int, ...]
     test: Mapping[str, Spread]
     """By metric key, in the protocol's order."""
@@ -105,8 +106,14 @@ class Report:
     """The experiment's folder name."""
     corpus: str
     protocol: str
+    """Its key: ``mosi``, ``sims``, or ``classes``."""
+    classes: tuple[str, ...]
+    """Names of the classes; empty where scores are predicted."""
     rows: tuple[Row, ...]
     baseline: Row
+    """The floor: the mean training label, or the most frequent class."""
+    probe: Row | None
+    """The best linear probe, if `sedimental sweep` or `sweep --probe` left one."""
     headline: str
     """Name of the row with the best validation correlation; test had no say in it."""
     differences: Mapping[str, Mapping[str, Difference]]
@@ -122,12 +129,28 @@ class Report:
     analyses: Analyses
     published: tuple[Published, ...]
     """Numbers from papers on this corpus."""
+    sweeps: tuple[Sweep, ...]
+    """Scores layer by layer: the probe's, then the sweep's."""
+    robustness: tuple[Robustness, ...]
+    """Scores under missing features, a row each."""
+    drawings: tuple[Drawing, ...]
+    """Figures that need more of the runs than stands here."""
     provenance: Provenance
 
     @property
     def metrics(self) -> CorpusProtocol:
         """What the metric keys mean and how they are printed."""
-        return PROTOCOLS[self.protocol]
+        return protocol_of(self.scheme)
+
+    @property
+    def scheme(self) -> Scheme:
+        """How clips are scored."""
+        return self.classes or self.protocol
+
+    @property
+    def floors(self) -> tuple[Row, ...]:
+        """The rows that models must beat: the floor and, where there is one, the best probe."""
+        return (self.baseline,) if self.probe is None else (self.baseline, self.probe)
 
     @property
     def best(self) -> Row:
@@ -148,15 +171,16 @@ class Report:
         return "videos" if self.test_videos >= FEWEST_GROUPS else "clips"
 
     def row(self, name: str) -> Row:
-        """The row of that name, the baseline included; KeyError if there is none."""
-        for row in (*self.rows, self.baseline):
+        """The row of that name, the floors included; KeyError if there is none."""
+        for row in (*self.rows, *self.floors):
             if row.name == name:
                 return row
         raise KeyError(name)
 
     def to_json(self) -> dict[str, Any]:
         """Everything but per-clip values as plain JSON values; undefined numbers are None."""
-        return {**plain(self), "untrained": list(self.untrained), "drawn_over": self.drawn_over}
+        kept = replace(self, drawings=())
+        return {**plain(kept), "untrained": list(self.untrained), "drawn_over": self.drawn_over}
 
 
 def row_name(run: Run) -> str:

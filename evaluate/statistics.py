@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from .metrics import Classes, Scores, score
+from .metrics import Classes, Scheme, Scores, score
 from .resampling import draw_groups, resampled_scores
 
 LEVEL = 0.95
@@ -65,7 +65,7 @@ class McNemar:
 def seed_means(
     labels: Scores,
     predictions: Sequence[Scores],
-    protocol: str,
+    protocol: Scheme,
     groups: Classes | None = None,
     resamples: int = 1000,
     seed: int = 0,
@@ -90,7 +90,7 @@ def seed_means(
 def spreads(
     labels: Scores,
     predictions: Sequence[Scores],
-    protocol: str,
+    protocol: Scheme,
     draws: Mapping[str, Scores] | None = None,
 ) -> dict[str, Spread]:
     """Every metric over seeds; with `draws` of `seed_means`, the interval of the mean over seeds.
@@ -138,7 +138,7 @@ def paired_bootstrap(
     labels: Scores,
     first: Sequence[Scores],
     second: Sequence[Scores],
-    protocol: str,
+    protocol: Scheme,
     groups: Classes | None = None,
     resamples: int = 1000,
     seed: int = 0,

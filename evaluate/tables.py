@@ -4,13 +4,14 @@ import csv
 import io
 import math
 
+from ..cache.spec import LETTERS, MODALITIES
 from .protocols import Metric
 from .results import Report, Row
 from .statistics import Spread
 
 
 def to_csv(report: Report) -> str:
-    """A row a model and baseline; each metric as ``<key>_mean, _std, _low, _high``.
+    """A row a model and floor; each metric as ``<key>_mean, _std, _low, _high``.
 
     Full precision and fractions, not percent; an undefined number is an empty field. The last
     column names the encoders with random weights.
@@ -28,7 +29,7 @@ def to_csv(report: Report) -> str:
             "untrained_encoders",
         ]
     )
-    for row in (*report.rows, report.baseline):
+    for row in (*report.rows, *report.floors):
         table.writerow(
             [
                 row.model,
@@ -46,7 +47,7 @@ def to_markdown(report: Report) -> str:
     metrics = report.metrics.metrics
     head = ["Model", "Inputs", "Seeds", *(m.key + (" ↑" if m.higher else " ↓") for m in metrics)]
     lines = [head, ["---", "---", *["---:"] * (len(head) - 2)]]
-    for row in (*report.rows, report.baseline):
+    for row in (*report.rows, *report.floors):
         cells = [
             f"**{text}**" if is_best(report, row, m) else text
             for m in metrics
@@ -72,8 +73,8 @@ def to_latex(report: Report) -> str:
         " & ".join(first) + r" \\",
         r"\midrule",
     ]
-    for row in (*report.rows, report.baseline):
-        if row is report.baseline:
+    for row in (*report.rows, *report.floors):
+        if row is report.floors[0]:
             lines.append(r"\midrule")
         cells = [_tex_cell(report, row, m) for m in metrics]
         lines.append(" & ".join([_tex(row.model), row.letters, _seeds(row), *cells]) + r" \\")
@@ -84,10 +85,21 @@ def to_latex(report: Report) -> str:
 def reading(report: Report) -> str:
     """One paragraph that a table must not travel without."""
     shares = "Acc and F1 in percent; mean ± population standard deviation over seeds"
+    if len(report.floors) > 1:
+        shares += f"; the probe is linear, on {probe_inputs(report)}"
     untrained = (
         f" Encoders with random weights: {', '.join(report.untrained)}." if report.untrained else ""
     )
     return f"{report.corpus}, {report.test_clips} test clips. {shares}.{untrained}"
+
+
+def probe_inputs(report: Report) -> str:
+    """``layer 20 of text``: what the best probe reads."""
+    found = next(sweep for sweep in report.sweeps if sweep.kind == "probe")
+    picks = found.picks[found.arms[0]]
+    probe = report.floors[-1]
+    own = [f"layer {picks[m]} of {m}" for m in MODALITIES if LETTERS[m] in probe.letters]
+    return f"the mean over each clip's frames of {', '.join(own)}"
 
 
 def spread_text(metric: Metric, spread: Spread, seeds: int) -> str:
@@ -97,7 +109,7 @@ def spread_text(metric: Metric, spread: Spread, seeds: int) -> str:
 
 
 def is_best(report: Report, row: Row, metric: Metric) -> bool:
-    """Whether `row` prints as well as the best model row; the baseline never counts."""
+    """Whether `row` prints as well as the best model row; a floor never counts."""
     if row.name not in {r.name for r in report.rows}:
         return False
     known = [v for r in report.rows if math.isfinite(v := r.test[metric.key].mean)]

@@ -1,7 +1,7 @@
-"""`sedimental extract`: fill the stores, then say what is in them and what failed."""
+"""`sedimental extract`, `doctor`, `cache faces`: fill the stores, and see what goes in."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -9,6 +9,7 @@ from ..console import bars, err, fail, out, print_json
 
 if TYPE_CHECKING:
     from ..config import Config
+    from .doctor import Diagnosis
     from .outcome import ExtractResult
 
 ConfigFile = Annotated[
@@ -25,6 +26,14 @@ def extract_command(
     encoders: Annotated[
         bool, typer.Option("--encoders", help="List the encoders known by name, and stop.")
     ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="i/n",
+            help="Take the i-th of n shares of the clips: start n of these, on any machines.",
+        ),
+    ] = None,
 ) -> None:
     """Run the frozen encoders over the corpus and keep every layer's hidden states.
 
@@ -33,13 +42,95 @@ def extract_command(
     """
     if encoders:
         return _list_encoders(json)
-    result = extract_stage(load(config))
+    result = extract_stage(load(config), shard, quiet=json)
     if json:
         print_json(result_json(result))
     else:
         show_result(result)
     if result.failures:
         raise typer.Exit(3)
+
+
+def doctor_command(
+    config: ConfigFile = Path("pipeline.toml"),
+    probe: Annotated[
+        bool,
+        typer.Option(
+            "--probe/--no-probe",
+            help="Load the encoders and try them on a clip, to tell how long the run will take.",
+        ),
+    ] = True,
+    json: AsJson = False,
+) -> None:
+    """Check corpus, media, weights, disk and device before anything runs.
+
+    Exit code 1: the extraction cannot succeed as things are. 2: the pipeline or the table of the
+    corpus is wrong.
+    """
+    from ..cache.errors import ManifestError, SedimentalError
+    from ..config import ConfigError
+    from .doctor import examine
+    from .showing import diagnosis_json, diagnosis_tables, findings_text
+
+    checked = load(config)
+    try:
+        with err().status("looking at the corpus"):
+            diagnosis = examine(checked, probe)
+    except (ConfigError, ManifestError) as fault:
+        fail(str(fault), 2)
+    except SedimentalError as fault:
+        fail(str(fault))
+    if json:
+        print_json(diagnosis_json(diagnosis))
+    else:
+        for table in diagnosis_tables(diagnosis):
+            out().print(table)
+        _say(findings_text(diagnosis) or "nothing is in the way")
+    if diagnosis.errors:
+        raise typer.Exit(1)
+
+
+def faces_command(
+    config: ConfigFile = Path("pipeline.toml"),
+    into: Annotated[
+        Path | None,
+        typer.Option("--into", help="Folder for the sheets.", show_default="beside the stores"),
+    ] = None,
+    per_sheet: Annotated[
+        int, typer.Option("--per-sheet", min=1, help="Clips on one sheet, a row each.")
+    ] = 24,
+    clips: Annotated[
+        int | None,
+        typer.Option("--clips", min=1, help="Show so many clips, taken evenly from the corpus."),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Draw contact sheets of the face crops that a vision encoder was given, for the eye.
+
+    A row a clip; frames without a face are marked. Shows the clips whose faces were found already.
+    """
+    from ..cache.errors import SedimentalError
+    from ..config import ConfigError
+    from .sheets import contact_sheets
+
+    checked = load(config)
+    try:
+        with bars() as progress:
+            sheets = contact_sheets(checked, into, per_sheet, clips, progress)
+    except ConfigError as fault:
+        fail(str(fault), 2)
+    except SedimentalError as fault:
+        fail(str(fault))
+    if json:
+        print_json([vars(sheet) for sheet in sheets])
+    else:
+        for sheet in sheets:
+            out().print(
+                f"{sheet.path}: {len(sheet.clips)} clips, {sheet.frames} frames, "
+                f"{sheet.without} without a face",
+                highlight=False,
+                soft_wrap=True,
+            )
 
 
 def load(path: Path) -> "Config":
@@ -53,59 +144,65 @@ def load(path: Path) -> "Config":
         fail(str(faults), 2)
 
 
-def extract_stage(config: "Config") -> "ExtractResult":
-    """Extract with progress on stderr; ends the command with a clear message on any fault."""
+def extract_stage(
+    config: "Config", shard: str | None = None, quiet: bool = False
+) -> "ExtractResult":
+    """Extract with progress on stderr; ends the command with a clear message on any fault.
+
+    The plan is shown before anything is loaded, on stderr, unless `quiet`.
+    """
     from ..cache.errors import ManifestError, SedimentalError
     from ..config import ConfigError
     from .run import extract
+    from .shards import Shard
 
     try:
+        share = Shard.parse(shard) if shard else None
         with bars() as progress:
-            return extract(config, progress)
+            return extract(config, progress, share, None if quiet else _announce)
     except (ConfigError, ManifestError) as fault:
         fail(str(fault), 2)
     except SedimentalError as fault:
         fail(str(fault))
     except KeyboardInterrupt:
-        fail("stopped; every part that was written is kept, the next run goes on from there.", 130)
+        _stopped()
+
+
+def _stopped() -> NoReturn:
+    fail("stopped; every part that was written is kept, the next run goes on from there.", 130)
+
+
+def _announce(diagnosis: "Diagnosis") -> None:
+    from .showing import findings_text, plan_text
+
+    _say(plan_text(diagnosis))
+    _say(findings_text(diagnosis, errors=False))
+
+
+def _say(text: str) -> None:
+    if text:
+        err().print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def show_result(result: "ExtractResult") -> None:
-    """The table of stores and the failures, for people."""
-    from rich.table import Table
+    """The tables of stores and of stages, and the failures, for people."""
+    from .showing import stage_table, store_table
 
-    table = Table(title=f"features of {result.corpus}", title_justify="left")
-    for name in ("store", "weights"):
-        table.add_column(name)
-    for name in ("clips", "new", "failed", "frames", "MB", "train", "valid", "test"):
-        table.add_column(name, justify="right")
+    out().print(store_table(result))
+    if result.stages:
+        out().print(stage_table(result))
     for store in result.stores:
-        table.add_row(
-            store.path.name,
-            store.weights
-            if not store.weights.startswith("random")
-            else f"untrained {store.weights}",
-            str(store.held + store.new),
-            str(store.new),
-            str(store.failed),
-            str(store.frames),
-            f"{store.bytes / 1e6:.1f}",
-            *(f"{have}/{of}" for have, of in store.coverage.values()),
-        )
-    out().print(table)
-    if result.failures:
-        for failure in result.failures[:SHOWN]:
-            err().print(
-                f"{failure.clip}  no {failure.modality} ({failure.stage}): {failure.reason}",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
-        if len(result.failures) > SHOWN:
-            err().print(f"… and {len(result.failures) - SHOWN} more", highlight=False)
-        for reason, count in result.reasons.items():
-            err().print(f"{count:6d} x {reason}", highlight=False, markup=False)
-        err().print(f"all of them: {result.failures_file}", highlight=False, soft_wrap=True)
+        if store.truncated:
+            _say(f"{store.truncated} texts were cut at max_length ({store.encoder})")
+    if not result.failures:
+        return
+    for failure in result.failures[:SHOWN]:
+        _say(f"{failure.clip}  no {failure.modality} ({failure.stage}): {failure.reason}")
+    if len(result.failures) > SHOWN:
+        _say(f"… and {len(result.failures) - SHOWN} more")
+    for reason, count in result.reasons.items():
+        _say(f"{count:6d} x {reason}")
+    _say(f"all of them: {result.failures_file}")
 
 
 def result_json(result: "ExtractResult") -> dict[str, object]:
@@ -115,6 +212,7 @@ def result_json(result: "ExtractResult") -> dict[str, object]:
         "device": result.device,
         "seconds": round(result.seconds, 2),
         "stores": [vars(store) for store in result.stores],
+        "stages": [vars(stage) | {"rate": stage.rate} for stage in result.stages],
         "failures": [vars(failure) for failure in result.failures],
         "failures_file": str(result.failures_file),
         "reasons": dict(result.reasons),
@@ -122,29 +220,9 @@ def result_json(result: "ExtractResult") -> dict[str, object]:
 
 
 def _list_encoders(json: bool) -> None:
-    from rich.table import Table
+    from .showing import encoder_rows, encoder_table
 
-    from .encoders.presets import PRESETS
-
-    rows = [
-        {
-            "encoder": name,
-            "modality": preset.modality,
-            "hub": preset.hub,
-            "weights": preset.weights,
-        }
-        for name, preset in PRESETS.items()
-    ]
     if json:
-        return print_json(rows)
-    table = Table("modality", "encoder", "Hub id", "default weights")
-    for row in sorted(rows, key=lambda r: str(r["modality"])):
-        untrained = row["hub"] is None
-        table.add_row(
-            str(row["modality"]),
-            str(row["encoder"]),
-            str(row["hub"] or "-"),
-            f"untrained ({row['weights']})" if untrained else "trained, from the Hub",
-        )
-    out().print(table)
+        return print_json(encoder_rows())
+    out().print(encoder_table())
     out().print("Any other Hub id or `save_pretrained` folder of these families works as well.")

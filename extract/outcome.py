@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..cache.spec import Modality, Split
+from .clock import StageTime
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class StoreOutcome:
     new: int
     """Clips extracted now."""
     failed: int
+    truncated: int
+    """Clips extracted now whose words did not all fit `max_length`."""
     frames: int
     """Frames of all clips in the store."""
     bytes: int
@@ -56,6 +59,8 @@ class ExtractResult:
     failures_file: Path
     seconds: float
     device: str
+    stages: tuple[StageTime, ...]
+    """Where the time went."""
 
     @property
     def reasons(self) -> Mapping[str, int]:

@@ -1,257 +1,224 @@
 """Stage 1 from end to end: reader -> encoder -> writer, all three at work at once."""
 
-import os
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..cache.manifest import Clip, Manifest, write_manifest
+from ..cache.boxes import BoxStore
+from ..cache.errors import ManifestError
+from ..cache.manifest import Manifest, read_manifest, write_manifest
 from ..cache.progress import Progress, Silent
 from ..cache.spec import SPLITS
 from ..cache.store import open_store
-from ..cache.writer import StoreWriter
-from ..config import Config, ConfigError
-from .corpora import load_manifest
+from ..config import Config
+from .chunk import Chunk, ClipError
+from .clock import Clock
+from .decoding import Event, Job, ahead, decode_job
+from .doctor import Diagnosis, diagnose, refuse, timed
 from .encoders.device import Arithmetic
-from .media import Media, MediaError, duration, read_media
+from .estimate import measure
+from .golden import golden
 from .outcome import ExtractResult, Failure, StoreOutcome, write_failures
-from .plan import Sized, chunks
+from .plan import Pass, passes
+from .shards import Shard
+from .showing import duration_text
 from .storing import Storer
-from .streams import ClipError, Stream, stream_of
+from .survey import Survey, Work, decoders, survey, workers
+from .vision_stream import VisionStream
+
+WORTH_A_PROBE = 64
+"""Clips from which on it is measured beforehand how long they will take."""
+Announce = Callable[[Diagnosis], None]
+"""Is told what is about to be done, before it begins."""
 
 
-@dataclass
-class Work:
-    """One store to fill: its stream, its writer, and which clips it still lacks."""
-
-    stream: Stream
-    writer: StoreWriter
-    sources: dict[str, str]
-    """Clip id to the digest of what its features are made from."""
-    held: frozenset[str]
-    """Clips whose features are there already and still match their source."""
-    failures: dict[str, ClipError]
-
-    @property
-    def name(self) -> str:
-        """How progress calls it."""
-        return f"{self.stream.spec.modality} {self.stream.spec.encoder}"
-
-    def lacks(self, clip: Clip) -> bool:
-        """Whether the clip is to be extracted."""
-        return clip.id in self.sources and clip.id not in self.held
-
-
-def extract(config: Config, progress: Progress | None = None) -> ExtractResult:
+def extract(
+    config: Config,
+    progress: Progress | None = None,
+    shard: Shard | None = None,
+    announce: Announce | None = None,
+) -> ExtractResult:
     """Fill every store that [[features]] describes; what is there already is not made again.
 
+    With a `shard` only that share of the clips; the store is complete once all shares are done.
     Clips that fail are listed in the result and in failures.csv beside the stores; everything else
     is stored all the same. Raises ConfigError, ManifestError, EncoderError or StoreError where
-    nothing can be extracted at all.
+    nothing can be extracted at all, and before anything is loaded where the disk is too small.
     """
     began = time.monotonic()
-    progress = progress or Silent()
-    manifest = load_manifest(config.corpus)
-    _check_media(manifest, config)
-    streams = [stream_of(features, config.cache.dtype) for features in config.features]
-    corpus_cache = config.corpus_cache
-    write_manifest(corpus_cache / "manifest.jsonl", manifest)
-    with ThreadPoolExecutor(_workers(config), thread_name_prefix="decode") as pool:
-        works = [_survey(s, manifest, config, pool) for s in streams]
-        try:
-            _fill(works, manifest, config, pool, progress)
-        finally:  # an interrupted run still says what it holds and what failed
-            failures = _finish(works, corpus_cache)
+    progress, clock = progress or Silent(), Clock()
+    found = survey(config, shard)
+    diagnosis = None if found.idle else diagnose(found)
+    if diagnosis:
+        if announce:
+            announce(diagnosis)
+        refuse(diagnosis)
+    folder = config.corpus_cache
+    _keep_manifest(folder / "manifest.jsonl", found.manifest)
+    failures_file = folder / (shard.failures if shard else "failures.csv")
+    if shard:  # the other shares must not count what failed in an earlier run
+        failures_file.unlink(missing_ok=True)
+    try:
+        if diagnosis:
+            _fill(found, diagnosis, clock, progress)
+    finally:  # an interrupted run still says what it holds and what failed
+        failures = _finish(found, failures_file)
+    seconds = time.monotonic() - began
     return ExtractResult(
-        corpus=manifest.corpus,
-        stores=tuple(_outcome(work, manifest) for work in works),
+        corpus=found.manifest.corpus,
+        stores=tuple(_outcome(work, found) for work in found.works),
         failures=failures,
-        failures_file=corpus_cache / "failures.csv",
-        seconds=time.monotonic() - began,
+        failures_file=failures_file,
+        seconds=seconds,
         device=str(Arithmetic.of(config.extract).device),
+        stages=clock.stages(seconds),
     )
 
 
-def _workers(config: Config) -> int:
-    return config.extract.workers or os.cpu_count() or 1
-
-
-def _fill(
-    works: Sequence[Work],
-    manifest: Manifest,
-    config: Config,
-    pool: ThreadPoolExecutor,
-    progress: Progress,
-) -> None:
-    """Extract what any of `works` lacks, chunk by chunk."""
-    todo = [clip for clip in manifest.clips if any(work.lacks(clip) for work in works)]
-    works = [work for work in works if any(work.lacks(clip) for clip in todo)]
-    arithmetic = Arithmetic.of(config.extract)
-    for work in works:
-        progress.start(work.name, sum(work.lacks(clip) for clip in todo))
-        work.stream.load(arithmetic)
-    streams = [work.stream for work in works]
-    sized = _sized(todo, manifest, streams, pool)
-    with Storer() as storer:
-        for chunk in chunks(sized, streams, config.cache):
-            _extract_chunk(chunk, works, manifest.root, pool, _workers(config), storer, progress)
-
-
-def _check_media(manifest: Manifest, config: Config) -> None:
-    """A corpus of texts cannot give faces or voices: said before anything is loaded."""
-    if any(clip.media for clip in manifest.clips):
+def _fill(found: Survey, diagnosis: Diagnosis, clock: Clock, progress: Progress) -> None:
+    """Extract what any store lacks."""
+    works, config = found.works, found.config
+    active = [(work, todo) for work, todo in zip(works, found.todo, strict=True) if todo.wanted]
+    if not active:
         return
-    asked = [f.modality for f in config.features if f.modality != "text"]
-    if asked:
-        raise ConfigError(
-            f"corpus {manifest.corpus} has texts alone (no `media` column), but [[features]] asks "
-            f"for {' and '.join(sorted(set(asked)))}. Take those tables out, or add the column."
-        )
+    arithmetic = Arithmetic.of(config.extract, config.cache.dtype)
+    depth = 2 * workers(config)
+    clock.stage("decode", "clips", workers(config))
+    share_finders([work for work, _ in active])
+    clock.stage("load", "encoders")
+    for work, todo in active:
+        progress.start(work.name, len(todo.wanted))
+        with clock.busy("load", 1):
+            work.stream.load(arithmetic, clock)
+            if warning := work.writer.probe(golden(work.stream)):
+                progress.note(f"warning: {warning}")
+    clock.stage("write", "MB")
+    if max(len(todo.wanted) for _, todo in active) >= WORTH_A_PROBE:
+        estimate = timed(diagnosis, measure(found, load=False)).seconds
+        progress.note(f"about {duration_text(estimate or 0)} on {diagnosis.device}")
+    chosen = [work for work, _ in active]
+    with decoders(config) as pool, Storer() as storer:
+        for one in passes(found.sized, [todo for _, todo in active], config.cache):
+            jobs = [_job(one, n, chosen) for n in range(len(one.jobs))]
+            read = partial(decode_job, root=found.manifest.root, clock=clock)
+            for job, events in ahead(pool, jobs, read, depth):
+                for event in events:
+                    _give(job, event, chosen, progress)
+                for store in job.stores:
+                    if job.clip.id in one.ends[store]:
+                        _flush(chosen[store], storer, clock, progress)
 
 
-def _survey(stream: Stream, manifest: Manifest, config: Config, pool: ThreadPoolExecutor) -> Work:
-    """Open the stream's store and find out what it lacks."""
-    writer = StoreWriter.create(config.corpus_cache, stream.spec, config.cache.format)
-    sources: dict[str, str] = {}
-    failures: dict[str, ClipError] = {}
-
-    def source(clip: Clip) -> str | ClipError:
-        try:
-            return stream.source(clip, manifest.root)
-        except ClipError as fault:
-            return fault
-
-    for clip, found in zip(manifest.clips, pool.map(source, manifest.clips), strict=True):
-        if isinstance(found, ClipError):
-            failures[clip.id] = found
-        else:
-            sources[clip.id] = found
-    present = writer.present()
-    held = frozenset(id_ for id_, digest in sources.items() if present.get(id_) == digest)
-    return Work(stream, writer, sources, held, failures)
+def share_finders(works: Sequence[Work]) -> None:
+    """Let streams that look for faces in the same frames in the same way do it once."""
+    streams = [w.stream for w in works if isinstance(w.stream, VisionStream)]
+    for number, stream in enumerate(streams):
+        for earlier in streams[:number]:
+            if stream.detection == earlier.detection:
+                stream.share(earlier)
+                break
 
 
-def _sized(
-    clips: Sequence[Clip], manifest: Manifest, streams: Sequence[Stream], pool: ThreadPoolExecutor
-) -> list[Sized]:
-    """The clips with their lengths, read from the files' headers where sound or faces are asked."""
-    if all(s.fps is None and not s.audio for s in streams):
-        return [Sized(clip, 0.0) for clip in clips]
-
-    def seconds(clip: Clip) -> float:
-        if clip.start is not None and clip.end is not None:
-            return clip.end - clip.start
-        return (duration(manifest.root / clip.media) if clip.media else None) or 0.0
-
-    return [Sized(c, s) for c, s in zip(clips, pool.map(seconds, clips), strict=True)]
+def _job(one: Pass, number: int, works: Sequence[Work]) -> Job:
+    clip, stores = one.jobs[number]
+    return Job(
+        clip,
+        stores,
+        tuple(works[n].stream for n in stores),
+        tuple(works[n].sources[clip.id] for n in stores),
+    )
 
 
-def _extract_chunk(
-    chunk: Sequence[Clip],
-    works: Sequence[Work],
-    root: Path,
-    pool: ThreadPoolExecutor,
-    workers: int,
-    storer: Storer,
-    progress: Progress,
-) -> None:
-    """Decode each clip once, give it to every stream that lacks it, hand the parts to `storer`."""
-    jobs = [(clip, [w for w in works if w.lacks(clip)]) for clip in chunk]
-    for clip, prepared in _ahead(pool, [j for j in jobs if j[1]], root, workers):
-        for work, item in prepared:
-            try:
-                if isinstance(item, ClipError):
-                    raise item
-                work.stream.add(clip, work.sources[clip.id], item)
-            except ClipError as fault:
-                work.failures[clip.id] = fault
-                progress.note(f"{clip.id}: no {work.stream.spec.modality}: {fault.reason}")
-            progress.advance(work.name)
-    for work in works:
-        done = work.stream.finish()
-        for id_, failed in done.failures.items():
-            work.failures[id_] = failed
-            progress.note(f"{id_}: no {work.stream.spec.modality}: {failed.reason}")
-        if done.features:
-            storer.put(work.writer, done.features)
+def _give(job: Job, event: Event, works: Sequence[Work], progress: Progress) -> None:
+    """One piece, or the end, of a clip to the stream it is for."""
+    work, source = works[job.stores[event.position]], job.sources[event.position]
+    if not event.last:
+        return work.stream.take(job.clip, source, event.content)
+    if isinstance(event.content, ClipError):
+        work.stream.drop(job.clip)
+        _failed(work, job.clip.id, event.content, progress)
+    else:
+        work.stream.add(job.clip, source, event.content)
+    progress.advance(work.name)
 
 
-Prepared = list[tuple[Work, Any]]
+def _failed(work: Work, id_: str, fault: ClipError, progress: Progress) -> None:
+    work.failures[id_] = fault
+    progress.note(f"{id_}: no {work.stream.spec.modality}: {fault.reason}")
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, jobs: Sequence[tuple[Clip, list[Work]]], root: Path, workers: int
-) -> Iterator[tuple[Clip, Prepared]]:
-    """Clips in order with what each stream takes of them, decoded a few clips ahead."""
-    waiting: deque[tuple[Clip, Future[Prepared]]] = deque()
-    for clip, works in jobs:
-        waiting.append((clip, pool.submit(_decode, clip, works, root)))
-        if len(waiting) > 2 * workers:
-            first, future = waiting.popleft()
-            yield first, future.result()
-    while waiting:
-        first, future = waiting.popleft()
-        yield first, future.result()
+def _flush(work: Work, storer: Storer, clock: Clock, progress: Progress) -> None:
+    """A part is full: encode what is still queued, and hand everything to the writing thread."""
+    chunk = work.stream.finish()
+    for id_, fault in chunk.failures.items():
+        _failed(work, id_, fault, progress)
+    boxes = work.stream.boxes if isinstance(work.stream, VisionStream) else None
+    storer.put(partial(_write, work, chunk, boxes, clock))
 
 
-def _decode(clip: Clip, works: Sequence[Work], root: Path) -> Prepared:
-    """One pass over the clip's file for all `works`; a ClipError stands in for what failed."""
-    rates = {w.stream.fps for w in works if w.stream.fps is not None}
-    audio = any(w.stream.audio for w in works)
-    passes: list[float | None] = [*sorted(rates)]
-    if audio and not passes:
-        passes = [None]
-    decoded: dict[float | None, Media | ClipError] = {}
-    for fps in passes:
-        try:
-            first = not decoded
-            path = root / (clip.media or "")
-            decoded[fps] = read_media(path, clip.start, clip.end, fps, audio and first)
-        except MediaError as fault:
-            decoded[fps] = ClipError("decode", str(fault))
-    prepared: Prepared = []
-    for work in works:
-        media: Media | ClipError = Media()
-        if work.stream.fps is not None:
-            media = decoded[work.stream.fps]
-        elif work.stream.audio:  # sound comes with whichever pass was first
-            media = next(iter(decoded.values()))
-        try:
-            if isinstance(media, ClipError):
-                raise media
-            prepared.append((work, work.stream.prepare(clip, media)))
-        except ClipError as fault:
-            prepared.append((work, fault))
-    return prepared
+def _write(work: Work, chunk: Chunk, boxes: BoxStore | None, clock: Clock) -> None:
+    size = sum(clip.values.nbytes for clip in chunk.features) / 1e6
+    with clock.busy("write", size):
+        if boxes is not None:
+            boxes.add(chunk.found)
+        if chunk.features:
+            work.writer.add(chunk.features)
 
 
-def _finish(works: Sequence[Work], corpus_cache: Path) -> tuple[Failure, ...]:
-    """Say in each store what it holds and lacks; write failures.csv."""
-    failures = []
-    for work in works:
-        reasons = {id_: f"{f.stage}: {f.reason}" for id_, f in work.failures.items()}
-        planned = work.sources | {id_: "" for id_ in work.failures if id_ not in work.sources}
-        work.writer.finish(planned, reasons)
+def _keep_manifest(path: Path, manifest: Manifest) -> None:
+    """Write the manifest unless it is there already, as shards would all at once."""
+    try:
+        if path.is_file() and read_manifest(path) == manifest:
+            return
+    except ManifestError:
+        pass  # of an older version: written anew
+    write_manifest(path, manifest)
+
+
+def _finish(found: Survey, failures_file: Path) -> tuple[Failure, ...]:
+    """Write the list of failures, and say in each store what it holds and lacks."""
+    mine = {clip.id for clip in found.mine}
+    failures = tuple(
+        Failure(id_, work.stream.spec.modality, work.stream.spec.encoder, f.stage, f.reason)
+        for work in found.works
+        for id_, f in work.failures.items()
+        if id_ in mine
+    )
+    write_failures(failures_file, failures)
+    if found.shard is None:
+        _complete(found, failures)
+        return failures
+    others = found.shard.others(failures_file.parent)
+    while True:  # until no other share finished meanwhile: the last one sees them all
+        _complete(found, (*others, *failures))
+        before, others = others, found.shard.others(failures_file.parent)
+        if others == before:
+            return failures
+
+
+def _complete(found: Survey, failures: Sequence[Failure]) -> None:
+    for work in found.works:
         spec = work.stream.spec
-        failures += [
-            Failure(id_, spec.modality, spec.encoder, f.stage, f.reason)
-            for id_, f in work.failures.items()
-        ]
-    write_failures(corpus_cache / "failures.csv", failures)
-    return tuple(failures)
+        reasons = {
+            f.clip: f"{f.stage}: {f.reason}"
+            for f in failures
+            if (f.modality, f.encoder) == (spec.modality, spec.encoder)
+        }
+        planned = {clip.id: work.sources.get(clip.id, "") for clip in found.manifest.clips}
+        work.writer.finish(planned, reasons)
 
 
-def _outcome(work: Work, manifest: Manifest) -> StoreOutcome:
+def _outcome(work: Work, found: Survey) -> StoreOutcome:
     store = open_store(work.writer.path, allow_partial=True)
-    spec, held = work.stream.spec, set(store.clips)
+    manifest, spec, held = found.manifest, work.stream.spec, set(store.clips)
+    mine = {clip.id for clip in found.mine}
     coverage = {
         split: (sum(c.id in held for c in manifest.split(split)), len(manifest.split(split)))
         for split in SPLITS
     }
+    truncated: Any = getattr(work.stream, "truncated", 0)
     return StoreOutcome(
         modality=spec.modality,
         encoder=spec.encoder,
@@ -259,8 +226,9 @@ def _outcome(work: Work, manifest: Manifest) -> StoreOutcome:
         path=store.path,
         clips=len(manifest.clips),
         held=len(work.held),
-        new=sum(clip.id in held and clip.id not in work.held for clip in manifest.clips),
-        failed=len(work.failures),
+        new=len(mine & held - work.held),
+        failed=len(mine & work.failures.keys()),
+        truncated=int(truncated),
         frames=int(store.frames.sum()),
         bytes=sum(f.stat().st_size for f in store.path.rglob("*") if f.is_file()),
         coverage=coverage,

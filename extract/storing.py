@@ -1,16 +1,15 @@
-"""The writing thread: parts go to disk while the device works on the next chunk."""
+"""The writing thread: parts go to disk while the device works on the next ones."""
 
 import queue
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from ..cache.writer import ClipFeatures, StoreWriter
-
 WAITING = 2
-"""Chunks that may wait for the disk; then the encoders wait, and memory stays bounded."""
+"""Parts that may wait for the disk; then the encoders wait, and memory stays bounded."""
 
-Job = tuple[StoreWriter, list[ClipFeatures]]
+Write = Callable[[], None]
 
 
 class Storer:
@@ -20,7 +19,7 @@ class Storer:
     """
 
     def __init__(self) -> None:
-        self._queue: queue.Queue[Job | None] = queue.Queue(WAITING)
+        self._queue: queue.Queue[Write | None] = queue.Queue(WAITING)
         self._fault: BaseException | None = None
         self._thread = threading.Thread(target=self._write, name="write", daemon=True)
 
@@ -39,18 +38,18 @@ class Storer:
         if fault is None and self._fault is not None:
             raise self._fault
 
-    def put(self, writer: StoreWriter, features: list[ClipFeatures]) -> None:
-        """Queue one part; waits while too many are queued."""
+    def put(self, write: Write) -> None:
+        """Queue the writing of one part; waits while too many are queued."""
         if self._fault is not None:
             raise self._fault
-        self._queue.put((writer, features))
+        self._queue.put(write)
 
     def _write(self) -> None:
-        while (job := self._queue.get()) is not None:
+        while (write := self._queue.get()) is not None:
             if self._fault is not None:
                 continue  # the disk failed: take jobs off, so that nobody waits for ever
             try:
-                writer, features = job
-                writer.add(features)
+                write()
             except BaseException as fault:
                 self._fault = fault
+            del write  # what it holds is a whole part

@@ -3,6 +3,7 @@
 import csv
 import os
 import shutil
+import struct
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -75,6 +76,24 @@ def write_video() -> WriteVideo:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def turned() -> Callable[[Path, int], Path]:
+    """Gives a file a display matrix that asks for so many quarter turns clockwise."""
+
+    def turn(path: Path, quarter: int) -> Path:
+        one = 0x10000
+        matrices = [(one, 0, 0, one), (0, one, -one, 0), (-one, 0, 0, -one), (0, -one, one, 0)]
+        a, b, c, d = matrices[quarter]
+        data = bytearray(path.read_bytes())
+        upright = struct.pack(">9i", one, 0, 0, 0, one, 0, 0, 0, 0x40000000)
+        at = data.index(upright, data.index(b"tkhd"))
+        data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 0x40000000)
+        path.write_bytes(data)
+        return path
+
+    return turn
 
 
 def _rows() -> list[dict[str, str]]:

@@ -21,7 +21,8 @@ from sedimental.cache.manifest import Clip, Manifest
 from sedimental.cache.runs import Epoch, InputRecord, Predictions, Run, run_folder, write_run
 from sedimental.cache.spec import LETTERS, MODALITIES
 from sedimental.config import EvaluateConfig
-from sedimental.evaluate.html import headline, layer_words, minus, to_html
+from sedimental.evaluate.html import headline, layer_words, to_html
+from sedimental.evaluate.html_cells import minus
 from sedimental.evaluate.metrics import score
 from sedimental.evaluate.report import evaluate
 from sedimental.evaluate.statistics import paired_bootstrap, video_groups

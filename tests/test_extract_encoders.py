@@ -1,5 +1,6 @@
-"""Encoders of every family, tiny and random: named layers, exact in batches, loaded from disk."""
+"""Encoders as they are asked for: named layers, presets, folders on disk, fingerprints."""
 
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,20 @@ import torch
 import transformers
 
 from sedimental.config import AudioFeatures, TextFeatures, VisionFeatures
-from sedimental.extract.encoders.audio import AudioEncoder, Sound
+from sedimental.extract.encoders import vision
+from sedimental.extract.encoders.audio import (
+    Sound,
+    SoundEncoder,
+    audio_encoder,
+    load_processing,
+)
 from sedimental.extract.encoders.device import Arithmetic
 from sedimental.extract.encoders.hidden import layer_names, stacked, tapped
 from sedimental.extract.encoders.loading import EncoderError, load_model, resolve
 from sedimental.extract.encoders.presets import FAMILIES, PRESETS, encoder_faults
 from sedimental.extract.encoders.text import TextEncoder, Words
 from sedimental.extract.encoders.vision import VisionEncoder
-from sedimental.extract.streams import AudioStream, Stream, TextStream, VisionStream, stream_of
+from sedimental.extract.streams import Stream, TextStream, stream_of
 
 CPU = Arithmetic(torch.device("cpu"), torch.float32)
 RNG = np.random.default_rng(0)
@@ -27,6 +34,25 @@ GROUP_NORM = {"feat_extract_norm": "group", "do_stable_layer_norm": False}
 def features_of(modality: str, encoder: str, **values: Any) -> Any:
     kinds = {"text": TextFeatures, "audio": AudioFeatures, "vision": VisionFeatures}
     return kinds[modality](modality=modality, encoder=encoder, **values)
+
+
+def speech(**settings: Any) -> SoundEncoder:
+    table = features_of("audio", "tiny-wavlm", **settings)
+    checkpoint, layers = resolve(table), stream_of(table, "float32").spec.layers
+    return audio_encoder(checkpoint, load_processing(checkpoint), layers, table, CPU)
+
+
+def words(**settings: Any) -> TextEncoder:
+    stream = TextStream(features_of("text", "tiny-bert", **settings), "float32")
+    return TextEncoder(
+        stream.checkpoint, stream.tokenizer, stream.spec.layers, stream.max_length, CPU
+    )
+
+
+def faces(name: str) -> VisionEncoder:
+    table = features_of("vision", name)
+    checkpoint, layers = resolve(table), stream_of(table, "float32").spec.layers
+    return VisionEncoder(checkpoint, vision.load_processing(checkpoint), layers, CPU)
 
 
 def saved(modality: str, folder: Path, **changes: Any) -> Path:
@@ -75,36 +101,11 @@ def test_speech_models_that_norm_first_have_no_final_entry(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("pool", ["stride", "mean"])
-@pytest.mark.parametrize("changes", [{}, GROUP_NORM], ids=["layer-norm", "group-norm"])
-def test_a_sound_s_features_do_not_depend_on_its_batch(
-    tmp_path: Path, pool: str, changes: dict[str, Any]
-) -> None:
-    table = features_of("audio", str(saved("audio", tmp_path, **changes)), rate=10, pool=pool)
-    stream = AudioStream(table, "float32")
-    stream.load(CPU)
-    sounds = [
-        Sound(str(n), "", RNG.normal(size=n).astype("f4"))
-        for n in (4000, 16_000, 4000, 7301, 400, 12_345)
-    ]
-    together = stream.encoder.encode(sounds)
-    for sound, found in zip(sounds, together, strict=True):
-        alone = stream.encoder.encode([sound])[0]
-        assert found.id == sound.id
-        assert found.values.shape == alone.values.shape
-        scale = np.abs(alone.values).max()
-        np.testing.assert_allclose(found.values / scale, alone.values / scale, atol=1e-5)
-
-
-@pytest.mark.parametrize("pool", ["stride", "mean"])
 def test_sound_pooling_equals_the_slow_way(pool: str) -> None:
-    stream = AudioStream(features_of("audio", "tiny-wavlm", rate=12.5, pool=pool), "float32")
-    stream.load(CPU)
-    encoder: AudioEncoder = stream.encoder
+    encoder = speech(rate=12.5, pool=pool)
     samples = RNG.normal(size=9000).astype("f4")
     kept = encoder.encode([Sound("x", "", samples)])[0].values
-    native = AudioStream(features_of("audio", "tiny-wavlm", rate=50), "float32")
-    native.load(CPU)
-    every = native.encoder.encode([Sound("x", "", samples)])[0].values
+    every = speech(rate=50).encode([Sound("x", "", samples)])[0].values
     assert encoder.hop == 4
     assert every.shape[1] == encoder.frames(9000)
     groups = [every[:, i : i + 4] for i in range(0, every.shape[1], 4)]
@@ -112,45 +113,46 @@ def test_sound_pooling_equals_the_slow_way(pool: str) -> None:
     np.testing.assert_allclose(kept, slow, atol=2e-5)
 
 
-def test_a_text_s_features_do_not_depend_on_its_batch() -> None:
-    stream = TextStream(features_of("text", "tiny-bert"), "float32")
-    stream.load(CPU)
-    encoder: TextEncoder = stream.encoder
-    texts = ["fine", "what a wonderful film this was, we loved it all", "the end", "unheardofword"]
-    words = [Words(str(i), "", t) for i, t in enumerate(texts)]
-    for word, found in zip(words, encoder.encode(words), strict=True):
-        alone = encoder.encode([word])[0]
-        np.testing.assert_allclose(found.values, alone.values, atol=1e-5)
-        assert found.side["special"].tolist() == [True, *[False] * (len(found.valid) - 2), True]
-    assert encoder.tokenizer.decode(found.side["token_ids"][1:-1]).replace(" ", "") == texts[-1]
-
-
-def test_long_texts_are_cut_at_max_length() -> None:
-    stream = TextStream(features_of("text", "tiny-bert", max_length=6), "float32")
-    stream.load(CPU)
-    found = stream.encoder.encode([Words("x", "", "one two three four five six seven")])[0]
-    assert found.values.shape[1] == 6
-
-
-def test_a_picture_s_features_do_not_depend_on_its_batch() -> None:
-    stream = VisionStream(features_of("vision", "tiny-clip"), "float32")
-    stream.load(CPU)
-    encoder: VisionEncoder = stream.encoder
-    crops = RNG.integers(0, 255, (37, 80, 80, 3), np.uint8)
-    together = encoder.encode(crops)
-    alone = np.concatenate([encoder.encode(crops[i : i + 1]) for i in (0, 17, 36)], axis=1)
-    np.testing.assert_allclose(together[:, [0, 17, 36]], alone, atol=1e-5)
-
-
 def test_pictures_are_prepared_as_the_processor_does() -> None:
-    stream = VisionStream(features_of("vision", "tiny-clip"), "float32")
-    stream.load(CPU)
     crops = RNG.integers(0, 255, (2, 80, 80, 3), np.uint8)
-    theirs = transformers.CLIPImageProcessor(
-        size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}
-    )(list(crops), return_tensors="pt")["pixel_values"]
-    ours = stream.encoder.pixels(torch.from_numpy(crops))
-    torch.testing.assert_close(ours, theirs)
+    processors = {
+        "tiny-clip": transformers.CLIPImageProcessor(
+            size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}
+        ),
+        "tiny-dinov2": transformers.BitImageProcessor(
+            size={"shortest_edge": 64},
+            crop_size={"height": 56, "width": 56},
+            image_mean=vision_preset("dinov2-large")["mean"],
+            image_std=vision_preset("dinov2-large")["std"],
+            do_center_crop=True,
+        ),
+    }
+    for name, processor in processors.items():
+        theirs = processor(list(crops), return_tensors="pt")["pixel_values"]
+        torch.testing.assert_close(faces(name).pixels(torch.from_numpy(crops)), theirs)
+
+
+def test_a_saved_processor_says_how_pictures_are_prepared(tmp_path: Path) -> None:
+    """Sizes of an encoder that takes any, the filter, mean and deviation come from the folder."""
+    preset = PRESETS["tiny-dinov2"]
+    model = transformers.Dinov2Model(transformers.Dinov2Config(**preset.config))
+    model.save_pretrained(tmp_path)
+    transformers.BitImageProcessor(
+        size={"shortest_edge": 48},
+        crop_size={"height": 42, "width": 42},
+        resample=2,
+        image_mean=[0.1, 0.2, 0.3],
+        image_std=[0.4, 0.5, 0.6],
+        do_center_crop=True,
+    ).save_pretrained(tmp_path)
+    own = vision.load_processing(resolve(features_of("vision", str(tmp_path))))
+    assert (own.size, own.resize, own.interpolation) == (42, 48, "bilinear")
+    assert (own.mean, own.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert own.unusual == {"resize": 48, "interpolation": "bilinear"}
+
+
+def vision_preset(name: str) -> Any:
+    return PRESETS[name].processing
 
 
 @pytest.mark.parametrize("modality", TINY)
@@ -190,7 +192,32 @@ def test_other_weights_are_another_fingerprint(tmp_path: Path) -> None:
         assert len(seen) == 3 + step
 
 
-@pytest.mark.parametrize("name", PRESETS)
+NETWORKS = [name for name, preset in PRESETS.items() if preset.network]
+PARAMETERS = {
+    "clip-vit-base-patch32": 87_456_000,
+    "clip-vit-large-patch14": 303_179_776,
+    "dinov2-large": 304_368_640,
+    "wavlm-base-plus": 94_381_936,
+    "wavlm-large": 315_453_120,
+    "data2vec-audio-base": 93_164_288,
+    "data2vec-audio-large": 313_276_416,
+    "hubert-large-ll60k": 315_438_720,
+    "wav2vec2-large-lv60": 315_438_720,
+    "chinese-hubert-large": 315_438_720,
+    "chinese-hubert-base": 94_371_712,
+    "whisper-large-v3": 636_968_960,
+    "bert-base-uncased": 109_482_240,
+    "bert-large-uncased": 335_141_888,
+    "bert-base-chinese": 102_267_648,
+    "roberta-base": 124_645_632,
+    "roberta-large": 355_359_744,
+    "chinese-roberta-wwm-ext": 102_267_648,
+    "chinese-macbert-base": 102_267_648,
+}
+"""Of the published models, BERT's and RoBERTa's with their poolers, Whisper's encoder alone."""
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 def test_every_preset_is_fully_described(name: str) -> None:
     """Architecture and spec are known without weights; the numbers are the published ones."""
     preset = PRESETS[name]
@@ -198,14 +225,34 @@ def test_every_preset_is_fully_described(name: str) -> None:
     spec = stream_of(features, "float16").spec
     blocks = [layer for layer in spec.layers if layer.isdigit()]
     size = "tiny" if name.startswith("tiny") else "large" if "large" in name else "base"
-    assert (len(blocks) - 1, spec.width) == {
-        "tiny": (4, 64),
-        "base": (12, 768),
-        "large": (24, 1024),
-    }[size]
+    sizes = {"tiny": (4, 64), "base": (12, 768), "large": (24, 1024)}
+    wanted = (32, 1280) if name == "whisper-large-v3" else sizes[size]
+    assert (len(blocks) - 1, spec.width) == wanted
     assert spec.untrained
     assert features_of(preset.modality, name).weights is None
     assert preset.weights == ("random:0" if size == "tiny" else "hub")
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_every_preset_has_the_published_number_of_parameters(name: str) -> None:
+    family = FAMILIES[PRESETS[name].family]
+    config = getattr(transformers, str(family.config))(**PRESETS[name].config)
+    with torch.device("meta"):
+        model = attrgetter(family.model)(transformers)(config)
+    assert sum(p.numel() for p in model.parameters()) == PARAMETERS[name]
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused(tmp_path: Path) -> None:
+    """The library would draw them at random, and say so in its log at most."""
+    from safetensors.torch import load_file, save_file
+
+    folder = saved("vision", tmp_path)
+    state = load_file(folder / "model.safetensors")
+    lost = next(key for key in state if "layers.2" in key and key.endswith("fc1.weight"))
+    del state[lost]
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(EncoderError, match=r"lacks 1 of the encoder's parameters \(.*fc1"):
+        load_model(resolve(features_of("vision", str(folder))))
 
 
 @pytest.mark.parametrize("modality", TINY)
@@ -228,10 +275,8 @@ def test_chosen_layers_are_those_of_the_whole() -> None:
     some = TextStream(features_of("text", "tiny-bert", layers=(-1, 0, 2)), "float32")
     assert some.spec.layers == ("0", "2", "4")
     assert some.spec.fingerprint != whole.spec.fingerprint
-    for stream in (whole, some):
-        stream.load(CPU)
-    words = [Words("x", "", "we liked it")]
-    every, chosen = (s.encoder.encode(words)[0].values for s in (whole, some))
+    said = [Words("x", "", "we liked it")]
+    every, chosen = (words(**more).encode(said)[0].values for more in ({}, {"layers": (-1, 0, 2)}))
     np.testing.assert_allclose(chosen, every[[0, 2, 4]])
     with pytest.raises(EncoderError, match="layer 9 is not stored"):
         TextStream(features_of("text", "tiny-bert", layers=(9,)), "float32")
@@ -285,7 +330,8 @@ def test_a_batch_too_large_for_the_device_is_halved() -> None:
 def test_use_does_not_change_a_fingerprint() -> None:
     """Tokenizers remember how they were last called; a spec must not."""
     first = TextStream(features_of("text", "tiny-bert"), "float32")
-    first.load(CPU)
-    first.encoder.encode([Words("x", "", "we liked it"), Words("y", "", "fine")])
+    encoder = words()
+    assert encoder.tokenizer is first.tokenizer
+    encoder.encode([Words("x", "", "we liked it"), Words("y", "", "fine")])
     again = TextStream(features_of("text", "tiny-bert"), "float32")
     assert again.spec.fingerprint == first.spec.fingerprint

@@ -1,4 +1,4 @@
-"""The detector on drawn faces, the rule that follows one, and what stands in for none."""
+"""The rule that follows one face, the crops, and what stands in for none."""
 
 from typing import Any, Literal
 
@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from sedimental.config import VisionFeatures
 from sedimental.extract.corpora.demo import FOLDER
-from sedimental.extract.faces import FaceFinder, crop, follow
-from sedimental.extract.media import Frames, MediaError, read_media
+from sedimental.extract.detector import Detector
+from sedimental.extract.faces import Track, crop, resized, working_size
+from sedimental.extract.media import read_media
 
 
 @pytest.fixture(scope="module")
@@ -26,18 +27,30 @@ def settings(**values: Any) -> VisionFeatures:
     return VisionFeatures(modality="vision", encoder="tiny-clip", **values)
 
 
-def frames_of(*images: Any) -> Frames:
-    return Frames(images, np.arange(len(images), dtype=np.float32) / 3)
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return Detector(torch.device("cpu"))
 
 
-def test_finds_the_face_and_crops_it(portrait: Any) -> None:
-    faces = FaceFinder(settings(face_size=96), torch.device("cpu")).find(frames_of(portrait))
-    assert faces.crops.shape == (1, 96, 96, 3)
-    left, top, right, bottom = faces.boxes[0]
+def tracked(detector: Detector, *images: Any, **values: Any) -> tuple[Track, list[Any]]:
+    """The track over `images`, and the crops."""
+    track = Track(settings(**values))
+    crops = []
+    for image in images:
+        size, scale = working_size(image, track.settings.detect_size)
+        (faces,) = detector.find([resized(image, size)])
+        crops.append(track.next(image, faces / np.array([*[scale] * 4, 1], np.float32)))
+    return track, crops
+
+
+def test_finds_the_face_and_crops_it(portrait: Any, detector: Detector) -> None:
+    track, (found,) = tracked(detector, portrait, face_size=96)
+    assert found.shape == (96, 96, 3)
+    left, top, right, bottom = track.boxes[0]
     height, width = portrait.shape[:2]
     assert 0 < left < width / 2 < right < width
     assert 0 < top < height / 2 < bottom < height
-    assert faces.probabilities[0] > 0.9
+    assert track.probabilities[0] > 0.9
 
 
 @pytest.mark.parametrize(
@@ -49,46 +62,46 @@ def test_finds_the_face_and_crops_it(portrait: Any) -> None:
     ],
 )
 def test_what_stands_in_for_a_missing_face(
-    portrait: Any, policy: Literal["zero", "hold", "full-frame"], use: list[bool]
+    portrait: Any,
+    detector: Detector,
+    policy: Literal["zero", "hold", "full-frame"],
+    use: list[bool],
 ) -> None:
     blank = np.full_like(portrait, 90)
-    finder = FaceFinder(settings(no_face=policy, face_size=32), torch.device("cpu"))
-    faces = finder.find(frames_of(blank, portrait, blank, portrait))
-    assert faces.use.tolist() == use
-    assert np.isnan(faces.boxes[:, 0]).tolist() == [True, False, True, False]
-    assert faces.probabilities[[0, 2]].tolist() == [0, 0]
-    for index, used in enumerate(use):
-        assert bool(faces.crops[index].any()) == used
+    images = (blank, portrait, blank, portrait)
+    track, crops = tracked(detector, *images, no_face=policy, face_size=32)
+    assert track.use == use
+    assert np.isnan(np.stack(track.boxes)[:, 0]).tolist() == [True, False, True, False]
+    assert [track.probabilities[0], track.probabilities[2]] == [0, 0]
+    assert [found is not None for found in crops] == use
     if policy == "hold":
-        np.testing.assert_array_equal(faces.crops[2], faces.crops[1])
+        np.testing.assert_array_equal(crops[2], crops[1])
     if policy == "full-frame":
-        assert (faces.crops[2] == 90).all()
+        assert (crops[2] == 90).all()
 
 
-def test_a_clip_without_any_face_has_none(portrait: Any) -> None:
+def test_a_clip_without_any_face_has_none(portrait: Any, detector: Detector) -> None:
     noise = np.random.default_rng(0).integers(0, 255, portrait.shape, np.uint8)
-    with pytest.raises(MediaError, match="no face in any of 2 frames"):
-        FaceFinder(settings(), torch.device("cpu")).find(frames_of(noise, noise))
+    assert tracked(detector, noise, noise)[0].fault == "no face in any of 2 frames"
+    assert tracked(detector, noise, no_face="hold")[0].fault == "no face in any of 1 frames"
+    assert tracked(detector, noise, no_face="full-frame")[0].fault is None
+    assert tracked(detector, noise, portrait)[0].fault is None
 
 
-def test_detection_works_small_and_the_crop_comes_from_the_large_frame(portrait: Any) -> None:
+def test_detection_works_small_and_the_crop_comes_from_the_large_frame(
+    portrait: Any, detector: Detector
+) -> None:
     big = portrait.repeat(6, axis=0).repeat(6, axis=1)
-    faces = FaceFinder(settings(detect_size=224), torch.device("cpu")).find(frames_of(big))
-    alone = FaceFinder(settings(), torch.device("cpu")).find(frames_of(portrait))
-    np.testing.assert_allclose(faces.boxes / 6, alone.boxes, atol=6)
+    track, _ = tracked(detector, big, detect_size=224)
+    alone, _ = tracked(detector, portrait)
+    np.testing.assert_allclose(track.boxes[0] / 6, alone.boxes[0], atol=6)
 
 
-def test_of_two_people_the_one_first_kept_is_followed(portrait: Any) -> None:
+def test_of_two_people_the_one_first_kept_is_followed(portrait: Any, detector: Detector) -> None:
     both = np.concatenate([portrait, portrait[:, ::-1]], axis=1)
-    finder = FaceFinder(settings(), torch.device("cpu"))
-    faces = finder.find(frames_of(np.concatenate([portrait, 0 * portrait], axis=1), both, both))
-    assert (faces.boxes[:, 2] < portrait.shape[1] + 5).all()
-
-
-def test_frames_of_several_sizes_in_one_clip(portrait: Any) -> None:
-    finder = FaceFinder(settings(), torch.device("cpu"))
-    faces = finder.find(frames_of(portrait, portrait[:-20, :-10], portrait))
-    assert faces.use.all()
+    first = np.concatenate([portrait, 0 * portrait], axis=1)
+    track, _ = tracked(detector, first, both, both)
+    assert (np.stack(track.boxes)[:, 2] < portrait.shape[1] + 5).all()
 
 
 boxes = st.lists(
@@ -99,7 +112,10 @@ boxes = st.lists(
 @given(st.lists(boxes, min_size=1, max_size=6))
 def test_following_equals_the_rule_said_slowly(clip: list[list[tuple[float, ...]]]) -> None:
     found = [np.array(f, np.float32).reshape(-1, 5) for f in clip]
-    kept, probabilities = follow(found)
+    track = Track(settings(face_size=1))
+    for faces in found:
+        track.next(np.zeros((4, 4, 3), np.uint8), faces)
+    kept, probabilities = track.boxes, track.probabilities
     last = None
     for index, faces in enumerate(found):
         if not len(faces):

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from sedimental.extract.media import (
     MediaError,
+    decode,
     duration,
     read_media,
-    runs_of_equal_size,
     source_digest,
 )
 
@@ -61,7 +61,7 @@ def test_a_cut_gives_the_frames_of_its_own_moments(
     shown = [float(image.mean()) / 4 for image in media.frames.images]
     moments = [start + i / fps for i in range(100) if start + i / fps < min(end, 2.0) - 1e-6]
     assert len(shown) == len(moments)
-    np.testing.assert_allclose(shown, [np.floor(m * 25 + 1e-4) for m in moments], atol=0.6)
+    np.testing.assert_allclose(shown, [np.floor((m + 1e-6) * 25) for m in moments], atol=0.6)
 
 
 def test_sound_is_mixed_down_and_cut(tmp_path: Path, write_video: Any) -> None:
@@ -134,11 +134,27 @@ def test_source_digest_tells_files_and_cuts_apart(tmp_path: Path) -> None:
     assert len(seen) == 5
 
 
-def test_runs_of_equal_size() -> None:
-    small, large = np.zeros((2, 2, 3), np.uint8), np.zeros((4, 2, 3), np.uint8)
-    assert [(s.start, s.stop) for s in runs_of_equal_size([small, small, large, small])] == [
-        (0, 2),
-        (2, 3),
-        (3, 4),
-    ]
-    assert list(runs_of_equal_size([])) == []
+@pytest.mark.parametrize("quarter", [0, 1, 2, 3])
+def test_pictures_stand_upright_as_the_file_asks(
+    tmp_path: Path, write_video: Any, turned: Any, quarter: int
+) -> None:
+    lying = grey(20)
+    lying[:, :32] = 220  # bright on the left
+    path = turned(write_video(tmp_path / "v.mp4", [lying] * 10), quarter)
+    frames = read_media(path, fps=3.0, audio=False).frames
+    assert frames is not None
+    upright = np.rot90(lying, -quarter)  # clockwise: to the top, the right, the bottom
+    assert frames.images[0].shape == upright.shape
+    assert np.abs(frames.images[0].astype(int) - upright).mean() < 5
+
+
+def test_one_pass_gives_frames_at_several_rates_and_sound(tmp_path: Path, write_video: Any) -> None:
+    path = write_video(tmp_path / "v.mp4", [grey(4 * k) for k in range(50)], sound=tone(2.0))
+    kept: dict[float, list[Any]] = {3.0: [], 5.0: [], 10.0: []}
+    media = decode(path, 0.2, 1.7, {fps: taken.append for fps, taken in kept.items()}, audio=True)
+    assert media.waveform is not None
+    assert not media.faults
+    for fps, images in kept.items():
+        alone = read_media(path, 0.2, 1.7, fps=fps, audio=False).frames
+        assert alone is not None
+        np.testing.assert_array_equal(images, alone.images)

@@ -15,6 +15,8 @@ import pytest
 
 from sedimental.cache.store import Store, list_stores, open_store
 from sedimental.config import Config, ConfigError, load_config
+from sedimental.extract.corpora.demo import FOLDER as DEMO
+from sedimental.extract.media import read_media
 from sedimental.extract.run import extract
 from sedimental.extract.streams import VisionStream
 
@@ -147,6 +149,37 @@ def test_awkward_clips_fail_alone_and_are_tried_again(
     assert {s.modality: s.new for s in again.stores} == {"vision": 2, "audio": 2, "text": 0}
 
 
+def test_two_faces_half_a_face_and_a_camera_held_sideways(
+    make_corpus: Any, make_pipeline: Any, write_video: Any, turned: Any
+) -> None:
+    corpus = make_corpus(4)
+    raw = corpus / "Raw/demo_01a"
+    faces = [
+        read_media(DEMO / f"Raw/{name}/0001.mp4", fps=1.0, audio=False).frames
+        for name in ("demo_01a", "demo_02a")
+    ]
+    one, other = (found.images[0] for found in faces if found is not None)
+    small = other[24:-24:2, 24:-24:2]  # farther away
+    two = np.full((one.shape[0], 340, 3), 200, np.uint8)
+    two[:, : one.shape[1]] = one
+    two[60 : 60 + small.shape[0], 240 : 240 + small.shape[1]] = small
+    noise = np.random.default_rng(0).integers(0, 255, one.shape, np.uint8)
+    write_video(raw / "0002.mp4", [two] * 50)
+    write_video(raw / "0003.mp4", [one] * 25 + [noise] * 25)
+    turned(write_video(raw / "0004.mp4", [np.rot90(one)] * 50), 1)
+    config = load_config(make_pipeline(corpus, modalities=("vision",)))
+    assert not extract(config).failures
+    store = stores(config)["vision"]
+    ids = [f"demo_01a$_$000{n}" for n in (2, 3, 4)]
+    both, half, sideways = (store.side("boxes", [id_]) for id_ in ids)
+    assert (both[:, 2] < 240).all()  # the larger one, all along
+    assert np.isnan(half[:, 0]).tolist() == [False] * 3 + [True] * 3
+    np.testing.assert_array_equal(store.side("valid", [ids[1]]), ~np.isnan(half[:, 0]))
+    assert not store.read(None, [ids[1]]).values[:, 3:].any()
+    # upright after the turn the file asks for: the face is where it is in the picture itself
+    np.testing.assert_allclose(sideways[0], half[0], atol=6)
+
+
 def test_values_that_do_not_fit_are_a_failure_of_their_clip(
     make_corpus: Any, make_pipeline: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,3 +267,33 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_stores(
         assert store.complete
         assert held.get(modality, set()) <= set(store.clips)
         same(store, stores(whole)[modality])
+
+
+def test_other_numerics_are_noticed_before_they_mix(
+    make_corpus: Any, make_pipeline: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings and so the fingerprint are the same; the library computes otherwise."""
+    from sedimental.extract.encoders import text
+
+    corpus = make_corpus(4)
+    path = make_pipeline(corpus, modalities=("text",))
+    extract(load_config(path))
+    table = corpus / "label.csv"
+    changed = table.read_text().replace("I think the weather was poor.", "We loved it.")
+    table.write_text(changed)
+    quiet = Count()
+    extract(load_config(path), quiet)
+    assert not [n for n in quiet.notes if "warning" in n]
+    table.write_text(changed.replace("We loved it.", "We liked it."))
+    original = text.TextEncoder.encode
+
+    def other(self: Any, clips: Any) -> Any:
+        found = original(self, clips)
+        for clip in found:
+            clip.values[2] *= 1.05
+        return found
+
+    monkeypatch.setattr(text.TextEncoder, "encode", other)
+    told = Count()
+    extract(load_config(path), told)
+    assert any("warning" in n and "entry 2 differs by 5.0%" in n for n in told.notes)

@@ -180,3 +180,75 @@ def test_unlabelled_clips_are_left_out_and_counted() -> None:
 def test_an_empty_split_is_told() -> None:
     with pytest.raises(RunError, match=r"toy: the valid split has no labelled clip \(1 without"):
         table_of(["train", "valid", "test"], [0.0, None, 1.0])
+
+
+def test_the_clips_before_come_along() -> None:
+    """Two videos; one clip has no features, one no label, one lies in another split."""
+    videos, splits = "vvvvww", ["train", "train", "train", "valid", "test", "train"]
+    clips = [
+        Clip(
+            id=f"{v}$_${k}",
+            video_id=v,
+            clip_id=str(k),
+            split=s,  # type: ignore[arg-type]
+            label=None if k == 9 else float(k),
+            context=tuple(f"{u}$_${j}" for j, u in enumerate(videos[:k]) if u == v),
+        )
+        for k, (v, s) in enumerate(zip(videos, splits, strict=True))
+    ]
+    table = Table.of(Manifest("toy", root=Path(), clips=tuple(clips)))
+    assert table.previous is not None
+    assert table.previous.tolist() == [[-1, -1], [0, -1], [1, 0], [-1, -1], [-1, -1], [-1, -1]]
+    held = [c.id for k, c in enumerate(clips) if k != 1]
+    ragged = ragged_of([1, 2, 3, 1, 2], 1, held)
+    source = arrange(table, ragged, np.ones(9, bool), False, "none", CPU)
+    data = Corpus(table, {"text": source}, torch.from_numpy(table.labels).float()).select(["text"])
+    batch = data.batch(torch.tensor([2, 0, 1, 4]), previous=3)
+    nearest, further, none = batch.previous
+    assert nearest.masks["text"].sum(dim=1).tolist() == [0, 0, 1, 0]  # clip 1 has no features
+    assert further.masks["text"].sum(dim=1).tolist() == [1, 0, 0, 0]
+    assert not none.masks["text"].any()
+    alone = data.batch(torch.tensor([0]))
+    torch.testing.assert_close(further.features["text"][0, :1], alone.features["text"][0])
+    assert nearest.features["text"].shape[0] == nearest.size == 4
+    assert not nearest.features["text"][[0, 1, 3]].any()
+    assert not batch.previous[0].previous
+
+
+def test_labels_of_single_modalities_come_along() -> None:
+    clips = [
+        Clip(f"v$_${k}", "v", str(k), s, label=0.5, label_T=float(k), label_A=1.0 if k else None)
+        for k, s in enumerate(SPLITS)
+    ]
+    table = Table.of(Manifest("toy", root=Path(), clips=tuple(clips)))
+    assert list(table.targets) == ["text", "audio"]
+    source = arrange(table, ragged_of([1] * 3, 1, IDS[:3]), np.ones(3, bool), False, "none", CPU)
+    targets = {m: torch.from_numpy(v).float() for m, v in table.targets.items()}
+    data = Corpus(table, {"text": source}, torch.zeros(3), targets).select(["text"])
+    batch = data.batch(torch.tensor([2, 0]))
+    assert batch.targets["text"].tolist() == [2, 0]
+    assert batch.targets["audio"].isnan().tolist() == [False, True]
+
+
+def test_classes_are_numbers_in_the_order_of_their_names() -> None:
+    clips = [
+        Clip(f"v$_${k}", "v", str(k), s, category=c)
+        for k, (s, c) in enumerate(
+            zip([*SPLITS, "train"], ["joy", "anger", "joy", "fear"], strict=True)
+        )
+    ]
+    table = Table.of(Manifest("toy", root=Path(), clips=tuple(clips)))
+    assert table.classes == ("anger", "fear", "joy")
+    assert table.labels.tolist() == [2, 0, 2, 1]
+    with pytest.raises(RunError, match="without a label"):
+        Table.of(Manifest("toy", root=Path(), clips=tuple(clips)), "regression")
+    same = [Clip(f"v$_${k}", "v", str(k), s, category="joy") for k, s in enumerate(SPLITS)]
+    with pytest.raises(RunError, match="every clip is of the class 'joy'"):
+        Table.of(Manifest("toy", root=Path(), clips=tuple(same)))
+
+
+def test_stacked_layers_are_counted() -> None:
+    for weighted, stacked in ((False, 2), (True, 1)):
+        ragged = ragged_of([2] * 6, 2, IDS)
+        source = arrange(table_of(SIX), ragged, np.ones(12, bool), weighted, "none", CPU)
+        assert source.shape.stacked == stacked

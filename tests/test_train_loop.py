@@ -9,16 +9,22 @@ import pytest
 import torch
 
 from sedimental.cache.errors import RunError
+from sedimental.cache.runs import Epoch
 from sedimental.cache.spec import MODALITIES, Modality, Split
 from sedimental.cache.store import Ragged
 from sedimental.config import TrainConfig
 from sedimental.evaluate.metrics import score
 from sedimental.train.data import Corpus, Selection, Source, Table
 from sedimental.train.loading import arrange
-from sedimental.train.loop import Fit, fit, predict, rate_factor
+from sedimental.train.loop import fit, predict
+from sedimental.train.loop import shuffled as batches_of
 from sedimental.train.models import build, model_options
-from sedimental.train.models.base import FusionModel
+from sedimental.train.models.base import Batch, FusionModel, Output
+from sedimental.train.models.hooks import Group, Training
+from sedimental.train.optimising import rate_factor
 from sedimental.train.seeding import derive, stream
+from sedimental.train.settings import Settings
+from sedimental.train.tracking import Fit, Track
 
 SMALL = {"hidden": 16, "embedding": 8}
 QUICK = TrainConfig(epochs=12, learning_rate=5e-3, mask_time=0.1, mask_width=0.1)
@@ -128,8 +134,7 @@ def test_streams_are_apart() -> None:
 
 @pytest.mark.parametrize("warmup", [0.0, 0.1, 1.0])
 def test_schedule_rises_straight_and_falls_as_a_cosine(warmup: float) -> None:
-    config = TrainConfig(warmup=warmup)
-    factors = [rate_factor(step, 100, config) for step in range(100)]
+    factors = [rate_factor(step, 100, warmup, "cosine") for step in range(100)]
     rising = round(100 * warmup)
     for step in range(rising):
         assert factors[step] == pytest.approx((step + 1) / rising)
@@ -138,8 +143,8 @@ def test_schedule_rises_straight_and_falls_as_a_cosine(warmup: float) -> None:
         assert factors[step] == pytest.approx(wanted)
     assert max(factors) == 1
     assert min(factors) > 0
-    steady = config.model_copy(update={"schedule": "constant"})
-    assert {rate_factor(step, 100, steady) for step in range(rising, 100)} <= {1.0}
+
+    assert {rate_factor(step, 100, warmup, "constant") for step in range(rising, 100)} <= {1.0}
 
 
 def test_history_and_best_epoch() -> None:
@@ -160,6 +165,12 @@ def test_history_and_best_epoch() -> None:
     exact = np.abs(answers - data.table.labels[rows]).mean()
     assert exact == pytest.approx(min(losses), abs=1e-12)
     assert found.history[found.best_epoch - 1].valid["MAE"] == pytest.approx(exact)
+
+
+def test_one_validation_clip_is_enough() -> None:
+    data = corpus({"train": 20, "valid": 1, "test": 1})
+    _, found = trained(data, QUICK.model_copy(update={"epochs": 2}))
+    assert len(found.history) == 2
 
 
 def test_stops_early_when_validation_gets_no_better() -> None:
@@ -235,10 +246,180 @@ def test_extra_losses_of_a_model_are_added() -> None:
     assert losses[1] == pytest.approx(losses[0] + 3, abs=1e-5)
 
 
+class Plain(torch.nn.Module):
+    """One linear layer on the mean text frame; what surrounds a model is tested with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = torch.nn.Linear(WIDTH, 1)
+        self.heard: list[tuple[str, object]] = []
+
+    def forward(self, batch: Batch) -> Output:
+        return Output(self.head(batch.features["text"].mean(dim=1)).squeeze(-1))
+
+    def outputs(self) -> Mapping[str, torch.Tensor]:
+        return {}
+
+
+class Halved(Plain):
+    """Its bias learns at half the rate and does not decay."""
+
+    def groups(self) -> list[Group]:
+        return [Group((self.head.weight,)), Group((self.head.bias,), rate=0.5, weight_decay=0.0)]
+
+
+def plain(kind: type[Plain] = Plain) -> Plain:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return kind()
+
+
+NOTHING_RANDOM = Settings(
+    learning_rate=1e-2, batch_size=6, epochs=3, warmup=0.0, schedule="constant"
+)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"accumulate": 2},
+        {"accumulate": 3, "clip_norm": 0.5},
+        {"loss": "l2", "weight_decay": 0.3},
+        {"loss": "huber", "weight_decay": 0.3, "optimizer": "adamw"},
+        {"drops": (2, 3)},
+        {"accumulate": 100},
+    ],
+)
+@pytest.mark.parametrize("kind", [Plain, Halved])
+def test_steps_are_those_of_a_plain_loop(kind: type[Plain], change: dict[str, object]) -> None:
+    """Four batches of an epoch, the last one short; groups of batches whose last is short."""
+    data, settings = corpus(TINY), replace(NOTHING_RANDOM, **change)  # type: ignore[arg-type]
+    model, slow = plain(kind), plain(kind)
+    fit(model, data, settings, 1, "mosi")  # type: ignore[arg-type]
+    halved = 0.5 if kind is Halved else 1.0
+    decay = 0.0 if kind is Halved else settings.weight_decay
+    optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer](
+        [
+            {"params": [slow.head.weight], "weight_decay": settings.weight_decay},
+            {"params": [slow.head.bias], "weight_decay": decay},
+        ]
+    )
+    distance = {
+        "l1": torch.nn.L1Loss(),
+        "l2": torch.nn.MSELoss(),
+        "huber": torch.nn.HuberLoss(),
+    }[settings.loss]
+    for epoch in (1, 2, 3):
+        batches = [data.batch(rows) for rows in batches_of(data, settings.batch_size, 1, epoch)]
+        assert [b.size for b in batches] == [6, 6, 6, 2]
+        for start in range(0, 4, settings.accumulate):
+            optimizer.zero_grad()
+            for batch in batches[start : start + settings.accumulate]:
+                distance(slow(batch).prediction, batch.labels).backward()
+            if settings.clip_norm:
+                torch.nn.utils.clip_grad_norm_(slow.parameters(), settings.clip_norm)
+            rate = 1e-2 * 0.1 ** len([d for d in settings.drops if d <= epoch])
+            optimizer.param_groups[0]["lr"] = rate
+            optimizer.param_groups[1]["lr"] = rate * halved
+            optimizer.step()
+    torch.testing.assert_close(dict(model.state_dict()), dict(slow.state_dict()))
+
+
+def test_groups_must_be_the_weights_each_once() -> None:
+    class Twice(Plain):
+        def groups(self) -> list[Group]:
+            return [Group((self.head.weight,)), Group((self.head.weight,))]
+
+    with pytest.raises(ValueError, match=r"Twice\.groups\(\)"):
+        fit(plain(Twice), corpus(TINY), NOTHING_RANDOM, 1, "mosi")  # type: ignore[arg-type]
+
+
+def test_a_model_that_remembers_is_told_before_and_after() -> None:
+    class Listening(Plain):
+        def begin(self, training: Training) -> None:
+            self.register_buffer("seen", torch.zeros(training.table, dtype=torch.long))
+            self.heard.append(("begin", training))
+
+        def after_step(self, batch: Batch, output: Output, epoch: int) -> None:
+            assert not torch.is_grad_enabled()
+            self.seen: torch.Tensor
+            self.seen[batch.index] += 1
+            self.heard.append(("step", epoch))
+
+    data, model = corpus(TINY), plain(Listening)
+    found = fit(model, data, replace(NOTHING_RANDOM, epochs=2), 7, "mosi")  # type: ignore[arg-type]
+    training = model.heard[0][1]
+    assert isinstance(training, Training)
+    assert (training.table, training.seed) == (36, 7)
+    assert torch.equal(training.index, data.rows["train"])
+    assert torch.equal(training.labels, data.labels[:20])
+    assert model.heard[1:] == [("step", 1)] * 4 + [("step", 2)] * 4
+    assert found.state["seen"].tolist() == [found.best_epoch] * 20 + [0] * 16
+
+
+def test_the_criterion_picks_the_epoch() -> None:
+    data = corpus(TINY)
+    config = QUICK.model_copy(update={"epochs": 8, "schedule": "constant"})
+    for criterion, pick in (("MAE", np.argmin), ("Corr", np.argmax), ("Has0_acc_2", np.argmax)):
+        _, found = trained(data, config.model_copy(update={"criterion": criterion}))
+        assert found.best_epoch == 1 + int(pick([e.valid[criterion] for e in found.history]))
+    _, found = trained(data, config.model_copy(update={"loss": "l2"}))
+    answers = [e.valid_loss for e in found.history]
+    assert found.best_epoch == 1 + int(np.argmin(answers))
+    assert answers != [e.valid["MAE"] for e in found.history]
+
+
+def test_a_criterion_that_is_never_a_number_keeps_the_first_epoch() -> None:
+    settings = Settings(criterion="Corr", epochs=3)
+    track = Track(settings)
+    for number in (1, 2, 3):
+        kept = track.add(Epoch(number, 0.0, 1.0, 0.1, 0.1, {"Corr": math.nan}))
+        assert kept == (number == 1)
+    assert track.finished
+
+
+@pytest.mark.parametrize("precision", ["bf16"])
+def test_mixed_precision_learns_the_same(precision: str) -> None:
+    data = corpus(SIZES)
+    model, found = trained(data, QUICK.model_copy(update={"precision": precision}))
+    _, exact = trained(data)
+    assert found.history[0].train_loss != exact.history[0].train_loss
+    assert found.history[-1].valid_loss == pytest.approx(exact.history[-1].valid_loss, rel=0.1)
+    assert all(w.dtype == torch.float32 for w in model.parameters())
+
+
+def test_fp16_asks_for_a_gpu() -> None:
+    with pytest.raises(RunError, match=r"train\.precision"):
+        trained(corpus(TINY), QUICK.model_copy(update={"precision": "fp16"}))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_every_precision_on_a_gpu(precision: str) -> None:
+    data = on_gpu(corpus(SIZES))
+    shapes = {m: source.shape for m, source in data.sources.items()}
+    model = build("uegd", model_options("uegd", SMALL), shapes, stream(1, "init"))
+    model.to("cuda")
+    config = QUICK.model_copy(update={"precision": precision, "clip_norm": 5.0})
+    assert fit(model, data, config, 1, "mosi").history[-1].train_loss < 1
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_the_gpu_repeats_itself() -> None:
-    data = corpus(TINY)
+    data = on_gpu(corpus(TINY))
+    shapes = {m: source.shape for m, source in data.sources.items()}
+    losses = []
+    for _ in range(2):
+        model = build("uegd", model_options("uegd", SMALL), shapes, stream(1, "init"))
+        model.to("cuda")
+        losses.append([e.valid_loss for e in fit(model, data, QUICK, 1, "mosi").history])
+    assert losses[0] == losses[1]
+
+
+def on_gpu(data: Selection) -> Selection:
     there = torch.device("cuda", 0)
     moved: dict[Modality, Source] = {
         m: replace(
@@ -250,11 +431,4 @@ def test_the_gpu_repeats_itself() -> None:
         )
         for m, s in data.sources.items()
     }
-    data = replace(data, sources=moved, labels=data.labels.to(there))
-    shapes = {m: source.shape for m, source in data.sources.items()}
-    losses = []
-    for _ in range(2):
-        model = build("uegd", model_options("uegd", SMALL), shapes, stream(1, "init"))
-        model.to(there)
-        losses.append([e.valid_loss for e in fit(model, data, QUICK, 1, "mosi").history])
-    assert losses[0] == losses[1]
+    return replace(data, sources=moved, labels=data.labels.to(there))

@@ -6,10 +6,14 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
+from sedimental.cache.errors import RunError
 from sedimental.cache.spec import MODALITIES, Modality
-from sedimental.config import MODEL_NAMES, ConfigError
-from sedimental.train.models import MODELS, build, model_options, option_faults
+from sedimental.config import MODEL_NAMES, ConfigError, TrainConfig
+from sedimental.train.models import MODELS, build, model_options, model_recipe, option_faults
 from sedimental.train.models.base import Batch, FusionModel, InputShape
+from sedimental.train.models.hooks import Remembers, Training
+from sedimental.train.models.uegd import PRESETS as UEGD_PRESETS
+from sedimental.train.settings import settings_of
 
 WIDTHS: dict[Modality, int] = {"text": 12, "audio": 10, "vision": 8}
 SUBSETS: list[tuple[Modality, ...]] = [
@@ -19,7 +23,14 @@ SUBSETS: list[tuple[Modality, ...]] = [
     ("text",),
     ("vision",),
 ]
-SMALL = {"uegd": {"hidden": 16, "embedding": 8}}
+SMALL: dict[str, dict[str, object]] = {
+    "uegd": {"hidden": 16, "embedding": 8},
+    "emt_dlfr": {"width": 16, "heads": 2, "depth": 2},
+    "glomo": {"width": 16, "heads": 4, "encoder_layers": 1, "fusion_feedforward": 32},
+    "sugrm": {"width": 8, "heads": 2, "rounds": 2, "stride": 2, "input_window": 3},
+    "mmml": {"width": 16, "heads": 2, "layers": 1, "head": 16},
+}
+"""Options of each model that is big for a test; others are tested as they are."""
 
 every_model = pytest.mark.parametrize("name", MODELS)
 
@@ -35,7 +46,7 @@ def make(
     seed: int = 0,
 ) -> FusionModel:
     generator = torch.Generator().manual_seed(seed)
-    options = model_options(name, SMALL[name])
+    options = model_options(name, SMALL.get(name, {}))
     return build(name, options, shapes(modalities, weighted), generator)
 
 
@@ -86,7 +97,8 @@ def test_shapes_for_any_subset(name: str, modalities: tuple[Modality, ...], weig
     assert all(len(extra) == 3 for extra in output.extras.values())
     assert all(term.shape == () for term in output.losses.values())
     own = model.outputs()
-    for m in modalities if weighted else ():
+    used = getattr(model, "modalities", modalities)  # MMML takes two of three
+    for m in used if weighted else ():
         assert own[f"layers_{m}"].shape == (3,)
         assert own[f"layers_{m}"].sum() == pytest.approx(1)
 
@@ -105,21 +117,33 @@ def test_padding_and_neighbours_change_nothing(name: str, weighted: bool) -> Non
         torch.testing.assert_close(together[k : k + 1], alone, rtol=0, atol=1e-6)
 
 
+def accustom(model: FusionModel, batch: Batch) -> None:
+    """Three epochs of one batch for a model that remembers clips, without a step."""
+    if not isinstance(model, Remembers):
+        return
+    with torch.no_grad():
+        model.begin(Training(batch.size, batch.index, batch.labels, seed=0))
+        for epoch in (1, 2, 3):
+            model.after_step(batch, model(batch), epoch)
+
+
 @every_model
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("modalities", SUBSETS)
 def test_every_weight_gets_a_gradient(
     name: str, modalities: tuple[Modality, ...], weighted: bool
 ) -> None:
-    model = make(name, modalities, weighted)
+    model, batch = make(name, modalities, weighted), batch_of([5, 3, 7, 2, 4], modalities, weighted)
     model.train()
-    output = model(batch_of([5, 3, 7, 2], modalities, weighted))
+    accustom(model, batch)
+    output = model(batch)
     loss = (output.prediction - 1).square().mean() + sum(output.losses.values(), torch.zeros(()))
     torch.autograd.backward(loss)
-    for position, weight in enumerate(model.parameters()):
-        assert weight.grad is not None, position
-        assert weight.grad.isfinite().all(), position
-        assert weight.grad.abs().sum() > 0, position
+    assert isinstance(model, torch.nn.Module)
+    for where, weight in model.named_parameters():
+        assert weight.grad is not None, where
+        assert weight.grad.isfinite().all(), where
+        assert weight.grad.abs().sum() > 0, where
 
 
 @every_model
@@ -174,7 +198,7 @@ def test_all_faults_of_a_table_at_once() -> None:
     assert faults[0] == 'train.uegd.dropuot: unknown option. Did you mean "dropout"?'
     assert faults[1].startswith("train.uegd.hidden: ")
     assert faults[2].startswith("train.uegd.heads: ")
-    assert "Known: hidden, embedding, heads, dropout." in faults[3]
+    assert "Known: hidden, embedding, heads, dropout, classes." in faults[3]
     assert option_faults({"train": {"uegd": table}}) == faults
 
 
@@ -186,3 +210,40 @@ def test_what_is_no_table_is_left_to_the_types(raw: dict[str, object]) -> None:
 def test_options_hold_what_the_table_says() -> None:
     assert model_options("uegd", {"dropout": 0}).dropout == 0.0
     assert model_options("uegd", {}).hidden == 256
+
+
+def test_a_model_table_may_hold_recipe_keys_and_a_preset() -> None:
+    table = {"hidden": 64, "learning_rate": 5e-4, "patience": 0, "preset": "mosi"}
+    assert model_options("uegd", table) == UEGD_PRESETS["mosi"].__class__(64, 64)
+    recipe = model_recipe("uegd", table)
+    assert (recipe.learning_rate, recipe.patience, recipe.epochs) == (5e-4, None, 50)
+    wrong = {"learning_rate": 0, "epocs": 3, "preset": "mosi"}
+    with pytest.raises(ConfigError) as found:
+        model_recipe("uegd", wrong)
+    assert len(str(found.value).splitlines()) == 2
+    assert 'Did you mean "epochs"' in str(found.value)
+    with pytest.raises(ConfigError, match=r'train\.uegd\.preset.*Did you mean "mosi"'):
+        model_options("uegd", {"preset": "mos"})
+    faults = option_faults({"train": {"models": ["uegd"], "preset": "mosii"}})
+    assert faults == ['train.preset: none of the models has "mosii". Did you mean "mosi"?']
+
+
+def test_settings_come_from_table_then_section_then_recipe() -> None:
+    section = TrainConfig(learning_rate=1e-3, clip_norm=0, uegd={"epochs": 7}, epochs=9)
+    settings = settings_of(section, "uegd")
+    assert (settings.epochs, settings.learning_rate, settings.batch_size) == (7, 1e-3, 16)
+    assert settings.clip_norm is None
+    assert settings.mask_time == 0.2
+
+
+@every_model
+def test_classes_get_logits(name: str) -> None:
+    options = model_options(name, SMALL.get(name, {}))
+    generator = torch.Generator().manual_seed(0)
+    if not hasattr(options, "classes"):
+        with pytest.raises(RunError, match=f"{name} predicts scores only"):
+            build(name, options, shapes(MODALITIES), generator, classes=3)
+        return
+    model = build(name, options, shapes(MODALITIES), generator, classes=3)
+    batch = replace(batch_of([5, 1, 7, 2]), labels=torch.tensor([0, 1, 2, 0]))
+    assert model(batch).prediction.shape == (4, 3)

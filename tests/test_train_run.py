@@ -1,6 +1,9 @@
 """`train` on real stores: finds the right ones, repeats nothing, loses nothing."""
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +26,10 @@ from sedimental.cache.runs import list_runs, read_run
 from sedimental.cache.spec import MODALITIES, FeatureSpec, Modality
 from sedimental.cache.writer import ClipFeatures, StoreWriter
 from sedimental.config import Config, ConfigError
+from sedimental.train.data import Table
 from sedimental.train.inputs import find_inputs, layer_names
+from sedimental.train.loading import load
+from sedimental.train.processes import workers_for
 from sedimental.train.run import train
 
 LAYERS = ("0", "1", "2", "3")
@@ -346,3 +352,217 @@ def test_what_cannot_be_trained_is_told_before_anything_is_read(corpus: Path) ->
         train(config_of(corpus, inputs={"text": {"encoder": "tiny-txt"}}))
     with pytest.raises(ManifestError, match="no manifest"):
         train(config_of(corpus / "elsewhere"))
+
+
+CHILD = """
+import sys
+from sedimental.config import Config
+from sedimental.train import checkpoint
+from sedimental.train.run import train
+
+class Told:
+    def start(self, task, total, unit="clip"): ...
+    def note(self, message): ...
+    def advance(self, task, by=1):
+        print("epoch", flush=True)
+
+checkpoint.EVERY = 0.0
+train(Config.model_validate_json(sys.argv[1]), Told())
+"""
+
+
+def killed_after(config: Config, epochs: int) -> None:
+    """`train` in a process of its own, which gets SIGKILL as soon as it tells of so many epochs."""
+    command = [sys.executable, "-P", "-c", CHILD, config.model_dump_json()]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    with child.stdout:
+        for _ in range(epochs):
+            assert child.stdout.readline() == "epoch\n"
+        child.kill()
+        assert child.wait() == -signal.SIGKILL
+
+
+def test_killed_at_any_moment_it_ends_with_the_same_predictions(corpus: Path) -> None:
+    keys: dict[str, Any] = {"epochs": 40, "warmup": 0.0, "weight_decay": 1e-4}
+    config = config_of(corpus, **keys)
+    folder = config.experiment / "uegd-TAV"
+    for epochs in (7, 52):  # once in each run
+        killed_after(config, epochs)
+        assert list(folder.glob(".resume-*"))
+    assert [read_run(f).seed for f in list_runs(config.experiment)] == [1]
+    resumed = train(config)
+    assert not [p for p in folder.iterdir() if p.name.startswith(".resume")]
+    apart = config.model_copy(
+        update={"runs": config.runs.model_copy(update={"root": corpus / "apart"})}
+    )
+    for one, other in zip(resumed, train(apart), strict=True):
+        assert np.array_equal(one.predictions.values, other.predictions.values)
+        assert one.best_epoch == other.best_epoch
+        strip = [replace(e, seconds=0.0) for e in one.history]
+        assert strip == [replace(e, seconds=0.0) for e in other.history]
+
+
+def test_a_damaged_or_foreign_checkpoint_is_no_obstacle(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sedimental.train.checkpoint.EVERY", 0.0)
+    config = config_of(corpus, seeds=[1], epochs=5)
+    (whole,) = train(config)
+    kept = config.experiment / "uegd-TAV" / ".resume-seed-1.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        train(config, Heard(stop_at=3), fresh=True)
+    data = kept.read_bytes()
+    for content in (data[:100], data[:-7], b"", b"nothing of the kind"):
+        (config.experiment / "uegd-TAV" / "seed-1" / "run.json").unlink(missing_ok=True)
+        kept.write_bytes(content)
+        (again,) = train(config)
+        assert np.array_equal(whole.predictions.values, again.predictions.values)
+    kept.write_bytes(data)  # of other settings than these
+    (other,) = train(config_of(corpus, seeds=[1], epochs=5, learning_rate=2e-3))
+    assert len(other.history) == 5
+    assert not np.array_equal(whole.predictions.values, other.predictions.values)
+
+
+def test_the_run_records_what_the_recipe_resolved_to(corpus: Path) -> None:
+    table = {"hidden": 8, "embedding": 4, "heads": 2, "learning_rate": 3e-3, "clip_norm": 0}
+    config = config_of(
+        corpus, seeds=[1], uegd=table, epochs=2, clip_norm=1.0, criterion="Corr", learning_rate=1e-3
+    )
+    (run,) = train(config)
+    assert run.config["learning_rate"] == 3e-3  # the model's table
+    assert run.config["clip_norm"] is None  # the same, by a zero
+    assert run.config["epochs"] == 2  # [train]
+    assert run.config["mask_time"] == 0.2  # UEGD's recipe
+    assert run.criterion == "valid_Corr"
+    assert run.best_epoch == 1 + int(np.argmax([e.valid["Corr"] for e in run.history]))
+    with pytest.raises(ConfigError, match=r'train\.criterion: "Cor" .*Did you mean "Corr"'):
+        train(config_of(corpus, criterion="Cor"))
+
+
+def test_classes_are_trained_and_their_probabilities_kept(corpus: Path) -> None:
+    names = ("anger", "joy", "none")
+    clips = [
+        replace(c, category=names[int(np.digitize(c.label or 0, [-1, 1]))], label=None)
+        for c in clips_of()
+    ]
+    path = corpus / "features" / "toy" / "manifest.jsonl"
+    write_manifest(path, Manifest("toy", corpus, tuple(clips)))
+    (run,) = train(config_of(corpus, seeds=[1], epochs=40, learning_rate=1e-2))
+    assert list(run.metrics["test"]) == ["Accuracy", "Weighted_F1", *(f"F1_{n}" for n in names)]
+    assert run.metrics["train"]["Accuracy"] > 0.6
+    assert run.history[0].train_loss == pytest.approx(np.log(3), abs=0.5)
+    again = read_run(corpus / "runs" / "toy" / "uegd-TAV" / "seed-1").predictions
+    assert again.classes == names
+    assert again.probabilities is not None
+    assert run.predictions.probabilities is not None
+    np.testing.assert_array_equal(again.probabilities, run.predictions.probabilities)
+    np.testing.assert_allclose(again.probabilities.sum(axis=1), 1)
+    np.testing.assert_array_equal(again.values, again.probabilities.argmax(axis=1))
+    np.testing.assert_array_equal(again.labels, [names.index(c.category or "") for c in clips])
+    first = (corpus / "runs/toy/uegd-TAV/seed-1/predictions.csv").read_text().splitlines()[:2]
+    assert first[0] == "id,split,label,prediction," + ",".join(f"probability_{n}" for n in names)
+    assert first[1].split(",")[2] in names
+
+
+@pytest.mark.parametrize("scaling", ["none", "standardize"])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_what_is_streamed_equals_what_is_held(tmp_path: Path, scaling: str, dtype: str) -> None:
+    """Every batch, the epochs' order and so the run; whether clips lack features or not."""
+    clips = clips_of()
+    folder = tmp_path / "features" / "toy"
+    manifest = Manifest("toy", tmp_path, tuple(clips))
+    write_manifest(folder / "manifest.jsonl", manifest)
+    for m in MODALITIES:  # in several parts
+        lacking = ["v$_$1", "v$_$2", "v$_$39"] if m == "audio" else []
+        spec = spec_of(m, dtype=dtype)
+        for start in range(0, 40, 7):
+            write_store(folder, clips[start : start + 7], spec, lacking, finish=start == 35)
+    config = config_of(tmp_path, seeds=[1])
+    config = config.model_copy(update={"cache": config.cache.model_copy(update={"dtype": dtype})})
+    table, inputs = Table.of(manifest), find_inputs(config)
+    cpu = torch.device("cpu")
+    held, streamed = (load(table, inputs, scaling, cpu, mb).select(MODALITIES) for mb in (100, 0))
+    assert [type(s).__name__ for s in held.sources.values()] == ["Source"] * 3
+    assert [type(s).__name__ for s in streamed.sources.values()] == ["Streamed"] * 3
+    assert streamed.coverage == held.coverage
+    random = np.random.default_rng(0)
+    batches = [torch.from_numpy(random.choice(40, n, replace=False)) for n in (5, 1, 17, 40)]
+    batches += [torch.tensor([1, 39]), torch.tensor([-1, 3]), torch.tensor([7, 7])]
+    for one, other in zip(held.batches(batches, 2), streamed.batches(batches, 2), strict=True):
+        for m in MODALITIES:
+            torch.testing.assert_close(one.features[m], other.features[m], rtol=1e-6, atol=1e-6)
+            assert torch.equal(one.masks[m], other.masks[m])
+            for first, second in zip(one.previous, other.previous, strict=True):
+                assert torch.equal(first.masks[m], second.masks[m])
+    for m in MODALITIES:
+        assert held.sources[m].shape == streamed.sources[m].shape
+    if scaling == "standardize" and dtype == "float16":
+        (whole,) = train(config)
+        bare = config.model_copy(update={"train": config.train.model_copy(update={"memory_mb": 0})})
+        (read,) = train(bare, fresh=True)
+        assert whole.key == read.key
+        np.testing.assert_allclose(
+            whole.predictions.values, read.predictions.values, rtol=0, atol=1e-4
+        )
+
+
+LITTLE = {"width": 8, "heads": 2, "encoder_layers": 1, "fusion_feedforward": 16}
+
+
+def test_several_processes_make_the_same_runs(corpus: Path) -> None:
+    """GLoMo does not stack: with stack = "on" each process makes some of its runs."""
+    keys: dict[str, Any] = {"models": ["glomo"], "glomo": LITTLE, "epochs": 2, "seeds": [1, 2, 3]}
+    alone = train(config_of(corpus, **keys, stack="off"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sedimental.train.processes.cores", lambda: 2)
+        heard = Heard()
+        apart = train(config_of(corpus, **keys, stack="on"), heard, fresh=True)
+    assert (heard.done, heard.total) == (6, 6)
+    assert sum("best epoch" in note for note in heard.notes) == 3
+    for one, other in zip(alone, apart, strict=True):
+        assert (one.seed, one.key) == (other.seed, other.key)
+        assert np.array_equal(one.predictions.values, other.predictions.values)
+
+
+def test_a_fault_in_a_process_is_told(corpus: Path) -> None:
+    keys: dict[str, Any] = {"models": ["glomo"], "glomo": LITTLE, "stack": "on"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sedimental.train.processes.cores", lambda: 2)
+        with pytest.raises(RunError, match=r"glomo TAV seed \d: Epoch \d"):
+            train(config_of(corpus, **keys, learning_rate=1e38, warmup=0.0))
+
+
+def test_processes_are_taken_only_where_that_is_faster() -> None:
+    def count(runs: int, seconds: float, stack: str = "auto", threads: int = 1) -> int:
+        config = Config.model_validate({"train": {"stack": stack, "threads": threads}})
+        return workers_for(runs, seconds, config)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sedimental.train.processes.cores", lambda: 4)
+        assert count(11, 1.0) == 1  # over before a process has started
+        assert count(11, 60.0) == 4
+        assert count(2, 60.0) == 2
+        assert count(1, 600.0) == 1
+        assert count(11, 60.0, threads=2) == 2
+        assert count(11, 60.0, "off") == 1
+        assert count(11, 1.0, "on") == 4
+
+
+def test_a_stack_of_seeds_is_a_run_each(corpus: Path) -> None:
+    config = config_of(corpus, seeds=[1, 2, 3], stack="on", epochs=4)
+    runs = train(config)
+    assert [r.seed for r in runs] == [1, 2, 3]
+    assert all(r.environment["stacked"] == "1 2 3" for r in runs)
+    assert all(len(r.history) == 4 for r in runs)
+    assert [read_run(f).seed for f in list_runs(config.experiment)] == [1, 2, 3]
+    assert [r.key for r in train(config)] == [r.key for r in runs]
+    alone = train(config_of(corpus, seeds=[1], stack="on", epochs=4))  # nothing to stack with
+    assert alone[0].key != runs[0].key
+    assert "stacked" not in alone[0].environment
+    # one that is missing means the stack anew, for its masks are drawn for all
+    train(config)
+    (config.experiment / "uegd-TAV" / "seed-2" / "run.json").unlink()
+    again = train(config)
+    for one, other in zip(runs, again, strict=True):
+        assert np.array_equal(one.predictions.values, other.predictions.values)

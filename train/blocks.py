@@ -1,6 +1,8 @@
 """Parts that several models share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,18 @@ from torch.nn import functional
 LANES = 16
 """Images of the convolution in `FrameLinear`; PyTorch hands fewer to its own slower code."""
 
+_EVERYWHERE: ContextVar[bool] = ContextVar("everywhere", default=False)
+
+
+@contextmanager
+def everywhere() -> Iterator[None]:
+    """Within, padding is computed on too, so that no shape depends on data: `vmap` needs that."""
+    token = _EVERYWHERE.set(True)
+    try:
+        yield
+    finally:
+        _EVERYWHERE.reset(token)
+
 
 def on_real_frames(layer: Callable[[Tensor], Tensor], frames: Tensor, mask: Tensor) -> Tensor:
     """`layer`, which sees one frame at a time, on the real frames; zero elsewhere.
@@ -16,6 +30,8 @@ def on_real_frames(layer: Callable[[Tensor], Tensor], frames: Tensor, mask: Tens
     (batch, frames, width), (batch, frames) -> (batch, frames, whatever `layer` gives). Clips
     differ in length by far, so most of the arithmetic on a padded batch would be for nothing.
     """
+    if _EVERYWHERE.get():
+        return layer(frames) * mask.unsqueeze(-1)
     rows = mask.flatten().nonzero().squeeze(1)
     done = layer(frames.flatten(0, 1).index_select(0, rows))
     padded = done.new_zeros(mask.numel(), done.shape[-1]).index_copy(0, rows, done)
@@ -32,6 +48,8 @@ class FrameLinear(nn.Linear):
 
     def forward(self, rows: Tensor) -> Tensor:
         """(n, width in) -> (n, width out)."""
+        if _EVERYWHERE.get():
+            return functional.linear(rows, self.weight, self.bias)
         count = len(rows)
         if rows.device.type != "cpu" or rows.dtype != torch.float32 or count < LANES:
             return functional.linear(rows, self.weight, self.bias)

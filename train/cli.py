@@ -1,14 +1,17 @@
 """`sedimental train`: light models on cached layers, a run a model, subset and seed."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ..console import bars, fail, out, print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..cache.runs import Run
+    from ..cache.sweeps import Sweep
     from ..config import Config
 
 ConfigFile = Annotated[
@@ -18,10 +21,19 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on
 Fresh = Annotated[
     bool, typer.Option("--fresh", help="Train runs again that are there with equal settings.")
 ]
+Stacked = Annotated[
+    Literal["auto", "on", "off"] | None,
+    typer.Option(help="Seeds together, as one stacked model or a process a core: train.stack."),
+]
+
+METRICS_OF_CLASSES = ("Accuracy", "Weighted_F1")
 
 
 def train_command(
-    config: ConfigFile = Path("pipeline.toml"), fresh: Fresh = False, json: AsJson = False
+    config: ConfigFile = Path("pipeline.toml"),
+    stack: Stacked = None,
+    fresh: Fresh = False,
+    json: AsJson = False,
 ) -> None:
     """Train the pipeline's models on the cached layers.
 
@@ -35,6 +47,9 @@ def train_command(
         checked = load_config(config, [option_faults])
     except ConfigError as faults:
         fail(str(faults), 2)
+    if stack is not None:
+        section = checked.train.model_copy(update={"stack": stack})
+        checked = checked.model_copy(update={"train": section})
     runs = train_stage(checked, fresh)
     if json:
         return print_json([run_json(run) for run in runs])
@@ -59,12 +74,58 @@ def train_stage(config: "Config", fresh: bool = False) -> "tuple[Run, ...]":
         fail("stopped; finished runs are kept, the next `train` goes on from there.", 130)
 
 
+def sweep_stage(
+    config: "Config", probe_only: bool = False, fresh: bool = False
+) -> "tuple[Sweep, ...]":
+    """Probe, then sweep, with progress on stderr; ends the command with a message on any fault."""
+    from ..cache.errors import SedimentalError
+    from ..config import ConfigError
+    from .probe import probe
+
+    try:
+        with bars() as progress:
+            found = probe(config, progress, fresh)
+            if probe_only:
+                return (found,)
+            from .sweep import sweep
+
+            return found, sweep(config, progress, fresh)
+    except ConfigError as fault:
+        fail(str(fault), 2)
+    except SedimentalError as fault:
+        fail(str(fault))
+    except KeyboardInterrupt:
+        fail("stopped; finished runs are kept, the next `sweep` goes on from there.", 130)
+
+
+def robustness_stage(
+    config: "Config", rates: "Sequence[float]", masks: int, fresh: bool = False
+) -> "tuple[Path, ...]":
+    """Test the trained runs with progress on stderr; ends the command with a message on a fault."""
+    from ..cache.errors import SedimentalError
+    from ..config import ConfigError
+    from .robustness import robustness
+
+    try:
+        with bars() as progress:
+            found = robustness(config, rates, masks, progress, fresh)
+    except ConfigError as fault:
+        fail(str(fault), 2)
+    except SedimentalError as fault:
+        fail(str(fault))
+    if not found:
+        fail("no run of this pipeline is trained yet. `sedimental train` makes them.")
+    return found
+
+
 def show_runs(runs: "tuple[Run, ...]") -> None:
     """A line a run."""
     from rich.table import Table
 
+    first, second = ("MAE", "Corr") if "MAE" in runs[0].metrics["test"] else METRICS_OF_CLASSES
     table = Table(
-        "model", "inputs", "seed", "best epoch", "valid MAE", "test MAE", "test Corr", "s"
+        *("model", "inputs", "seed", "best epoch", f"valid {first}"),
+        *(f"test {first}", f"test {second}", "s"),
     )
     for run in runs:
         table.add_row(
@@ -72,9 +133,9 @@ def show_runs(runs: "tuple[Run, ...]") -> None:
             run.letters,
             str(run.seed),
             str(run.best_epoch),
-            f"{run.metrics['valid']['MAE']:.3f}",
-            f"{run.metrics['test']['MAE']:.3f}",
-            f"{run.metrics['test']['Corr']:.3f}",
+            f"{run.metrics['valid'][first]:.3f}",
+            f"{run.metrics['test'][first]:.3f}",
+            f"{run.metrics['test'][second]:.3f}",
             f"{run.seconds:.1f}",
         )
     out().print(table)

@@ -10,10 +10,11 @@ from torch import Tensor
 from ..cache.errors import StoreError
 from ..cache.spec import Modality
 from ..cache.store import Ragged
-from .data import Corpus, Source, Table
+from .data import Corpus, Gatherer, Source, Table, joined
 from .inputs import Input
 from .models.base import InputShape
-from .scaling import Scaling, measure
+from .scaling import Running, Scaling, measure
+from .streaming import Streamed, fitting, free_memory
 
 WIDEN_BELOW = 2**30
 """An input of at most this many bytes as float32 is kept so, scaled once; a larger one keeps the
@@ -22,23 +23,49 @@ SPARE = 0.2
 """Share of a GPU's free memory left to the model; an input that does not fit stays with the CPU."""
 
 
-def load(table: Table, inputs: Sequence[Input], scaling: str, device: torch.device) -> Corpus:
+HELD = 0.5
+"""Share of the free memory that layers may take where `train.memory_mb` is unset."""
+
+
+def load(
+    table: Table,
+    inputs: Sequence[Input],
+    scaling: str,
+    device: torch.device,
+    memory_mb: int | None = None,
+) -> Corpus:
     """Read `inputs` into memory; `scaling` is ``none`` or ``standardize``, from training frames.
 
-    Raises StoreError if a store holds no features.
+    Together they take `memory_mb` megabytes (10^6 bytes) at most, by default half of what is free;
+    an input that does not fit is read batch by batch. Raises StoreError if a store holds no
+    features.
     """
-    sources: dict[Modality, Source] = {}
     for one in inputs:
-        ragged = one.store.layers(list(one.layers))
-        if not ragged.offsets[-1]:
+        if not one.store.frames.sum():
             raise StoreError(
                 f"{one.store.path}: no clip has {one.modality} features. "
                 "`sedimental extract` says why and tries again."
             )
+    budget = int(HELD * free_memory()) if memory_mb is None else 10**6 * memory_mb
+    held = fitting({one.modality: bytes_of(one) for one in inputs}, budget)
+    sources: dict[Modality, Gatherer] = {}
+    for one in inputs:
         valid = one.store.side("valid")
-        sources[one.modality] = arrange(table, ragged, valid, one.weighted, scaling, device)
-    labels = torch.from_numpy(table.labels.astype(np.float32)).to(device)
-    return Corpus(table, sources, labels)
+        if one.modality in held:
+            ragged = one.store.layers(list(one.layers))
+            sources[one.modality] = arrange(table, ragged, valid, one.weighted, scaling, device)
+        else:
+            sources[one.modality] = streamed(table, one, valid, scaling, device)
+    kind = np.int64 if table.classes else np.float32
+    return Corpus(
+        table=table,
+        sources=sources,
+        labels=torch.from_numpy(table.labels.astype(kind)).to(device),
+        targets={
+            m: torch.from_numpy(values.astype(np.float32)).to(device)
+            for m, values in table.targets.items()
+        },
+    )
 
 
 def arrange(
@@ -50,21 +77,16 @@ def arrange(
     device: torch.device,
 ) -> Source:
     """Line one modality up with the clips of `table`; takes over the array of `ragged`."""
-    found = {clip: position for position, clip in enumerate(ragged.clips)}
-    position = np.array([found.get(clip, -1) for clip in table.ids], dtype=np.int64)
-    here = position >= 0
-    length = np.where(here, np.diff(ragged.offsets)[position], 0)
-    first = np.where(here, ragged.offsets[position], 0)
-    values = _joined(ragged.values, weighted)
+    first, length = lined_up(table, ragged.clips, ragged.offsets)
+    stacked = 1 if weighted else len(ragged.values)
+    values = joined(ragged.values, weighted)
     scale = None
     if scaling == "standardize":
-        train = table.rows("train")
-        frames = frame_rows(first[train], length[train])
-        scale = measure(values, torch.from_numpy(frames[valid[frames]]))
-    values = _widened(values, scale)
+        scale = measure(values, torch.from_numpy(training_frames(table, first, length, valid)))
+    values, blank = _widened(values, scale)
     home = _home(values, device)
     return Source(
-        shape=InputShape(values.shape[2], len(values) if weighted else None),
+        shape=InputShape(values.shape[2], len(values) if weighted else None, stacked),
         values=values.to(home),
         valid=torch.from_numpy(valid.astype(bool)).to(home),
         first=torch.from_numpy(first).to(home),
@@ -72,7 +94,73 @@ def arrange(
         length_here=torch.from_numpy(length),
         present=_any_valid(first, length, valid),
         scaling=None if scale is None else scale.to(home),
+        blank=blank,
     )
+
+
+def streamed(
+    table: Table, one: Input, valid: NDArray[np.bool_], scaling: str, device: torch.device
+) -> Streamed:
+    """Line one modality up with the clips of `table` and leave it on disk.
+
+    Its scaling is measured in one pass over the store, a part at a time.
+    """
+    store, layers = one.store, list(one.layers)
+    first, length = lined_up(table, store.clips, store.offsets())
+    stacked = 1 if one.weighted else len(layers)
+    scale = None
+    if scaling == "standardize":
+        chosen = np.zeros(len(valid), bool)
+        chosen[training_frames(table, first, length, valid)] = True
+        running, done = Running(len(layers) // stacked, stacked * store.spec.width), 0
+        for part in store.parts(layers):
+            here = np.flatnonzero(chosen[done : done + part.offsets[-1]])
+            running.add(joined(part.values, one.weighted), torch.from_numpy(here))
+            done += int(part.offsets[-1])
+        scale = running.scaling.to(device)
+    return Streamed(
+        shape=InputShape(
+            stacked * store.spec.width, len(layers) if one.weighted else None, stacked
+        ),
+        store=store,
+        layers=one.layers,
+        ids=table.ids,
+        valid=valid.astype(bool),
+        first=first,
+        length_here=torch.from_numpy(length),
+        present=_any_valid(first, length, valid),
+        scaling=scale,
+    )
+
+
+def bytes_of(one: Input) -> int:
+    """Memory that one input takes when it is held."""
+    numbers = int(one.store.frames.sum()) * len(one.layers) * one.store.spec.width
+    wide = 4 * numbers
+    return wide if wide <= WIDEN_BELOW else numbers * np.dtype(one.store.spec.dtype).itemsize
+
+
+def lined_up(
+    table: Table, clips: Sequence[str], offsets: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First frame and number of frames of each clip of the table, (clips,) each; 0, 0 if none."""
+    found = {clip: position for position, clip in enumerate(clips)}
+    position = np.array([found.get(clip, -1) for clip in table.ids], dtype=np.int64)
+    here = position >= 0
+    return np.where(here, offsets[position], 0), np.where(here, np.diff(offsets)[position], 0)
+
+
+def training_frames(
+    table: Table,
+    first: NDArray[np.int64],
+    length: NDArray[np.int64],
+    valid: NDArray[np.bool_],
+) -> NDArray[np.int64]:
+    """Row numbers of the real frames of the training clips."""
+    train = table.rows("train")
+    frames = frame_rows(first[train], length[train])
+    real: NDArray[np.int64] = frames[valid[frames].astype(bool)]
+    return real
 
 
 def frame_rows(first: NDArray[np.int64], length: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -85,14 +173,6 @@ def frame_rows(first: NDArray[np.int64], length: NDArray[np.int64]) -> NDArray[n
     return np.repeat(first - before, length) + np.arange(length.sum())
 
 
-def _joined(values: NDArray[np.floating], weighted: bool) -> Tensor:
-    """(layers, N, width) as it is, or (1, N, layers * width) for layers that are not mixed."""
-    owned = torch.from_numpy(values)
-    if weighted or len(owned) == 1:
-        return owned
-    return owned.transpose(0, 1).reshape(1, owned.shape[1], -1)
-
-
 def _any_valid(
     first: NDArray[np.int64], length: NDArray[np.int64], valid: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
@@ -101,12 +181,21 @@ def _any_valid(
     return counted
 
 
-def _widened(values: Tensor, scale: Scaling | None) -> Tensor:
-    """As float32 and scaled, where that is small; see `WIDEN_BELOW`."""
-    if values.dtype != torch.float32 and 4 * values.numel() > WIDEN_BELOW:
-        return values
-    wide = values.float()
-    return wide if scale is None else scale.apply_(wide)
+def _widened(values: Tensor, scale: Scaling | None) -> tuple[Tensor, int | None]:
+    """As float32, scaled and with a row of zeros behind, where that is small; see `WIDEN_BELOW`.
+
+    Also the number of that row, None if there is none.
+    """
+    if 4 * values.numel() > WIDEN_BELOW:
+        if values.dtype == torch.float32 and scale is not None:
+            scale.apply_(values)
+        return values, None
+    layers, frames, width = values.shape
+    wide = torch.zeros(layers, frames + 1, width)
+    wide[:, :frames] = values
+    if scale is not None:
+        scale.apply_(wide[:, :frames])
+    return wide, frames
 
 
 def _home(values: Tensor, device: torch.device) -> torch.device:

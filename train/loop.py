@@ -2,27 +2,28 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
-from torch.nn.utils import clip_grad_norm_
 
 from ..cache.errors import RunError
 from ..cache.runs import Epoch
 from ..config import TrainConfig
-from ..evaluate.metrics import score
+from .checkpoint import Checkpoint
 from .data import Selection
 from .masking import hide
 from .models.base import FusionModel
+from .models.hooks import Contextual, Recipe, Remembers, Training
+from .optimising import Stepper, rate_factors
 from .seeding import global_stream, stream
+from .settings import Settings, resolve, stated
+from .tasks import loss_of, metrics_of, task_loss
+from .tracking import Fit, Track, weights_of
 
-CRITERION = "valid_loss"
-"""What the kept epoch is lowest in: the mean L1 distance over validation clips."""
 SCORING_BATCH = 128
 """Clips a batch where nothing is learned; clips of like length share one."""
 
@@ -33,128 +34,131 @@ REMEDY = (
 
 
 @dataclass(frozen=True)
-class Fit:
-    """What training leaves: the best epoch, its weights, and how it got there."""
-
-    best_epoch: int
-    """Counted from 1."""
-    state: Mapping[str, Tensor]
-    """Weights after the best epoch, on the CPU."""
-    history: tuple[Epoch, ...]
-
-
-@dataclass(frozen=True)
 class Scores:
     """A model's answers for some clips, in the order asked."""
 
     values: NDArray[np.float64]
-    """(clips,)"""
+    """(clips,) scores, or (clips, classes) unnormalised."""
     extras: Mapping[str, NDArray[np.float64]]
     """Named, (clips, …)."""
-
-
-def task_loss(prediction: Tensor, labels: Tensor) -> Tensor:
-    """Mean L1 distance, the loss of every paper's regression here (UEGD section 3.1)."""
-    return functional.l1_loss(prediction, labels)
-
-
-def rate_factor(step: int, steps: int, config: TrainConfig) -> float:
-    """Share of the peak learning rate at `step` of `steps`, counted from 0.
-
-    A straight rise over the first ``warmup`` share of the steps, then a half cosine down to zero
-    (which the step after the last would reach), or no change.
-    """
-    rising = round(config.warmup * steps)
-    if step < rising:
-        return (step + 1) / rising
-    if config.schedule == "constant":
-        return 1.0
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
 
 
 def fit(
     model: FusionModel,
     data: Selection,
-    config: TrainConfig,
+    settings: Settings | TrainConfig,
     seed: int,
     protocol: str,
     on_epoch: Callable[[], None] = lambda: None,
+    checkpoint: Checkpoint | None = None,
 ) -> Fit:
     """Train `model` in place on the training clips of `data`; its last weights stay in it.
 
-    `protocol` names the validation metrics of the history; `on_epoch` is called after each epoch.
-    Raises RunError naming epoch, batch and clips if the loss is no longer a number.
+    A TrainConfig stands for its keys over the plain `Recipe`. `protocol` names the validation
+    metrics of the history; `on_epoch` is called after each epoch, and for each that `checkpoint`
+    brings back. Raises RunError naming epoch, batch and clips if the loss is no longer a number.
     """
-    rows, device = data.rows["train"], data.labels.device
-    truth = data.table.labels[data.rows["valid"]]
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
-    steps = math.ceil(len(rows) / config.batch_size)  # of one epoch
-    history: list[Epoch] = []
-    best, lowest, state = 0, math.inf, dict[str, Tensor]()
-    for epoch in range(1, config.epochs + 1):
-        began = time.perf_counter()
-        shuffled = rows[torch.randperm(len(rows), generator=stream(seed, "order", epoch))]
-        batches = torch.split(shuffled, config.batch_size)
-        done = (epoch - 1) * steps
-        factors = [rate_factor(done + s, config.epochs * steps, config) for s in range(steps)]
-        masking = stream(seed, "masking", epoch, device)
-        with global_stream(seed, "dropout", epoch, device):
-            losses = _train_epoch(model, data, batches, optimizer, factors, config, masking)
-        _refuse_divergence(losses, batches, epoch, data)
-        answers = predict(model, data, data.rows["valid"]).values
-        valid_loss = float(np.abs(answers - truth).mean())
-        if not math.isfinite(valid_loss):
-            raise RunError(f"Epoch {epoch}, validation: a prediction is not finite. {REMEDY}")
-        sizes = torch.tensor([len(batch) for batch in batches])
-        history.append(
-            Epoch(
-                epoch=epoch,
-                train_loss=float((losses * sizes).sum() / sizes.sum()),
-                valid_loss=valid_loss,
-                learning_rate=config.learning_rate * factors[-1],
-                seconds=time.perf_counter() - began,
-                valid=score(truth, answers, protocol),
-            )
-        )
-        if valid_loss < lowest:
-            best, lowest = epoch, valid_loss
-            state = {k: v.detach().to("cpu", copy=True) for k, v in model.state_dict().items()}
+    if isinstance(settings, TrainConfig):
+        settings = resolve(Recipe(**stated(settings)), settings)
+    kept = checkpoint or Checkpoint()
+    rows = data.rows["train"]
+    if isinstance(model, Remembers):
+        told = Training(len(data.table.ids), rows.to(data.labels.device), _labels(data), seed)
+        with torch.no_grad():
+            model.begin(told)
+    stepper, track = Stepper(model, settings, data.labels.device), Track(settings)
+    if kept.restore(model, stepper, track):
+        for _ in track.history:
+            on_epoch()
+    while not track.finished:
+        epoch = _epoch(model, data, stepper, len(track.history) + 1, seed, protocol)
+        if track.add(epoch):
+            track.state = weights_of(model)
+        kept.save(model, stepper, track)
         on_epoch()
-        if config.patience is not None and epoch - best >= config.patience:
-            break
-    return Fit(best, state, tuple(history))
+    return track.fit
 
 
-def _train_epoch(
+def shuffled(data: Selection, size: int, seed: int, epoch: int) -> tuple[Tensor, ...]:
+    """The training clips of one epoch in batches of `size`: rows of the table."""
+    rows = data.rows["train"]
+    order = torch.randperm(len(rows), generator=stream(seed, "order", epoch))
+    return torch.split(rows[order], size)
+
+
+def _labels(data: Selection) -> Tensor:
+    return data.labels[data.rows["train"].to(data.labels.device)]
+
+
+def _epoch(
+    model: FusionModel, data: Selection, stepper: Stepper, number: int, seed: int, protocol: str
+) -> Epoch:
+    """Train and validate once; `number` counts from 1."""
+    began, settings, device = time.perf_counter(), stepper.settings, data.labels.device
+    batches = shuffled(data, settings.batch_size, seed, number)
+    factors = rate_factors(number, math.ceil(len(batches) / settings.accumulate), settings)
+    masking = stream(seed, "masking", number, device)
+    with global_stream(seed, "dropout", number, device):
+        losses = _train(model, data, batches, stepper, factors, masking, number)
+    refuse_divergence(losses, batches, number, data)
+    valid_loss, metrics = validate(model, data, settings, number, protocol)
+    sizes = torch.tensor([len(batch) for batch in batches])
+    return Epoch(
+        epoch=number,
+        train_loss=float((losses * sizes).sum() / sizes.sum()),
+        valid_loss=valid_loss,
+        learning_rate=settings.learning_rate * factors[-1],
+        seconds=time.perf_counter() - began,
+        valid=metrics,
+    )
+
+
+def _train(
     model: FusionModel,
     data: Selection,
-    batches: tuple[Tensor, ...],
-    optimizer: torch.optim.Optimizer,
-    factors: list[float],
-    config: TrainConfig,
+    batches: Sequence[Tensor],
+    stepper: Stepper,
+    factors: Sequence[float],
     masking: torch.Generator,
+    epoch: int,
 ) -> Tensor:
     """One pass; the loss of every batch, (batches,) on the CPU."""
     model.train()
+    settings, every = stepper.settings, stepper.settings.accumulate
+    remembers = model if isinstance(model, Remembers) else None
     # losses stay on the device until the epoch ends: reading one would wait for the GPU
     losses = torch.zeros(len(batches), device=data.labels.device)
-    for step, (index, factor) in enumerate(zip(batches, factors, strict=True)):
-        batch = hide(data.batch(index), config.mask_time, config.mask_width, masking)
-        output = model(batch)
-        loss = task_loss(output.prediction, batch.labels)
+    for number, whole in enumerate(data.batches(batches, previous_of(model))):
+        batch = hide(whole, settings.mask_time, settings.mask_width, masking)
+        with stepper.autocast():
+            output = model(batch)
+        prediction = output.prediction
+        if settings.precision != "fp32":
+            prediction = prediction.float()
+        loss = task_loss(prediction, batch.labels, settings.loss)
         for term in output.losses.values():
             loss = loss + term
-        losses[step] = loss.detach()
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        if config.clip_norm is not None:
-            clip_grad_norm_(model.parameters(), config.clip_norm)
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * factor
-        optimizer.step()
+        losses[number] = loss.detach()
+        stepper.backward(loss)
+        if (number + 1) % every == 0 or number + 1 == len(batches):
+            stepper.step(factors[number // every])
+        if remembers is not None:
+            with torch.no_grad():
+                remembers.after_step(batch, output, epoch)
     return losses.cpu()
+
+
+def validate(
+    model: FusionModel, data: Selection, settings: Settings, epoch: int, protocol: str
+) -> tuple[float, dict[str, float]]:
+    """Loss and metrics on the validation clips; raises RunError if a prediction is not finite."""
+    rows = data.rows["valid"]
+    answers = predict(model, data, rows).values
+    if not np.isfinite(answers).all():
+        raise RunError(f"Epoch {epoch}, validation: a prediction is not finite. {REMEDY}")
+    truth = data.table.labels[rows.numpy()]  # an index of one row is no number
+    loss = loss_of(answers, truth, settings.loss)
+    return loss, metrics_of(answers, truth, data.table, protocol)
 
 
 def predict(model: FusionModel, data: Selection, rows: Tensor) -> Scores:
@@ -163,8 +167,9 @@ def predict(model: FusionModel, data: Selection, rows: Tensor) -> Scores:
     order = data.lengths(rows).argsort(stable=True)  # clips of like length waste little padding
     values, extras = list[Tensor](), dict[str, list[Tensor]]()
     with torch.inference_mode():
-        for index in torch.split(rows[order], SCORING_BATCH):
-            output = model(data.batch(index))
+        batches = torch.split(rows[order], SCORING_BATCH)
+        for batch in data.batches(batches, previous_of(model)):
+            output = model(batch)
             values.append(output.prediction)
             for name, extra in output.extras.items():
                 extras.setdefault(name, []).append(extra)
@@ -174,14 +179,20 @@ def predict(model: FusionModel, data: Selection, rows: Tensor) -> Scores:
     )
 
 
+def previous_of(model: FusionModel) -> int:
+    """How many earlier clips of the same video the model reads with each clip."""
+    return model.previous_clips if isinstance(model, Contextual) else 0
+
+
 def _array(parts: list[Tensor], order: Tensor) -> NDArray[np.float64]:
     joined: NDArray[np.float64] = torch.cat(parts).cpu()[order].double().numpy()
     return joined
 
 
-def _refuse_divergence(
-    losses: Tensor, batches: tuple[Tensor, ...], epoch: int, data: Selection
+def refuse_divergence(
+    losses: Tensor, batches: Sequence[Tensor], epoch: int, data: Selection
 ) -> None:
+    """Raises RunError naming the first batch whose loss (batches,) is not a number."""
     wrong = (~losses.isfinite()).nonzero().flatten().tolist()
     if wrong:
         first = wrong[0]

@@ -10,11 +10,12 @@ from ..cache.errors import RunError
 from ..cache.manifest import Manifest
 from ..cache.runs import Run, read_run, run_folder
 from ..cache.spec import LETTERS, MODALITIES, Modality
-from ..config import Config
+from ..config import Config, TrainConfig
 from .inputs import Input, find_inputs
-from .models import MODELS, model_options
+from .models import model_options, stacks
+from .settings import Settings, settings_of
 
-RECIPE = 1
+RECIPE = 2
 """Version of everything between a config and its predictions; raise it when the numbers change."""
 
 
@@ -25,17 +26,25 @@ class Plan:
     model: str
     options: Any
     """The model's `Options`."""
+    settings: Settings
     modalities: tuple[Modality, ...]
     seed: int
     inputs: tuple[Input, ...]
     """Those of `modalities`, in order."""
     key: str
     folder: Path
+    stack: tuple[int, ...] = ()
+    """The seeds it is trained with as one stacked model, its own among them; empty: alone."""
 
     @property
     def title(self) -> str:
         """``uegd TAV seed 1111``."""
         return f"{self.model} {''.join(LETTERS[m] for m in self.modalities)} seed {self.seed}"
+
+    @property
+    def company(self) -> tuple[Any, ...]:
+        """Equal for the runs of one stack."""
+        return self.model, self.modalities, self.stack
 
     def finished(self) -> Run | None:
         """The run of this very plan, if its folder holds it."""
@@ -46,9 +55,10 @@ class Plan:
         return run if run.key == self.key else None
 
 
-def plan_runs(config: Config, manifest: Manifest) -> list[Plan]:
+def plan_runs(config: Config, manifest: Manifest, device: str = "cpu") -> list[Plan]:
     """Every run of [train] once: model by model, subset by subset, seed by seed.
 
+    `device` is the type of the one that they are trained on: on it depends which are stacked.
     Raises RunError if there is none, ConfigError for a model's options, StoreError for an input.
     """
     section = config.train
@@ -57,11 +67,12 @@ def plan_runs(config: Config, manifest: Manifest) -> list[Plan]:
             "[train] asks for no run: it needs models, seeds and [train.inputs], "
             "as `sedimental init` writes them."
         )
-    options = {name: model_options(name, getattr(section, name)) for name in section.models}
+    options = {n: model_options(n, getattr(section, n), section.preset) for n in section.models}
+    settings = {name: settings_of(section, name) for name in section.models}
     inputs = find_inputs(config)
     plans: dict[Path, Plan] = {}
     for name in section.models:
-        for letters in section.subsets:
+        for letters in getattr(section, name).get("modalities", section.subsets):
             modalities = tuple(m for m in MODALITIES if LETTERS[m] in letters)
             used = tuple(one for one in inputs if one.modality in modalities)
             if not modalities or len(used) < len(modalities):
@@ -69,11 +80,26 @@ def plan_runs(config: Config, manifest: Manifest) -> list[Plan]:
                     f'train.modalities: "{letters}" has no line for each of its letters in '
                     "[train.inputs]. Add them there, or take the letter away."
                 )
+            stack = stacked_seeds(section, name, settings[name], device)
             for seed in section.seeds:
                 folder = run_folder(config.experiment, name, modalities, seed)
-                key = _key(config, manifest, name, options[name], used, seed)
-                plans[folder] = Plan(name, options[name], modalities, seed, used, key, folder)
+                how = options[name], settings[name]
+                key = _key(config, manifest, name, *how, used, seed, stack)
+                plans[folder] = Plan(name, *how, modalities, seed, used, key, folder, stack)
     return list(plans.values())
+
+
+def stacked_seeds(
+    section: TrainConfig, model: str, settings: Settings, device: str
+) -> tuple[int, ...]:
+    """The seeds of `model` that train as one; none where that is not asked for or not possible.
+
+    ``auto`` stacks on a GPU alone: on a CPU it is slower than one by one (tests/bench/bench_train).
+    """
+    asked = section.stack == "on" or (section.stack == "auto" and device != "cpu")
+    seeds = tuple(dict.fromkeys(section.seeds))
+    possible = stacks(model) and settings.precision == "fp32" and len(seeds) > 1
+    return seeds if asked and possible else ()
 
 
 def _key(
@@ -81,21 +107,27 @@ def _key(
     manifest: Manifest,
     model: str,
     options: Any,
+    settings: Settings,
     inputs: tuple[Input, ...],
     seed: int,
+    stack: tuple[int, ...],
 ) -> str:
     """16 hex digits over all that decides a run's numbers beyond rounding.
 
-    Device and threads are left out for that reason, as are the file's other runs.
+    Device, threads and memory are left out for that reason, as are the file's other runs.
     """
-    elsewhere = {"models", "modalities", "seeds", "inputs", "device", "threads", *MODELS}
+    how = {k: v for k, v in asdict(settings).items() if k != "source"}
     decides = {
         "recipe": RECIPE,
-        "config": config.train.model_dump(mode="json", exclude=elsewhere),
+        "settings": how,
+        "task": config.train.task,
+        "scaling": config.train.input_scaling,
         "protocol": config.evaluate.protocol,
         "model": model,
         "options": asdict(options),
         "seed": seed,
+        # dropout's masks are drawn for a stack as a whole
+        **({"stack": stack} if stack else {}),
         "manifest": manifest.digest,
         "inputs": [{**asdict(one.record), "clips": dict(one.store.sources)} for one in inputs],
     }

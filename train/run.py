@@ -1,32 +1,29 @@
 """`train`: every model on every modality subset with every seed, a run folder each."""
 
-import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from importlib.metadata import version
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from safetensors.torch import save
-from torch import Tensor
 
 from ..cache.errors import RunError
 from ..cache.manifest import read_manifest
 from ..cache.progress import Progress, Silent
-from ..cache.runs import Predictions, Run, write_run
-from ..cache.spec import SPLITS
+from ..cache.runs import Run, read_run, write_run
 from ..config import Config
-from ..evaluate.metrics import score
-from .data import Selection, Table
-from .loading import load
-from .loop import CRITERION, Fit, fit, predict
+from .checkpoint import Checkpoint
+from .data import Corpus, Selection, Table
+from .loading import HELD, load
+from .loop import fit
 from .models import build
 from .models.base import FusionModel
 from .plan import Plan, plan_runs
+from .processes import train_apart, workers_for
+from .recording import finished_run, summary
 from .seeding import stream
+from .settings import check_criterion
+from .stacking import fit_stacked
+from .streaming import free_memory
 
 TASK = "training"
 """The one task whose progress is told: epochs of all runs."""
@@ -40,69 +37,173 @@ def train(config: Config, progress: Progress | None = None, fresh: bool = False)
     Raises ConfigError, ManifestError, StoreError or RunError, each with its remedy.
     """
     told = progress or Silent()
-    manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
-    table = Table.of(manifest)
-    device = find_device(config.train.device)
-    plans = plan_runs(config, manifest)
-    told.start(TASK, config.train.epochs * len(plans), "epoch")
+    shop = Workshop(config, told)
+    told.start(TASK, sum(plan.settings.epochs for plan in shop.plans), "epoch")
     done: dict[str, Run] = {}
-    for plan in plans:
-        if not fresh and (run := plan.finished()) is not None:
+    finished = {} if fresh else {plan.title: plan.finished() for plan in shop.plans}
+    # a stack is made as a whole: the masks of its dropout are drawn for all its seeds
+    broken = {plan.company for plan in shop.plans if plan.stack and not finished.get(plan.title)}
+    for plan in shop.plans:
+        run = None if plan.stack and plan.company in broken else finished.get(plan.title)
+        if run is not None:
             done[plan.title] = run
-            told.advance(TASK, config.train.epochs)
+            told.advance(TASK, plan.settings.epochs)
             told.note(f"{plan.title}: nothing changed, the finished run stands")
-    waiting = [plan for plan in plans if plan.title not in done]
-    needed = {one.modality: one for plan in waiting for one in plan.inputs}
-    with _threads(config.train.threads):
-        corpus = load(table, list(needed.values()), config.train.input_scaling, device)
+    waiting = [plan for plan in shop.plans if plan.title not in done]
+    if fresh:
         for plan in waiting:
-            run, weights = train_one(plan, corpus.select(plan.modalities), config, told)
+            checkpoint_of(plan).clear()
+    for run in shop.make_all(waiting):
+        done[f"{run.model} {run.letters} seed {run.seed}"] = run
+    return tuple(done[plan.title] for plan in shop.plans)
+
+
+class Workshop:
+    """Everything that the runs of one config share, and how they are made."""
+
+    def __init__(self, config: Config, progress: Progress) -> None:
+        """Plans alone; no features are read before `open`."""
+        self.config, self.progress = config, progress
+        manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
+        self.table = Table.of(manifest, config.train.task)
+        self.device = find_device(config.train.device)
+        check_criterion(config.train.criterion, config.evaluate.protocol, self.table.classes)
+        self.plans = plan_runs(config, manifest, self.device.type)
+        self._corpus: Corpus | None = None
+
+    def open(self, plans: Sequence[Plan]) -> Corpus:
+        """Read the features that `plans` need; once."""
+        if self._corpus is None:
+            needed = {one.modality: one for plan in plans for one in plan.inputs}
+            section = self.config.train
+            with _threads(section.threads):
+                self._corpus = load(
+                    self.table,
+                    list(needed.values()),
+                    section.input_scaling,
+                    self.device,
+                    section.memory_mb,
+                )
+        return self._corpus
+
+    def make_all(self, plans: Sequence[Plan]) -> Iterator[Run]:
+        """Make `plans`, stacked or on several processes where that pays."""
+        waiting, seconds = list(plans), list[float]()
+        if waiting:
+            self.open(waiting)
+        while waiting:
+            alone = [plan for plan in waiting if not plan.stack]
+            count = self._processes(len(alone), seconds)
+            if count > 1:
+                train_apart(alone, self._share(count), count, self.progress, TASK)
+                yield from (read_run(plan.folder) for plan in alone)
+                waiting = [plan for plan in waiting if plan.stack]
+                continue
+            first = waiting[0]
+            group = [p for p in waiting if first.stack and p.company == first.company] or [first]
+            for run in self.make(group):
+                seconds.append(run.seconds)
+                yield run
+            waiting = [plan for plan in waiting if plan not in group]
+
+    def _processes(self, runs: int, seconds: Sequence[float]) -> int:
+        """How many to make `runs` on, now that runs of `seconds` have been made here."""
+        if self.device.type != "cpu" or not (seconds or self.config.train.stack == "on"):
+            return 1  # runs take what the first has taken, which is not known yet
+        return workers_for(runs, sum(seconds) / max(1, len(seconds)), self.config)
+
+    def make(self, plans: Sequence[Plan]) -> list[Run]:
+        """Make one run, or those of one stack, and write them."""
+        data = self.open(plans).select(plans[0].modalities)
+        with _threads(self.config.train.threads):
+            if len(plans) > 1:
+                made = train_together(plans, data, self.config, self.progress)
+            else:
+                kept = checkpoint_of(plans[0])
+                made = [train_one(plans[0], data, self.config, self.progress, kept)]
+        for plan, (run, weights) in zip(plans, made, strict=True):
             write_run(plan.folder, run, weights)
-            done[plan.title] = run
-            mae = run.metrics["valid"]["MAE"]
-            told.note(f"{plan.title}: best epoch {run.best_epoch}, valid MAE {mae:.4f}")
-    return tuple(done[plan.title] for plan in plans)
+            checkpoint_of(plan).clear()
+            self.progress.note(f"{plan.title}: {summary(run)}")
+        return [run for run, _ in made]
+
+    def _share(self, count: int) -> Config:
+        """The config of one of `count` processes: together they keep to the memory of one."""
+        section = self.config.train
+        whole = section.memory_mb or int(HELD * free_memory() / 10**6)
+        own = section.model_copy(update={"memory_mb": max(1, whole // count)})
+        return self.config.model_copy(update={"train": own})
 
 
-def train_one(plan: Plan, data: Selection, config: Config, progress: Progress) -> tuple[Run, bytes]:
+def train_together(
+    plans: Sequence[Plan], data: Selection, config: Config, progress: Progress
+) -> list[tuple[Run, bytes]]:
+    """`train_one` for the seeds of one stack, in one pass over the data."""
+    began = time.perf_counter()
+    models = [_built(plan, data) for plan in plans]
+    seeds, settings = [plan.seed for plan in plans], plans[0].settings
+    try:
+        fits = fit_stacked(
+            models,
+            data,
+            settings,
+            seeds,
+            config.evaluate.protocol,
+            lambda: progress.advance(TASK),
+        )
+    except RunError as fault:
+        raise RunError(f"{plans[0].title} and others: {fault}") from fault
+    progress.advance(TASK, sum(settings.epochs - len(fitted.history) for fitted in fits))
+    seconds = (time.perf_counter() - began) / len(plans)
+    return [
+        finished_run(plan, model, fitted, data, config, seconds)
+        for plan, model, fitted in zip(plans, models, fits, strict=True)
+    ]
+
+
+def checkpoint_of(plan: Plan) -> Checkpoint:
+    """Where a run keeps what it has come to, beside its folder-to-be."""
+    name = f".resume-{plan.folder.name}.safetensors"
+    return Checkpoint(plan.folder.with_name(name), plan.key)
+
+
+def train_one(
+    plan: Plan,
+    data: Selection,
+    config: Config,
+    progress: Progress,
+    checkpoint: Checkpoint | None = None,
+) -> tuple[Run, bytes]:
     """One run from first weights to scores, and its weights file (safetensors).
 
     Beside the model's weights the file holds ``inputs.<modality>.mean`` and ``.deviation``, by
     which features were scaled: enough to score a new clip.
     """
     began = time.perf_counter()
-    shapes = {m: source.shape for m, source in data.sources.items()}
-    model = build(plan.model, plan.options, shapes, stream(plan.seed, "init"))
-    model.to(data.labels.device)
+    model = _built(plan, data)
     protocol = config.evaluate.protocol
     try:
-        fitted = fit(model, data, config.train, plan.seed, protocol, lambda: progress.advance(TASK))
+        fitted = fit(
+            model,
+            data,
+            plan.settings,
+            plan.seed,
+            protocol,
+            lambda: progress.advance(TASK),
+            checkpoint,
+        )
     except RunError as fault:
         raise RunError(f"{plan.title}: {fault}") from fault
-    progress.advance(TASK, config.train.epochs - len(fitted.history))  # if it stopped early
-    model.load_state_dict(fitted.state)
-    predictions, outputs = _final(model, data)
-    run = Run(
-        corpus=config.corpus.slug,
-        model=plan.model,
-        modalities=plan.modalities,
-        seed=plan.seed,
-        key=plan.key,
-        options=asdict(plan.options),
-        config=config.train.model_dump(mode="json"),
-        inputs=tuple(one.record for one in plan.inputs),
-        environment=_environment(data.labels.device, config.train.threads),
-        parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        criterion=CRITERION,
-        best_epoch=fitted.best_epoch,
-        seconds=time.perf_counter() - began,
-        coverage=data.coverage,
-        history=fitted.history,
-        metrics={split: score(*predictions.of(split), protocol) for split in SPLITS},
-        predictions=predictions,
-        outputs=outputs,
-    )
-    return run, save(_weights(fitted, data))
+    progress.advance(TASK, plan.settings.epochs - len(fitted.history))  # if it stopped early
+    return finished_run(plan, model, fitted, data, config, time.perf_counter() - began)
+
+
+def _built(plan: Plan, data: Selection) -> FusionModel:
+    shapes = {m: source.shape for m, source in data.sources.items()}
+    classes = len(data.table.classes)
+    model = build(plan.model, plan.options, shapes, stream(plan.seed, "init"), classes)
+    model.to(data.labels.device)
+    return model
 
 
 def find_device(name: str) -> torch.device:
@@ -119,45 +220,6 @@ def find_device(name: str) -> torch.device:
             'device = "auto" takes what there is.'
         )
     return torch.device("cuda", number)
-
-
-def _final(
-    model: FusionModel, data: Selection
-) -> tuple[Predictions, Mapping[str, NDArray[np.float64]]]:
-    """What the best epoch says of every clip, in manifest order, and all it says beside."""
-    rows = torch.cat([data.rows[split] for split in SPLITS]).sort().values
-    scores = predict(model, data, rows)
-    kept = rows.tolist()
-    predictions = Predictions(
-        ids=tuple(data.table.ids[row] for row in kept),
-        splits=tuple(data.table.splits[row] for row in kept),
-        labels=data.table.labels[kept],
-        values=scores.values,
-    )
-    own = {name: value.cpu().double().numpy() for name, value in model.outputs().items()}
-    return predictions, {**scores.extras, **own}
-
-
-def _weights(fitted: Fit, data: Selection) -> dict[str, Tensor]:
-    scales = {m: s.scaling for m, s in data.sources.items() if s.scaling is not None}
-    return {
-        **{name: value.contiguous() for name, value in fitted.state.items()},
-        **{f"inputs.{m}.mean": scale.mean.cpu() for m, scale in scales.items()},
-        **{f"inputs.{m}.deviation": scale.deviation.cpu() for m, scale in scales.items()},
-    }
-
-
-def _environment(device: torch.device, threads: int) -> dict[str, str]:
-    on_gpu = device.type == "cuda"
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "sedimental": version("sedimental"),
-        "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
-        "threads": str(threads),
-        "platform": platform.platform(),
-    }
 
 
 @contextmanager

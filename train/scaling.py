@@ -27,29 +27,44 @@ class Scaling:
         return Scaling(self.mean.to(device), self.deviation.to(device))
 
 
-def measure(values: Tensor, rows: Tensor) -> Scaling:
-    """Mean and deviation over the frames `rows` (int64) of `values` (layers, N, width).
+class Running:
+    """Mean and deviation of frames that come a part at a time.
 
     In float64, a chunk of frames at a time; chunks are merged by Chan, Golub and LeVeque (1979),
-    which keeps the digits of a feature whose mean is large beside its deviation. Without any
-    rows the scaling changes nothing.
+    which keeps the digits of a feature whose mean is large beside its deviation.
     """
-    layers, _, width = values.shape
-    mean = torch.zeros(layers, width, dtype=torch.float64)
-    squares = torch.zeros_like(mean)  # summed squared distances from the mean
-    for layer in range(layers):
-        count = 0
+
+    def __init__(self, layers: int, width: int) -> None:
+        """Of frames of `layers` layers, `width` long."""
+        self.count = 0
+        self.mean = torch.zeros(layers, width, dtype=torch.float64)
+        self.squares = torch.zeros_like(self.mean)  # summed squared distances from the mean
+
+    def add(self, values: Tensor, rows: Tensor) -> None:
+        """Count the frames `rows` (int64) of `values` (layers, N, width) in."""
         for chunk in torch.split(rows, CHUNK) if len(rows) else ():  # no rows split into one chunk
-            part = values[layer].index_select(0, chunk).double()
-            here = part.mean(dim=0)
-            distance = here - mean[layer]
-            total = count + len(part)
-            squares[layer] += (part - here).square_().sum(dim=0)
-            squares[layer] += distance.square() * (count * len(part) / total)
-            mean[layer] += distance * (len(part) / total)
-            count = total
-    deviation = (squares / max(1, len(rows))).sqrt()
-    # rounding in the sums leaves a constant feature a tiny deviation; dividing by it would make
-    # noise out of the last bits
-    constant = deviation <= 1e-7 * mean.abs()
-    return Scaling(mean.float(), deviation.masked_fill(constant, 1.0).float())
+            total = self.count + len(chunk)
+            for layer, mean, squares in zip(values, self.mean, self.squares, strict=True):
+                part = layer.index_select(0, chunk).double()
+                here = part.mean(dim=0)
+                distance = here - mean
+                squares += (part - here).square_().sum(dim=0)
+                squares += distance.square() * (self.count * len(part) / total)
+                mean += distance * (len(part) / total)
+            self.count = total
+
+    @property
+    def scaling(self) -> Scaling:
+        """By what was counted; without any frame it changes nothing."""
+        deviation = (self.squares / max(1, self.count)).sqrt()
+        # rounding in the sums leaves a constant feature a tiny deviation; dividing by it would
+        # make noise out of the last bits
+        constant = deviation <= 1e-7 * self.mean.abs()
+        return Scaling(self.mean.float(), deviation.masked_fill(constant, 1.0).float())
+
+
+def measure(values: Tensor, rows: Tensor) -> Scaling:
+    """Mean and deviation over the frames `rows` (int64) of `values` (layers, N, width)."""
+    running = Running(values.shape[0], values.shape[2])
+    running.add(values, rows)
+    return running.scaling

@@ -2,12 +2,24 @@
 
 from ...cache.manifest import Manifest
 from ...config import CorpusConfig
-from . import csv_table, demo, mmsa
+from . import cherma, csv_table, demo, meld, mmsa, mustard, urfunny
 
 
 def load_manifest(corpus: CorpusConfig) -> Manifest:
     """The clips that [corpus] describes; raises ManifestError with every fault of the table."""
     if corpus.kind == "demo" or corpus.path is None:
         return demo.load(corpus.slug)
-    load = {"csv": csv_table.load, "mmsa": mmsa.load}[corpus.kind]
-    return load(corpus.slug, corpus.path)
+    name, path = corpus.slug, corpus.path
+    match corpus.kind:
+        case "csv":
+            return csv_table.load(name, path)
+        case "mmsa":
+            return mmsa.load(name, path)
+        case "meld":
+            return meld.load(name, path, corpus.label)
+        case "mustard":
+            return mustard.load(name, path, corpus.speakers)
+        case "urfunny":
+            return urfunny.load(name, path)
+        case "cherma":
+            return cherma.load(name, path)

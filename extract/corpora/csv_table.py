@@ -3,26 +3,25 @@
 from pathlib import Path
 
 from ...cache.manifest import Clip, Manifest
-from .table import Faults, finished, read_rows
-
-REQUIRED = ("split", "label")
+from .table import Faults, Line, finished, read_rows
 
 
 def load(name: str, path: Path) -> Manifest:
     """The corpus in the table at `path`; media paths count from the table's folder.
 
-    Columns: ``split`` (or ``mode``) and ``label`` are needed, and ``id`` or ``video_id`` with
-    ``clip_id``; ``text media start end label_T label_A label_V speaker`` may be there, any other is
-    ignored. Without a ``media`` column it is a corpus of texts. Raises ManifestError with every
-    fault and its line.
+    Columns: ``split`` (or ``mode``) and ``label`` (a number) or ``class`` (a name) are needed, and
+    ``id`` or ``video_id`` with ``clip_id``; ``text media start end label_T label_A label_V
+    speaker`` may be there, any other is ignored. Without a ``media`` column it is a corpus of
+    texts. Raises ManifestError with every fault and its line.
     """
     faults = Faults(path)
-    rows: list[tuple[int, Clip]] = []
+    rows: list[tuple[Line, Clip]] = []
     head = _head(path)
     named = ("id",) if "id" in head else ("video_id", "clip_id")
     split = "mode" if "mode" in head and "split" not in head else "split"
     content = () if {"text", "media"} & head else ("text",)
-    for row in read_rows(path, faults, (*named, split, "label", *content)):
+    rating = "class" if "class" in head and "label" not in head else "label"
+    for row in read_rows(path, faults, (*named, split, rating, *content)):
         if named == ("id",):
             id_ = row.required("id")
             video, _, clip = id_.rpartition("$_$")

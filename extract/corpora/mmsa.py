@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ...cache.errors import ManifestError
 from ...cache.manifest import Clip, Manifest
-from .table import Faults, finished, read_rows
+from .table import Faults, Line, finished, read_rows
 
 COLUMNS = ("video_id", "clip_id", "text", "label", "mode")
 SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".mpg", ".flv")
@@ -24,7 +24,7 @@ def load(name: str, folder: Path) -> Manifest:
             'Raw/<video_id>/<clip_id>.mp4; for any other table use corpus.kind = "csv".'
         )
     faults = Faults(table)
-    rows: list[tuple[int, Clip]] = []
+    rows: list[tuple[Line, Clip]] = []
     for row in read_rows(table, faults, COLUMNS):
         video, clip = row.required("video_id"), row.required("clip_id")
         rows.append(

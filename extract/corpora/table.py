@@ -25,6 +25,10 @@ MOST_FAULTS = 50
 """Faults printed at once; the rest are counted."""
 
 
+Line = int | str
+"""Where in its file a clip stands: a line number, or words like "entry 3"."""
+
+
 @dataclass
 class Faults:
     """Collects what is wrong with a table, to be said once."""
@@ -32,9 +36,10 @@ class Faults:
     path: Path
     found: list[str] = field(default_factory=list)
 
-    def add(self, line: int, message: str) -> None:
-        """Note a fault of one line."""
-        self.found.append(f"{self.path}: line {line}: {message}")
+    def add(self, line: Line, message: str) -> None:
+        """Note a fault of one line, or of an entry that has a name where others have a line."""
+        place = f"line {line}" if isinstance(line, int) else line
+        self.found.append(f"{self.path}: {place}: {message}")
 
     def stop(self) -> None:
         """Raise ManifestError if anything was noted."""
@@ -49,7 +54,7 @@ class Faults:
 class Row:
     """One line of the table; cells are stripped, an empty cell reads as absent."""
 
-    line: int
+    line: Line
     cells: Mapping[str, str]
     faults: Faults
 
@@ -77,6 +82,17 @@ class Row:
             return None
         return number
 
+    def choice(self, column: str, allowed: Sequence[str]) -> str:
+        """The cell as one of `allowed`, in lower case; a fault otherwise."""
+        value = self.required(column).lower()
+        if value and value not in allowed:
+            close = difflib.get_close_matches(value, allowed, n=1)
+            hint = f' Did you mean "{close[0]}"?' if close else ""
+            self.faults.add(
+                self.line, f"{column} is {value!r}, not one of {', '.join(allowed)}.{hint}"
+            )
+        return value
+
     def split(self, column: str) -> Split:
         """The cell as train, valid or test (val, dev, … are accepted); a fault otherwise."""
         value = self.required(column)
@@ -87,13 +103,19 @@ class Row:
         return SPLIT_NAMES.get(value.lower(), "train")
 
 
-def read_rows(path: Path, faults: Faults, required: Sequence[str]) -> Iterator[Row]:
+def read_rows(
+    path: Path,
+    faults: Faults,
+    required: Sequence[str],
+    encodings: Sequence[str] = ("utf-8-sig",),
+) -> Iterator[Row]:
     """Rows of a comma, semicolon or tab separated table with a head line (UTF-8, BOM or not).
 
-    Raises ManifestError if the file is missing, empty, not text, or lacks a required column.
+    The file is read in the first of `encodings` that fits it. Raises ManifestError if the file is
+    missing, empty, not text, or lacks a required column.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding=_encoding(path, encodings), newline="") as file:
             sample = file.readline()
             file.seek(0)
             mark = max(",;\t", key=sample.count)
@@ -125,21 +147,74 @@ def read_rows(path: Path, faults: Faults, required: Sequence[str]) -> Iterator[R
         raise ManifestError(f"{path}: not a UTF-8 table: {fault}. Save it as CSV UTF-8.") from None
 
 
-def finished(corpus: str, root: Path, rows: Sequence[tuple[int, Clip]], faults: Faults) -> Manifest:
+def finished(
+    corpus: str, root: Path, rows: Sequence[tuple[Line, Clip]], faults: Faults
+) -> Manifest:
     """The manifest of `rows` (line, clip), with each clip's context; raises every fault at once."""
-    first: dict[str, int] = {}
-    before: dict[str, list[str]] = {}
-    clips = []
-    for line, clip in rows:
-        if clip.id in first:
-            faults.add(line, f"{clip.id} stands already in line {first[clip.id]}.")
-        first.setdefault(clip.id, line)
-        if clip.start is not None and clip.end is not None and clip.end <= clip.start:
-            faults.add(line, f"end {clip.end} is not after start {clip.start}.")
-        earlier = before.setdefault(clip.video_id, [])
-        clips.append(replace(clip, context=tuple(earlier)))
-        earlier.append(clip.id)
-    if not rows and not faults.found:
-        faults.add(2, "the table has no rows.")
-    faults.stop()
-    return Manifest(corpus, root, tuple(clips))
+    return combined(corpus, root, [(rows, faults)])
+
+
+def combined(
+    corpus: str, root: Path, tables: Sequence[tuple[Sequence[tuple[Line, Clip]], Faults]]
+) -> Manifest:
+    """The manifest of several tables, each with its faults; raises those of all at once."""
+    first: dict[str, Line] = {}
+    for rows, faults in tables:
+        for line, clip in rows:
+            if clip.id in first:
+                place = first[clip.id]
+                place = f"line {place}" if isinstance(place, int) else place
+                faults.add(line, f"{clip.id} stands already in {place}.")
+            first.setdefault(clip.id, line)
+            if clip.start is not None and clip.end is not None and clip.end <= clip.start:
+                faults.add(line, f"end {clip.end} is not after start {clip.start}.")
+        if not rows and not faults.found:
+            faults.add(2, "the table has no rows.")
+    every = Faults(root, [fault for _, faults in tables for fault in faults.found])
+    every.stop()
+    clips = [clip for rows, _ in tables for _, clip in rows]
+    context = _contexts(clips)
+    return Manifest(corpus, root, tuple(replace(c, context=context[c.id]) for c in clips))
+
+
+def _contexts(clips: Sequence[Clip]) -> dict[str, tuple[str, ...]]:
+    """For each clip the ids of those before it in its video, oldest first.
+
+    Order is that of `start` where every clip of the video has one, else of clip ids that are
+    numbers, else of the table: label files are often shuffled.
+    """
+    videos: dict[str, list[Clip]] = {}
+    for clip in clips:
+        videos.setdefault(clip.video_id, []).append(clip)
+    found = {}
+    for own in videos.values():
+        if all(c.start is not None for c in own):
+            own.sort(key=lambda c: c.start or 0.0)
+        elif all(c.clip_id.isdigit() for c in own):
+            own.sort(key=lambda c: int(c.clip_id))
+        for index, clip in enumerate(own):
+            found[clip.id] = tuple(c.id for c in own[:index])
+    return found
+
+
+def first_file(folder: Path, name: str, places: Sequence[str]) -> Path:
+    """The file `name` in the first of `places` below `folder` that has it; else ManifestError."""
+    found = next((p for p in (folder / place / name for place in places) if p.is_file()), None)
+    if found is None:
+        looked = ", ".join(str(Path(place) / name) for place in places)
+        raise ManifestError(
+            f"{folder}: no {name} in this folder (looked for {looked}). Check corpus.path in "
+            "pipeline.toml: it is the folder that the corpus was unpacked to."
+        )
+    return found
+
+
+def _encoding(path: Path, encodings: Sequence[str]) -> str:
+    """The first encoding that the whole file can be read in; the last if none, for its error."""
+    for encoding in encodings[:-1]:
+        try:
+            path.read_text(encoding=encoding)
+        except UnicodeDecodeError:
+            continue
+        return encoding
+    return encodings[-1]

@@ -10,7 +10,7 @@ import transformers
 from ...cache.errors import StoreError
 from ...cache.spec import FeatureSpec, Modality, Scalar, StoredType
 from ...config import Features
-from .hidden import layer_names
+from .hidden import has_final, layer_names
 from .loading import Checkpoint, EncoderError
 
 
@@ -23,10 +23,7 @@ def describe(
 ) -> FeatureSpec:
     """The spec of the store that `features` fills; raises EncoderError for an unknown layer."""
     config: Any = checkpoint.config
-    has_final = checkpoint.family.final is not None and getattr(
-        config, "do_stable_layer_norm", True
-    )
-    names = layer_names(config.num_hidden_layers, has_final)
+    names = layer_names(config.num_hidden_layers, has_final(config, checkpoint.family))
     every = FeatureSpec(
         modality=modality,
         encoder=checkpoint.slug,

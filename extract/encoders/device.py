@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...cache.spec import StoredType
 from ...config import ExtractConfig
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -21,9 +22,12 @@ class Arithmetic:
 
     device: torch.device
     precision: torch.dtype
+    stored: torch.dtype = torch.float32
+    """Type that features leave a GPU in; what does not fit it leaves as infinity."""
+    _copies: list[Any] = field(default_factory=list, compare=False)
 
     @classmethod
-    def of(cls, settings: ExtractConfig) -> "Arithmetic":
+    def of(cls, settings: ExtractConfig, stored: StoredType = "float32") -> "Arithmetic":
         """What [extract] asks for, `auto` resolved on this machine."""
         name = settings.device
         if name == "auto":
@@ -31,7 +35,7 @@ class Arithmetic:
         device = torch.device(name)
         automatic = "fp16" if device.type == "cuda" else "fp32"
         chosen = automatic if settings.precision == "auto" else settings.precision
-        return cls(device, PRECISIONS[chosen])
+        return cls(device, PRECISIONS[chosen], getattr(torch, stored))
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -70,11 +74,40 @@ class Arithmetic:
         middle = len(batch) // 2
         return self.halving(batch[:middle], run) + self.halving(batch[middle:], run)
 
-    def unpacked(self, hidden: Tensor, lengths: Sequence[int]) -> list[NDArray[np.float32]]:
-        """Real frames of each item of (layers, batch, frames, width), in one copy to the host."""
+    def unpacked(self, hidden: Tensor, lengths: Sequence[int]) -> list[NDArray[Any]]:
+        """Real frames of each item of (layers, batch, frames, width), in one copy to the host.
+
+        Theirs after `settle`, as what `fetched` gives.
+        """
         real = torch.arange(hidden.shape[2], device=hidden.device)
         mask = real < torch.tensor(lengths, device=hidden.device)[:, None]
-        packed = hidden[:, mask].float().cpu().numpy()
-        return [
-            np.ascontiguousarray(part) for part in np.split(packed, np.cumsum(lengths)[:-1], axis=1)
-        ]
+        packed = self.fetched(hidden[:, mask])
+        parts = np.split(packed, np.cumsum(lengths)[:-1], axis=1)
+        if self.device.type == "cuda":
+            return parts
+        return [np.ascontiguousarray(part) for part in parts]
+
+    def fetched(self, values: Tensor) -> NDArray[Any]:
+        """`values` on the host: float32 from a CPU, the `stored` type from a GPU.
+
+        From a GPU they come on a stream of their own into pinned memory, while the next batch is
+        computed, and are there once `settle` has returned.
+        """
+        if self.device.type != "cuda":
+            return np.asarray(values.float().numpy())
+        cuda: Any = torch.cuda  # some of it carries no types
+        ready = values.to(self.stored)
+        host = torch.empty(ready.shape, dtype=ready.dtype, pin_memory=True)
+        side, done = cuda.Stream(self.device), cuda.Event()
+        side.wait_stream(cuda.current_stream(self.device))
+        with cuda.stream(side):
+            host.copy_(ready, non_blocking=True)
+            ready.record_stream(side)
+            done.record(side)
+        self._copies.append(done)
+        return np.asarray(host.numpy())
+
+    def settle(self) -> None:
+        """Return when everything that was fetched is there."""
+        while self._copies:
+            self._copies.pop().synchronize()

@@ -7,20 +7,30 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .presets import Family
+from .families import Family
 
 Reduce = Callable[[Tensor], Tensor]
 
 
-def final_norm(model: nn.Module, family: Family) -> nn.Module | None:
-    """The norm after the last block, or None.
+def has_final(config: Any, family: Family) -> bool:
+    """Whether a norm follows the last block.
 
     Speech models own one either way; it comes last only in the "stable" pre-norm variant, and
     before the first block otherwise.
     """
-    if family.final is None or not getattr(model.config, "do_stable_layer_norm", True):
-        return None
-    return model.get_submodule(family.final)
+    return family.final is not None and getattr(config, "do_stable_layer_norm", True)
+
+
+def blocks_of(model: nn.Module, family: Family) -> nn.ModuleList:
+    """The model's list of blocks, wherever this version of the library keeps it."""
+    for path in family.blocks:
+        try:
+            found = model.get_submodule(path)
+        except AttributeError:
+            continue
+        if isinstance(found, nn.ModuleList):
+            return found
+    raise LookupError(f"{type(model).__name__} has no list of blocks at {family.blocks}")
 
 
 def layer_names(blocks: int, has_final: bool) -> tuple[str, ...]:
@@ -43,8 +53,8 @@ def tapped(
     entry is passed through `reduce` (batch, frames, width) at once, so that what is not kept is
     freed while the pass goes on.
     """
-    blocks: Any = model.get_submodule(family.blocks)
-    norm = final_norm(model, family)
+    blocks = blocks_of(model, family)
+    norm = model.get_submodule(str(family.final)) if has_final(model.config, family) else None
     found: dict[str, Tensor] = {}
 
     def enters(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -13,9 +15,14 @@ from torch import nn
 
 from ...cache.errors import SedimentalError
 from ...config import Features
-from .presets import FAMILIES, PART_OF, PRESETS, Family, Preset, slug
+from .families import FAMILIES, NETWORKS, PART_OF, Family
+from .presets import PRESETS, Preset, slug
 
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin", "config.json")
+UNUSED = ("masked_spec_embed", "pooler", "mask_token")
+"""Parameters that a checkpoint may lack: no hidden state depends on them."""
+POOLED = ("BertModel", "RobertaModel", "XLMRobertaModel", "ViTModel")
+"""Classes that would make a pooling layer, which no hidden state needs."""
 
 
 class EncoderError(SedimentalError):
@@ -29,9 +36,9 @@ class Checkpoint:
     slug: str
     family: Family
     config: Any
-    """The family's transformers configuration."""
+    """The family's transformers configuration; at least `hidden_size`, `num_hidden_layers`."""
     weights: str
-    """``hub``, ``folder`` or ``random:<seed>``."""
+    """``hub``, ``folder``, ``random:<seed>``, or ``none`` for what has no weights."""
     source: str
     """Hub id or folder; the preset's name for random weights."""
     revision: str | None
@@ -48,7 +55,7 @@ class Checkpoint:
     @property
     def trained(self) -> bool:
         """Whether there is a checkpoint to load."""
-        return not self.weights.startswith("random:")
+        return self.weights in ("hub", "folder")
 
     @property
     def where(self) -> Mapping[str, Any]:
@@ -62,6 +69,8 @@ class Checkpoint:
 def resolve(features: Features) -> Checkpoint:
     """Find out which numbers `features` asks for; raises EncoderError where there are none."""
     preset = PRESETS.get(features.encoder)
+    if preset is not None and not preset.network:
+        return _without_weights(features, preset)
     if preset is not None:
         weights = features.weights or preset.weights
         source = preset.hub or features.encoder
@@ -90,16 +99,26 @@ def resolve(features: Features) -> Checkpoint:
 
 def load_model(checkpoint: Checkpoint) -> nn.Module:
     """The encoder in evaluation mode, fp32, on the CPU; random weights depend on the seed alone."""
-    kind: Any = getattr(transformers, checkpoint.family.model)
-    pooled = {"add_pooling_layer": False} if checkpoint.family.modality == "text" else {}
+    family = checkpoint.family
+    kind: Any = attrgetter(family.model)(transformers)
+    pooled = {"add_pooling_layer": False} if family.model in POOLED else {}
     model: nn.Module
     if checkpoint.trained:
+        renamed = {"key_mapping": dict(family.key_mapping)} if family.key_mapping else {}
         try:
-            model = kind.from_pretrained(**checkpoint.where, **pooled, dtype=torch.float32)
+            model, report = kind.from_pretrained(
+                **checkpoint.where,
+                **pooled,
+                **renamed,
+                config=checkpoint.config,
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
         except (OSError, ValueError, RuntimeError) as fault:
             raise EncoderError(
                 f"{checkpoint.source}: its weights cannot be loaded as {kind.__name__}: {fault}"
             ) from None
+        _check_complete(checkpoint, report["missing_keys"])
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(checkpoint.seed)
@@ -107,10 +126,34 @@ def load_model(checkpoint: Checkpoint) -> nn.Module:
     return model.eval().requires_grad_(False)
 
 
+def _check_complete(checkpoint: Checkpoint, missing: Iterable[str]) -> None:
+    """What a checkpoint lacks is drawn at random by the library, with a log line at most."""
+    lacking = sorted(name for name in missing if not any(part in name for part in UNUSED))
+    if lacking:
+        raise EncoderError(
+            f"{checkpoint.source}: the checkpoint lacks {len(lacking)} of the encoder's "
+            f"parameters ({', '.join(lacking[:3])}, …); they would be random. Save the whole "
+            "model with `save_pretrained`."
+        )
+
+
+def _without_weights(features: Features, preset: Preset) -> Checkpoint:
+    """An encoder that is a formula: its numbers depend on the library's version alone."""
+    if features.weights is not None:
+        raise EncoderError(
+            f'[[features]] encoder "{features.encoder}" has no weights; leave the key out.'
+        )
+    family = _family(features, SimpleNamespace(model_type=preset.family))
+    config = SimpleNamespace(**preset.config)
+    name = slug(features.encoder)
+    return Checkpoint(name, family, config, "none", family.model, None, "none", preset)
+
+
 def _own_config(encoder: str, preset: Preset | None) -> Any:
     if preset is None:
         return _narrowed(transformers.AutoConfig.from_pretrained(encoder))
-    return getattr(transformers, FAMILIES[preset.family].config)(**preset.config)
+    config = getattr(transformers, str(FAMILIES[preset.family].config))
+    return config(**preset.config)
 
 
 def _loaded_config(source: str, weights: str, revision: str | None) -> Any:
@@ -144,7 +187,7 @@ def _family(features: Features, config: Any) -> Family:
     if name not in FAMILIES:
         raise EncoderError(
             f"encoder {features.encoder}: model type {config.model_type!r} is not supported. "
-            f"Supported: {', '.join(FAMILIES)}."
+            f"Supported: {', '.join(NETWORKS)}."
         )
     if FAMILIES[name].modality != modality:
         raise EncoderError(

@@ -1,154 +1,20 @@
-"""The encoders known by name: Hub id, family, and full architecture for building one offline."""
+"""The encoders known by name, and what is wrong with the names in a pipeline.toml."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...cache.spec import Modality
 from ...config import nearest
+from .families import CLIP_PIXELS, FAMILIES, PART_OF, Family
+from .preset import Preset
+from .presets_audio import AUDIO
+from .presets_text import TEXT
+from .presets_vision import VISION
+from .rates import NATIVE, RateError, hop
 
+__all__ = ["CLIP_PIXELS", "FAMILIES", "PART_OF", "PRESETS", "Family", "Preset"]
 
-@dataclass(frozen=True)
-class Family:
-    """What transformers' classes of one model type have in common."""
-
-    modality: Modality
-    model: str
-    """Class in transformers."""
-    config: str
-    """Its configuration class."""
-    blocks: str
-    """Dotted path of the list of blocks inside the model."""
-    final: str | None
-    """Dotted path of the norm after the last block, where the family has one."""
-
-
-FAMILIES: Mapping[str, Family] = {
-    "clip_vision_model": Family(
-        "vision", "CLIPVisionModel", "CLIPVisionConfig", "encoder.layers", "post_layernorm"
-    ),
-    "wavlm": Family("audio", "WavLMModel", "WavLMConfig", "encoder.layers", "encoder.layer_norm"),
-    "bert": Family("text", "BertModel", "BertConfig", "encoder.layer", None),
-}
-"""By `model_type` of the configuration."""
-PART_OF = {"clip": "clip_vision_model"}
-"""Checkpoints of several towers, and the family of the tower that is used."""
-
-
-@dataclass(frozen=True)
-class Preset:
-    """An encoder with a name of its own."""
-
-    family: str
-    hub: str | None
-    """Repository on the Hub; None: exists only with random weights."""
-    config: Mapping[str, Any]
-    """Architecture, as fields of the family's configuration class."""
-    processing: Mapping[str, Any] = field(default_factory=dict)
-    """What the checkpoint's processor does: `mean` and `std` of pixels, or `normalize` (audio)."""
-
-    @property
-    def modality(self) -> Modality:
-        """What it reads."""
-        return FAMILIES[self.family].modality
-
-    @property
-    def weights(self) -> str:
-        """Default of `weights`."""
-        return "hub" if self.hub else "random:0"
-
-
-CLIP_PIXELS = {
-    "mean": (0.48145466, 0.4578275, 0.40821073),
-    "std": (0.26862954, 0.26130258, 0.27577711),
-}
-_LARGE = {
-    "hidden_size": 1024,
-    "intermediate_size": 4096,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-}
-_WAVLM_LARGE = _LARGE | {
-    "do_stable_layer_norm": True,
-    "feat_extract_norm": "layer",
-    "conv_bias": False,
-    "num_buckets": 320,
-    "max_bucket_distance": 800,
-}
-
-PRESETS: Mapping[str, Preset] = {
-    "tiny-clip": Preset(
-        "clip_vision_model",
-        None,
-        {
-            "hidden_size": 64,
-            "intermediate_size": 128,
-            "num_hidden_layers": 4,
-            "num_attention_heads": 4,
-            "image_size": 64,
-            "patch_size": 16,
-        },
-        CLIP_PIXELS,
-    ),
-    "clip-vit-base-patch32": Preset(
-        "clip_vision_model",
-        "openai/clip-vit-base-patch32",
-        {
-            "hidden_size": 768,
-            "intermediate_size": 3072,
-            "num_hidden_layers": 12,
-            "num_attention_heads": 12,
-            "image_size": 224,
-            "patch_size": 32,
-            "hidden_act": "quick_gelu",
-        },
-        CLIP_PIXELS,
-    ),
-    "clip-vit-large-patch14": Preset(
-        "clip_vision_model",
-        "openai/clip-vit-large-patch14",
-        _LARGE | {"image_size": 224, "patch_size": 14, "hidden_act": "quick_gelu"},
-        CLIP_PIXELS,
-    ),
-    "tiny-wavlm": Preset(
-        "wavlm",
-        None,
-        {
-            "hidden_size": 64,
-            "intermediate_size": 128,
-            "num_hidden_layers": 4,
-            "num_attention_heads": 4,
-            "conv_dim": (64,) * 7,
-            "num_conv_pos_embeddings": 16,
-            "num_conv_pos_embedding_groups": 4,
-            "do_stable_layer_norm": True,
-            "feat_extract_norm": "layer",
-            "num_buckets": 32,
-            "max_bucket_distance": 80,
-        },
-        {"normalize": True},
-    ),
-    "wavlm-base-plus": Preset(
-        "wavlm",
-        "microsoft/wavlm-base-plus",
-        {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12},
-        {"normalize": False},
-    ),
-    "wavlm-large": Preset("wavlm", "microsoft/wavlm-large", _WAVLM_LARGE, {"normalize": True}),
-    "tiny-bert": Preset(
-        "bert",
-        None,
-        {
-            "hidden_size": 64,
-            "intermediate_size": 128,
-            "num_hidden_layers": 4,
-            "num_attention_heads": 4,
-        },
-    ),
-    "bert-base-uncased": Preset("bert", "google-bert/bert-base-uncased", {}),
-    "bert-large-uncased": Preset("bert", "google-bert/bert-large-uncased", _LARGE),
-}
+PRESETS: Mapping[str, Preset] = {**VISION, **AUDIO, **TEXT}
 
 
 def encoder_faults(raw: Mapping[str, Any]) -> Iterable[str]:
@@ -159,16 +25,7 @@ def encoder_faults(raw: Mapping[str, Any]) -> Iterable[str]:
             continue  # said by the types
         where = f"features[{index}]"
         if name in PRESETS:
-            preset = PRESETS[name]
-            if table.get("modality") in ("text", "audio", "vision") and (
-                preset.modality != table["modality"]
-            ):
-                yield f'{where}.encoder: "{name}" reads {preset.modality}, not {table["modality"]}.'
-            if table.get("weights") == "hub" and preset.hub is None:
-                yield (
-                    f'{where}.weights: "{name}" has no trained weights; leave the key out, or '
-                    'say "random:<seed>".'
-                )
+            yield from _preset_faults(where, name, table)
         elif "/" not in name and not Path(name).is_dir():
             hint = nearest(name, PRESETS)
             yield (
@@ -180,6 +37,32 @@ def encoder_faults(raw: Mapping[str, Any]) -> Iterable[str]:
                 f"{where}.weights: random weights need an architecture: a preset or a folder "
                 f'with a config.json, not the Hub id "{name}".'
             )
+
+
+def _preset_faults(where: str, name: str, table: Mapping[str, Any]) -> Iterable[str]:
+    preset, modality = PRESETS[name], table.get("modality")
+    if modality in ("text", "audio", "vision") and preset.modality != modality:
+        yield f'{where}.encoder: "{name}" reads {preset.modality}, not {modality}.'
+    if not preset.network and "weights" in table:
+        yield f'{where}.weights: "{name}" has no weights; leave the key out.'
+    elif table.get("weights") == "hub" and preset.hub is None:
+        yield (
+            f'{where}.weights: "{name}" has no trained weights; leave the key out, or '
+            'say "random:<seed>".'
+        )
+    rate = table.get("rate")
+    if modality == preset.modality == "audio" and isinstance(rate, (int, float)) and rate > 0:
+        try:
+            hop(rate, preset.processing.get("native_rate", NATIVE), _window(preset))
+        except RateError as fault:
+            yield f"{where}.rate: {fault}"
+
+
+def _window(preset: Preset) -> int | None:
+    """Frames of the windows that the encoder hears by, where it hears by windows."""
+    if FAMILIES[preset.family].reader != "whisper":
+        return None
+    return int(preset.config.get("max_source_positions", 1500))
 
 
 def slug(encoder: str) -> str:

@@ -9,15 +9,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2.functional import resize
+from torchvision.transforms.v2.functional import center_crop, resize
 from transformers import AutoImageProcessor
 
+from ...cache.spec import Scalar
+from .budget import Budget
 from .device import Arithmetic
 from .hidden import stacked, tapped
 from .loading import Checkpoint, load_model
-from .presets import CLIP_PIXELS
 
 CROPS_PER_BATCH = {"cpu": 32, "cuda": 256}
+INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}
+"""By the number that processors save."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,19 @@ class Processing:
     """Side of the square the encoder sees, pixels."""
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    resize: int
+    """Side that the picture is brought to, before its middle square of `size` is taken."""
+    interpolation: str = "bicubic"
+
+    @property
+    def unusual(self) -> dict[str, Scalar]:
+        """What is other than CLIP's way, for the fingerprint."""
+        found: dict[str, Scalar] = {}
+        if self.resize != self.size:
+            found["resize"] = self.resize
+        if self.interpolation != "bicubic":
+            found["interpolation"] = self.interpolation
+        return found
 
 
 class VisionEncoder:
@@ -42,15 +58,23 @@ class VisionEncoder:
     ) -> None:
         self.family, self.layers, self.arithmetic = checkpoint.family, layers, arithmetic
         self.processing = processing
-        self.batch = CROPS_PER_BATCH[arithmetic.device.type]
+        self.budget = Budget(arithmetic, CROPS_PER_BATCH)
         self.model: Any = load_model(checkpoint).to(arithmetic.device)
 
-    def encode(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(layers, crops, width) of RGB crops (crops, side, side, 3)."""
-        parts = self.arithmetic.halving(list(crops), self._forward)
-        return np.concatenate(parts, axis=1)
+    @property
+    def batch(self) -> int:
+        """Crops that are best encoded at once."""
+        return self.budget.most
 
-    def _forward(self, crops: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+    def encode(self, crops: NDArray[np.uint8]) -> NDArray[Any]:
+        """(layers, crops, width) of RGB crops (crops, side, side, 3)."""
+        parts = self.budget.run(
+            range(len(crops)), [1] * len(crops), lambda b: self._forward([crops[i] for i in b])
+        )
+        self.arithmetic.settle()
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def _forward(self, crops: Sequence[NDArray[np.uint8]]) -> list[NDArray[Any]]:
         pixels = torch.from_numpy(np.stack(crops)).to(self.arithmetic.device)
         with (
             self.arithmetic.running(),
@@ -58,15 +82,22 @@ class VisionEncoder:
         ):
             self.model(pixel_values=self.pixels(pixels))
             hidden = stacked(found, self.layers)[:, :, 0]
-        return [hidden.float().cpu().numpy()]
+        return [self.arithmetic.fetched(hidden)]
 
     def pixels(self, crops: Tensor) -> Tensor:
         """Normalised pictures (batch, 3, size, size) from uint8 (batch, side, side, 3)."""
         pictures = crops.permute(0, 3, 1, 2)
-        side = self.processing.size
-        if pictures.shape[-1] != side:
+        processing = self.processing
+        if pictures.shape[-1] != processing.resize:
             # on whole grey levels, as the checkpoints' own processors do
-            pictures = resize(pictures, [side, side], InterpolationMode.BICUBIC, antialias=True)
+            pictures = resize(
+                pictures,
+                [processing.resize] * 2,
+                InterpolationMode(processing.interpolation),
+                antialias=True,
+            )
+        if processing.size != processing.resize:
+            pictures = center_crop(pictures, [processing.size] * 2)
         mean = torch.tensor(self.processing.mean, device=crops.device).view(3, 1, 1)
         std = torch.tensor(self.processing.std, device=crops.device).view(3, 1, 1)
         return (pictures / 255 - mean) / std
@@ -77,14 +108,30 @@ def _class_token(hidden: Tensor) -> Tensor:
 
 
 def load_processing(checkpoint: Checkpoint) -> Processing:
-    """The processor saved with the checkpoint, else what the preset or CLIP says."""
-    size = int(checkpoint.config.image_size)
-    preset = checkpoint.preset.processing if checkpoint.preset else CLIP_PIXELS
-    default = Processing(size, tuple(preset["mean"]), tuple(preset["std"]))
+    """The processor saved with the checkpoint, else what the preset or the family says."""
+    known = {**checkpoint.family.processing}
+    known |= checkpoint.preset.processing if checkpoint.preset else {}
+    # an encoder with learned positions sees its own size only; others say what they are used at
+    size = int(known.get("size", checkpoint.config.image_size))
+    default = Processing(
+        size,
+        tuple(known["mean"]),
+        tuple(known["std"]),
+        int(known.get("resize", size)),
+        known.get("interpolation", "bicubic"),
+    )
     if not checkpoint.trained:
         return default
     try:
         own: Any = AutoImageProcessor.from_pretrained(**checkpoint.where)
     except (OSError, ValueError):
         return default
-    return Processing(size, tuple(own.image_mean), tuple(own.image_std))
+    if "size" in checkpoint.family.processing:
+        resize_to = own.size.get("shortest_edge") or own.size["height"]
+        size = own.crop_size["height"] if getattr(own, "do_center_crop", False) else resize_to
+    else:
+        resize_to = size
+    interpolation = INTERPOLATIONS.get(int(own.resample), default.interpolation)
+    return Processing(
+        int(size), tuple(own.image_mean), tuple(own.image_std), int(resize_to), interpolation
+    )

@@ -1,38 +1,68 @@
 """The table of fusion models, and the way from a name in pipeline.toml to a model."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from ...cache.errors import RunError
 from ...cache.spec import Modality
-from ...config import ConfigError, nearest
+from ...config import ConfigError, TrainConfig, nearest
 
 if TYPE_CHECKING:  # torch loads only when a model is used
     import torch
 
     from .base import FusionModel, InputShape
+    from .hooks import Recipe
 
 MODELS: Mapping[str, str] = {
     "uegd": "uegd:UEGD",
+    "emt_dlfr": "emt_dlfr:EMTDLFR",
+    "glomo": "glomo:GLoMo",
+    "sugrm": "sugrm:SUGRM",
+    "mmml": "mmml:MMML",
 }
-"""Name in pipeline.toml -> file and class; beside the class lies its `Options`."""
+"""Name in pipeline.toml -> file and class.
+
+Beside the class lie its `Options` and, where a paper gives them, `PRESETS` (options by corpus),
+`RECIPE` and `RECIPES` (how it is trained; by corpus).
+"""
+UNLIMITED: Mapping[tuple[str, Any], None] = {("patience", 0): None, ("clip_norm", 0): None}
+"""Recipe values of pipeline.toml, which knows no null, that mean "none"."""
 
 
-def model_options(name: str, table: Mapping[str, Any]) -> Any:
+def model_options(name: str, table: Mapping[str, Any], preset: str | None = None) -> Any:
     """The `Options` of model `name` with the values of its table ``[train.<name>]``.
 
+    They start from those of `preset`, if the model has it; the table may name another.
     Raises ConfigError with every fault of the table, a line each.
     """
-    values, faults = _bind(name, table)
-    if not faults:
-        try:
-            return _options(name)(**values)
-        except ValueError as fault:  # values that are fine alone and not together
-            faults = [f"train.{name}: {fault}"]
-    raise ConfigError("\n".join(faults))
+    options, _ = _bound(name, table, preset)
+    return options
+
+
+def model_recipe(name: str, table: Mapping[str, Any], preset: str | None = None) -> "Recipe":
+    """How model `name` is trained: its paper's recipe with the recipe keys of its table.
+
+    Raises ConfigError as `model_options` does.
+    """
+    _, recipe = _bound(name, table, preset)
+    return recipe
+
+
+def stacks(name: str) -> bool:
+    """Whether seeds of model `name` can be trained as one (`hooks.Stackable`)."""
+    found = getattr(_module(name), MODELS[name].partition(":")[2])
+    return bool(getattr(found, "stackable", False))
+
+
+def presets_of(name: str) -> tuple[str, ...]:
+    """Corpora that model `name` has published settings for, sorted."""
+    module = _module(name)
+    return tuple(sorted({*getattr(module, "PRESETS", {}), *getattr(module, "RECIPES", {})}))
 
 
 def option_faults(raw: Mapping[str, Any]) -> list[str]:
@@ -41,6 +71,12 @@ def option_faults(raw: Mapping[str, Any]) -> list[str]:
     if not isinstance(section, Mapping):
         return []  # the typed config says so
     faults: list[str] = []
+    preset, models = section.get("preset"), section.get("models")
+    if isinstance(preset, str) and isinstance(models, list):
+        known = sorted({p for name in models if name in MODELS for p in presets_of(name)})
+        if preset not in known:
+            hint = nearest(preset, known) or f" Known: {', '.join(known) or 'none'}."
+            faults.append(f'train.preset: none of the models has "{preset}".{hint}')
     for name in MODELS:
         table = section.get(name)
         if isinstance(table, Mapping) and table:
@@ -56,15 +92,24 @@ def build(
     options: Any,
     inputs: "Mapping[Modality, InputShape]",
     generator: "torch.Generator",
+    classes: int | None = None,
 ) -> "FusionModel":
     """Model `name` for these inputs, its first weights drawn from `generator`, on the CPU.
 
-    The global random state is as it was before.
+    With `classes` it predicts (batch, classes), with 0 scores (batch,), whatever its option of
+    that name says; None leaves the option as it is. Raises RunError for classes if the model has
+    no such option. The global random state is as it was before.
     """
     import torch
 
-    module, _, class_name = MODELS[name].partition(":")
-    made = getattr(import_module(f".{module}", __name__), class_name)
+    made = getattr(_module(name), MODELS[name].partition(":")[2])
+    if classes is not None and hasattr(options, "classes"):
+        options = replace(options, classes=classes or type(options)().classes)
+    elif classes:
+        raise RunError(
+            f"{name} predicts scores only, and the corpus has classes. Take it out of "
+            'train.models, or say train.task = "regression" if the clips have scores too.'
+        )
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     with torch.random.fork_rng(devices=[]):  # PyTorch's own initialisers know no other generator
         torch.default_generator.manual_seed(seed)
@@ -72,27 +117,73 @@ def build(
     return model
 
 
-def _options(name: str) -> type[Any]:
-    module = MODELS[name].partition(":")[0]
-    found: type[Any] = import_module(f".{module}", __name__).Options
-    return found
+def _module(name: str) -> ModuleType:
+    return import_module("." + MODELS[name].partition(":")[0], __name__)
 
 
-def _bind(name: str, table: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """(values by field, faults)."""
-    options = _options(name)
+def _bound(name: str, table: Mapping[str, Any], preset: str | None) -> "tuple[Any, Recipe]":
+    """(options, recipe) of model `name` under `table`; raises ConfigError with all its faults."""
+    from .hooks import Recipe
+
+    module = _module(name)
+    chosen, known = table.get("preset"), presets_of(name)
+    if chosen is not None and chosen not in known:
+        hint = nearest(str(chosen), known) or f" Known: {', '.join(known) or 'none'}."
+        raise ConfigError(f"train.{name}.preset: {name} has no such preset.{hint}")
+    corpus = chosen or preset
+    options = getattr(module, "PRESETS", {}).get(corpus, module.Options())
+    recipe = getattr(module, "RECIPES", {}).get(corpus, getattr(module, "RECIPE", Recipe()))
+    values, recipe_values, faults = _bind(name, table, type(options), type(recipe))
+    if not faults:
+        try:
+            return replace(options, **values), replace(recipe, **recipe_values)
+        except ValueError as fault:  # values that are fine alone and not together
+            faults = [f"train.{name}: {fault}"]
+    raise ConfigError("\n".join(faults))
+
+
+def _bind(
+    name: str, table: Mapping[str, Any], options: type[Any], recipe: type[Any]
+) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """(options by field, recipe by field, faults); an option hides a recipe key of its name."""
     hints = get_type_hints(options, include_extras=True)
     known = [f.name for f in fields(options)]
+    of_recipe = [f.name for f in fields(recipe) if f.name in TrainConfig.model_fields]
     values: dict[str, Any] = {}
+    recipe_values: dict[str, Any] = {}
     faults: list[str] = []
     for key, value in table.items():
         where = f"train.{name}.{key}"
-        if key not in known:
-            hint = nearest(key, known) or f" Known: {', '.join(known)}."
+        if key == "preset":
+            continue
+        if key == "modalities":
+            faults += [f"{where}: {fault}" for fault in _subset_faults(value)]
+            continue
+        if key not in known and key not in of_recipe:
+            general = ["preset", "modalities"]
+            hint = nearest(key, [*known, *of_recipe, *general]) or f" Known: {', '.join(known)}."
             faults.append(f"{where}: unknown option.{hint}")
             continue
         try:
-            values[key] = TypeAdapter(hints[key]).validate_python(value)
+            if key in known:
+                values[key] = TypeAdapter(hints[key]).validate_python(value)
+            else:
+                checked = getattr(TrainConfig.model_validate({key: value}), key)
+                recipe_values[key] = UNLIMITED.get((key, checked), checked)
         except ValidationError as found:
             faults += [f"{where}: {fault['msg']}." for fault in found.errors()]
-    return values, faults
+    return values, recipe_values, faults
+
+
+def _subset_faults(value: Any) -> list[str]:
+    """What is wrong with a model's own `modalities`."""
+    if not isinstance(value, (list, tuple)) or not value:
+        return ['should be a list of subsets of "TAV".']
+    return [
+        f'"{subset}" is no subset of "TAV".'
+        for subset in value
+        if not isinstance(subset, str)
+        or not subset
+        or set(subset) - set("TAV")
+        or len(set(subset)) < len(subset)
+    ]

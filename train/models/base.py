@@ -17,6 +17,8 @@ class InputShape:
     """Length of a frame's feature vector."""
     layers: int | None = None
     """Number of layers the model must mix itself (`layers = "weighted"`); None: already one."""
+    stacked: int = 1
+    """Layers that lie side by side in `width`, each width / stacked long, in the order asked."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,15 @@ class Batch:
     masks: Mapping[Modality, Tensor]
     """(batch, frames) bool, True = real frame."""
     labels: Tensor
-    """(batch,) float."""
+    """(batch,) float, or int64 class numbers where classes are predicted."""
     index: Tensor
     """(batch,) int64: each clip's row in the corpus table, for models that remember clips."""
+    targets: Mapping[Modality, Tensor] = field(default_factory=dict)
+    """Labels of single modalities, (batch,) float, NaN where a clip has none; empty where the
+    corpus has none at all."""
+    previous: tuple["Batch", ...] = ()
+    """For a `hooks.Contextual` model, the clips before each clip in its video, nearest first, a
+    batch of the same size a step back; where a video has no earlier clip, no frame is real."""
 
     @property
     def size(self) -> int:
@@ -47,7 +55,7 @@ class Output:
     """What a model says about one batch."""
 
     prediction: Tensor
-    """(batch,), in the labels' unit."""
+    """(batch,), in the labels' unit; or (batch, classes), unnormalised."""
     losses: Mapping[str, Tensor] = field(default_factory=dict)
     """Named scalars, means over the batch and already weighted, added to the task's own loss."""
     extras: Mapping[str, Tensor] = field(default_factory=dict)

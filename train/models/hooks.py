@@ -50,10 +50,29 @@ class Remembers(Protocol):
     """
 
     def begin(self, training: Training) -> None:
-        """Called once before the first epoch (not when a run resumes)."""
+        """Called once before the first epoch; where a run resumes, buffers are put back after."""
 
     def after_step(self, batch: Batch, output: Output, epoch: int) -> None:
-        """Called after every training batch; epochs count from 1."""
+        """Called after every training batch, without gradients; epochs count from 1."""
+
+
+@runtime_checkable
+class Contextual(Protocol):
+    """A model that reads the clips before each clip in its video, as `Batch.previous`."""
+
+    previous_clips: int
+    """How many."""
+
+
+@runtime_checkable
+class Stackable(Protocol):
+    """A model whose forward pass `torch.func.vmap` can run for several seeds at once.
+
+    Its shapes depend on no data, but for what `blocks.on_real_frames` and the like take care of;
+    no buffers.
+    """
+
+    stackable: bool
 
 
 @dataclass(frozen=True)
@@ -73,6 +92,9 @@ class Recipe:
     loss: Literal["l1", "l2", "huber"] = "l1"
     mask_time: float = 0.0
     mask_width: float = 0.0
+    optimizer: Literal["adam", "adamw"] = "adam"
+    drops: tuple[int, ...] = ()
+    """Epochs, from 1, at whose beginning the rate falls to a tenth of what the schedule says."""
     source: str = field(default="", kw_only=True)
     """Where the numbers stand: paper and table."""
 

@@ -36,6 +36,7 @@ from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
 from ..blocks import FrameLinear, LayerMix, on_real_frames
 from .base import Batch, InputShape, Output
+from .hooks import Recipe
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,24 @@ class Options:
     """Attention heads r of the pooling, concatenated."""
     dropout: Fraction = 0.2
     """Share of units dropped, after the frame-wise layer and in the decoder."""
+    classes: Positive = 1
+    """1: a score a clip; more: logits of that many classes. Taken from the corpus in training."""
+
+
+PRESETS: Mapping[str, Options] = {
+    "mosi": Options(hidden=128, embedding=64),
+    "mosei": Options(),
+}
+RECIPE = Recipe(
+    learning_rate=1e-4,
+    batch_size=16,
+    epochs=50,
+    warmup=0.1,
+    schedule="cosine",
+    mask_time=0.2,
+    mask_width=0.2,
+    source="UEGD, sections 4.1 and 4.2; the shares of masking and warm-up are ours",
+)
 
 
 class AttentivePooling(nn.Module):
@@ -106,6 +125,8 @@ class UnimodalEncoder(nn.Module):
 class UEGD(nn.Module):
     """Gated sum of utterance embeddings, decoded to one score a clip."""
 
+    stackable = True
+
     def __init__(self, options: Options, inputs: Mapping[Modality, InputShape]) -> None:
         """For the modalities of `inputs`; the others are zero embeddings."""
         super().__init__()
@@ -121,7 +142,7 @@ class UEGD(nn.Module):
             nn.LayerNorm(width),
             nn.ReLU(),
             nn.Dropout(options.dropout),
-            nn.Linear(width, 1),
+            nn.Linear(width, options.classes),
         )
 
     def forward(self, batch: Batch) -> Output:
@@ -132,8 +153,10 @@ class UEGD(nn.Module):
         gate = torch.sigmoid(self.gate(embeddings.flatten(start_dim=1)))  # Eq. 4
         fused = (gate.unsqueeze(-1) * embeddings).sum(dim=1)  # Eq. 5
         used = [MODALITIES.index(m) for m in self.modalities]
+        decoded = self.decoder(fused)  # Eq. 3
         return Output(
-            prediction=self.decoder(fused).squeeze(-1), extras={"gate": gate[:, used].detach()}
+            prediction=decoded.squeeze(-1) if decoded.shape[-1] == 1 else decoded,
+            extras={"gate": gate[:, used].detach()},
         )
 
     def outputs(self) -> Mapping[str, Tensor]:

@@ -1,0 +1,164 @@
+"""Whether one result is really better than another: paired tests on the same test clips."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cache.errors import RunError
+from ..cache.manifest import Manifest
+from ..cache.runs import Run, list_runs, read_run
+from ..config import EvaluateConfig, nearest
+from .analysis import mean_prediction
+from .metrics import Scheme, Scores, polarity_without_neutral
+from .results import row_name
+from .statistics import (
+    FEWEST_GROUPS,
+    Difference,
+    McNemar,
+    Spread,
+    mcnemar,
+    paired_bootstrap,
+    spreads,
+    video_groups,
+)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two results: the seeds of one model on one choice of inputs."""
+
+    name: str
+    seeds: tuple[int, ...]
+    test: Mapping[str, Spread]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The first result beside the second, on the test clips that both answered."""
+
+    first: Side
+    second: Side
+    differences: Mapping[str, Difference]
+    """First minus second, by metric."""
+    mcnemar: McNemar
+    """Of the hits on `question`, each side answering with the mean over its seeds."""
+    question: str
+    """What a hit is: ``Non0_acc_2``, ``Mult_acc_2`` or ``Accuracy``."""
+    scheme: Scheme
+    clips: int
+    videos: int
+    left_out: int
+    """Test clips that only one of the two answered."""
+    resamples: int
+
+    @property
+    def drawn_over(self) -> str:
+        """What the bootstrap draws."""
+        return "videos" if self.videos >= FEWEST_GROUPS else "clips"
+
+
+def compare(
+    first: str,
+    second: str,
+    experiment: Path,
+    settings: EvaluateConfig,
+    manifest: Manifest | None = None,
+) -> Comparison:
+    """Compare two results, each a row's name (``uegd TAV``) or a folder of runs.
+
+    A folder is one run's (``…/seed-1111``) or holds runs of one row (``…/uegd-TAV``). Without
+    bootstrap in `settings`, 1000 resamples are drawn. Raises RunError naming what cannot be found
+    or compared.
+    """
+    a, b = find_runs(first, experiment), find_runs(second, experiment)
+    kinds = {run.predictions.classes for run in (*a, *b)}
+    if len(kinds) > 1:
+        raise RunError(f"{first} and {second}: one predicts other classes than the other, or none.")
+    scheme: Scheme = a[0].predictions.classes or settings.protocol
+    ids = [_ids(run) for run in (*a, *b)]
+    shared = set(ids[0]).intersection(*ids[1:])
+    if not shared:
+        raise RunError(f"{first} and {second}: no test clip was answered by both.")
+    order = [clip for clip in ids[0] if clip in shared]
+    labels = _of(a[0], order)[0]
+    if any(not np.array_equal(_of(run, order)[0], labels) for run in (*a, *b)):
+        raise RunError(
+            f"{first} and {second}: trained with other labels of the same clips. Train both again "
+            "on the present corpus table."
+        )
+    videos = {clip.id: clip.video_id for clip in manifest.clips} if manifest else None
+    groups, resamples = video_groups(order, videos), settings.bootstrap or 1000
+    ours, theirs = ([_of(run, order)[1] for run in runs] for runs in (a, b))
+    question, hits = _hits(labels, [_joint(runs, order) for runs in (a, b)], scheme)
+    return Comparison(
+        first=_side(a, labels, ours, scheme),
+        second=_side(b, labels, theirs, scheme),
+        differences=paired_bootstrap(labels, ours, theirs, scheme, groups, resamples),
+        mcnemar=mcnemar(*hits),
+        question=question,
+        scheme=scheme,
+        clips=len(order),
+        videos=int(groups.max()) + 1,
+        left_out=len(set().union(*ids)) - len(order),
+        resamples=resamples,
+    )
+
+
+def find_runs(name: str, experiment: Path) -> tuple[Run, ...]:
+    """The runs that `name` means; raises RunError where that is none, or several rows."""
+    for folder in (Path(name), experiment / name, experiment / name.replace(" ", "-")):
+        if (folder / "run.json").is_file():
+            return (read_run(folder),)
+        own = sorted(folder.glob("seed-*/run.json")) if folder.is_dir() else []
+        if own:
+            return tuple(read_run(file.parent) for file in own)
+        below = list(list_runs(folder)) if folder.is_dir() else []
+        if len({path.parent for path in below}) == 1:  # a point of a sweep
+            return tuple(read_run(path) for path in below)
+        if below and folder != experiment:
+            raise RunError(
+                f"{folder}: holds several rows; name one of them: "
+                f"{', '.join(dict.fromkeys(str(path.parent) for path in below))}."
+            )
+    known = {path.parent.name.replace("-", " "): None for path in list_runs(experiment)}
+    hint = nearest(name, known) or f"Rows here: {', '.join(known) or 'none'}."
+    raise RunError(f"{name}: no row of {experiment} and no folder of runs. {hint}".rstrip())
+
+
+def _side(runs: Sequence[Run], labels: Scores, answers: Sequence[Scores], scheme: Scheme) -> Side:
+    seeds = tuple(run.seed for run in runs)
+    return Side(row_name(runs[0]), seeds, spreads(labels, answers, scheme))
+
+
+def _ids(run: Run) -> list[str]:
+    own = run.predictions
+    return [clip for clip, split in zip(own.ids, own.splits, strict=True) if split == "test"]
+
+
+def _of(run: Run, order: Sequence[str]) -> tuple[Scores, Scores]:
+    """Labels and predictions of these test clips, (clips,) each."""
+    row = {clip: k for k, clip in enumerate(_ids(run))}
+    kept = [row[clip] for clip in order]
+    labels, answers = run.predictions.of("test")
+    return labels[kept], answers[kept]
+
+
+def _joint(runs: Sequence[Run], order: Sequence[str]) -> Scores:
+    row = {clip: k for k, clip in enumerate(_ids(runs[0]))}
+    if any(_ids(run) != _ids(runs[0]) for run in runs):
+        return np.asarray(np.mean([_of(run, order)[1] for run in runs], axis=0))
+    return mean_prediction(runs)[[row[clip] for clip in order]]
+
+
+def _hits(
+    labels: Scores, answers: Sequence[Scores], scheme: Scheme
+) -> tuple[str, list[NDArray[np.bool_]]]:
+    if isinstance(scheme, tuple):
+        return "Accuracy", [labels == guess for guess in answers]
+    if scheme == "sims":
+        return "Mult_acc_2", [(labels > 0) == (guess > 0) for guess in answers]
+    pairs = [polarity_without_neutral(labels, guess) for guess in answers]
+    return "Non0_acc_2", [truth == guess for truth, guess in pairs]

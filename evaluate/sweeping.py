@@ -1,0 +1,130 @@
+"""What a sweep says, ready to be shown: layers side by side, and the picked against the usual."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..cache.spec import LETTERS, MODALITIES, Modality
+from ..cache.sweeps import Point, Sweep
+from .metrics import Scheme
+from .protocols import CorpusProtocol, protocol_of
+from .statistics import Spread
+
+WORDS = {"last": "last layers", "picked": "picked layers", "weighted": "weighted sum"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One point as a table shows it."""
+
+    arm: str
+    letters: str
+    choice: str
+    """``layer 21``, ``last layer (24)``, ``weighted sum``, ``picked layers``."""
+    layers: str
+    """What is read: ``21``, or ``T 20, A 21, V 15``."""
+    point: Point
+    picked: bool
+    """Whether validation picked it among its kind."""
+    linear: bool
+    """Whether it is a probe's."""
+
+    def spread(self, split: str, key: str) -> Spread:
+        """A metric over seeds."""
+        return Spread(self.point.scores["valid" if split == "valid" else "test"].get(key, ()))
+
+
+def scheme_of(sweep: Sweep) -> Scheme:
+    """How its clips were scored."""
+    return sweep.classes or sweep.protocol
+
+
+def protocol_of_sweep(sweep: Sweep) -> CorpusProtocol:
+    """What its metrics mean."""
+    return protocol_of(scheme_of(sweep))
+
+
+def metric_keys(sweep: Sweep) -> tuple[str, str]:
+    """The two metrics that are shown layer by layer: the one that picks, and the other of two."""
+    protocol = protocol_of_sweep(sweep)
+    other = protocol.second if sweep.criterion != protocol.second else protocol.first
+    return sweep.criterion, other
+
+
+def layer_lines(sweep: Sweep) -> tuple[Line, ...]:
+    """Every single layer of every modality, arm by arm."""
+    return tuple(
+        _line(sweep, point, f"layer {point.choice}", sweep.picks[arm].get(modality) == point.choice)
+        for arm in sweep.arms
+        for modality in sweep.encoders
+        for point in sweep.curve(arm, modality)
+    )
+
+
+def comparisons(sweeps: Sequence[Sweep]) -> tuple[Line, ...]:
+    """Last layer, picked layer and weighted sum of each modality, then of all together.
+
+    As in Tables 3 and 2 of UEGD. The picked points of a probe, where there is one, come after those
+    of the models: what a linear fit makes of the same choice.
+    """
+    grids = [sweep for sweep in sweeps if sweep.kind == "sweep"]
+    probes = [sweep for sweep in sweeps if sweep.kind == "probe"]
+    subsets = dict.fromkeys(
+        letters
+        for sweep in sweeps
+        for letters in sorted({p.letters for p in sweep.points}, key=_order)
+    )
+    lines: list[Line] = []
+    for letters in sorted(subsets, key=_order):
+        for sweep in (*grids, *probes):
+            for arm in sweep.arms:
+                lines += _of_subset(sweep, arm, letters)
+    return tuple(lines)
+
+
+def _of_subset(sweep: Sweep, arm: str, letters: str) -> Iterator[Line]:
+    if len(letters) > 1:
+        for choice in ("last", "picked", "weighted"):
+            point = sweep.find(arm, letters, choice)
+            if point is not None:
+                yield _line(sweep, point, WORDS[choice], choice == "picked")
+        return
+    modality = modality_of(letters)
+    encoder, chosen = sweep.encoders.get(modality), sweep.picks[arm].get(modality)
+    if encoder is None or chosen is None:
+        return
+    names = {
+        encoder.last: f"last layer ({encoder.last})",
+        chosen: f"picked layer ({chosen})",
+        "weighted": WORDS["weighted"],
+    }
+    if chosen == encoder.last:
+        names[chosen] = f"picked layer ({chosen}, the last)"
+    if sweep.kind == "probe":
+        names = {chosen: f"picked layer ({chosen})"}
+    for choice, words in names.items():
+        point = sweep.find(arm, letters, choice)
+        if point is not None:
+            yield _line(sweep, point, words, choice == chosen)
+
+
+def modality_of(letter: str) -> Modality:
+    """The modality of that letter."""
+    return next(m for m in MODALITIES if LETTERS[m] == letter)
+
+
+def _line(sweep: Sweep, point: Point, words: str, picked: bool) -> Line:
+    layers = [f"{LETTERS[m]} {layer}" for m, layer in point.layers.items()]
+    alone = next(iter(point.layers.values()))
+    return Line(
+        arm=f"{point.arm} probe" if sweep.kind == "probe" else point.arm,
+        letters=point.letters,
+        choice=words,
+        layers=alone if len(layers) == 1 else ", ".join(layers),
+        point=point,
+        picked=picked,
+        linear=sweep.kind == "probe",
+    )
+
+
+def _order(letters: str) -> tuple[int, list[int]]:
+    return len(letters), ["TAV".index(letter) for letter in letters]

@@ -1,0 +1,258 @@
+"""What an extraction will need and whether it can succeed, known before it begins."""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from ..cache.errors import SedimentalError
+from ..cache.spec import SPLITS, Modality, Split
+from ..config import Config
+from .corpora.known import known_sizes
+from .encoders.device import Arithmetic
+from .plan import frame_bytes
+from .shards import Shard
+from .survey import Survey, Work, survey, workers
+from .weights import weights_state
+
+SPARE = 1.02
+"""Bytes on disk per byte of hidden states: what is kept beside them, and the file system's own."""
+NARROW = 0.9
+"""Share of the free disk from which on a warning is due."""
+LISTED = 5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be."""
+
+    level: Literal["error", "warning"]
+    text: str
+    """The thing, the place and the remedy."""
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Seconds of the clips whose length is known."""
+
+    clips: int
+    total: float
+    shortest: float
+    mean: float
+    longest: float
+
+
+@dataclass(frozen=True)
+class StorePlan:
+    """One store before the run."""
+
+    modality: Modality
+    encoder: str
+    weights: str
+    """Where they are, or that they are untrained."""
+    path: Path
+    held: int
+    todo: int
+    failed: int
+    """Clips known to fail before anything is decoded."""
+    frames: int
+    """About how many the clips to be extracted have."""
+    bytes: int
+    """About what they need on disk."""
+    seconds: float | None = None
+    """About how long the device works on them; None: not measured."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The corpus, the stores and the machine, and what is wrong with them."""
+
+    corpus: str
+    splits: Mapping[Split, int]
+    media: int
+    """Media files."""
+    unreadable: Mapping[str, str]
+    """Media file to why it cannot be opened."""
+    lengths: Lengths | None
+    """None for a corpus of texts, or where no file says."""
+    stores: tuple[StorePlan, ...]
+    disk_needed: int
+    disk_free: int
+    device: str
+    precision: str
+    workers: int
+    findings: tuple[Finding, ...]
+    seconds: float | None = None
+    """About how long the whole run takes; None: not measured."""
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Why the run cannot succeed; empty if it can."""
+        return tuple(f.text for f in self.findings if f.level == "error")
+
+
+class HopelessError(SedimentalError):
+    """An extraction that cannot succeed, said before it begins."""
+
+
+def refuse(diagnosis: Diagnosis) -> None:
+    """Raise HopelessError with every reason why the run cannot succeed."""
+    if diagnosis.errors:
+        raise HopelessError("\n".join(diagnosis.errors))
+
+
+def examine(config: Config, probe: bool = True, shard: Shard | None = None) -> Diagnosis:
+    """Survey the corpus and the stores; with `probe` also measure how long a clip takes.
+
+    Writes nothing. Raises ConfigError, ManifestError, EncoderError or StoreError as `extract` does.
+    """
+    from .estimate import measure
+
+    found = survey(config, shard, create=False)
+    diagnosis = diagnose(found)
+    if not probe or diagnosis.errors or not any(s.todo for s in diagnosis.stores):
+        return diagnosis
+    return timed(diagnosis, measure(found))
+
+
+def timed(diagnosis: Diagnosis, speed: "Mapping[str, float]") -> Diagnosis:
+    """The diagnosis with times, from seconds per frame by store folder and per clip for reading."""
+    stores = tuple(
+        replace(s, seconds=s.frames * speed[s.path.name]) if s.path.name in speed else s
+        for s in diagnosis.stores
+    )
+    device = sum(s.seconds or 0.0 for s in stores)
+    clips = max((s.todo for s in stores), default=0)
+    reading = speed.get("", 0.0) * clips / diagnosis.workers
+    return replace(diagnosis, stores=stores, seconds=max(device, reading))
+
+
+def diagnose(found: Survey) -> Diagnosis:
+    """What a survey tells of the run to come."""
+    config, manifest = found.config, found.manifest
+    arithmetic = Arithmetic.of(config.extract)
+    headers = found.headers if found.seen else {}
+    stores = tuple(_plan(work, found) for work in found.works)
+    draft = Diagnosis(
+        corpus=manifest.corpus,
+        splits=manifest.sizes,
+        media=len({clip.media for clip in manifest.clips if clip.media}),
+        unreadable={path: h.fault for path, h in headers.items() if h.fault},
+        lengths=_lengths(found),
+        stores=stores,
+        disk_needed=round(sum(s.bytes for s in stores) * SPARE),
+        disk_free=_free(config.corpus_cache),
+        device=_device_name(arithmetic.device),
+        precision=str(arithmetic.precision).removeprefix("torch."),
+        workers=workers(config),
+        findings=(),
+    )
+    return replace(draft, findings=tuple(_findings(draft, found)))
+
+
+def _plan(work: Work, found: Survey) -> StorePlan:
+    spec = work.stream.spec
+    wanted = work.lacking(found.mine).wanted
+    frames = sum(work.stream.frames(s.clip, s.seconds) for s in found.sized if s.clip.id in wanted)
+    return StorePlan(
+        modality=spec.modality,
+        encoder=spec.encoder,
+        weights=weights_state(spec),
+        path=work.writer.path,
+        held=len(work.held),
+        todo=len(wanted),
+        failed=len(work.failures),
+        frames=round(frames),
+        bytes=round(frames * frame_bytes(spec)),
+    )
+
+
+def _lengths(found: Survey) -> Lengths | None:
+    seconds = [s.seconds for s in found.sized if s.seconds > 0]
+    if not seconds:
+        return None
+    total = sum(seconds)
+    return Lengths(len(seconds), total, min(seconds), total / len(seconds), max(seconds))
+
+
+def _findings(diagnosis: Diagnosis, found: Survey) -> list[Finding]:
+    config, findings = found.config, list[Finding]()
+
+    def note(level: Literal["error", "warning"], text: str) -> None:
+        findings.append(Finding(level, text))
+
+    if not config.features:
+        note("error", "[[features]]: none is asked for; `sedimental init` shows some.")
+    if config.extract.device.startswith("cuda") and not _has(config.extract.device):
+        note(
+            "error",
+            f'extract.device = "{config.extract.device}": torch sees no such device on this '
+            'machine. Say "auto" or "cpu", or install a torch built for its driver.',
+        )
+    if not os.access(_existing(config.corpus_cache), os.W_OK):
+        note("error", f"{config.corpus_cache}: not writable. Choose another cache.root.")
+    if diagnosis.disk_needed > diagnosis.disk_free:
+        note(
+            "error",
+            f"{config.cache.root}: the features need about {_gb(diagnosis.disk_needed)}, "
+            f"{_gb(diagnosis.disk_free)} are free. Free some space, set cache.root to a larger "
+            "disk, or store less: fewer `layers`, a lower `rate`.",
+        )
+    elif diagnosis.disk_needed > NARROW * diagnosis.disk_free:
+        note("warning", f"{config.cache.root}: the disk will be nearly full after this run.")
+    if unreadable := diagnosis.unreadable:
+        whole = len(unreadable) == diagnosis.media
+        shown = ", ".join(f"{path} ({why})" for path, why in list(unreadable.items())[:LISTED])
+        more = f" and {len(unreadable) - LISTED} more" if len(unreadable) > LISTED else ""
+        note(
+            "error" if whole else "warning",
+            f"{len(unreadable)} of {diagnosis.media} media files below {found.manifest.root} "
+            f"cannot be opened: {shown}{more}."
+            + (" Check corpus.path." if whole else " Their clips will fail, the others will not."),
+        )
+    for split in SPLITS:
+        if not diagnosis.splits[split]:
+            note("warning", f"the split {split} has no clips.")
+    for text in known_sizes(found.manifest):
+        note("warning", text)
+    empty = sum(not clip.text.strip() for clip in found.manifest.clips)
+    if empty and any(s.modality == "text" for s in diagnosis.stores):
+        note("warning", f"{empty} clips have no text and will have no text features.")
+    for path, count in _same_cut(found).items():
+        note("warning", f"{count} clips are the very same cut of {path}.")
+    return findings
+
+
+def _same_cut(found: Survey) -> Mapping[str, int]:
+    """Media files of which several clips are the same stretch: a table with a slip in it."""
+    cuts = Counter((c.media, c.start, c.end) for c in found.manifest.clips if c.media)
+    same = {str(media): count for (media, _, _), count in cuts.items() if count > 1}
+    return dict(list(same.items())[:LISTED])
+
+
+def _has(device: str) -> bool:
+    _, _, number = device.partition(":")
+    return torch.cuda.is_available() and int(number or 0) < torch.cuda.device_count()
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda" and _has(str(device)):
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return str(device)
+
+
+def _existing(path: Path) -> Path:
+    return next(p for p in (path, *path.parents) if p.exists())
+
+
+def _free(path: Path) -> int:
+    return shutil.disk_usage(_existing(path)).free
+
+
+def _gb(size: float) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -1,0 +1,111 @@
+"""Speech encoders over raw samples: wav2vec 2.0 and its kin (HuBERT, WavLM, data2vec)."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ...config import AudioFeatures
+from .device import Arithmetic
+from .hidden import stacked, tapped
+from .loading import Checkpoint, load_model
+from .sound import Processing, SoundEncoder, real_frames
+
+
+class WaveformEncoder(SoundEncoder):
+    """Hidden states of frames of 20 ms; padded clips give what they give alone.
+
+    In fp32 to 1e-5 of the layer's largest value, whatever the batch; in fp16 to 3e-3 and in bf16 to
+    3e-2 (measured up to WavLM-Large on a CPU), since kernels round in another order. Three variants
+    need three ways: with layer norm in the convolutions the attention mask does it; data2vec's
+    stack of positional convolutions leaks in spite of the mask and is zeroed between (see
+    `sealed`); with a norm over time in the first convolution nothing helps, and only clips of equal
+    length share a batch.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        processing: Processing,
+        layers: tuple[str, ...],
+        settings: AudioFeatures,
+        arithmetic: Arithmetic,
+    ) -> None:
+        super().__init__(checkpoint, processing, layers, settings, arithmetic)
+        self.model: Any = load_model(checkpoint).to(arithmetic.device)
+        # A norm over time mixes padding into every frame, whatever mask is given.
+        self.paddable = norms_by_layer(self.config)
+
+    def frames(self, samples: int) -> int:
+        """Frames that the convolutions make of so many samples."""
+        for kernel, stride in zip(self.config.conv_kernel, self.config.conv_stride, strict=True):
+            samples = (samples - kernel) // stride + 1
+        return samples
+
+    def _forward(self, samples: Sequence[NDArray[np.float32]]) -> list[NDArray[Any]]:
+        lengths = [len(s) for s in samples]
+        batch = torch.zeros(len(samples), max(lengths))
+        for row, sound in zip(batch, samples, strict=True):
+            row[: len(sound)] = self._normalized(torch.from_numpy(sound))
+        device = self.arithmetic.device
+        mask = real_frames(lengths, max(lengths), device)
+        frames = [self.frames(n) for n in lengths]
+        real = real_frames(frames, max(frames), device)
+        with (
+            self.arithmetic.running(),
+            warnings.catch_warnings(),
+            sealed(self.model, real),
+            tapped(
+                self.model, self.family, self.layers, lambda hidden: self._pooled(hidden, real)
+            ) as found,
+        ):
+            # WavLM hands torch a float position bias beside a boolean padding mask, as it must
+            warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
+            self.model(batch.to(device), attention_mask=mask.long() if self.paddable else None)
+            hidden = stacked(found, self.layers)
+        return self.arithmetic.unpacked(hidden, [self._kept(n) for n in frames])
+
+    def _normalized(self, samples: Tensor) -> Tensor:
+        """Zero mean and unit variance over the clip's own samples, where the encoder expects it."""
+        if not self.processing.normalize:
+            return samples
+        return (samples - samples.mean()) / torch.sqrt(samples.var(correction=0) + 1e-7)
+
+
+def norms_by_layer(config: Any) -> bool:
+    """Whether the convolutions norm each frame by itself; data2vec always does."""
+    return bool(getattr(config, "feat_extract_norm", "layer") == "layer")
+
+
+@contextmanager
+def sealed(model: nn.Module, real: Tensor) -> Iterator[None]:
+    """Keep padding out of stacked positional convolutions while a pass runs inside the block.
+
+    data2vec has several, one after the other. The model zeroes padded frames before the first of
+    them alone, so what the first writes there (its bias, and the tail of the clip) flows back into
+    real frames from the second on, and a clip's features depend on its neighbours. Zeroing
+    `real`'s False frames (batch, frames) after each gives exactly what the clip gives alone, where
+    the convolution pads with zeros itself.
+    """
+    layers = [
+        layer
+        for name, module in model.named_modules()
+        if name.endswith("pos_conv_embed.layers") and isinstance(module, nn.ModuleList)
+        for layer in module
+    ]
+    keep = real[:, None]  # the convolutions' layout: (batch, width, frames)
+
+    def zeroed(_module: nn.Module, _args: Any, output: Tensor) -> Tensor:
+        return output.masked_fill(~keep, 0)
+
+    handles = [layer.register_forward_hook(zeroed) for layer in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

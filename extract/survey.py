@@ -1,0 +1,215 @@
+"""What there is to do: which clips each store lacks, and what the media files' headers say."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import av
+import av.error
+import torch
+
+from ..cache.manifest import Clip, Manifest
+from ..cache.writer import StoreWriter
+from ..config import Config, ConfigError
+from .chunk import ClipError
+from .corpora import load_manifest
+from .detector import one_thread
+from .plan import Lacking, Sized, ordered
+from .shards import Shard
+from .streams import Stream, stream_of
+
+
+@dataclass
+class Work:
+    """One store to fill: its stream, its writer, and which clips it still lacks."""
+
+    stream: Stream
+    writer: StoreWriter
+    sources: Mapping[str, str]
+    """Clip id to the digest of what its features are made from."""
+    held: frozenset[str]
+    """Clips whose features are there already and still match their source."""
+    failures: dict[str, ClipError]
+
+    @property
+    def name(self) -> str:
+        """How progress calls it."""
+        return f"{self.stream.spec.modality} {self.stream.spec.encoder}"
+
+    def lacking(self, clips: Sequence[Clip]) -> Lacking:
+        """What is to be done for this store, of `clips`."""
+        done = self.held | self.failures.keys()
+        wanted = frozenset(c.id for c in clips if c.id in self.sources and c.id not in done)
+        return Lacking(self.stream, self.held, wanted)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a media file says of itself, without decoding it."""
+
+    seconds: float = 0.0
+    """Length; 0 where it does not say."""
+    video: bool = False
+    audio: bool = False
+    fault: str | None = None
+    """Why it cannot be opened."""
+
+
+@dataclass
+class Survey:
+    """A corpus and its stores, before anything is loaded."""
+
+    config: Config
+    manifest: Manifest
+    works: tuple[Work, ...]
+    shard: Shard | None
+
+    @cached_property
+    def headers(self) -> Mapping[str, Header]:
+        """Of every media file of the manifest; opens them all the first time it is asked."""
+        paths = sorted({clip.media for clip in self.manifest.clips if clip.media})
+        with decoders(self.config) as pool:
+            found = list(pool.map(lambda path: read_header(self.manifest.root / path), paths))
+        return dict(zip(paths, found, strict=True))
+
+    @property
+    def seen(self) -> bool:
+        """Whether any store is made of media at all."""
+        return any(w.stream.audio or w.stream.fps is not None for w in self.works)
+
+    @cached_property
+    def mine(self) -> tuple[Clip, ...]:
+        """The clips of this process, by table order: all, or those of its share."""
+        if self.shard is None:
+            return self.manifest.clips
+        chosen = {sized.clip.id for sized in self.shard.of(ordered(self._sized()))}
+        return tuple(clip for clip in self.manifest.clips if clip.id in chosen)
+
+    @cached_property
+    def sized(self) -> tuple[Sized, ...]:
+        """The clips of this process with their lengths."""
+        chosen = {clip.id for clip in self.mine}
+        return tuple(sized for sized in self._sized() if sized.clip.id in chosen)
+
+    def _sized(self) -> list[Sized]:
+        if not self.seen:
+            return [Sized(clip, 0.0) for clip in self.manifest.clips]
+        return [Sized(clip, self._seconds(clip)) for clip in self.manifest.clips]
+
+    def _seconds(self, clip: Clip) -> float:
+        start = clip.start or 0.0
+        if clip.end is not None:
+            return clip.end - start
+        whole = self.headers[clip.media].seconds if clip.media else 0.0
+        return max(0.0, whole - start)
+
+    @cached_property
+    def todo(self) -> tuple[Lacking, ...]:
+        """Of each work, what this process is to do."""
+        return tuple(work.lacking(self.mine) for work in self.works)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is lacking anywhere, so that no file needs to be opened."""
+        return not any(work.lacking(self.manifest.clips).wanted for work in self.works)
+
+
+def survey(config: Config, shard: Shard | None = None, create: bool = True) -> Survey:
+    """Look at the corpus and at the stores that [[features]] describes.
+
+    Makes those that are new if it is to `create` them; without, nothing is written anywhere.
+    Raises ConfigError, ManifestError, EncoderError or StoreError.
+    """
+    manifest = load_manifest(config.corpus)
+    _check_media(manifest, config)
+    folder = config.corpus_cache
+    streams = [stream_of(f, config.cache.dtype, manifest, folder) for f in config.features]
+    with decoders(config) as pool:
+        works = tuple(_work(stream, manifest, config, pool, create) for stream in streams)
+    return Survey(config, manifest, works, shard)
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def workers(config: Config) -> int:
+    """Decoding threads."""
+    return config.extract.workers or cores()
+
+
+@contextmanager
+def decoders(config: Config) -> Iterator[ThreadPoolExecutor]:
+    """The decoding threads; torch works in each alone, as there is one for every core."""
+    # Asking fixes the number of this thread. It would else be the number that was set last, in
+    # whatever thread; so would that of threads begun later, hence it is set again in the end.
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(workers(config), "decode", initializer=one_thread) as pool:
+        try:
+            yield pool
+        finally:
+            torch.set_num_threads(threads)
+
+
+def read_header(path: Path) -> Header:
+    """What the file at `path` says of itself."""
+    try:
+        if not path.is_file():
+            return Header(fault="no such file")
+        if not path.stat().st_size:
+            return Header(fault="empty file")
+        with av.open(str(path)) as container:
+            seconds = container.duration / av.time_base if container.duration else 0.0
+            streams = container.streams
+            return Header(seconds, bool(streams.video), bool(streams.audio))
+    except (av.error.FFmpegError, OSError, ValueError) as fault:
+        return Header(fault=f"unreadable: {getattr(fault, 'strerror', None) or fault}")
+
+
+def _check_media(manifest: Manifest, config: Config) -> None:
+    """A corpus of texts cannot give faces or voices: said before anything is loaded."""
+    if any(clip.media for clip in manifest.clips):
+        return
+    asked = [f.modality for f in config.features if f.modality != "text"]
+    if asked:
+        raise ConfigError(
+            f"corpus {manifest.corpus} has texts alone (no `media` column), but [[features]] asks "
+            f"for {' and '.join(sorted(set(asked)))}. Take those tables out, or add the column."
+        )
+
+
+def _work(
+    stream: Stream, manifest: Manifest, config: Config, pool: ThreadPoolExecutor, create: bool
+) -> Work:
+    """Open the stream's store and find out what it lacks."""
+    folder, spec, format_ = config.corpus_cache, stream.spec, config.cache.format
+    if create:
+        writer = StoreWriter.create(folder, spec, format_)
+    else:
+        writer = StoreWriter(folder / spec.folder_name, spec, format_)
+    sources: dict[str, str] = {}
+    failures: dict[str, ClipError] = {}
+
+    def source(clip: Clip) -> str | ClipError:
+        try:
+            return stream.source(clip, manifest.root)
+        except ClipError as fault:
+            return fault
+
+    present = writer.present() if writer.path.is_dir() else {}
+    held = set()
+    for clip, found in zip(manifest.clips, pool.map(source, manifest.clips), strict=True):
+        if isinstance(found, ClipError):
+            failures[clip.id] = found
+            continue
+        sources[clip.id] = found
+        if present.get(clip.id) == found:
+            held.add(clip.id)
+        elif fault := stream.refuses(found):
+            failures[clip.id] = fault
+    return Work(stream, writer, sources, frozenset(held), failures)

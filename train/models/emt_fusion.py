@@ -1,0 +1,481 @@
+"""The Efficient Multimodal Transformer of `emt_dlfr`: mutual promotion units and their strategies.
+
+Frames are kept as rows, one after the other and without padding, for everything that sees one
+frame at a time; they are padded only where frames look at each other. Equation numbers are those
+of Sun et al. (see `emt_dlfr`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..blocks import FrameLinear
+
+if TYPE_CHECKING:
+    from .emt_dlfr import Options
+
+
+WORTH_A_DETOUR = 2**24
+"""Products from which on `FrameLinear` is faster than `nn.Linear`."""
+SMALL = 2**16
+"""Pairs of frames that cost less to look at than a further call."""
+WASTE = 1.25
+"""How much more may be looked at for the sake of fewer calls."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Where the real frames of a padded batch lie, and where once they are moved together."""
+
+    source: Tensor
+    """(n,) the real frames among the flattened (batch * frames) they came from."""
+    clip: Tensor
+    """(n,) which clip each belongs to."""
+    rank: Tensor
+    """(n,) its place among the clip's real frames, from 0."""
+    count: Tensor
+    """(batch,) real frames of each clip."""
+    mask: Tensor
+    """(batch, longest): real frames first, then padding; `longest` is at least 1."""
+    full: bool = False
+    """Every clip has equally many frames and none is padding."""
+
+    @classmethod
+    def of(cls, mask: Tensor) -> "Layout":
+        """The layout of a batch with this mask (batch, frames)."""
+        count = mask.sum(dim=1)
+        longest = max(1, int(count.max()))
+        source = mask.flatten().nonzero().squeeze(1)
+        rank = (mask.cumsum(dim=1) - 1).flatten()[source]
+        steps = torch.arange(longest, device=mask.device)
+        return cls(source, source // mask.shape[1], rank, count, steps < count.unsqueeze(1))
+
+    @classmethod
+    def filled(cls, batch: int, frames: int, device: torch.device) -> "Layout":
+        """`batch` sequences of `frames` rows each."""
+        source = torch.arange(batch * frames, device=device)
+        count = torch.full((batch,), frames, device=device)
+        mask = torch.ones(batch, frames, dtype=torch.bool, device=device)
+        return cls(source, source // frames, source % frames, count, mask, full=True)
+
+    def joined(self, other: "Layout") -> "Layout":
+        """Both batches, one after the other; good for `pad`, `unpad` and `mean`."""
+        longest = max(self.mask.shape[1], other.mask.shape[1])
+        masks = [functional.pad(x.mask, (0, longest - x.mask.shape[1])) for x in (self, other)]
+        return Layout(
+            source=torch.cat([self.source, other.source + self.mask.numel()]),
+            clip=torch.cat([self.clip, other.clip + len(self.count)]),
+            rank=torch.cat([self.rank, other.rank]),
+            count=torch.cat([self.count, other.count]),
+            mask=torch.cat(masks),
+            full=self.full and other.full and self.mask.shape[1] == other.mask.shape[1],
+        )
+
+    @property
+    def slots(self) -> Tensor:
+        """(n,) the real frames among the flattened (batch * longest)."""
+        return self.clip * self.mask.shape[1] + self.rank
+
+    def pick(self, padded: Tensor) -> Tensor:
+        """(batch, frames, …) as it was -> rows (n, …)."""
+        return padded.flatten(0, 1).index_select(0, self.source)
+
+    def pad(self, rows: Tensor) -> Tensor:
+        """Rows (n, width) -> (batch, longest, width), moved together, zeros behind."""
+        shape = (*self.mask.shape, rows.shape[1])
+        if self.full:
+            return rows.view(shape)
+        empty = rows.new_zeros(self.mask.numel(), rows.shape[1])
+        return empty.index_copy(0, self.slots, rows).view(shape)
+
+    def unpad(self, padded: Tensor) -> Tensor:
+        """(batch, longest, width) -> rows (n, width)."""
+        flat = padded.flatten(0, 1)
+        return flat if self.full else flat.index_select(0, self.slots)
+
+    def mean(self, rows: Tensor) -> Tensor:
+        """Rows (n, width) -> (batch, width), the mean of each clip's; zero where it has none."""
+        empty = rows.new_zeros(len(self.count), rows.shape[1])
+        total = empty.index_add(0, self.clip, rows)
+        return total / self.count.clamp(min=1).unsqueeze(1)
+
+
+class RowLinear(FrameLinear):
+    """`FrameLinear` where its detour pays: for fewer products `nn.Linear` is the faster one."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(n, width in) -> (n, width out)."""
+        if rows.numel() * self.out_features < WORTH_A_DETOUR:
+            return functional.linear(rows, self.weight, self.bias)
+        return super().forward(rows)
+
+
+@dataclass(frozen=True)
+class Span:
+    """Some of the requests to one unit, whose attention is computed in one go."""
+
+    here: Layout
+    there: Layout
+
+    @property
+    def cost(self) -> int:
+        """Pairs of frames that are looked at, padding counted."""
+        return self.here.mask.numel() * self.there.mask.shape[1]
+
+    def joined(self, other: "Span") -> "Span":
+        """Both, one batch after the other."""
+        return Span(self.here.joined(other.here), self.there.joined(other.there))
+
+
+def spans_of(pairs: Sequence[tuple[Layout, Layout]]) -> tuple[Span, ...]:
+    """`pairs` in their order, neighbours put together where that wastes little on padding."""
+    found: list[Span] = []
+    for here, there in pairs:
+        one = Span(here, there)
+        if found:
+            both = found[-1].joined(one)
+            if both.cost <= max(SMALL, WASTE * (found[-1].cost + one.cost)):
+                found[-1] = both
+                continue
+        found.append(one)
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a unit answers several requests at once."""
+
+    cross: tuple[Span, ...]
+    itself: tuple[Span, ...]
+    sizes: tuple[int, ...]
+    """Rows of each request's target."""
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[Layout, Layout]]) -> "Plan":
+        """For requests with these layouts, of target and source."""
+        return cls(
+            cross=spans_of(pairs),
+            itself=spans_of([(here, here) for here, _ in pairs]),
+            sizes=tuple(len(here.rank) for here, _ in pairs),
+        )
+
+
+class Attention(nn.Module):
+    """Multi-head attention of one sequence to another, or to itself (Eqs. 2 and 3).
+
+    No bias in queries, keys and values; dropout on the attention weights. A clip whose source has
+    no frame gets only the bias of the last layer.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        """For rows of length `width`, split among `heads`."""
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.query = RowLinear(width, width, bias=False)
+        self.key_value = RowLinear(width, 2 * width, bias=False)
+        self.out = RowLinear(width, width)
+
+    def forward(self, target: Tensor, source: Tensor, spans: Sequence[Span]) -> Tensor:
+        """Rows (n, width) and (m, width), span after span -> (n, width)."""
+        queries = self.query(target).split([len(span.here.rank) for span in spans])
+        others = self.key_value(source).split([len(span.there.rank) for span in spans])
+        mixed = [self._mixed(*three) for three in zip(queries, others, spans, strict=True)]
+        rows: Tensor = self.out(torch.cat(mixed))
+        return rows
+
+    def _mixed(self, query: Tensor, other: Tensor, span: Span) -> Tensor:
+        """Rows (n, width) and (m, 2 * width) of one span -> (n, width)."""
+        keys, values = span.there.pad(other).chunk(2, dim=2)
+        mixed = attend(
+            self._split(span.here.pad(query)),
+            self._split(keys),
+            self._split(values),
+            None if span.there.full else span.there.mask,
+            self.dropout if self.training else 0.0,
+        )
+        return span.here.unpad(mixed.transpose(1, 2).flatten(2))
+
+    def _split(self, padded: Tensor) -> Tensor:
+        """(batch, frames, width) -> (batch, heads, frames, width of a head)."""
+        batch, frames, _ = padded.shape
+        return padded.reshape(batch, frames, self.heads, -1).transpose(1, 2)
+
+
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float
+) -> Tensor:
+    """Scaled dot-product attention, (batch, heads, frames, width) of each -> that of `query`.
+
+    `mask` (batch, frames of the source). Where it is all False the result is the mean of all
+    values, which are zero in padding.
+    """
+    if mask is not None:  # with no key at all a row would be NaN
+        mask = (mask | ~mask.any(dim=1, keepdim=True))[:, None, None]
+    return functional.scaled_dot_product_attention(query, key, value, mask, dropout)
+
+
+class FeedForward(nn.Module):
+    """Position-wise feed-forward network, gated: a * gelu(b) of two halves (GEGLU)."""
+
+    def __init__(self, width: int, expansion: int, dropout: float) -> None:
+        """With `expansion` * `width` inner units."""
+        super().__init__()
+        self.up = RowLinear(width, 2 * expansion * width)
+        self.down = RowLinear(expansion * width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(n, width) -> (n, width)."""
+        value, gate = self.up(rows).chunk(2, dim=1)
+        dropped: Tensor = self.dropout(self.down(value * functional.gelu(gate)))
+        return dropped
+
+
+class Promotion(nn.Module):
+    """One direction of a mutual promotion unit: a target promoted by a source (Eq. 5)."""
+
+    def __init__(self, options: "Options") -> None:
+        """Of the width, heads and dropout of `options`."""
+        super().__init__()
+        width = options.width
+        self.target_norm, self.source_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.cross = Attention(width, options.heads, options.attention_dropout)
+        self.self_norm = nn.LayerNorm(width)
+        self.itself = Attention(width, options.heads, options.attention_dropout)
+        self.forward_norm = nn.LayerNorm(width)
+        self.feed = FeedForward(width, options.expansion, options.feedforward_dropout)
+
+    def forward(self, target: Tensor, source: Tensor, plan: Plan) -> Tensor:
+        """H_{source→target}: rows (n, width) and (m, width), request by request -> (n, width)."""
+        normed, other = self.target_norm(target), self.source_norm(source)
+        rows = target + self.cross(normed, other, plan.cross)
+        normed = self.self_norm(rows)
+        rows = rows + self.itself(normed, normed, plan.itself)
+        promoted: Tensor = rows + self.feed(self.forward_norm(rows))
+        return promoted
+
+
+class Pooling(nn.Module):
+    """Several promoted versions of one thing -> one; by attention it is Eq. 9."""
+
+    def __init__(self, kind: str, candidates: int, width: int) -> None:
+        """For `candidates` versions of length `width`; a single version is taken as it is."""
+        super().__init__()
+        self.kind = kind if candidates > 1 else "average"
+        if self.kind == "attention":
+            self.inner, self.score = nn.Linear(width, width), nn.Linear(width, 1)
+        elif self.kind == "mlp":
+            self.map = nn.Linear(candidates * width, width)
+
+    def forward(self, versions: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(n, candidates, width) -> (n, width) and the attention (n, candidates), if there is."""
+        if self.kind == "attention":
+            scores = self.score(torch.tanh(self.inner(versions))).squeeze(-1)
+            shares = torch.softmax(scores, dim=1)
+            return (shares.unsqueeze(1) @ versions).squeeze(1), shares
+        if self.kind == "mlp":
+            return self.map(versions.flatten(1)), None
+        return versions.mean(dim=1), None
+
+
+@dataclass(frozen=True)
+class Fused:
+    """What a fusion strategy leaves."""
+
+    context: Tensor
+    """(batch, modalities * width): the inter-modal representation g."""
+    frames: tuple[Tensor, ...]
+    """Rows (n_m, width) of each modality, promoted."""
+    pooling: Tensor | None
+    """(batch, modalities): whose version of the context the last pooling chose, with OAGL."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a unit: a target to be promoted by a source, rows and layout of each."""
+
+    unit: int
+    target: Tensor
+    here: Layout
+    source: Tensor
+    there: Layout
+
+
+class Plans(dict[tuple[tuple[Layout, Layout], ...], Plan]):
+    """The plans of one pass, by the layouts they are for; every layer has the same."""
+
+
+class Fusion(nn.Module):
+    """L layers of promotion by one of three strategies (Eqs. 6 to 8), with three-level sharing.
+
+    Every distinct unit is held once, in ``units``; sharing is who uses which.
+    """
+
+    def __init__(self, options: "Options", modalities: int) -> None:
+        """Between `modalities` modalities."""
+        super().__init__()
+        self.strategy, self.depth = options.fusion, options.depth
+        self.serial = options.update == "serial"
+        self.modalities, self.width = modalities, options.width
+        self.pairs = [(m, n) for n in range(modalities) for m in range(n)]
+        pairwise = self.strategy == "ooll"
+        layers = 1 if options.share_layers else self.depth
+        places = len(self.pairs) if pairwise else modalities
+        self.strides = (
+            0 if options.share_layers else 1,
+            0 if options.share_modalities else 1,
+            0 if options.share_mpu else 1,
+        )
+        self.shape = (
+            layers,
+            1 if options.share_modalities else places,
+            1 if options.share_mpu else 2,
+        )
+        self.units = nn.ModuleList(
+            Promotion(options) for _ in range(self.shape[0] * self.shape[1] * self.shape[2])
+        )
+        # OOLL pools the versions of each modality, the others the versions of one common thing
+        self.pools_a_layer = modalities if pairwise and not options.share_modalities else 1
+        candidates = modalities - 1 if pairwise else modalities
+        width = modalities * self.width if self.strategy == "oagl" else self.width
+        self.pools = nn.ModuleList(
+            Pooling(options.pooling, candidates, width) for _ in range(layers * self.pools_a_layer)
+        )
+
+    def forward(
+        self, frames: Sequence[Tensor], layouts: Sequence[Layout], context: Tensor, promote: bool
+    ) -> Fused:
+        """Rows (n_m, width) and layout of each modality, G (batch, modalities, width).
+
+        `promote`: whether the promoted frames are read afterwards; else those of the last layer
+        are computed only where the context needs them.
+        """
+        if self.strategy == "oagl":
+            return self._global_local(list(frames), layouts, context, promote)
+        if self.strategy == "oall":
+            return self._all_local(list(frames), layouts, promote)
+        return self._one_local(list(frames), layouts)
+
+    def unit(self, layer: int, place: int, back: int) -> int:
+        """Number of the unit that promotes frames (`back` = 0), or by frames (1), at `place`: a
+        modality or, with OOLL, a pair."""
+        at = [stride * i for stride, i in zip(self.strides, (layer, place, back), strict=True)]
+        return (at[0] * self.shape[1] + at[1]) * self.shape[2] + at[2]
+
+    def promoted(self, requests: Sequence[Request], plans: Plans) -> list[Tensor]:
+        """Rows of each request's target, promoted; requests to one unit are answered together."""
+        answers: dict[int, Tensor] = {}
+        for number in dict.fromkeys(request.unit for request in requests):
+            own = [k for k, request in enumerate(requests) if request.unit == number]
+            pairs = tuple((requests[k].here, requests[k].there) for k in own)
+            if pairs not in plans:
+                plans[pairs] = Plan.of(pairs)
+            plan = plans[pairs]
+            target = torch.cat([requests[k].target for k in own])
+            source = torch.cat([requests[k].source for k in own])
+            rows = self.units[number](target, source, plan).split(plan.sizes)
+            answers |= dict(zip(own, rows, strict=True))
+        return [answers[k] for k in range(len(requests))]
+
+    def pool(
+        self, layer: int, place: int, versions: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        """One of `versions`, each (n, width), and the attention (n, candidates)."""
+        place = place if self.pools_a_layer > 1 else 0
+        number = self.strides[0] * layer * self.pools_a_layer + place
+        pooled: tuple[Tensor, Tensor | None] = self.pools[number](torch.stack(list(versions), 1))
+        return pooled
+
+    def _exchange(
+        self,
+        layer: int,
+        frames: list[Tensor],
+        layouts: Sequence[Layout],
+        common: Tensor,
+        there: Layout,
+        promote: bool,
+        plans: Plans,
+    ) -> list[Tensor]:
+        """Each modality and the common sequence promote each other; `frames` changes in place.
+
+        The common sequence's versions, (n, width) each. Serially, frames are promoted first and
+        promote the common sequence as they then are (section 5.2.1).
+        """
+        count = len(frames)
+        forth, back = list[Request](), list[Request]()
+        for m, layout in enumerate(layouts):
+            there_m = self.unit(layer, m, 0)
+            forth.append(Request(there_m, frames[m], layout, common, there))
+        if self.serial:
+            frames[:] = self.promoted(forth, plans)
+            forth = []
+        elif not promote and layer + 1 == self.depth:
+            forth = []
+        for m, layout in enumerate(layouts):
+            back.append(Request(self.unit(layer, m, 1), common, there, frames[m], layout))
+        found = self.promoted(forth + back, plans)
+        if forth:
+            frames[:] = found[:count]
+        return found[-count:]
+
+    def _global_local(
+        self, frames: list[Tensor], layouts: Sequence[Layout], context: Tensor, promote: bool
+    ) -> Fused:
+        """OAGL, Eq. 8: the common sequence is one utterance vector a modality."""
+        batch = len(context)
+        there = Layout.filled(batch, self.modalities, context.device)
+        common, shares, plans = context.flatten(0, 1), None, Plans()
+        for layer in range(self.depth):
+            versions = self._exchange(layer, frames, layouts, common, there, promote, plans)
+            flat, shares = self.pool(layer, 0, [version.view(batch, -1) for version in versions])
+            common = flat.view(-1, self.width)
+        return Fused(common.view(batch, -1), tuple(frames), shares)
+
+    def _all_local(self, frames: list[Tensor], layouts: Sequence[Layout], promote: bool) -> Fused:
+        """OALL, Eq. 7: the common sequence is all frames of all modalities."""
+        there = Layout.of(torch.cat([layout.mask for layout in layouts], dim=1))
+        padded = [layout.pad(rows) for rows, layout in zip(frames, layouts, strict=True)]
+        common, plans = there.pick(torch.cat(padded, dim=1)), Plans()
+        for layer in range(self.depth):
+            versions = self._exchange(layer, frames, layouts, common, there, promote, plans)
+            common, _ = self.pool(layer, 0, versions)
+        ends = torch.tensor([layout.mask.shape[1] for layout in layouts]).cumsum(0)
+        column = there.source % int(ends[-1])
+        owner = torch.bucketize(column, ends.to(column.device), right=True)
+        means = []
+        for m, layout in enumerate(layouts):
+            own = (owner == m).nonzero().squeeze(1)
+            means.append(layout.mean(common.index_select(0, own)))
+        return Fused(torch.cat(means, dim=1), tuple(frames), None)
+
+    def _one_local(self, frames: list[Tensor], layouts: Sequence[Layout]) -> Fused:
+        """OOLL, Eq. 6: every pair of modalities promotes each other's frames."""
+        plans, count = Plans(), len(self.pairs)
+        for layer in range(self.depth):
+            forth = [
+                Request(self.unit(layer, p, 0), frames[m], layouts[m], frames[n], layouts[n])
+                for p, (m, n) in enumerate(self.pairs)
+            ]
+            first = self.promoted(forth, plans) if self.serial else []
+            back = [
+                Request(
+                    self.unit(layer, p, 1),
+                    frames[n],
+                    layouts[n],
+                    first[p] if self.serial else frames[m],
+                    layouts[m],
+                )
+                for p, (m, n) in enumerate(self.pairs)
+            ]
+            found = first + self.promoted(back if self.serial else forth + back, plans)
+            versions: list[list[Tensor]] = [[] for _ in layouts]
+            for p, (m, n) in enumerate(self.pairs):
+                versions[m].append(found[p])
+                versions[n].append(found[count + p])
+            frames = [self.pool(layer, m, several)[0] for m, several in enumerate(versions)]
+        means = [layout.mean(rows) for rows, layout in zip(frames, layouts, strict=True)]
+        return Fused(torch.cat(means, dim=1), tuple(frames), None)

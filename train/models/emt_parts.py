@@ -1,0 +1,145 @@
+"""Encoders, siamese parts and views of `emt_dlfr`; equation numbers are those of its paper."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ...cache.spec import Modality
+from ..blocks import FrameLinear
+from .base import InputShape
+from .emt_fusion import Layout
+
+
+@dataclass(frozen=True)
+class View:
+    """One view of a batch, complete or not, through the whole model."""
+
+    utterances: Mapping[Modality, Tensor]
+    """h_m (batch, width of the modality)."""
+    context: Tensor
+    """g (batch, M * d)."""
+    frames: Mapping[Modality, Tensor]
+    """Z_m: promoted local features, rows (n_m, d)."""
+    prediction: Tensor
+    """(batch,), or (batch, classes)."""
+    pooling: Tensor | None
+    """(batch, M), with OAGL and attention pooling."""
+
+
+class TextEncoder(nn.Module):
+    """Cached token states as they are: [CLS] for the utterance, the tokens up to [SEP] local."""
+
+    def __init__(self, shape: InputShape) -> None:
+        """For tokens of this shape."""
+        super().__init__()
+        self.out = shape.width
+
+    def local(self, layout: Layout) -> tuple[Tensor, Layout]:
+        """Which of the rows of `layout` are local features (n,), and their own layout."""
+        last = (layout.count - 1).unsqueeze(1)
+        steps = torch.arange(layout.mask.shape[1], device=last.device)
+        kept = (layout.rank > 0) & (layout.rank < last.squeeze(1)[layout.clip])
+        return kept.nonzero().squeeze(1), Layout.of((steps > 0) & (steps < last))
+
+    def forward(self, rows: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Layout]:
+        """Rows (n, width) -> h (batch, width), local rows (n', width) and their layout."""
+        kept, inner = self.local(layout)
+        return layout.pad(rows)[:, 0], rows.index_select(0, kept), inner
+
+
+class RecurrentEncoder(nn.Module):
+    """One LSTM over the real frames of a clip; a linear layer to another width if that differs."""
+
+    def __init__(self, shape: InputShape, hidden: int, out: int, dropout: float) -> None:
+        """For frames of this shape, `hidden` units and features of length `out`."""
+        super().__init__()
+        self.out = out
+        self.lstm = nn.LSTM(shape.width, hidden, batch_first=True)
+        self.map = nn.Identity() if hidden == out else FrameLinear(hidden, out)
+        self.dropout = nn.Dropout(dropout)
+
+    def local(self, layout: Layout) -> tuple[Tensor, Layout]:
+        """Every row is a local feature."""
+        return torch.arange(len(layout.source), device=layout.source.device), layout
+
+    def forward(self, rows: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Layout]:
+        """Rows (n, width) -> h (batch, out), local rows (n, out) and their layout.
+
+        Frames lie together and padding behind them, so that the LSTM reads a clip's frames as if
+        the clip were alone; h is zero for a clip without any.
+        """
+        padded, _ = self.lstm(layout.pad(rows))
+        last = (layout.count - 1).clamp(min=0)
+        final = padded[torch.arange(len(last), device=last.device), last]
+        utterance = self.map(self.dropout(final)) * (layout.count > 0).unsqueeze(1)
+        return utterance, self.map(layout.unpad(padded)), layout
+
+
+class Norm(nn.BatchNorm1d):
+    """Batch normalisation that takes a batch of one in training: by its running statistics."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(batch, width) -> (batch, width)."""
+        if self.training and len(rows) > 1:
+            return super().forward(rows)
+        return functional.batch_norm(
+            rows, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
+
+
+class Siamese(nn.Module):
+    """SimSiam's projector p and predictor q, and the loss of two views (Eqs. 13 and 14)."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        """For vectors of length `width`; `inner` units in the predictor."""
+        super().__init__()
+        self.project = nn.Sequential(nn.Linear(width, width), Norm(width, affine=False))
+        self.predict = nn.Sequential(
+            nn.Linear(width, inner, bias=False),
+            Norm(inner),
+            nn.ReLU(),
+            nn.Linear(inner, width),
+        )
+
+    def forward(self, one: Tensor, other: Tensor) -> Tensor:
+        """Two views (batch, width) -> (batch,), from -1 (alike) to 1."""
+        first, second = self.project(one), self.project(other)
+        return 0.5 * (
+            negative_cosine(self.predict(first), second.detach())
+            + negative_cosine(self.predict(second), first.detach())
+        )
+
+
+def negative_cosine(one: Tensor, other: Tensor) -> Tensor:
+    """Eq. 14: (batch, width) twice -> (batch,)."""
+    return -functional.cosine_similarity(one, other, dim=1)
+
+
+def positions(layout: Layout, width: int, like: Tensor) -> Tensor:
+    """Sinusoids (n, width) of each row's place in its clip, sine and cosine in turn."""
+    place = torch.arange(layout.mask.shape[1], device=like.device, dtype=like.dtype)
+    step = torch.arange(0, width, 2, device=like.device, dtype=like.dtype)
+    angle = place.unsqueeze(1) * 10_000 ** (-step / width)
+    table = torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)[:, :width]
+    return table.index_select(0, layout.rank)
+
+
+def halves(both: View) -> tuple[View, View]:
+    """The first and the second half of a doubled batch."""
+
+    def half(second: int) -> View:
+        def cut(x: Tensor) -> Tensor:
+            return x.chunk(2)[second]
+
+        return View(
+            utterances={m: cut(h) for m, h in both.utterances.items()},
+            context=cut(both.context),
+            frames={m: z.chunk(2)[second] if len(z) else z for m, z in both.frames.items()},
+            prediction=cut(both.prediction),
+            pooling=None if both.pooling is None else cut(both.pooling),
+        )
+
+    return half(0), half(1)

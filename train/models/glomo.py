@@ -1,0 +1,369 @@
+"""GLoMo: Zhuang et al., "GLoMo: Global-Local Modal Fusion for Multimodal Sentiment Analysis",
+ACM MM 2024, doi:10.1145/3664647.3681527. (No arXiv version is known to us.)
+
+Symbols, with B clips, L frames of one clip, d the common width, n bins, s experts, c modalities:
+
+    U_m   (B, L, width)  cached features of one layer; of text, several side by side
+    X_m^g (B, d)         global: first token (Eq. 1) or maximum over frames (Eq. 3)
+    X_m^l (B, n * d)     local: maxima of n bins over the clip's length (Eq. 2, 4)
+    X̂_m^l (B, d)         k of s experts' mixture (Eq. 5, 6)
+    Z     (B, 2c, d)     all of these after the fusion encoder (Eq. 8)
+    W_r   (B, c)         attention over the modalities' global or local part (Eq. 10)
+    Z_1, Z_2 (B, d)      fused by grain, and by modality under W_g (Eq. 11, 12)
+    ŷ     (B,)           in the labels' unit, not clipped; (B, classes) logits for classes
+
+Departures, and choices where paper and released code differ (design, section 9):
+
+- Experts are mixed linearly as Eq. 6 says; ``mixing = "log"`` is the released mixture, the log of
+  the mixed exponentials, here without its overflow and its floor at log(2.2e-16).
+- Noise on the gate and the smooth load are those of Shazeer et al.: a normal of mean 0, where the
+  released load has mean 0.1.
+- As released: "MLP" is one Linear without activation; the fusion encoder has 2 post-norm layers
+  with a feed-forward width of 2048 and dropout 0.1; ATTN is a small net over the modalities side
+  by side, not a product of queries and keys; the two text layers follow each other in time, the
+  first named first, so that with three bins the first sees it alone and the last the other alone,
+  and the convolution runs over their seam; bins are flattened channel by channel.
+- Released code masks nothing. Here frames that are not real take no part in convolution, attention
+  and bins; at full length both are the same function. A gap closes: the frames around it become
+  neighbours.
+- A clip without real frames of a modality: that modality's representations are left out of
+  attention and balance terms and count as zero elsewhere.
+- A run on fewer modalities has a fusion of that many; a single one has weight 1 in Eq. 10.
+- Where Table 4 does not say how a variant is built: SUM, CON, ATTN_F and MUL replace Eq. 8 to 12
+  as a whole; CON and the MLP variants are one Linear to d; "Global" and "Local" keep every equation
+  with one grain in it, whose own weights then guide Eq. 12.
+- One optimiser for the whole run, the released one begins anew every epoch; the best validation
+  loss decides, where the released code chooses nothing. Biases are not decayed, norms are.
+- Published settings fine-tune BERT at the same rate; over frozen text a higher rate is needed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ...cache.spec import MODALITIES, Modality
+from ...config import Fraction, Positive
+from ..blocks import LayerMix
+from .base import Batch, InputShape, Output
+from .glomo_frames import Company, OwnStart, Packed, TemporalConvolution, adaptive_max
+from .glomo_parts import Experts, Mixing, ScalarAttention, SequenceEncoder, TransformerLayer
+from .hooks import Group, Recipe
+
+GRAINS = ("global", "local")
+START = 0.02
+"""Deviation of the first weights of every Linear, as in BERT."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """[train.glomo]; the defaults are the paper's for CMU-MOSI, other corpora's are `PRESETS`."""
+
+    width: Positive = 48
+    """Common width d; a multiple of `heads`."""
+    encoder_layers: Positive = 4
+    """Transformer layers over audio and vision."""
+    heads: Positive = 16
+    """Attention heads of every transformer."""
+    bins: Positive = 3
+    """Local representations n of each modality."""
+    experts: Positive = 3
+    """Experts s of each modality."""
+    chosen: Positive = 2
+    """Experts k that speak for a clip."""
+    balance: float = 0.01
+    """Weight omega of the balance terms (Eq. 7)."""
+    mixing: Mixing = "linear"
+    """Experts' answers: their weighted sum, or the log of their weighted exponentials."""
+    text: Literal["token", "sequence"] = "token"
+    """Text as in Eq. 1 and 2, or by the same way as audio and vision (CHERMA)."""
+    fusion_layers: Positive = 2
+    """Transformer layers over the representations (Eq. 8)."""
+    fusion_feedforward: Positive = 2048
+    """Width of their feed-forward."""
+    dropout: Fraction = 0.3
+    """In the audio and vision transformers and in ATTN."""
+    attention_dropout: Fraction = 0.5
+    """Share of attention weights dropped in the audio and vision transformers."""
+    embedding_dropout: Fraction = 0.2
+    """Share of the same transformers' input dropped."""
+    fusion_dropout: Fraction = 0.1
+    """Everywhere in the fusion encoder."""
+    classes: Positive = 1
+    """1: a score; more: that many logits."""
+    first_weights: Literal["normal", "pytorch"] = "normal"
+    """Of linear layers: N(0, 0.02) and no bias, or PyTorch's own (CHERMA)."""
+    local: Literal["experts", "mlp"] = "experts"
+    """Table 4, role of MoEs: what makes one vector of the bins."""
+    grains: Literal["both", "global", "local"] = "both"
+    """Table 4, role of representations."""
+    fusion: Literal["guided", "sum", "concatenate", "attention", "multiply"] = "guided"
+    """Table 4, role of fusion: what replaces the whole global-guided module."""
+    guide: Literal["global", "local", "attention", "mlp"] = "global"
+    """Table 4, role of guidance: weights of Eq. 12 from the global (the paper) or local attention
+    (ReAt), or in its place an attention or an MLP of its own. With one grain, that one guides."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for values that do not go together."""
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}.")
+        if self.chosen > self.experts:
+            raise ValueError(f"chosen {self.chosen} is more than experts {self.experts}.")
+
+
+PRESETS: Mapping[str, Options] = {
+    "mosi": Options(),
+    "mosei": Options(width=192, encoder_layers=3),
+    "urfunny": Options(width=112, encoder_layers=3, classes=2),
+    "mustard": Options(width=160, encoder_layers=3, classes=2),
+    "cherma": Options(
+        width=256,
+        encoder_layers=7,
+        classes=7,
+        text="sequence",
+        first_weights="pytorch",
+    ),
+}
+"""The paper's settings (appendix) by corpus."""
+
+
+def _recipe(
+    rate: float, batch: int, epochs: int, decay: float = 1e-4, drops: tuple[int, ...] = ()
+) -> Recipe:
+    return Recipe(
+        optimizer="adamw",
+        drops=drops,
+        learning_rate=rate,
+        batch_size=batch,
+        epochs=epochs,
+        weight_decay=decay,
+        warmup=0.0,
+        schedule="constant",
+        source="GLoMo, section 4.5 and appendix; epochs and decay as released",
+    )
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "mosi": _recipe(4e-5, 240, 70),
+    "mosei": _recipe(1e-5, 64, 100, drops=(81,)),
+    "urfunny": _recipe(2e-5, 220, 100, drops=(81,)),
+    "mustard": _recipe(2e-5, 64, 5),
+    "cherma": _recipe(2e-5, 400, 20, decay=0.0),
+}
+RECIPE = RECIPES["mosi"]
+
+
+class Unimodal(nn.Module):
+    """Frames of one modality -> its global and its refined local representation."""
+
+    def __init__(self, modality: Modality, shape: InputShape, options: Options) -> None:
+        """For one input of this shape; stacked layers of text follow each other in time."""
+        super().__init__()
+        d = options.width
+        self.layers = shape.stacked if modality == "text" else 1
+        self.width = shape.width // self.layers
+        self.bins = options.bins
+        self.mix = None if shape.layers is None else LayerMix(shape.layers)
+        by_token = modality == "text" and options.text == "token"
+        self.first: nn.Linear | None = None
+        if by_token and options.grains != "local":
+            self.first = nn.Linear(self.width, d)
+        self.convolution: TemporalConvolution | None = None
+        if not by_token or options.grains != "global":
+            self.convolution = TemporalConvolution(self.width, d)
+        self.context: SequenceEncoder | None = None
+        if not by_token:
+            self.context = SequenceEncoder(
+                d,
+                options.heads,
+                options.encoder_layers,
+                options.attention_dropout,
+                options.dropout,
+                options.embedding_dropout,
+            )
+        self.local: Experts | nn.Linear | None = None
+        if options.grains != "global":
+            flat = options.bins * d
+            if options.local == "mlp":
+                self.local = nn.Linear(flat, d)
+            else:
+                self.local = Experts(flat, d, options.experts, options.chosen, options.mixing)
+        self.globally = options.grains != "local"
+
+    def forward(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """([B, layers, T, width] or without layers), (B, T) -> (B, grains, d), gates, imbalance.
+
+        The gates (B, experts) are None without experts, and the imbalance () then zero.
+        """
+        mixed = features if self.mix is None else self.mix(features)
+        real = mask.any(dim=1)
+        found: list[Tensor] = []
+        pooled: Tensor | None = None
+        if self.convolution is not None:
+            packed = Packed.of(mixed, mask, self.layers)
+            frames = self.convolution.frames(packed)
+            if self.context is not None:
+                frames = self.context(frames, packed)
+            pooled = adaptive_max(packed.padded(frames), packed.lengths, self.bins)
+        if self.first is not None:  # Eq. 1: the first token of the first layer
+            token = mask.int().argmax(dim=1)
+            rows = mixed[torch.arange(len(mixed), device=mixed.device), token, : self.width]
+            found.append(self.first(rows))
+        elif self.globally and pooled is not None:  # Eq. 3: every frame is in some bin
+            found.append(pooled.amax(dim=1))
+        gates, imbalance = None, mixed.new_zeros(())
+        if self.local is not None and pooled is not None:
+            flat = pooled.transpose(1, 2).flatten(start_dim=1)
+            if isinstance(self.local, Experts):
+                local, gates, imbalance = self.local(flat, real)
+                found.append(local)
+            else:
+                found.append(self.local(flat))
+        return torch.stack(found, dim=1).masked_fill(~real.view(-1, 1, 1), 0), gates, imbalance
+
+
+class GuidedFusion(nn.Module):
+    """Global-guided fusion (Eq. 8 to 12) of c modalities with one or both grains."""
+
+    def __init__(self, modalities: int, grains: Sequence[str], options: Options) -> None:
+        """`grains` names the representations of each modality, in order."""
+        super().__init__()
+        d, drop = options.width, options.fusion_dropout
+        self.grains = tuple(grains)
+        self.out = 2 * d
+        self.encoder = nn.ModuleList(
+            TransformerLayer(d, options.heads, options.fusion_feedforward, drop, drop, False)
+            for _ in range(options.fusion_layers)
+        )
+        self.modality = nn.ModuleList(nn.Linear(len(grains) * d, d) for _ in range(modalities))
+        self.attention = nn.ModuleDict(
+            {grain: ScalarAttention(modalities, d, options.dropout) for grain in grains}
+        )
+        self.merge = nn.Linear(len(grains) * d, d)
+        known = options.guide in (*grains, "attention", "mlp")
+        self.guide = options.guide if known else grains[0]
+        self.mixup: ScalarAttention | nn.Linear | None = None
+        if self.guide == "attention":
+            self.mixup = ScalarAttention(modalities, d, options.dropout)
+        elif self.guide == "mlp":
+            self.mixup = nn.Linear(modalities * d, d)
+
+    def forward(self, found: Tensor, real: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """(B, c, grains, d), (B, c) -> [Z_1, Z_2] (B, 2 d) and W_r (B, c) of each grain."""
+        mask = real.repeat_interleave(len(self.grains), dim=1)
+        company = Company.of(torch.arange(mask.numel(), device=mask.device).view_as(mask), mask)
+        rows = found.flatten(end_dim=2)
+        for layer in self.encoder:
+            rows = layer(rows, [company])
+        refined = rows.view_as(found) * real[:, :, None, None]  # Eq. 8
+        joined = torch.stack(
+            [join(refined[:, m].flatten(1)) for m, join in enumerate(self.modality)], dim=1
+        )  # Eq. 9: (B, c, d)
+        weights, fused = {}, []
+        for position, grain in enumerate(self.grains):  # Eq. 10
+            weights[grain], one = self.attention[grain](refined[:, :, position], real)
+            fused.append(one)
+        by_grain = self.merge(torch.cat(fused, dim=1))  # Eq. 11
+        if isinstance(self.mixup, nn.Linear):
+            by_modality = self.mixup((joined * real.unsqueeze(2)).flatten(start_dim=1))
+        elif self.mixup is not None:
+            _, by_modality = self.mixup(joined, real)
+        else:
+            by_modality = (weights[self.guide].unsqueeze(2) * joined).sum(dim=1)  # Eq. 12
+        return torch.cat([by_grain, by_modality], dim=1), weights
+
+
+class PlainFusion(nn.Module):
+    """Table 4's other fusions: all representations alike, whatever modality or grain."""
+
+    def __init__(self, count: int, options: Options) -> None:
+        """For `count` representations of a clip."""
+        super().__init__()
+        self.kind = options.fusion
+        self.out = options.width
+        self.merge: nn.Linear | ScalarAttention | None = None
+        if self.kind == "concatenate":
+            self.merge = nn.Linear(count * options.width, options.width)
+        elif self.kind == "attention":
+            self.merge = ScalarAttention(count, options.width, options.dropout)
+
+    def forward(self, found: Tensor, real: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """(B, c, grains, d), (B, c) -> (B, d), and no weights."""
+        flat = found.flatten(1, 2)
+        there = real.repeat_interleave(found.shape[2], dim=1)
+        if isinstance(self.merge, nn.Linear):
+            return self.merge(flat.flatten(start_dim=1)), {}
+        if self.merge is not None:
+            return self.merge(flat, there)[1], {}
+        if self.kind == "sum":
+            return flat.sum(dim=1), {}
+        return flat.masked_fill(~there.unsqueeze(2), 1).prod(dim=1), {}
+
+
+class GLoMo(nn.Module):
+    """Global and local representations of each modality, fused under the global ones' lead."""
+
+    def __init__(self, options: Options, inputs: Mapping[Modality, InputShape]) -> None:
+        """For the modalities of `inputs`."""
+        super().__init__()
+        self.balance = options.balance
+        self.modalities = tuple(m for m in MODALITIES if m in inputs)
+        self.grains = GRAINS if options.grains == "both" else (options.grains,)
+        self.encoders = nn.ModuleDict({m: Unimodal(m, inputs[m], options) for m in self.modalities})
+        count = len(self.modalities)
+        self.fusion: GuidedFusion | PlainFusion
+        if options.fusion == "guided":
+            self.fusion = GuidedFusion(count, self.grains, options)
+        else:
+            self.fusion = PlainFusion(count * len(self.grains), options)
+        self.head = nn.Linear(self.fusion.out, options.classes)
+        if options.first_weights == "normal":
+            self._redraw()
+
+    def _redraw(self) -> None:
+        """Linear layers as the released model begins: convolutions and attention keep theirs."""
+        for part in self.modules():
+            if isinstance(part, Experts):
+                part.redraw(START)
+            elif isinstance(part, nn.Linear) and not isinstance(part, OwnStart):
+                nn.init.normal_(part.weight, std=START)
+                nn.init.zeros_(part.bias)
+
+    def forward(self, batch: Batch) -> Output:
+        """Scores (B,) or logits (B, classes).
+
+        Losses: ``balance_<modality>`` (Eq. 7). Extras: ``weights_global`` and ``weights_local``
+        (B, modalities in use) of Eq. 10, ``experts_<modality>`` (B, experts), the gates of Eq. 5.
+        """
+        found, losses, extras = [], dict[str, Tensor](), dict[str, Tensor]()
+        for m in self.modalities:
+            grains, gates, imbalance = self.encoders[m](batch.features[m], batch.masks[m])
+            found.append(grains)
+            if gates is not None:
+                losses[f"balance_{m}"] = self.balance * imbalance
+                extras[f"experts_{m}"] = gates.detach()
+        real = torch.stack([batch.masks[m].any(dim=1) for m in self.modalities], dim=1)
+        fused, weights = self.fusion(torch.stack(found, dim=1), real)
+        extras |= {f"weights_{grain}": w.detach() for grain, w in weights.items()}
+        prediction = self.head(fused)
+        if prediction.shape[1] == 1:
+            prediction = prediction.squeeze(1)
+        return Output(prediction, losses, extras)
+
+    def groups(self) -> Sequence[Group]:
+        """Biases and layer weights are not decayed."""
+        plain, decayed = list[nn.Parameter](), list[nn.Parameter]()
+        for name, weight in self.named_parameters():
+            (plain if "bias" in name or "mix.logits" in name else decayed).append(weight)
+        return (Group(tuple(decayed)), Group(tuple(plain), weight_decay=0.0))
+
+    def outputs(self) -> Mapping[str, Tensor]:
+        """``layers_<modality>`` (layers,) of every weighted input, summing to one."""
+        mixes = {m: self.encoders[m].mix for m in self.modalities}
+        return {
+            f"layers_{m}": mix.weights.detach()
+            for m, mix in mixes.items()
+            if isinstance(mix, LayerMix)
+        }

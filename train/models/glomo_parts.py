@@ -1,0 +1,297 @@
+"""Parts of GLoMo (see glomo.py): transformers over packed frames, experts, attention.
+
+Shapes: B clips, T frames of the longest, N real frames of the whole batch, d the common width.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..blocks import FrameLinear
+from .glomo_frames import Company, OwnStart, Packed
+
+STEPS = 2**16
+"""How finely a share to drop is met."""
+Mixing = Literal["linear", "log"]
+TINY = 1e-10
+"""Keeps a coefficient of variation finite where every expert is idle."""
+LEAST_NOISE = 0.01
+"""Deviation of the gate's noise where its own weights ask for none."""
+
+
+def kept(shape: tuple[int, ...], dropout: float, device: torch.device) -> tuple[Tensor, float]:
+    """Which units dropout keeps, and by what to multiply them.
+
+    Sixteen random bits decide on a unit, drawn four units at a time: on a CPU a tenth of the time
+    of PyTorch's own dropout. `dropout` is met to the nearest of 65536 steps.
+    """
+    dropped = round(dropout * STEPS)
+    if dropped == STEPS:
+        return torch.zeros(shape, dtype=torch.bool, device=device), 0.0
+    units = math.prod(shape)
+    draws = torch.randint(-(2**63), 2**63 - 1, (-(-units // 4),), device=device)
+    bits = draws.view(torch.int16)[:units].view(shape)
+    return bits >= dropped - STEPS // 2, STEPS / (STEPS - dropped)
+
+
+class Dropout(nn.Dropout):
+    """`nn.Dropout`, quicker on a CPU."""
+
+    def forward(self, units: Tensor) -> Tensor:
+        """Any shape, kept."""
+        if not self.training or not self.p or units.device.type != "cpu":
+            return super().forward(units)
+        keep, scale = kept(tuple(units.shape), self.p, units.device)
+        return units * keep.to(units.dtype).mul_(scale)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout: float) -> Tensor:
+    """Scaled dot-product attention, (b, heads, t, any) each, over the keys of `mask` (b, t).
+
+    Every clip needs a key.
+    """
+    if not dropout or query.device.type != "cpu":
+        return functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask[:, None, None], dropout_p=dropout
+        )
+    query = query / math.sqrt(query.shape[-1])
+    scores = (query @ key.transpose(2, 3)).masked_fill_(~mask[:, None, None], -math.inf)
+    weights = torch.softmax(scores, dim=3)
+    keep, scale = kept(tuple(weights.shape), dropout, weights.device)
+    return (weights * keep) @ (value * scale)
+
+
+class QueryKeyValue(OwnStart):
+    """The three projections of an attention as one matrix, begun as Glorot has it."""
+
+    def reset_parameters(self) -> None:
+        """Xavier uniform over the packed matrix; biases zero."""
+        nn.init.xavier_uniform_(self.weight)
+        nn.init.zeros_(self.bias)
+
+
+class TransformerLayer(nn.Module):
+    """Self-attention and feed-forward with residuals, normed before (`norm_first`) or after."""
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        feedforward: int,
+        attention_dropout: float,
+        dropout: float,
+        norm_first: bool,
+    ) -> None:
+        """`dropout` acts behind the attention, inside and behind the feed-forward."""
+        super().__init__()
+        self.heads = heads
+        self.attention_dropout = attention_dropout
+        self.norm_first = norm_first
+        self.projections = QueryKeyValue(width, 3 * width)
+        self.attended = FrameLinear(width, width)
+        nn.init.zeros_(self.attended.bias)
+        self.feedforward = nn.Sequential(
+            FrameLinear(width, feedforward),
+            nn.ReLU(),
+            Dropout(dropout),
+            FrameLinear(feedforward, width),
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+        self.dropout = Dropout(dropout)
+
+    def forward(self, rows: Tensor, companies: Sequence[Company]) -> Tensor:
+        """(N, d) -> (N, d); a row in no company attends to nothing."""
+        for block, norm in ((self._attention, self.norms[0]), (self._feed, self.norms[1])):
+            if self.norm_first:
+                rows = rows + self.dropout(block(norm(rows), companies))
+            else:
+                rows = norm(rows + self.dropout(block(rows, companies)))
+        return rows
+
+    def _feed(self, rows: Tensor, companies: Sequence[Company]) -> Tensor:
+        fed: Tensor = self.feedforward(rows)
+        return fed
+
+    def _attention(self, rows: Tensor, companies: Sequence[Company]) -> Tensor:
+        joined = self.projections(rows)
+        dropout = self.attention_dropout if self.training else 0.0
+        found = [joined[:0, : rows.shape[1]]]  # for a batch without any company
+        for one in companies:
+            shape = (*one.rows.shape, 3, self.heads, rows.shape[1] // self.heads)
+            three = joined.index_select(0, one.rows.flatten()).view(shape)
+            query, key, value = three.permute(2, 0, 3, 1, 4)  # (b, heads, t, d / heads)
+            # where a clip has no frame at all, nothing would be left for the softmax to divide by
+            keys = one.mask | ~one.mask.any(dim=1, keepdim=True)
+            heads = attend(query, key, value, keys, dropout)
+            flat = heads.transpose(1, 2).flatten(0, 1).flatten(1)
+            found.append(flat.index_select(0, one.place))
+        members = torch.cat([rows.new_zeros(0).long(), *(one.members for one in companies)])
+        gathered = torch.zeros_like(joined[:, : rows.shape[1]])
+        gathered = gathered.index_copy(0, members, torch.cat(found).to(joined.dtype))
+        attended: Tensor = self.attended(gathered)
+        return attended
+
+
+def sinusoids(step: Tensor, width: int) -> Tensor:
+    """(N,) float positions -> (N, width): all sines, then all cosines (and 0 if `width` is odd)."""
+    half = width // 2
+    rates = torch.arange(half, dtype=step.dtype, device=step.device) / max(1, half - 1)
+    angles = step.unsqueeze(1) * torch.exp(-math.log(10000) * rates)
+    waves = torch.cat([angles.sin(), angles.cos()], dim=1)
+    return functional.pad(waves, (0, width % 2))
+
+
+class SequenceEncoder(nn.Module):
+    """TE of Eq. 3 and 4: a pre-norm transformer over each clip's frames, normed at its end."""
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        layers: int,
+        attention_dropout: float,
+        dropout: float,
+        embedding_dropout: float,
+    ) -> None:
+        """Feed-forward layers are four times as wide as the frames."""
+        super().__init__()
+        self.heads = heads
+        self.layers = nn.ModuleList(
+            TransformerLayer(width, heads, 4 * width, attention_dropout, dropout, norm_first=True)
+            for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.dropout = Dropout(embedding_dropout)
+        for part in self.modules():
+            if isinstance(part, FrameLinear):
+                nn.init.xavier_uniform_(part.weight)
+                nn.init.zeros_(part.bias)
+
+    def forward(self, rows: Tensor, packed: Packed) -> Tensor:
+        """(N, d), the frames of `packed` -> (N, d)."""
+        width = rows.shape[1]
+        exact = torch.promote_types(rows.dtype, torch.float32)  # also under mixed precision
+        positions = sinusoids((packed.step + 1).to(exact), width)
+        rows = self.dropout(math.sqrt(width) * rows + positions)
+        companies = packed.companies(self.heads)
+        for layer in self.layers:
+            rows = layer(rows, companies)
+        normed: Tensor = self.norm(rows)
+        return normed
+
+
+def variation(shares: Tensor) -> Tensor:
+    """(experts,) -> (): squared coefficient of variation, with the unbiased variance."""
+    if len(shares) == 1:
+        return shares.new_zeros(())
+    squared: Tensor = shares.var() / (shares.mean().square() + TINY)
+    return squared
+
+
+class Experts(nn.Module):
+    """Sparsely gated mixture of experts (Eq. 5 to 7), after Shazeer et al. (arXiv:1701.06538).
+
+    An expert is Linear, ReLU, Linear. All of them are computed and the unchosen multiplied by an
+    exact zero: a few small experts as one batched product are faster than any sorting of clips.
+    """
+
+    def __init__(self, inputs: int, width: int, experts: int, chosen: int, mixing: Mixing) -> None:
+        """`chosen` of `experts` speak for a clip of `inputs` numbers."""
+        super().__init__()
+        self.chosen = chosen
+        self.mixing = mixing
+        self.gate = nn.Parameter(torch.zeros(inputs, experts))
+        self.noise = nn.Parameter(torch.zeros(inputs, experts))
+        self.inner = nn.Parameter(torch.empty(experts, inputs, width))
+        self.inner_bias = nn.Parameter(torch.empty(experts, 1, width))
+        self.outer = nn.Parameter(torch.empty(experts, width, width))
+        self.outer_bias = nn.Parameter(torch.empty(experts, 1, width))
+        for weight, bias in ((self.inner, self.inner_bias), (self.outer, self.outer_bias)):
+            bound = 1 / math.sqrt(weight.shape[1])  # as `nn.Linear`
+            nn.init.uniform_(weight, -bound, bound)
+            nn.init.uniform_(bias, -bound, bound)
+
+    def redraw(self, deviation: float) -> None:
+        """First weights of the experts anew: normal of this deviation, biases zero."""
+        for weight, bias in ((self.inner, self.inner_bias), (self.outer, self.outer_bias)):
+            nn.init.normal_(weight, std=deviation)
+            nn.init.zeros_(bias)
+
+    def forward(self, local: Tensor, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, inputs), (B,) -> mixture (B, width), gates (B, experts), imbalance ().
+
+        The imbalance is Eq. 7 without omega, over the clips that are `real`.
+        """
+        logits, load = self._choice(local)
+        gates = torch.softmax(logits, dim=1)  # the unchosen are at -inf: exactly zero
+        everyone = local.expand(len(self.inner), -1, -1)
+        hidden = torch.baddbmm(self.inner_bias, everyone, self.inner).relu()
+        answers = torch.baddbmm(self.outer_bias, hidden, self.outer)  # (experts, B, width)
+        if self.mixing == "linear":  # Eq. 6
+            mixed = (gates.t().unsqueeze(2) * answers).sum(dim=0)
+        else:  # log of the mixture of exponentials, in a form that cannot overflow
+            shares = torch.log_softmax(logits, dim=1)
+            mixed = torch.logsumexp(answers + shares.t().unsqueeze(2), dim=0)
+        counted = real.unsqueeze(1).to(gates.dtype)
+        importance = (gates * counted).sum(dim=0)
+        load = (gates > 0).to(gates.dtype) if load is None else load
+        return mixed, gates, variation(importance) + variation((load * counted).sum(dim=0))
+
+    def _choice(self, local: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits (B, experts), -inf for the unchosen, and each expert's chance to be chosen.
+
+        Scoring knows no chance, nor does a mixture of all: then the load is counted.
+        """
+        clean = local @ self.gate
+        logits, deviation = clean, None
+        if self.training:
+            deviation = functional.softplus(local @ self.noise) + LEAST_NOISE
+            logits = clean + torch.randn_like(clean) * deviation
+        # stable: among equals, as all are at first, the lowest numbers win on every device
+        values, order = logits.sort(dim=1, descending=True, stable=True)
+        out = torch.ones_like(logits, dtype=torch.bool).scatter(1, order[:, : self.chosen], False)
+        kept = logits.masked_fill(out, -math.inf)
+        if deviation is None or self.chosen == logits.shape[1]:
+            return kept, None
+        # to be chosen an expert must beat the best of the others but k - 1
+        last_in, first_out = values[:, self.chosen - 1, None], values[:, self.chosen, None]
+        rival = torch.where(out, last_in, first_out)
+        return kept, torch.special.ndtr((clean - rival) / deviation)
+
+
+class ScalarAttention(nn.Module):
+    """ATTN of Eq. 10: one weight for each of a few vectors, seen side by side.
+
+    softmax(W2 ReLU(W1 [x_1, …, x_c]) / sqrt(d)); a single vector has weight one and needs no W.
+    """
+
+    def __init__(self, count: int, width: int, dropout: float) -> None:
+        """For `count` vectors of length `width`."""
+        super().__init__()
+        self.scorer = (
+            nn.Sequential(
+                nn.Linear(count * width, width),
+                Dropout(dropout),
+                nn.ReLU(),
+                nn.Linear(width, count),
+            )
+            if count > 1
+            else None
+        )
+
+    def forward(self, vectors: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, count, d), (B, count) -> weights (B, count), weighted sum (B, d).
+
+        The weights sum to one over the real vectors and are zero elsewhere.
+        """
+        shown = vectors * real.unsqueeze(2)
+        if self.scorer is None:
+            return real.to(vectors.dtype), shown.squeeze(1)
+        scores = self.scorer(shown.flatten(start_dim=1)) / math.sqrt(vectors.shape[2])
+        scores = scores.masked_fill(~real, torch.finfo(scores.dtype).min)
+        weights = torch.softmax(scores, dim=1) * real
+        return weights, (weights.unsqueeze(2) * shown).sum(dim=1)

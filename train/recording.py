@@ -1,0 +1,122 @@
+"""What is kept of a trained model: its record, its scores of every clip, its weights file."""
+
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save
+from torch import Tensor
+
+from ..cache.runs import Predictions, Run
+from ..cache.spec import SPLITS, Split
+from ..config import Config
+from .data import Selection
+from .loop import predict
+from .models.base import FusionModel
+from .plan import Plan
+from .tasks import metrics_of
+from .tracking import Fit
+
+
+def finished_run(
+    plan: Plan,
+    model: FusionModel,
+    fitted: Fit,
+    data: Selection,
+    config: Config,
+    seconds: float,
+) -> tuple[Run, bytes]:
+    """The record of a run whose training took `seconds`, and its weights file."""
+    began = time.perf_counter()
+    model.load_state_dict(fitted.state)
+    predictions, outputs, metrics = _final(model, data, config.evaluate.protocol)
+    environment = _environment(data.labels.device, config.train.threads)
+    if plan.stack:
+        environment["stacked"] = " ".join(map(str, plan.stack))
+    run = Run(
+        corpus=config.corpus.slug,
+        model=plan.model,
+        modalities=plan.modalities,
+        seed=plan.seed,
+        key=plan.key,
+        options=asdict(plan.options),
+        config={**config.train.model_dump(mode="json"), **asdict(plan.settings)},
+        inputs=tuple(one.record for one in plan.inputs),
+        environment=environment,
+        parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        criterion=plan.settings.criterion_name,
+        best_epoch=fitted.best_epoch,
+        seconds=seconds + time.perf_counter() - began,
+        coverage=data.coverage,
+        history=fitted.history,
+        metrics=metrics,
+        predictions=predictions,
+        outputs=outputs,
+    )
+    return run, save(_weights(fitted, data))
+
+
+def summary(run: Run) -> str:
+    """``best epoch 12, valid MAE 0.7123``."""
+    name = "MAE" if "MAE" in run.metrics["valid"] else "Accuracy"
+    return f"best epoch {run.best_epoch}, valid {name} {run.metrics['valid'][name]:.4f}"
+
+
+def _final(
+    model: FusionModel, data: Selection, protocol: str
+) -> tuple[Predictions, Mapping[str, NDArray[np.float64]], Mapping[Split, Mapping[str, float]]]:
+    """What the best epoch says of every clip, in manifest order, all it says beside, and how good
+    that is on each split."""
+    rows = torch.cat([data.rows[split] for split in SPLITS]).sort().values
+    scores, table = predict(model, data, rows), data.table
+    kept = rows.tolist()
+    answers, truth = scores.values, table.labels[kept]
+    splits = tuple(table.splits[row] for row in kept)
+    predictions = Predictions(
+        ids=tuple(table.ids[row] for row in kept),
+        splits=splits,
+        labels=truth,
+        values=answers.argmax(axis=1).astype(np.float64) if table.classes else answers,
+        classes=table.classes,
+        probabilities=softmax(answers) if table.classes else None,
+    )
+    own = {name: value.cpu().double().numpy() for name, value in model.outputs().items()}
+    metrics = {}
+    for split in SPLITS:
+        of_split = np.array([s == split for s in splits])
+        metrics[split] = metrics_of(answers[of_split], truth[of_split], table, protocol)
+    return predictions, {**scores.extras, **own}, metrics
+
+
+def softmax(answers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(clips, classes) logits -> probabilities."""
+    raised = np.exp(answers - answers.max(axis=1, keepdims=True))
+    shares: NDArray[np.float64] = raised / raised.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _weights(fitted: Fit, data: Selection) -> dict[str, Tensor]:
+    scales = {m: s.scaling for m, s in data.sources.items() if s.scaling is not None}
+    return {
+        **{name: value.contiguous() for name, value in fitted.state.items()},
+        **{f"inputs.{m}.mean": scale.mean.cpu() for m, scale in scales.items()},
+        **{f"inputs.{m}.deviation": scale.deviation.cpu() for m, scale in scales.items()},
+    }
+
+
+def _environment(device: torch.device, threads: int) -> dict[str, str]:
+    on_gpu = device.type == "cuda"
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "sedimental": version("sedimental"),
+        "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
+        "threads": str(threads),
+        "platform": platform.platform(),
+    }

@@ -1,0 +1,219 @@
+"""`sweep`: every layer of every modality trained, the best picked on validation, then fused."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..cache.errors import RunError
+from ..cache.manifest import Manifest, read_manifest
+from ..cache.progress import Progress, Silent
+from ..cache.runs import Run
+from ..cache.spec import LETTERS, Modality
+from ..cache.sweeps import Encoder, Point, Sweep, pick, write_sweep
+from ..config import Config, ConfigError, SweepConfig, nearest
+from ..evaluate.metrics import score, score_classes
+from .plan import Plan
+from .probe_layer import Labelled
+from .processes import cores
+from .sweep_cells import TASK, Cell, Job, cell_of, train_jobs
+from .sweep_grid import Arm, arms, default_criterion, encoder_of, fusions, swept_inputs
+from .sweep_pool import Pool
+
+ROOM = 0.6
+"""Share of the free memory that the layers in work may take."""
+
+
+def sweep(config: Config, progress: Progress | None = None, fresh: bool = False) -> Sweep:
+    """Train [sweep]'s grid; the result lies in ``sweep`` below the experiment.
+
+    First each modality alone, on every layer and on the learned weighted sum; each layer is read
+    once for all models and seeds. Then, on the layers that validation picked, on the last and on
+    weighted layers, the fusions. Every run has a folder of its own and is not trained again while
+    its key stands (unless `fresh`), so a sweep that was killed goes on where it was. Raises
+    ConfigError, ManifestError, StoreError or RunError, each with its remedy.
+    """
+    told = progress or Silent()
+    with Pool(told) as pool:
+        return _Sweeping(config, told, fresh, pool).all()
+
+
+class _Sweeping:
+    def __init__(self, config: Config, progress: Progress, fresh: bool, pool: Pool) -> None:
+        self.config, self.progress, self.fresh, self.pool = config, progress, fresh, pool
+        self.section = config.sweep or SweepConfig()
+        self.manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
+        self.labelled = Labelled.of(self.manifest, config.evaluate.protocol, config.train.task)
+        self.arms = arms(config, self.section)
+        self.inputs = swept_inputs(config, self.section)
+        self.fusions = fusions(self.inputs, self.section)
+        self.criterion = self.section.criterion or default_criterion(self.labelled.classes)
+        _check(self.criterion, self.labelled)
+        self.encoders = {i.modality: encoder_of(i, config, self.section) for i in self.inputs}
+        self.points: dict[tuple[str, str, str], Point] = {}
+        self.done: dict[Path, Run] = {}
+        self.planned: dict[str, list[Plan]] = {}
+
+    def all(self) -> Sweep:
+        """The whole of it."""
+        alone = [job for one in self.inputs for job in self.single(one.modality)]
+        mixed = [self.job({m: "weighted"}, "weighted") for m in self.encoders]
+        mixed = mixed if self.section.weighted else []
+        fusions = len(self.fusions) * (3 if self.section.weighted else 2)
+        jobs = [*alone, *mixed, *alone[:1] * fusions]  # a fusion has as many epochs as any other
+        self.progress.start(TASK, sum(self.epochs(job) for job in jobs), "epoch")
+        self.train(alone)
+        self.train(mixed)
+        picks = {arm.name: self.picks(arm) for arm in self.arms}
+        self.write(picks)  # what is known so far, should the rest be interrupted
+        self.train([job for subset in self.fusions for job in self.fused(subset, picks)])
+        return self.write(picks)
+
+    def single(self, modality: Modality) -> list[Job]:
+        """A job a layer of `modality`; the last block is always among them, to compare with."""
+        encoder = self.encoders[modality]
+        names = dict.fromkeys([*encoder.layers, encoder.last])
+        return [self.job({modality: name}, name) for name in names]
+
+    def job(self, layers: Mapping[Modality, str], choice: str) -> Job:
+        """All arms on the same layers."""
+        return Job(
+            tuple(cell_of(self.config, self.section, arm, choice, layers) for arm in self.arms)
+        )
+
+    def fused(
+        self, subset: Sequence[Modality], picks: Mapping[str, Mapping[Modality, str]]
+    ) -> list[Job]:
+        """Jobs of several modalities together."""
+        jobs = []
+        for arm in self.arms:
+            choices: dict[str, dict[Modality, str]] = {
+                "picked": {m: picks[arm.name][m] for m in subset},
+                "last": {m: self.encoders[m].last for m in subset},
+            }
+            if self.section.weighted:
+                choices["weighted"] = dict.fromkeys(subset, "weighted")
+            jobs += [
+                Job((cell_of(self.config, self.section, arm, choice, layers),))
+                for choice, layers in choices.items()
+            ]
+        return jobs
+
+    def picks(self, arm: Arm) -> dict[Modality, str]:
+        """The layer of each modality that is best on validation."""
+        found = {}
+        for modality, encoder in self.encoders.items():
+            own = [self.points[arm.name, LETTERS[modality], name] for name in encoder.layers]
+            found[modality] = pick(own, self.criterion).choice
+        return found
+
+    def train(self, jobs: Sequence[Job]) -> None:
+        """Train what is not done of `jobs`, then keep their points."""
+        missing = [kept for job in jobs if (kept := self.missing(job)) is not None]
+        if missing:
+            processes = self.processes(missing)
+            if processes > 1:
+                self.pool.run(missing, processes)
+            else:
+                for _ in train_jobs(missing, self.progress):
+                    pass
+        for cell in (cell for job in jobs for cell in job.cells):
+            point = cell.point(self.read(cell))
+            self.points[cell.arm.name, cell.letters, cell.choice] = point
+
+    def missing(self, job: Job) -> Job | None:
+        """What is still to be trained of `job`."""
+        cells = []
+        for cell in job.cells:
+            plans = self.plans(cell)
+            for plan in plans:
+                run = None if self.fresh else plan.finished()
+                if run is not None:
+                    self.done[plan.folder] = run
+                    self.progress.advance(TASK, plan.settings.epochs)
+            left = [plan for plan in plans if plan.folder not in self.done]
+            if any(plan.stack for plan in left):  # a stack is made as a whole or not at all
+                cells.append(cell)
+            elif left:
+                cells.append(cell.of(tuple(plan.seed for plan in left)))
+        return Job(tuple(cells)) if cells else None
+
+    def read(self, cell: Cell) -> list[Run]:
+        """The finished runs of `cell`."""
+        found = []
+        for plan in self.plans(cell):
+            run = self.done.get(plan.folder) or plan.finished()
+            if run is None:
+                raise RunError(
+                    f"{plan.folder}: this run should be finished by now and is not. Is another "
+                    "`sedimental` writing there? `sedimental sweep` goes on from what is done."
+                )
+            self.done[plan.folder] = run
+            found.append(run)
+        return found
+
+    def plans(self, cell: Cell) -> list[Plan]:
+        """The runs of `cell`, worked out once."""
+        name = cell.config.runs.name or ""
+        if name not in self.planned:
+            self.planned[name] = cell.plans(self.manifest)
+        return self.planned[name]
+
+    def epochs(self, job: Job) -> int:
+        """Of all its runs."""
+        return sum(plan.settings.epochs for cell in job.cells for plan in self.plans(cell))
+
+    def processes(self, jobs: Sequence[Job]) -> int:
+        """How many processes to train on: fewer than cores if there is no memory for more."""
+        from .run import find_device
+        from .streaming import free_memory
+
+        if find_device(self.config.train.device).type != "cpu":
+            return 1  # a GPU is shared best by one process
+        if any(plan.stack for job in jobs for cell in job.cells for plan in self.plans(cell)):
+            return 1  # whose jobs could not be split
+        wanted = self.section.processes or cores()
+        runs = sum(job.runs for job in jobs)
+        largest = max(self.bytes(job) for job in jobs)
+        fitting = int(ROOM * free_memory() / max(largest, 1))
+        # a process takes seconds to start: not worth it for a run or two
+        return max(1, min(wanted, runs // 2, fitting))
+
+    def bytes(self, job: Job) -> int:
+        """About what the layers of one job and of the next take, as they lie and as float32."""
+        total = 0
+        for one in self.inputs:
+            names = job.cells[0].layers
+            if one.modality in names:
+                layers = len(one.store.spec.layers) if names[one.modality] == "weighted" else 1
+                total += layers * int(one.store.frames.sum()) * one.store.spec.width * 6
+        return 2 * total
+
+    def write(self, picks: Mapping[str, Mapping[Modality, str]]) -> Sweep:
+        """Keep what is known."""
+        found = Sweep(
+            kind="sweep",
+            key=_key(self.manifest, self.encoders, self.done),
+            corpus=self.config.corpus.slug,
+            protocol=self.config.evaluate.protocol,
+            classes=self.labelled.classes,
+            criterion=self.criterion,
+            manifest=self.manifest.digest,
+            encoders=self.encoders,
+            points=tuple(self.points.values()),
+            picks=picks,
+        )
+        write_sweep(self.config.experiment / "sweep", found)
+        return found
+
+
+def _check(criterion: str, clips: Labelled) -> None:
+    known = score_classes([], [], clips.classes) if clips.classes else score([], [], clips.protocol)
+    if criterion not in known:
+        hint = nearest(criterion, known) or f" Known: {', '.join(known)}."
+        raise ConfigError(f'sweep.criterion: "{criterion}" is not measured here.{hint}')
+
+
+def _key(manifest: Manifest, encoders: Mapping[Modality, Encoder], done: Mapping[Path, Run]) -> str:
+    text = json.dumps([manifest.digest, list(encoders), sorted(run.key for run in done.values())])
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
