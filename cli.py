@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from .cache.cli import app as cache_app
-from .console import err, fail, out, print_json
+from .console import PIPELINE, AsJson, ConfigFile, err, fail, out, pipeline, print_json
 from .evaluate.cli import compare_command, report_command
 from .extract.cli import doctor_command, extract_command, faces_command
 from .train.cli import train_command
@@ -42,28 +42,20 @@ def main(
 
 @app.command()
 def run(
-    config: Annotated[
-        Path, typer.Option("--config", "-c", help="The pipeline to run.", show_default=True)
-    ] = Path("pipeline.toml"),
+    config: ConfigFile = PIPELINE,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Train again what is there with equal settings.")
     ] = False,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document on stdout.")
-    ] = False,
+    json: AsJson = False,
 ) -> None:
     """Extract, train and report: the whole pipeline, each stage only as far as it is not done."""
-    from .config import ConfigError, load_config
     from .evaluate.cli import report_stage, show_report, show_sweeps, sweep_files, sweep_json
     from .extract.cli import extract_stage, result_json, show_result
     from .extract.encoders.presets import encoder_faults
     from .train.cli import run_json, sweep_stage, train_stage
     from .train.models import option_faults
 
-    try:
-        checked = load_config(config, [encoder_faults, option_faults])
-    except ConfigError as faults:
-        fail(str(faults), 2)
+    checked = pipeline(config, [encoder_faults, option_faults])
     extracted = extract_stage(checked)
     if not json:
         show_result(extracted)
@@ -97,9 +89,7 @@ def run(
 
 @app.command()
 def sweep(
-    config: Annotated[
-        Path, typer.Option("--config", "-c", help="The pipeline to run.", show_default=True)
-    ] = Path("pipeline.toml"),
+    config: ConfigFile = PIPELINE,
     probe: Annotated[
         bool,
         typer.Option("--probe", help="Only the linear probe of every layer: an answer in seconds."),
@@ -107,24 +97,18 @@ def sweep(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Train again what is there with equal settings.")
     ] = False,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document on stdout.")
-    ] = False,
+    json: AsJson = False,
 ) -> None:
     """Find the best layers: a linear probe of each, then models trained on each.
 
     The layer of a modality is picked on validation; its test score stands beside those of the last
     layer and of a weighted sum. A sweep that was stopped goes on where it was.
     """
-    from .config import ConfigError, load_config
     from .evaluate.cli import show_sweeps, sweep_files, sweep_json
     from .train.cli import sweep_stage
     from .train.models import option_faults
 
-    try:
-        checked = load_config(config, [option_faults])
-    except ConfigError as faults:
-        fail(str(faults), 2)
+    checked = pipeline(config, [option_faults])
     found = sweep_stage(checked, probe, fresh)
     files = sweep_files(checked, found)
     if json:
@@ -134,9 +118,7 @@ def sweep(
 
 @app.command()
 def robustness(
-    config: Annotated[
-        Path, typer.Option("--config", "-c", help="The pipeline to run.", show_default=True)
-    ] = Path("pipeline.toml"),
+    config: ConfigFile = PIPELINE,
     rates: Annotated[
         str | None,
         typer.Option(
@@ -148,23 +130,17 @@ def robustness(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Test again what was tested with equal settings.")
     ] = False,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document on stdout.")
-    ] = False,
+    json: AsJson = False,
 ) -> None:
     """Score the trained runs again with features missing: frames at random, whole modalities.
 
     The curves and their AUILC stand in the report.
     """
-    from .config import ConfigError, load_config
     from .evaluate.cli import missing_rates, report_stage, show_robustness
     from .train.cli import robustness_stage
     from .train.models import option_faults
 
-    try:
-        checked = load_config(config, [option_faults])
-    except ConfigError as faults:
-        fail(str(faults), 2)
+    checked = pipeline(config, [option_faults])
     robustness_stage(checked, missing_rates(rates, checked.evaluate.protocol), masks, fresh)
     report, page = report_stage(checked)
     if json:

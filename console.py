@@ -1,16 +1,25 @@
-"""What commands write to the terminal: results on stdout, progress and faults on stderr."""
+"""What commands share: options, and how they write: results on stdout, the rest on stderr."""
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as RichProgress
+
+    from .config import Check, Config
+
+PIPELINE = Path("pipeline.toml")
+ConfigFile = Annotated[
+    Path, typer.Option("--config", "-c", help="The pipeline to run.", show_default=True)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
 def out() -> "Console":
@@ -47,6 +56,16 @@ def fail(message: str, code: int = 1) -> NoReturn:
     """Say what is wrong on stderr and end with `code`: 1 failed, 2 bad command line or config."""
     err().print(f"[bold red]error:[/] {_escaped(message)}", soft_wrap=True, highlight=False)
     raise typer.Exit(code)
+
+
+def pipeline(path: Path, checks: "Sequence[Check]" = ()) -> "Config":
+    """The pipeline at `path`; ends the command with exit code 2 and every fault of it."""
+    from .config import ConfigError, load_config
+
+    try:
+        return load_config(path, checks)
+    except ConfigError as faults:
+        fail(str(faults), 2)
 
 
 def _escaped(message: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..console import bars, err, fail, out, print_json
+from ..console import AsJson, bars, err, fail, out, pipeline, print_json
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -14,7 +14,6 @@ app = typer.Typer(
 )
 
 StorePath = Annotated[Path, typer.Argument(help="Folder of the store.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
 class Format(StrEnum):
@@ -32,14 +31,14 @@ def ls(
     root: Annotated[
         Path | None, typer.Option("--root", help="A cache root to list instead.")
     ] = None,
-    json: Json = False,
+    json: AsJson = False,
 ) -> None:
     """List all stores of a cache: encoder, clips, frames, size, and whether each is complete."""
     from .store import list_stores
     from .summary import brief
     from .tables import stores_table
 
-    lines = [brief(path) for path in list_stores(root or _cache_root(config))]
+    lines = [brief(path) for path in list_stores(root or pipeline(config).cache.root)]
     if json:
         print_json(lines)
         return
@@ -50,7 +49,7 @@ def ls(
 
 
 @app.command()
-def info(path: StorePath, json: Json = False) -> None:
+def info(path: StorePath, json: AsJson = False) -> None:
     """Describe one store: its encoder and settings, its clips per split, its layers' statistics."""
     from .errors import SedimentalError
     from .summary import full
@@ -74,7 +73,7 @@ def verify(
         bool,
         typer.Option("--repair", help="Remove what is damaged, so that `extract` writes it anew."),
     ] = False,
-    json: Json = False,
+    json: AsJson = False,
 ) -> None:
     """Read every byte of a store and compare it with its checksums. Exit code 1: it is damaged."""
     from .errors import SedimentalError
@@ -122,7 +121,7 @@ def convert(
         Path | None,
         typer.Option("--into", help="Write a copy below this folder and leave the store as it is."),
     ] = None,
-    json: Json = False,
+    json: AsJson = False,
 ) -> None:
     """Give a store another format, bit for bit; `format` in pipeline.toml should follow."""
     from .convert import convert as change
@@ -145,7 +144,7 @@ def convert(
 def rm(
     path: StorePath,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    json: Json = False,
+    json: AsJson = False,
 ) -> None:
     """Remove a whole store. Its features can only come back by extracting again."""
     from .durable import explained, remove
@@ -168,12 +167,3 @@ def rm(
         print_json({"removed": str(path), "bytes": line.get("bytes")})
     else:
         out().print(f"{path}: removed ({what})", markup=False, highlight=False, soft_wrap=True)
-
-
-def _cache_root(config: Path) -> Path:
-    from ..config import ConfigError, load_config
-
-    try:
-        return load_config(config).cache.root
-    except ConfigError as faults:
-        fail(str(faults), 2)

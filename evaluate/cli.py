@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..console import fail, out, print_json
+from ..console import PIPELINE, AsJson, ConfigFile, fail, out, pipeline, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,14 +15,9 @@ if TYPE_CHECKING:
     from ..config import Config
     from .results import Report
 
-ConfigFile = Annotated[
-    Path, typer.Option("--config", "-c", help="The pipeline to run.", show_default=True)
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-
 
 def report_command(
-    config: ConfigFile = Path("pipeline.toml"),
+    config: ConfigFile = PIPELINE,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say in words what each metric is, and stop.")
     ] = False,
@@ -36,12 +31,8 @@ def report_command(
 
     Metrics are computed anew from the predictions on disk, so this is quick and needs no torch.
     """
-    from ..config import ConfigError, load_config
 
-    try:
-        checked = load_config(config)
-    except ConfigError as faults:
-        fail(str(faults), 2)
+    checked = pipeline(config)
     if explain:
         return _explain(checked, json)
     report, page = report_stage(checked)
@@ -62,7 +53,7 @@ def compare_command(
         str, typer.Argument(help='A row ("uegd TAV"), or a folder of runs.', metavar="A")
     ],
     second: Annotated[str, typer.Argument(help="What to compare it with.", metavar="B")],
-    config: ConfigFile = Path("pipeline.toml"),
+    config: ConfigFile = PIPELINE,
     json: AsJson = False,
 ) -> None:
     """Test whether A is better than B: paired bootstrap over videos, McNemar on Acc-2.
@@ -71,13 +62,9 @@ def compare_command(
     is more than the choice of clips explains.
     """
     from ..cache.errors import SedimentalError
-    from ..config import ConfigError, load_config
     from .compare import compare
 
-    try:
-        checked = load_config(config)
-    except ConfigError as faults:
-        fail(str(faults), 2)
+    checked = pipeline(config)
     try:
         manifest = _manifest(checked)
         found = compare(first, second, checked.experiment, checked.evaluate, manifest)

@@ -5,23 +5,19 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from ..console import bars, err, fail, out, print_json
+from ..console import PIPELINE, AsJson, ConfigFile, bars, err, fail, out, pipeline, print_json
 
 if TYPE_CHECKING:
     from ..config import Config
     from .doctor import Diagnosis
     from .outcome import ExtractResult
 
-ConfigFile = Annotated[
-    Path, typer.Option("--config", "-c", help="The pipeline to run.", show_default=True)
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 SHOWN = 10
 """Failed clips listed on the terminal; failures.csv has them all."""
 
 
 def extract_command(
-    config: ConfigFile = Path("pipeline.toml"),
+    config: ConfigFile = PIPELINE,
     json: AsJson = False,
     encoders: Annotated[
         bool, typer.Option("--encoders", help="List the encoders known by name, and stop.")
@@ -52,7 +48,7 @@ def extract_command(
 
 
 def doctor_command(
-    config: ConfigFile = Path("pipeline.toml"),
+    config: ConfigFile = PIPELINE,
     probe: Annotated[
         bool,
         typer.Option(
@@ -91,7 +87,7 @@ def doctor_command(
 
 
 def faces_command(
-    config: ConfigFile = Path("pipeline.toml"),
+    config: ConfigFile = PIPELINE,
     into: Annotated[
         Path | None,
         typer.Option("--into", help="Folder for the sheets.", show_default="beside the stores"),
@@ -135,13 +131,9 @@ def faces_command(
 
 def load(path: Path) -> "Config":
     """The checked pipeline at `path`; ends the command with exit code 2 on any fault."""
-    from ..config import ConfigError, load_config
     from .encoders.presets import encoder_faults
 
-    try:
-        return load_config(path, [encoder_faults])
-    except ConfigError as faults:
-        fail(str(faults), 2)
+    return pipeline(path, [encoder_faults])
 
 
 def extract_stage(

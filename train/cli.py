@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ..console import bars, fail, out, print_json
+from ..console import PIPELINE, AsJson, ConfigFile, bars, fail, out, pipeline, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     from ..cache.sweeps import Sweep
     from ..config import Config
 
-ConfigFile = Annotated[
-    Path, typer.Option("--config", "-c", help="The pipeline to run.", show_default=True)
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Fresh = Annotated[
     bool, typer.Option("--fresh", help="Train runs again that are there with equal settings.")
 ]
@@ -30,7 +26,7 @@ METRICS_OF_CLASSES = ("Accuracy", "Weighted_F1")
 
 
 def train_command(
-    config: ConfigFile = Path("pipeline.toml"),
+    config: ConfigFile = PIPELINE,
     stack: Stacked = None,
     fresh: Fresh = False,
     json: AsJson = False,
@@ -40,13 +36,9 @@ def train_command(
     A run that is there already with equal settings and features is not repeated. The epoch is
     chosen on the validation split; the test split is scored at that epoch alone.
     """
-    from ..config import ConfigError, load_config
     from .models import option_faults
 
-    try:
-        checked = load_config(config, [option_faults])
-    except ConfigError as faults:
-        fail(str(faults), 2)
+    checked = pipeline(config, [option_faults])
     if stack is not None:
         section = checked.train.model_copy(update={"stack": stack})
         checked = checked.model_copy(update={"train": section})
