@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from .errors import CorruptStoreError, StoreError
 from .records import REPAIR
 
-THREADS = 4
+THREADS = min(4, max(2, os.cpu_count() or 1))
+"""More than the cores gain nothing from a disk, and cost where the pages are in memory already."""
 PIECE = 1 << 24
 """Longest single read in bytes: a longer range is worth several threads."""
 TASK = 1 << 22

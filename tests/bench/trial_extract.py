@@ -132,7 +132,7 @@ def trial(folder: Path, table: Path, format: Format, writers: int, kills: int) -
         said = folder / f"said-{format}-{writers}-{rounds}"
         while done < kills:
             children = [start(config, shard, said) for shard in shards(writers)]
-            time.sleep(float(random.uniform(0.05, 0.6)) * long)
+            time.sleep(float(random.uniform(0.1, 1.0)) * long)
             ended = [os.waitpid(child, os.WNOHANG)[0] != 0 for child in children]
             for child, over in zip(children, ended, strict=True):
                 if not over:
