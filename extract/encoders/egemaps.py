@@ -8,10 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from ...cache.spec import Scalar
-from ...config import AudioFeatures
-from .device import Arithmetic
 from .loading import Checkpoint, EncoderError
-from .sound import Processing, SoundEncoder, real_frames
+from .sound import SoundEncoder, real_frames
 
 SHORTEST_SECONDS = 0.06
 """openSMILE's longest window; shorter sound gives it no frame."""
@@ -24,15 +22,7 @@ class EgemapsEncoder(SoundEncoder):
     pitch is in silence, are 0, as openSMILE gives them. Raises EncoderError without opensmile.
     """
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        processing: Processing,
-        layers: tuple[str, ...],
-        settings: AudioFeatures,
-        arithmetic: Arithmetic,
-    ) -> None:
-        super().__init__(checkpoint, processing, layers, settings, arithmetic)
+    def _load(self, checkpoint: Checkpoint) -> None:
         opensmile = load_opensmile()
         self.smile: Any = opensmile.Smile(
             feature_set=opensmile.FeatureSet.eGeMAPSv02,

@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...cache.spec import Scalar
-from ...config import AudioFeatures
-from .device import Arithmetic
 from .loading import Checkpoint
-from .sound import Processing, SoundEncoder, real_frames
+from .sound import SoundEncoder, real_frames
 
 WINDOW_SECONDS = 0.06
 FLOOR = 1e-6
@@ -29,24 +27,16 @@ class LogMelEncoder(SoundEncoder):
     named "0". No normalisation: what reads the features scales them.
     """
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        processing: Processing,
-        layers: tuple[str, ...],
-        settings: AudioFeatures,
-        arithmetic: Arithmetic,
-    ) -> None:
-        super().__init__(checkpoint, processing, layers, settings, arithmetic)
-        self.window = round(WINDOW_SECONDS * processing.sample_rate)
+    def _load(self, checkpoint: Checkpoint) -> None:
+        self.window = round(WINDOW_SECONDS * self.processing.sample_rate)
         self.transform = torchaudio.transforms.MelSpectrogram(
-            sample_rate=processing.sample_rate,
+            sample_rate=self.processing.sample_rate,
             n_fft=POINTS,
             win_length=self.window,
             hop_length=self.stride,
             n_mels=self.config.hidden_size,
             center=False,
-        ).to(arithmetic.device)
+        ).to(self.arithmetic.device)
 
     def frames(self, samples: int) -> int:
         """Steps of 20 ms that samples reach into."""

@@ -65,6 +65,11 @@ class SoundEncoder(ABC):
         self.hop = checked_hop(settings, processing.sample_rate / self.stride, window)
         samples = {k: s * processing.sample_rate for k, s in SECONDS_PER_BATCH.items()}
         self.budget = Budget(arithmetic, samples)
+        self._load(checkpoint)
+
+    @abstractmethod
+    def _load(self, checkpoint: Checkpoint) -> None:
+        """Load what turns sound into frames; everything else of the encoder is set already."""
 
     def prepare(self, waveform: Waveform) -> NDArray[np.float32]:
         """The waveform at the encoder's rate, (samples,); raises MediaError if too short."""

@@ -10,11 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...config import AudioFeatures
-from .device import Arithmetic
 from .hidden import stacked, tapped
 from .loading import Checkpoint, load_model
-from .sound import Processing, SoundEncoder, real_frames
+from .sound import SoundEncoder, real_frames
 
 
 class WaveformEncoder(SoundEncoder):
@@ -28,16 +26,8 @@ class WaveformEncoder(SoundEncoder):
     length share a batch.
     """
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        processing: Processing,
-        layers: tuple[str, ...],
-        settings: AudioFeatures,
-        arithmetic: Arithmetic,
-    ) -> None:
-        super().__init__(checkpoint, processing, layers, settings, arithmetic)
-        self.model: Any = load_model(checkpoint).to(arithmetic.device)
+    def _load(self, checkpoint: Checkpoint) -> None:
+        self.model: Any = load_model(checkpoint).to(self.arithmetic.device)
         # A norm over time mixes padding into every frame, whatever mask is given.
         self.paddable = norms_by_layer(self.config)
 

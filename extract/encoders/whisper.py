@@ -7,11 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import AutoFeatureExtractor, WhisperFeatureExtractor
 
-from ...config import AudioFeatures
-from .device import Arithmetic
 from .hidden import stacked, tapped
 from .loading import Checkpoint, load_model
-from .sound import Processing, SoundEncoder, real_frames
+from .sound import SoundEncoder, real_frames
 
 SECONDS_OF_POSITION = 0.02
 """One of the encoder's learned positions: two steps of its spectrogram."""
@@ -25,18 +23,10 @@ class WhisperEncoder(SoundEncoder):
     off. Longer sound is heard in consecutive windows that know nothing of one another.
     """
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        processing: Processing,
-        layers: tuple[str, ...],
-        settings: AudioFeatures,
-        arithmetic: Arithmetic,
-    ) -> None:
-        super().__init__(checkpoint, processing, layers, settings, arithmetic)
+    def _load(self, checkpoint: Checkpoint) -> None:
         self.spectrogram = load_spectrogram(checkpoint)
         self.window = int(self.config.max_source_positions) * self.stride
-        self.model: Any = load_model(checkpoint).to(arithmetic.device)
+        self.model: Any = load_model(checkpoint).to(self.arithmetic.device)
 
     def frames(self, samples: int) -> int:
         """Frames that samples reach into: two convolutions, the second of stride 2, over hops."""
