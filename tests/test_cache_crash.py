@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from sedimental.cache import durable
+from sedimental.cache import building, durable, records
+from sedimental.cache.convert import convert
 from sedimental.cache.errors import (
     CorruptStoreError,
     IncompleteStoreError,
@@ -311,7 +313,7 @@ def test_a_part_of_another_store_is_named(format: Format, tmp_path: Path) -> Non
 
 def test_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     writer = filled(tmp_path, "zarr")
-    text = record("store", {"spec": spec().to_json()}).replace(b'"version":1', b'"version":2')
+    text = record("store", {"spec": spec().to_json()}).replace(b'"version":2', b'"version":3')
     (writer.path / "store.json").write_bytes(text)
     before = snapshot(tmp_path)
     for work in (
@@ -319,12 +321,34 @@ def test_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         lambda: StoreWriter.create(tmp_path, spec()),
         lambda: verify(writer.path, repair=True),
     ):
-        with pytest.raises(NewerStoreError, match=r"store\.json.*format 2.*Upgrade"):
+        with pytest.raises(NewerStoreError, match=r"store\.json.*format 3.*Upgrade"):
             work()
     assert snapshot(tmp_path) == before
 
 
 @both
+@both
+def test_a_store_of_format_1_is_read_verified_and_converted(
+    format: Format, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as then:  # its checksums were plain CRC-32
+        then.setattr(records, "VERSION", 1)
+        then.setattr(building, "checksum", lambda data: f"{zlib.crc32(data):08x}")
+        path = filled(tmp_path, format).path
+    assert b'"version":1' in (path / "store.json").read_bytes()
+    values = open_store(path).layers().values
+    assert not verify(path).damage
+    convert(path, "zarr" if format == "hdf5" else "hdf5")
+    assert not verify(path).damage
+    np.testing.assert_array_equal(open_store(path).layers().values, values)
+    part = min(path.glob("part-*"))
+    file = part if part.is_file() else part / "hidden" / "c.0.0.0"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 4
+    file.write_bytes(data)
+    assert verify(path).damage
+
+
 @pytest.mark.parametrize(
     ("dtype", "bad"),
     [
