@@ -56,7 +56,7 @@ class Head:
     """Per clip; their sum is the length of every array's frame axis."""
     arrays: Mapping[str, Array]
     digests: Mapping[str, tuple[str, ...]]
-    """Per array, the `checksum` of each of its equal pieces: a layer is one of the hidden states."""
+    """Per array, the `checksum` of each of its equal pieces: a layer, for the hidden states."""
     spec: Mapping[str, Any]
     """The store's FeatureSpec, so that a part found alone explains itself."""
 
@@ -126,7 +126,7 @@ class Layout(Protocol):
 def checksum(data: bytes | memoryview, like: str = CRC32C) -> str:
     """CRC-32C of `data`, which finds every changed byte faster than memory can be copied.
 
-    `like` is a checksum to compare with: parts of store format 1 have plain CRC-32.
+    `like` is a checksum to compare with: older parts have plain CRC-32.
     """
     if not like.startswith(CRC32C):
         return f"{zlib.crc32(data):08x}"

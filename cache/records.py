@@ -8,9 +8,8 @@ from typing import Any
 
 from .errors import CorruptStoreError, NewerStoreError
 
-VERSION = 2
-"""Of everything a store consists of; raised when an older reader would misread what we write.
-Format 1 had other checksums (`part.checksum`) and is read as it is."""
+VERSION = 1
+"""Of everything a store consists of; raised when an older reader would misread what we write."""
 STORE, COMPLETE = "store.json", "complete.json"
 """What the store is; which parts it had, and which clips failed, when an extraction finished."""
 REPAIR = (

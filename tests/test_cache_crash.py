@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from sedimental.cache import building, durable, records
+from sedimental.cache import building, durable
 from sedimental.cache.convert import convert
 from sedimental.cache.errors import (
     CorruptStoreError,
@@ -313,7 +313,7 @@ def test_a_part_of_another_store_is_named(format: Format, tmp_path: Path) -> Non
 
 def test_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     writer = filled(tmp_path, "zarr")
-    text = record("store", {"spec": spec().to_json()}).replace(b'"version":2', b'"version":3')
+    text = record("store", {"spec": spec().to_json()}).replace(b'"version":1', b'"version":2')
     (writer.path / "store.json").write_bytes(text)
     before = snapshot(tmp_path)
     for work in (
@@ -321,21 +321,18 @@ def test_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         lambda: StoreWriter.create(tmp_path, spec()),
         lambda: verify(writer.path, repair=True),
     ):
-        with pytest.raises(NewerStoreError, match=r"store\.json.*format 3.*Upgrade"):
+        with pytest.raises(NewerStoreError, match=r"store\.json.*format 2.*Upgrade"):
             work()
     assert snapshot(tmp_path) == before
 
 
 @both
-@both
-def test_a_store_of_format_1_is_read_verified_and_converted(
+def test_a_store_with_older_checksums_is_verified_and_converted(
     format: Format, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as then:  # its checksums were plain CRC-32
-        then.setattr(records, "VERSION", 1)
+    with monkeypatch.context() as then:  # they were plain CRC-32
         then.setattr(building, "checksum", lambda data: f"{zlib.crc32(data):08x}")
         path = filled(tmp_path, format).path
-    assert b'"version":1' in (path / "store.json").read_bytes()
     values = open_store(path).layers().values
     assert not verify(path).damage
     convert(path, "zarr" if format == "hdf5" else "hdf5")
@@ -349,6 +346,7 @@ def test_a_store_of_format_1_is_read_verified_and_converted(
     assert verify(path).damage
 
 
+@both
 @pytest.mark.parametrize(
     ("dtype", "bad"),
     [
