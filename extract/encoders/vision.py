@@ -18,7 +18,9 @@ from .device import Arithmetic
 from .hidden import stacked, tapped
 from .loading import Checkpoint, load_model
 
-CROPS_PER_BATCH = {"cpu": 32, "cuda": 256}
+CROPS_PER_BATCH = {"cpu": 4, "cuda": 256}
+"""On a CPU more than a few crops only fall out of its cache: ViT-L/14 takes 0.16 s for a crop's four
+layers in batches of 4 and 0.18 s in batches of 16 on 2 cores."""
 INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}
 """By the number that processors save."""
 
