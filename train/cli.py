@@ -53,6 +53,7 @@ def train_stage(config: "Config", fresh: bool = False) -> "tuple[Run, ...]":
     """Train with progress on stderr; ends the command with a clear message on any fault."""
     from ..cache.errors import SedimentalError
     from ..config import ConfigError
+    from .preemption import EXIT_CODE, Preempted
     from .run import train
 
     try:
@@ -60,6 +61,8 @@ def train_stage(config: "Config", fresh: bool = False) -> "tuple[Run, ...]":
             return train(config, progress, fresh)
     except ConfigError as fault:
         fail(str(fault), 2)
+    except Preempted as end:
+        fail(str(end), EXIT_CODE)
     except SedimentalError as fault:
         fail(str(fault))
     except KeyboardInterrupt:

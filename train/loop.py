@@ -15,11 +15,12 @@ from ..cache.runs import Epoch
 from ..config import TrainConfig
 from .checkpoint import Checkpoint
 from .data import Selection
+from .flight import Flight, Within
 from .masking import hide
-from .models.base import FusionModel
+from .models.base import Batch, FusionModel, Output
 from .models.hooks import Contextual, Recipe, Remembers, Training
 from .optimising import Stepper, rate_factors
-from .seeding import global_stream, stream
+from .seeding import Streams, global_stream, stream
 from .settings import Settings, resolve, stated
 from .tasks import loss_of, metrics_of, task_loss
 from .tracking import Fit, Track, weights_of
@@ -61,20 +62,20 @@ def fit(
     if isinstance(settings, TrainConfig):
         settings = resolve(Recipe(**stated(settings)), settings)
     kept = checkpoint or Checkpoint()
-    rows = data.rows["train"]
+    rows, device = data.rows["train"], data.labels.device
     if isinstance(model, Remembers):
-        told = Training(len(data.table.ids), rows.to(data.labels.device), _labels(data), seed)
+        told = Training(len(data.table.ids), rows.to(device), _labels(data), seed)
         with torch.no_grad():
             model.begin(told)
-    stepper, track = Stepper(model, settings, data.labels.device), Track(settings)
-    if kept.restore(model, stepper, track):
+    track = Track(settings)
+    flight = Flight(model, Stepper(model, settings, device), track)
+    if kept.restore(flight):
         for _ in track.history:
             on_epoch()
     while not track.finished:
-        epoch = _epoch(model, data, stepper, len(track.history) + 1, seed, protocol)
-        if track.add(epoch):
+        if track.add(_epoch(flight, data, seed, protocol, kept)):
             track.state = weights_of(model)
-        kept.save(model, stepper, track)
+        kept.at_epoch(flight)
         on_epoch()
     return track.fit
 
@@ -90,18 +91,18 @@ def _labels(data: Selection) -> Tensor:
     return data.labels[data.rows["train"].to(data.labels.device)]
 
 
-def _epoch(
-    model: FusionModel, data: Selection, stepper: Stepper, number: int, seed: int, protocol: str
-) -> Epoch:
-    """Train and validate once; `number` counts from 1."""
-    began, settings, device = time.perf_counter(), stepper.settings, data.labels.device
+def _epoch(flight: Flight, data: Selection, seed: int, protocol: str, kept: Checkpoint) -> Epoch:
+    """Train and validate once, or what is left of it."""
+    settings, device = flight.stepper.settings, data.labels.device
+    number = len(flight.track.history) + 1
+    began = time.perf_counter() - (flight.within.seconds if flight.within else 0)
     batches = shuffled(data, settings.batch_size, seed, number)
     factors = rate_factors(number, math.ceil(len(batches) / settings.accumulate), settings)
     masking = stream(seed, "masking", number, device)
     with global_stream(seed, "dropout", number, device):
-        losses = _train(model, data, batches, stepper, factors, masking, number)
+        losses = _train(flight, data, batches, factors, Streams(masking), kept, began)
     refuse_divergence(losses, batches, number, data)
-    valid_loss, metrics = validate(model, data, settings, number, protocol)
+    valid_loss, metrics = validate(flight.model, data, settings, number, protocol)
     sizes = torch.tensor([len(batch) for batch in batches])
     return Epoch(
         epoch=number,
@@ -114,38 +115,57 @@ def _epoch(
 
 
 def _train(
-    model: FusionModel,
+    flight: Flight,
     data: Selection,
     batches: Sequence[Tensor],
-    stepper: Stepper,
     factors: Sequence[float],
-    masking: torch.Generator,
-    epoch: int,
+    streams: Streams,
+    kept: Checkpoint,
+    began: float,
 ) -> Tensor:
-    """One pass; the loss of every batch, (batches,) on the CPU."""
+    """One pass from where `flight` stands; the loss of every batch, (batches,) on the CPU."""
+    model, stepper, epoch = flight.model, flight.stepper, len(flight.track.history) + 1
     model.train()
     settings, every = stepper.settings, stepper.settings.accumulate
     remembers = model if isinstance(model, Remembers) else None
     # losses stay on the device until the epoch ends: reading one would wait for the GPU
-    losses = torch.zeros(len(batches), device=data.labels.device)
-    for number, whole in enumerate(data.batches(batches, previous_of(model))):
-        batch = hide(whole, settings.mask_time, settings.mask_width, masking)
+    losses, start = torch.zeros(len(batches), device=data.labels.device), 0
+    if flight.within is not None:
+        start = flight.within.batches
+        losses[:start] = flight.within.losses[:start]
+        streams.restore(flight.within.streams)
+
+    def within() -> Within:
+        refuse_divergence(losses.cpu(), batches, epoch, data)  # nobody wants to go on from there
+        return Within(number + 1, losses.cpu(), time.perf_counter() - began, streams.state())
+
+    for number, whole in enumerate(data.batches(batches[start:], previous_of(model)), start):
+        batch = hide(whole, settings.mask_time, settings.mask_width, streams.masking)
         with stepper.autocast():
             output = model(batch)
-        prediction = output.prediction
-        if settings.precision != "fp32":
-            prediction = prediction.float()
-        loss = task_loss(prediction, batch.labels, settings.loss)
-        for term in output.losses.values():
-            loss = loss + term
+        loss = _loss(output, batch, settings)
         losses[number] = loss.detach()
         stepper.backward(loss)
-        if (number + 1) % every == 0 or number + 1 == len(batches):
+        stepped = (number + 1) % every == 0 or number + 1 == len(batches)
+        if stepped:
             stepper.step(factors[number // every])
         if remembers is not None:
             with torch.no_grad():
                 remembers.after_step(batch, output, epoch)
+        if stepped:
+            kept.at_step(flight, within)
     return losses.cpu()
+
+
+def _loss(output: Output, batch: Batch, settings: Settings) -> Tensor:
+    """The task's own and all that the model adds, in fp32."""
+    prediction = output.prediction
+    if settings.precision != "fp32":
+        prediction = prediction.float()
+    loss = task_loss(prediction, batch.labels, settings.loss)
+    for term in output.losses.values():
+        loss = loss + term
+    return loss
 
 
 def validate(

@@ -18,6 +18,7 @@ from .loop import fit
 from .models import build
 from .models.base import FusionModel
 from .plan import Plan, plan_runs
+from .preemption import Notice, Preempted, noticing
 from .processes import train_apart, workers_for
 from .recording import finished_run, summary
 from .seeding import stream
@@ -32,12 +33,17 @@ TASK = "training"
 def train(config: Config, progress: Progress | None = None, fresh: bool = False) -> tuple[Run, ...]:
     """Train what [train] asks for; a run whose key did not change is read, not repeated.
 
-    Each run is written to its folder as soon as it is done, so that a killed `train` loses only
-    the run in flight; `fresh` repeats all. Features are read once, and only if a run needs them.
-    Raises ConfigError, ManifestError, StoreError or RunError, each with its remedy.
+    Each run is written to its folder as soon as it is done, and the run in flight keeps a
+    checkpoint, so that a killed `train` goes on from there; `fresh` repeats all. Features are read
+    once, and only if a run needs them. Raises ConfigError, ManifestError, StoreError or RunError,
+    each with its remedy; Preempted, when all is kept, if the system asks to end by SIGTERM.
     """
-    told = progress or Silent()
-    shop = Workshop(config, told)
+    with noticing() as notice:
+        return _train(Workshop(config, progress or Silent(), notice), fresh)
+
+
+def _train(shop: "Workshop", fresh: bool) -> tuple[Run, ...]:
+    told = shop.progress
     told.start(TASK, sum(plan.settings.epochs for plan in shop.plans), "epoch")
     done: dict[str, Run] = {}
     finished = {} if fresh else {plan.title: plan.finished() for plan in shop.plans}
@@ -52,7 +58,7 @@ def train(config: Config, progress: Progress | None = None, fresh: bool = False)
     waiting = [plan for plan in shop.plans if plan.title not in done]
     if fresh:
         for plan in waiting:
-            checkpoint_of(plan).clear()
+            shop.checkpoint(plan).clear()
     for run in shop.make_all(waiting):
         done[f"{run.model} {run.letters} seed {run.seed}"] = run
     return tuple(done[plan.title] for plan in shop.plans)
@@ -61,9 +67,9 @@ def train(config: Config, progress: Progress | None = None, fresh: bool = False)
 class Workshop:
     """Everything that the runs of one config share, and how they are made."""
 
-    def __init__(self, config: Config, progress: Progress) -> None:
-        """Plans alone; no features are read before `open`."""
-        self.config, self.progress = config, progress
+    def __init__(self, config: Config, progress: Progress, notice: Notice | None = None) -> None:
+        """Plans alone; no features are read before `open`. `notice` may ask to end early."""
+        self.config, self.progress, self.notice = config, progress, notice or Notice()
         manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
         self.table = Table.of(manifest, config.train.task)
         self.device = find_device(config.train.device)
@@ -95,7 +101,7 @@ class Workshop:
             alone = [plan for plan in waiting if not plan.stack]
             count = self._processes(len(alone), seconds)
             if count > 1:
-                train_apart(alone, self._share(count), count, self.progress, TASK)
+                train_apart(alone, self._share(count), count, self.progress, TASK, self.notice)
                 yield from (read_run(plan.folder) for plan in alone)
                 waiting = [plan for plan in waiting if plan.stack]
                 continue
@@ -114,18 +120,24 @@ class Workshop:
 
     def make(self, plans: Sequence[Plan]) -> list[Run]:
         """Make one run, or those of one stack, and write them."""
+        self.notice.heed(f"before {plans[0].title}; finished runs are kept")
         data = self.open(plans).select(plans[0].modalities)
         with _threads(self.config.train.threads):
             if len(plans) > 1:
-                made = train_together(plans, data, self.config, self.progress)
+                made = train_together(plans, data, self.config, self.progress, self.notice)
             else:
-                kept = checkpoint_of(plans[0])
+                kept = self.checkpoint(plans[0])
                 made = [train_one(plans[0], data, self.config, self.progress, kept)]
         for plan, (run, weights) in zip(plans, made, strict=True):
             write_run(plan.folder, run, weights)
-            checkpoint_of(plan).clear()
+            self.checkpoint(plan).clear()
             self.progress.note(f"{plan.title}: {summary(run)}")
         return [run for run, _ in made]
+
+    def checkpoint(self, plan: Plan) -> Checkpoint:
+        """Where a run keeps what it has come to, beside its folder-to-be."""
+        path = plan.folder.with_name(f".resume-{plan.folder.name}.safetensors")
+        return Checkpoint(path, plan.key, self.config.train.checkpoint_minutes, self.notice)
 
     def _share(self, count: int) -> Config:
         """The config of one of `count` processes: together they keep to the memory of one."""
@@ -136,21 +148,19 @@ class Workshop:
 
 
 def train_together(
-    plans: Sequence[Plan], data: Selection, config: Config, progress: Progress
+    plans: Sequence[Plan], data: Selection, config: Config, progress: Progress, notice: Notice
 ) -> list[tuple[Run, bytes]]:
-    """`train_one` for the seeds of one stack, in one pass over the data."""
+    """`train_one` for the seeds of one stack, in one pass over the data; it keeps no checkpoint."""
     began = time.perf_counter()
     models = [_built(plan, data) for plan in plans]
     seeds, settings = [plan.seed for plan in plans], plans[0].settings
+
+    def on_epoch() -> None:
+        progress.advance(TASK)
+        notice.heed(f"in {plans[0].title} and others, which begin anew; finished runs are kept")
+
     try:
-        fits = fit_stacked(
-            models,
-            data,
-            settings,
-            seeds,
-            config.evaluate.protocol,
-            lambda: progress.advance(TASK),
-        )
+        fits = fit_stacked(models, data, settings, seeds, config.evaluate.protocol, on_epoch)
     except RunError as fault:
         raise RunError(f"{plans[0].title} and others: {fault}") from fault
     progress.advance(TASK, sum(settings.epochs - len(fitted.history) for fitted in fits))
@@ -159,12 +169,6 @@ def train_together(
         finished_run(plan, model, fitted, data, config, seconds)
         for plan, model, fitted in zip(plans, models, fits, strict=True)
     ]
-
-
-def checkpoint_of(plan: Plan) -> Checkpoint:
-    """Where a run keeps what it has come to, beside its folder-to-be."""
-    name = f".resume-{plan.folder.name}.safetensors"
-    return Checkpoint(plan.folder.with_name(name), plan.key)
 
 
 def train_one(
@@ -192,8 +196,8 @@ def train_one(
             lambda: progress.advance(TASK),
             checkpoint,
         )
-    except RunError as fault:
-        raise RunError(f"{plan.title}: {fault}") from fault
+    except (RunError, Preempted) as fault:
+        raise type(fault)(f"{plan.title}: {fault}") from fault
     progress.advance(TASK, plan.settings.epochs - len(fitted.history))  # if it stopped early
     return finished_run(plan, model, fitted, data, config, time.perf_counter() - began)
 

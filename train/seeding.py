@@ -1,22 +1,24 @@
 """Every random stream of a run, derived from its one seed and independent of the others."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 Purpose = Literal["init", "order", "dropout", "masking"]
 
 
-def derive(seed: int, purpose: Purpose, epoch: int = 0) -> int:
+def derive(seed: int, purpose: Purpose, epoch: int = 0, rank: int = 0) -> int:
     """63-bit seed of one stream.
 
-    Each epoch has streams of its own, so that an epoch can be repeated without those before it.
+    Each epoch has streams of its own, so that an epoch can be repeated without those before it;
+    so has each of the processes that train one model together.
     """
-    digest = hashlib.blake2b(f"{seed}:{purpose}:{epoch}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest) >> 1
+    text = f"{seed}:{purpose}:{epoch}" + (f":{rank}" if rank else "")
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
 
 
 def stream(
@@ -27,12 +29,14 @@ def stream(
 
 
 @contextmanager
-def global_stream(seed: int, purpose: Purpose, epoch: int, device: torch.device) -> Iterator[None]:
+def global_stream(
+    seed: int, purpose: Purpose, epoch: int, device: torch.device, rank: int = 0
+) -> Iterator[None]:
     """PyTorch's global generators seeded within, and as they were before afterwards.
 
     For what takes no generator of its own: dropout.
     """
-    value = derive(seed, purpose, epoch)
+    value = derive(seed, purpose, epoch, rank)
     on_gpu = device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if on_gpu else []):
         # not torch.manual_seed: it would reach GPUs that are not restored afterwards
@@ -41,3 +45,33 @@ def global_stream(seed: int, purpose: Purpose, epoch: int, device: torch.device)
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(value)
         yield
+
+
+class Streams:
+    """The random streams that one epoch of training draws from, and where they stand.
+
+    They are `masking`, and PyTorch's global generators for what takes none of its own: dropout.
+    """
+
+    def __init__(self, masking: torch.Generator) -> None:
+        """`masking` lies on the device of the training; within a `global_stream` of it."""
+        self.masking = masking
+
+    def state(self) -> dict[str, Tensor]:
+        """What `restore` needs, by name: uint8, on the CPU."""
+        found = {"masking": self.masking.get_state(), "cpu": torch.default_generator.get_state()}
+        if self.masking.device.type == "cuda":
+            found["cuda"] = torch.cuda.get_rng_state(self.masking.device)
+        return found
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from where `state` was taken, if that was on a device of the same type.
+
+        On another one no stream could go on; then the epoch's begin anew.
+        """
+        if state.keys() != self.state().keys():
+            return
+        self.masking.set_state(state["masking"])
+        torch.default_generator.set_state(state["cpu"])
+        if "cuda" in state:
+            torch.cuda.set_rng_state(state["cuda"], self.masking.device)
