@@ -32,6 +32,8 @@ PATIENCE = 20.0
 """A checkpoint waits for this many times what the last one took to write: a twentieth of a run is
 the most that all of them cost."""
 
+KEEPING, ENDING = 1, 2
+
 
 class Checkpoint:
     """Where one run keeps its progress, and when; without a path it keeps nothing."""
@@ -56,25 +58,29 @@ class Checkpoint:
 
         Raises Preempted, when all is kept, if we are asked to end.
         """
-        if self._due(self._within):
+        if asked := self._asked(flight, self._within):
             flight.within = within()
-            self._keep(flight)
+            self._keep(flight, asked == ENDING)
 
     def at_epoch(self, flight: Flight) -> None:
         """As `at_step`, after an epoch."""
         flight.within = None
-        if self._due(EVERY):
-            self._keep(flight)
+        if asked := self._asked(flight, EVERY):
+            self._keep(flight, asked == ENDING)
 
-    def _due(self, pause: float) -> bool:
+    def _asked(self, flight: Flight, pause: float) -> int:
+        """`KEEPING`, `ENDING` or 0, the same in all processes that train together."""
+        own, waited = 0, time.monotonic() - self._saved
         if self.notice.came:
-            return True
-        waited = time.monotonic() - self._saved
-        return self.path is not None and waited >= max(pause, PATIENCE * self._cost)
+            own = ENDING
+        elif self.path and flight.ranks.lead and waited >= max(pause, PATIENCE * self._cost):
+            own = KEEPING
+        return flight.ranks.most(own)
 
-    def _keep(self, flight: Flight) -> None:
-        self._save(flight)
-        if self.notice.came:
+    def _keep(self, flight: Flight, ending: bool) -> None:
+        if flight.ranks.lead:
+            self._save(flight)
+        if ending:
             epochs, within = len(flight.track.history), flight.within
             where = f" and {within.batches} batches" if within else ""
             kept = "all is kept" if self.path else "nothing is kept"
@@ -116,10 +122,12 @@ class Checkpoint:
 
     def restore(self, flight: Flight) -> bool:
         """Put everything back as it was kept; False, and nothing is touched, if there is none."""
-        found = None if self.path is None else _read(self.path, self.key)
-        if found is None:
+        here = self.path if flight.ranks.lead else None
+        found = _read(here, self.key) if here else ({}, {})
+        head = flight.ranks.from_lead(found[0])
+        tensors = flight.ranks.tensors_from_lead(found[1])
+        if not head:
             return False
-        head, tensors = found
         model = _below(tensors, "model")
         if model.keys() != flight.model.state_dict().keys():  # by other code of the same key
             return False
@@ -140,17 +148,18 @@ class Checkpoint:
             self.path.unlink(missing_ok=True)
 
 
-def _read(path: Path, key: str) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """Head and tensors; None if the file is missing, damaged or of another run."""
+def _read(path: Path, key: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Head and tensors; empty if the file is missing, damaged or of another run."""
     try:
         with safe_open(path, framework="pt") as file:
             head = json.loads((file.metadata() or {}).get("sedimental", "{}"))
             if (head.get("format"), head.get("key")) != (FORMAT, key):
-                return None
+                return {}, {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, ValueError, SafetensorError):
-        return None
-    return (head, tensors) if head["sums"] == {n: _sum(t) for n, t in tensors.items()} else None
+        return {}, {}
+    whole = head["sums"] == {name: _sum(value) for name, value in tensors.items()}
+    return (head, tensors) if whole else ({}, {})
 
 
 def _sum(value: Tensor) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from .distributed import ALONE, Ranks
 from .models.base import FusionModel
 from .optimising import Stepper
 from .tracking import Track
@@ -31,5 +32,6 @@ class Flight:
     model: FusionModel
     stepper: Stepper
     track: Track
+    ranks: Ranks = ALONE
     within: Within | None = None
     """None: between two epochs."""

@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from .distributed import Ranks
+
 Purpose = Literal["init", "order", "dropout", "masking"]
 
 
@@ -53,25 +55,27 @@ class Streams:
     They are `masking`, and PyTorch's global generators for what takes none of its own: dropout.
     """
 
-    def __init__(self, masking: torch.Generator) -> None:
-        """`masking` lies on the device of the training; within a `global_stream` of it."""
-        self.masking = masking
+    def __init__(self, masking: torch.Generator, ranks: Ranks) -> None:
+        """`masking` lies on the device of the training, and is the same in each of the `ranks`."""
+        self.masking, self.ranks = masking, ranks
 
     def state(self) -> dict[str, Tensor]:
-        """What `restore` needs, by name: uint8, on the CPU."""
+        """What `restore` needs, by name: (processes, bytes) uint8, on the CPU."""
         found = {"masking": self.masking.get_state(), "cpu": torch.default_generator.get_state()}
         if self.masking.device.type == "cuda":
             found["cuda"] = torch.cuda.get_rng_state(self.masking.device)
-        return found
+        return {name: self.ranks.stacked(value) for name, value in found.items()}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from where `state` was taken, if that was on a device of the same type.
+        """Go on from where `state` was taken.
 
-        On another one no stream could go on; then the epoch's begin anew.
+        Where that was on a device of another type no stream could go on, and the epoch's begin
+        anew; likewise the global ones where there were more or fewer processes.
         """
-        if state.keys() != self.state().keys():
+        if ("cuda" in state) != (self.masking.device.type == "cuda"):
             return
-        self.masking.set_state(state["masking"])
-        torch.default_generator.set_state(state["cpu"])
-        if "cuda" in state:
-            torch.cuda.set_rng_state(state["cuda"], self.masking.device)
+        self.masking.set_state(state["masking"][0])
+        if len(state["cpu"]) == self.ranks.count:
+            torch.default_generator.set_state(state["cpu"][self.ranks.rank])
+            if "cuda" in state:
+                torch.cuda.set_rng_state(state["cuda"][self.ranks.rank], self.masking.device)
