@@ -54,11 +54,17 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl"
-    store, rank, world = next(rendezvous("env://", launch.rank, launch.world))
+    found, rank, world = next(rendezvous("env://", launch.rank, launch.world))
+    # a name for each time, lest one finds where the others were the last time
+    times = found.add(f"sedimental/joined/{rank}", 1)
+    store = dist.PrefixStore(f"sedimental/{times}", found)  # type: ignore[attr-defined]
     dist.init_process_group(backend, timeout=PATIENCE, store=store, rank=rank, world_size=world)
+    leave = True
     try:
         yield Ranks(rank, world)
     except Exception as fault:
+        # nccl may wait for ever for one that is gone
+        leave = backend == "gloo" or isinstance(fault, Preempted)
         if not _first(store):
             time.sleep(GRACE)
             raise Follows(EXIT_CODE if isinstance(fault, Preempted) else 1) from fault
@@ -69,14 +75,15 @@ def joined(device: torch.device) -> Iterator[Ranks]:
                 f"({fault})"
             ) from fault
         raise
-    else:
-        dist.destroy_process_group()
+    finally:
+        if leave:
+            dist.destroy_process_group()
 
 
 def _first(store: _Counter) -> bool:
     """Whether no other process has met a fault yet."""
     try:
-        return store.add("sedimental/faults", 1) == 1
+        return store.add("faults", 1) == 1
     except RuntimeError:  # the process that kept the store is gone
         return True
 

@@ -74,8 +74,10 @@ class Streams:
         """
         if ("cuda" in state) != (self.masking.device.type == "cuda"):
             return
-        self.masking.set_state(state["masking"][0])
+        self.masking.set_state(state["masking"][0].clone())
         if len(state["cpu"]) == self.ranks.count:
-            torch.default_generator.set_state(state["cpu"][self.ranks.rank])
-            if "cuda" in state:
-                torch.cuda.set_rng_state(state["cuda"][self.ranks.rank], self.masking.device)
+            # clones: PyTorch 2.11 crashes on a state that begins within a larger tensor
+            own = {name: value[self.ranks.rank].clone() for name, value in state.items()}
+            torch.default_generator.set_state(own["cpu"])
+            if "cuda" in own:
+                torch.cuda.set_rng_state(own["cuda"], self.masking.device)
