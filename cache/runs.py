@@ -104,6 +104,16 @@ class Run:
         return "".join(LETTERS[m] for m in MODALITIES if m in self.modalities)
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What `run.json` alone says of a finished run: enough to know it again and to compare it."""
+
+    seed: int
+    key: str
+    seconds: float
+    metrics: Mapping[Split, Mapping[str, float]]
+
+
 def run_folder(root: Path, model: str, modalities: Sequence[Modality], seed: int) -> Path:
     """Where the run lies below the experiment's folder `root`."""
     letters = "".join(LETTERS[m] for m in MODALITIES if m in modalities)
@@ -135,11 +145,7 @@ def write_run(folder: Path, run: Run, weights: bytes) -> None:
 def read_run(folder: Path) -> Run:
     """Read a run folder; raises RunError naming the file that is missing or foreign."""
     try:
-        head = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        if head.pop("format", None) != FORMAT:
-            raise RunError(
-                f"{folder / 'run.json'}: not a run of format {FORMAT}. `sedimental train` anew."
-            )
+        head = _head(folder)
         with np.load(folder / "outputs.npz", allow_pickle=False) as outputs:
             extras = {name: outputs[name].astype(np.float64) for name in outputs.files}
         head["modalities"] = tuple(head["modalities"])
@@ -152,10 +158,35 @@ def read_run(folder: Path) -> Run:
             predictions=_read_predictions(folder / "predictions.csv"),
             outputs=extras,
         )
-    except (OSError, ValueError, KeyError, TypeError) as fault:
+    except _UNREADABLE as fault:
+        raise _foreign(folder, fault) from fault
+
+
+def read_scores(folder: Path) -> Scored:
+    """The scores of a run, without its predictions; raises RunError as `read_run` does."""
+    try:
+        head = _head(folder)
+        return Scored(head["seed"], head["key"], head["seconds"], head["metrics"])
+    except _UNREADABLE as fault:
+        raise _foreign(folder, fault) from fault
+
+
+def _head(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    if found.pop("format", None) != FORMAT:
         raise RunError(
-            f"{folder}: cannot be read as a run ({fault}). Remove it and `sedimental train` anew."
-        ) from fault
+            f"{folder / 'run.json'}: not a run of format {FORMAT}. `sedimental train` anew."
+        )
+    return found
+
+
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError)
+
+
+def _foreign(folder: Path, fault: Exception) -> RunError:
+    return RunError(
+        f"{folder}: cannot be read as a run ({fault}). Remove it and `sedimental train` anew."
+    )
 
 
 def list_runs(root: Path) -> Iterator[Path]:

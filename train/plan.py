@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..cache.errors import RunError
 from ..cache.manifest import Manifest
-from ..cache.runs import Run, read_run, run_folder
+from ..cache.runs import Run, Scored, read_run, read_scores, run_folder
 from ..cache.spec import LETTERS, MODALITIES, Modality
 from ..config import Config, TrainConfig
 from .inputs import Input, find_inputs
@@ -53,6 +54,22 @@ class Plan:
         except RunError:  # missing, or of another format: it is made anew
             return None
         return run if run.key == self.key else None
+
+    def scored(self) -> Scored | None:
+        """The scores of `finished`, without its predictions."""
+        try:
+            found = read_scores(self.folder)
+        except RunError:
+            return None
+        return found if found.key == self.key else None
+
+
+def made_together(plans: Iterable[Plan]) -> list[list[Plan]]:
+    """`plans` in order, those of one stack as one list, all others alone."""
+    groups: dict[object, list[Plan]] = {}
+    for plan in plans:
+        groups.setdefault(plan.company if plan.stack else plan.title, []).append(plan)
+    return list(groups.values())
 
 
 def plan_runs(config: Config, manifest: Manifest, device: str = "cpu") -> list[Plan]:

@@ -1,24 +1,25 @@
 """`train`: every model on every modality subset with every seed, a run folder each."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 
 from ..cache.errors import RunError
-from ..cache.manifest import read_manifest
+from ..cache.manifest import Manifest, read_manifest
 from ..cache.progress import Progress, Silent
 from ..cache.runs import Run, read_run, write_run
 from ..config import Config
 from .checkpoint import Checkpoint
 from .data import Corpus, Selection, Table
+from .jobs import Job, Share
 from .loading import HELD, load
 from .loop import fit
 from .models import build
 from .models.base import FusionModel
-from .plan import Plan, plan_runs
-from .processes import train_apart, workers_for
+from .plan import Plan, made_together, plan_runs
+from .processes import Pool, workers_for
 from .recording import finished_run, summary
 from .seeding import stream
 from .settings import check_criterion
@@ -61,18 +62,20 @@ def train(config: Config, progress: Progress | None = None, fresh: bool = False)
 class Workshop:
     """Everything that the runs of one config share, and how they are made."""
 
-    def __init__(self, config: Config, progress: Progress) -> None:
-        """Plans alone; no features are read before `open`."""
+    def __init__(
+        self, config: Config, progress: Progress, manifest: Manifest | None = None
+    ) -> None:
+        """Plans alone; no features are read before `open`. None: the `manifest` is read too."""
         self.config, self.progress = config, progress
-        manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
+        manifest = manifest or read_manifest(config.corpus_cache / "manifest.jsonl")
         self.table = Table.of(manifest, config.train.task)
         self.device = find_device(config.train.device)
         check_criterion(config.train.criterion, config.evaluate.protocol, self.table.classes)
         self.plans = plan_runs(config, manifest, self.device.type)
         self._corpus: Corpus | None = None
 
-    def open(self, plans: Sequence[Plan]) -> Corpus:
-        """Read the features that `plans` need; once."""
+    def open(self, plans: Sequence[Plan], memory_mb: int | None = None) -> Corpus:
+        """Read the features that `plans` need, once; `memory_mb` goes before the config's."""
         if self._corpus is None:
             needed = {one.modality: one for plan in plans for one in plan.inputs}
             section = self.config.train
@@ -82,9 +85,13 @@ class Workshop:
                     list(needed.values()),
                     section.input_scaling,
                     self.device,
-                    section.memory_mb,
+                    memory_mb or section.memory_mb,
                 )
         return self._corpus
+
+    def share(self, corpus: Corpus) -> None:
+        """Use what another workshop has read, whose runs read the same features."""
+        self._corpus = corpus
 
     def make_all(self, plans: Sequence[Plan]) -> Iterator[Run]:
         """Make `plans`, stacked or on several processes where that pays."""
@@ -95,16 +102,32 @@ class Workshop:
             alone = [plan for plan in waiting if not plan.stack]
             count = self._processes(len(alone), seconds)
             if count > 1:
-                train_apart(alone, self._share(count), count, self.progress, TASK)
+                self._make_apart(alone, count)
                 yield from (read_run(plan.folder) for plan in alone)
                 waiting = [plan for plan in waiting if plan.stack]
                 continue
-            first = waiting[0]
-            group = [p for p in waiting if first.stack and p.company == first.company] or [first]
+            group = made_together(waiting)[0]
             for run in self.make(group):
                 seconds.append(run.seconds)
                 yield run
             waiting = [plan for plan in waiting if plan not in group]
+
+    def _make_apart(self, plans: Sequence[Plan], count: int) -> None:
+        """Make `plans` on `count` processes, each written as soon as it is done."""
+        by_title = {plan.title: plan for plan in plans}
+        whole = self.config.train.memory_mb or int(HELD * free_memory() / 10**6)
+        memory = max(1, whole // count)  # together they keep to the memory of one
+
+        def own(take: Callable[[bool], Job | None], told: Progress) -> None:
+            while (job := take(False)) is not None:
+                for title in job.shares[0].titles:
+                    self.make([by_title[title]], told)
+
+        with Pool(TASK, self.progress, self.config.train.threads) as pool:
+            jobs = [
+                Job((Share(self.config, (title,)),), tuple(by_title), memory) for title in by_title
+            ]
+            pool.run(jobs, count, own)
 
     def _processes(self, runs: int, seconds: Sequence[float]) -> int:
         """How many to make `runs` on, now that runs of `seconds` have been made here."""
@@ -112,27 +135,21 @@ class Workshop:
             return 1  # runs take what the first has taken, which is not known yet
         return workers_for(runs, sum(seconds) / max(1, len(seconds)), self.config)
 
-    def make(self, plans: Sequence[Plan]) -> list[Run]:
+    def make(self, plans: Sequence[Plan], progress: Progress | None = None) -> list[Run]:
         """Make one run, or those of one stack, and write them."""
+        told = progress or self.progress
         data = self.open(plans).select(plans[0].modalities)
         with _threads(self.config.train.threads):
             if len(plans) > 1:
-                made = train_together(plans, data, self.config, self.progress)
+                made = train_together(plans, data, self.config, told)
             else:
                 kept = checkpoint_of(plans[0])
-                made = [train_one(plans[0], data, self.config, self.progress, kept)]
+                made = [train_one(plans[0], data, self.config, told, kept)]
         for plan, (run, weights) in zip(plans, made, strict=True):
             write_run(plan.folder, run, weights)
             checkpoint_of(plan).clear()
-            self.progress.note(f"{plan.title}: {summary(run)}")
+            told.note(f"{plan.title}: {summary(run)}")
         return [run for run, _ in made]
-
-    def _share(self, count: int) -> Config:
-        """The config of one of `count` processes: together they keep to the memory of one."""
-        section = self.config.train
-        whole = section.memory_mb or int(HELD * free_memory() / 10**6)
-        own = section.model_copy(update={"memory_mb": max(1, whole // count)})
-        return self.config.model_copy(update={"train": own})
 
 
 def train_together(
