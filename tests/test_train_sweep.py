@@ -22,10 +22,10 @@ from sedimental.cache.store import Store
 from sedimental.cache.sweeps import Sweep, read_sweep
 from sedimental.cache.writer import ClipFeatures, StoreWriter
 from sedimental.config import Config, ConfigError, load_config
+from sedimental.train.jobs import Job, Share, balanced
 from sedimental.train.processes import Pool
 from sedimental.train.run import train
 from sedimental.train.sweep import sweep
-from sedimental.train.jobs import Job, Share, balanced
 
 LAYERS = ("0", "1", "2", "3")
 BEST = {"text": 2, "audio": 1, "vision": 3}

@@ -57,7 +57,7 @@ is none) and whom to tell."""
 
 
 class Pool:
-    """This process and its children, for the jobs of one command; leaving its ``with`` ends them."""
+    """This process and its children, for the jobs of one command; leaving it ends them."""
 
     def __init__(self, task: str, progress: Progress, threads: int) -> None:
         """Children take `threads` each; none is started before there is work for it."""
