@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import RunError
+from .representations import Representations, write_representations
 from .spec import LETTERS, MODALITIES, SPLITS, Modality, Split
 
 FORMAT = "sedimental-run-1"
@@ -97,6 +98,8 @@ class Run:
     predictions: Predictions
     outputs: Mapping[str, NDArray[np.float64]]
     """Named extras: ``gate`` (clips, modalities) in prediction order, ``layers_text`` (layers,)."""
+    representations: Representations | None = None
+    """Only in a run that was just made: `read_representations` reads what its folder keeps."""
 
     @property
     def letters(self) -> str:
@@ -130,10 +133,12 @@ def write_run(folder: Path, run: Run, weights: bytes) -> None:
     (temporary / "predictions.csv").write_text(_predictions(run.predictions), encoding="utf-8")
     outputs: dict[str, Any] = {name: np.asarray(v) for name, v in run.outputs.items()}
     np.savez(temporary / "outputs.npz", **outputs)
+    if run.representations is not None:
+        write_representations(temporary, run.representations)
     head = {"format": FORMAT} | {
         k: v
         for k, v in vars(run).items()
-        if k not in ("history", "predictions", "outputs", "inputs")
+        if k not in ("history", "predictions", "outputs", "representations", "inputs")
     }
     head["inputs"] = [vars(i) for i in run.inputs]
     (temporary / "run.json").write_text(json.dumps(head, indent=1) + "\n", encoding="utf-8")

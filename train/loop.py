@@ -41,6 +41,8 @@ class Scores:
     """(clips,) scores, or (clips, classes) unnormalised."""
     extras: Mapping[str, NDArray[np.float64]]
     """Named, (clips, …)."""
+    representations: Mapping[str, NDArray[np.float32]]
+    """Named, (clips, width); empty unless asked for."""
 
 
 def fit(
@@ -161,11 +163,14 @@ def validate(
     return loss, metrics_of(answers, truth, data.table, protocol)
 
 
-def predict(model: FusionModel, data: Selection, rows: Tensor) -> Scores:
+def predict(
+    model: FusionModel, data: Selection, rows: Tensor, representations: bool = False
+) -> Scores:
     """Score the clips `rows` (int64 rows of the table); dropout and masking are off."""
     model.eval()
     order = data.lengths(rows).argsort(stable=True)  # clips of like length waste little padding
     values, extras = list[Tensor](), dict[str, list[Tensor]]()
+    vectors = dict[str, list[Tensor]]()
     with torch.inference_mode():
         batches = torch.split(rows[order], SCORING_BATCH)
         for batch in data.batches(batches, previous_of(model)):
@@ -173,9 +178,13 @@ def predict(model: FusionModel, data: Selection, rows: Tensor) -> Scores:
             values.append(output.prediction)
             for name, extra in output.extras.items():
                 extras.setdefault(name, []).append(extra)
+            for name, vector in output.representations.items() if representations else ():
+                vectors.setdefault(name, []).append(vector.float().cpu())
     back = order.argsort()
     return Scores(
-        values=_array(values, back), extras={name: _array(e, back) for name, e in extras.items()}
+        values=_array(values, back),
+        extras={name: _array(e, back) for name, e in extras.items()},
+        representations={name: torch.cat(v)[back].numpy() for name, v in vectors.items()},
     )
 
 

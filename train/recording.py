@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
 
+from ..cache.representations import MOST, Representations, halved
 from ..cache.runs import Predictions, Run
 from ..cache.spec import SPLITS, Split
 from ..config import Config
@@ -34,7 +35,7 @@ def finished_run(
     """The record of a run whose training took `seconds`, and its weights file."""
     began = time.perf_counter()
     model.load_state_dict(fitted.state)
-    predictions, outputs, metrics = _final(model, data, config.evaluate.protocol)
+    predictions, outputs, metrics, kept = _final(model, data, config.evaluate.protocol)
     environment = _environment(data.labels.device, config.train.threads)
     if plan.stack:
         environment["stacked"] = " ".join(map(str, plan.stack))
@@ -57,6 +58,7 @@ def finished_run(
         metrics=metrics,
         predictions=predictions,
         outputs=outputs,
+        representations=kept,
     )
     return run, save(_weights(fitted, data))
 
@@ -69,16 +71,21 @@ def summary(run: Run) -> str:
 
 def _final(
     model: FusionModel, data: Selection, protocol: str
-) -> tuple[Predictions, Mapping[str, NDArray[np.float64]], Mapping[Split, Mapping[str, float]]]:
-    """What the best epoch says of every clip, in manifest order, all it says beside, and how good
-    that is on each split."""
+) -> tuple[
+    Predictions,
+    Mapping[str, NDArray[np.float64]],
+    Mapping[Split, Mapping[str, float]],
+    Representations | None,
+]:
+    """What the best epoch says of every clip, in manifest order, all it says beside, how good that
+    is on each split, and the vectors behind it."""
     rows = torch.cat([data.rows[split] for split in SPLITS]).sort().values
-    scores, table = predict(model, data, rows), data.table
-    kept = rows.tolist()
-    answers, truth = scores.values, table.labels[kept]
-    splits = tuple(table.splits[row] for row in kept)
+    scores, table = predict(model, data, rows, representations=True), data.table
+    listed = rows.tolist()
+    answers, truth = scores.values, table.labels[listed]
+    splits = tuple(table.splits[row] for row in listed)
     predictions = Predictions(
-        ids=tuple(table.ids[row] for row in kept),
+        ids=tuple(table.ids[row] for row in listed),
         splits=splits,
         labels=truth,
         values=answers.argmax(axis=1).astype(np.float64) if table.classes else answers,
@@ -90,7 +97,19 @@ def _final(
     for split in SPLITS:
         of_split = np.array([s == split for s in splits])
         metrics[split] = metrics_of(answers[of_split], truth[of_split], table, protocol)
-    return predictions, {**scores.extras, **own}, metrics
+    kept = representations_of(scores.representations, splits)
+    return predictions, {**scores.extras, **own}, metrics, kept
+
+
+def representations_of(
+    vectors: Mapping[str, NDArray[np.float32]], splits: Sequence[Split]
+) -> Representations | None:
+    """What is kept of `vectors`, each (clips, width): every clip's where that is little."""
+    if not vectors:
+        return None
+    every = sum(v.size for v in vectors.values()) <= MOST
+    rows = np.array([k for k, split in enumerate(splits) if every or split == "test"], np.int64)
+    return Representations(rows, {name: halved(v[rows]) for name, v in vectors.items()})
 
 
 def softmax(answers: NDArray[np.float64]) -> NDArray[np.float64]:
