@@ -31,10 +31,11 @@ def halved(values: NDArray[np.floating]) -> NDArray[np.float16]:
     """Half precision; what is beyond its range is drawn in to its ends.
 
     >>> halved(np.array([0.5, 1e9, -1e9]))
-    array([ 5.0e-01,  6.55e+04, -6.55e+04], dtype=float16)
+    array([ 5.00e-01,  6.55e+04, -6.55e+04], dtype=float16)
     """
     most = float(np.finfo(np.float16).max)
-    return np.clip(values, -most, most).astype(np.float16)
+    half: NDArray[np.float16] = np.clip(values, -most, most).astype(np.float16)
+    return half
 
 
 def write_representations(folder: Path, found: Representations) -> None:

@@ -198,10 +198,13 @@ def test_analyses(report, manifest: Manifest) -> None:
     found = report.analyses
     assert found.name == "uegd TAV"
     assert found.confusion.sum() == 3 * report.test_clips
-    assert set(found.gates) == {"text", "audio", "vision"}
-    assert all(g.size == 3 * report.test_clips for g in found.gates.values())
-    assert found.layers["audio"].weights.tolist() == [[0.2, 0.3, 0.5]] * 3
-    assert set(found.layers) == {"audio"}
+    [gates] = found.gates
+    assert (gates.row, gates.output) == ("uegd TAV", "gate")
+    assert set(gates.weights) == {"text", "audio", "vision"}
+    assert all(g.size == 3 * report.test_clips for g in gates.weights.values())
+    assert found.layers.row == "uegd TAV"
+    assert found.layers.weights["audio"].weights.tolist() == [[0.2, 0.3, 0.5]] * 3
+    assert set(found.layers.weights) == {"audio"}
     assert all(0 <= v.intra <= v.total for v in found.variances)
     labels = np.array([c.label for c in manifest.split("test")])
     intra = np.mean((labels.reshape(-1, 4) - labels.reshape(-1, 4).mean(axis=1)[:, None]) ** 2)
