@@ -9,6 +9,7 @@ from .cache.cli import app as cache_app
 from .console import PIPELINE, AsJson, ConfigFile, err, fail, out, pipeline, print_json
 from .evaluate.cli import compare_command, report_command
 from .extract.cli import doctor_command, extract_command, faces_command
+from .extract.strips import face_strips
 from .train.cli import train_command
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def main(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print it and stop."),
@@ -38,6 +40,7 @@ def main(
 
     Extract every layer once, then train, sweep and report in seconds.
     """
+    context.obj = face_strips  # the report shows them, and evaluate knows nothing of media
 
 
 @app.command()
@@ -62,7 +65,7 @@ def run(
     runs = train_stage(checked, fresh)
     swept = sweep_stage(checked, fresh=fresh) if checked.sweep is not None else ()
     files = sweep_files(checked, swept) if swept else ()
-    report, page = report_stage(checked)
+    report, page = report_stage(checked, face_strips)
     if json:
         print_json(
             {
@@ -142,7 +145,7 @@ def robustness(
 
     checked = pipeline(config, [option_faults])
     robustness_stage(checked, missing_rates(rates, checked.evaluate.protocol), masks, fresh)
-    report, page = report_stage(checked)
+    report, page = report_stage(checked, face_strips)
     if json:
         return print_json({"robustness": report.to_json()["robustness"], "page": str(page)})
     show_robustness(report)
