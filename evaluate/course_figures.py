@@ -1,69 +1,70 @@
 """Courses: losses and generated labels over epochs, predictions along a video."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from ..cache.runs import Run
+from ..cache.runs import Epoch, Run
 from ..cache.spec import LETTERS, MODALITIES
-from .drawing import ACCENT, INK, MODALITY_COLOURS, MUTED, PAPER, RULE, Canvas, Drawing
+from .drawing import ACCENT, INK, MODALITY_COLOURS, MUTED, PAPER, Canvas, Drawing
 from .results import Report
 from .row_figures import colour_of, marker_of
 
 MOST_TRACKS = 4
+MOST_PANELS = 5
 
 
 def training_figure(report: Report) -> Drawing | None:
-    """Training and validation loss by epoch, a line a seed, the chosen epoch marked."""
-    found = report.analyses
-    histories = [h for h in found.histories[found.name] if h]
+    """Training and validation loss by epoch, a line a seed, the chosen epochs marked.
+
+    A panel a model: the headline row, then a row of each other model, that of most modalities.
+    """
+    rows = {report.best.model: report.headline}
+    for row in sorted(report.rows, key=lambda row: -len(row.letters)):
+        rows.setdefault(row.model, row.name)
+    histories = {
+        name: own
+        for name in list(rows.values())[:MOST_PANELS]
+        if (own := [h for h in report.analyses.histories[name] if h])
+    }
     if not histories:
         return None
-    with Canvas("training", 300) as canvas:
-        axes = canvas.panels[0]
-        for number, (history, best) in enumerate(
-            zip(histories, found.best_epochs[found.name], strict=False)
-        ):
-            epochs = [line.epoch for line in history]
-            alone = number == 0
-            axes.plot(
-                epochs,
-                [line.train_loss for line in history],
-                color=MUTED,
-                lw=1.2,
-                ls=(0, (3, 2)),
-                label="training" if alone else None,
-            )
-            axes.plot(
-                epochs,
-                [line.valid_loss for line in history],
-                color=ACCENT,
-                lw=1.4,
-                label="validation" if alone else None,
-            )
-            chosen = [line.valid_loss for line in history if line.epoch == best]
-            axes.plot(
-                [best] * len(chosen),
-                chosen,
-                ls="none",
-                marker="o",
-                ms=6,
-                color=ACCENT,
-                mec=PAPER,
-                mew=0.8,
-                label="chosen epoch" if alone else None,
-            )
-        axes.set_xlabel("epoch")
-        axes.set_ylabel("loss")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend(loc="upper right")
+    count = len(histories)
+    with Canvas("training", 300 if count == 1 else 270, columns=count) as canvas:
+        for axes, (name, own) in zip(canvas.panels, histories.items(), strict=True):
+            for history, best in zip(own, report.analyses.best_epochs[name], strict=False):
+                _losses(axes, history, best)
+            axes.set_title(name, fontsize=10.5)
+            axes.set_xlabel("epoch")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        canvas.panels[0].set_ylabel("loss")
+        handles, labels = canvas.panels[0].get_legend_handles_labels()
+        named = dict(zip(labels, handles, strict=True))
+        canvas.figure.legend(named.values(), named.keys(), loc="outside upper left", ncols=3)
     return Drawing(
         canvas.key,
         "Training",
-        f"{found.name}, a line a seed. The chosen epoch is best in "
+        f"{'' if count > 1 else f'{report.headline}, '}a line a seed. Training losses hold all terms "
+        "of a model, validation losses the task's alone. The chosen epoch is best in "
         f"{report.provenance.criterion}; test is scored there only.",
         canvas.svg,
+        wide=count > 1,
     )
+
+
+def _losses(axes: Any, history: Sequence[Epoch], best: int) -> None:
+    epochs = [line.epoch for line in history]
+    axes.plot(
+        epochs, [h.train_loss for h in history],
+        color=MUTED, lw=1.2, ls=(0, (3, 2)), label="training",
+    )  # fmt: skip
+    axes.plot(epochs, [h.valid_loss for h in history], color=ACCENT, lw=1.4, label="validation")
+    chosen = [h.valid_loss for h in history if h.epoch == best]
+    axes.plot(
+        [best] * len(chosen), chosen,
+        ls="none", marker="o", ms=6, color=ACCENT, mec=PAPER, mew=0.8, label="chosen epoch",
+    )  # fmt: skip
 
 
 def video_figure(report: Report) -> Drawing | None:
@@ -75,7 +76,9 @@ def video_figure(report: Report) -> Drawing | None:
     with Canvas("video", 300) as canvas:
         axes = canvas.panels[0]
         clips = np.arange(1, track.labels.size + 1)
-        axes.plot(clips, track.labels, color=RULE, lw=5, solid_capstyle="round", label="label")
+        axes.plot(
+            clips, track.labels, color=MUTED, alpha=0.4, lw=5, solid_capstyle="round", label="label"
+        )
         for name in names:
             row = report.row(name)
             axes.plot(
@@ -106,11 +109,13 @@ def video_figure(report: Report) -> Drawing | None:
 
 
 def _companions(report: Report, names: Sequence[str]) -> list[str]:
-    """The headline row and the single modalities of its model, as far as they are among `names`."""
-    best = report.best
-    single = [f"{best.model} {letter}" for letter in LETTERS.values()]
-    kept = [best.name, *(n for n in single if n != best.name)]
-    return [name for name in kept if name in names][:MOST_TRACKS]
+    """The headline row and a single modality each, of its own model where that has been trained."""
+    kept = [report.headline]
+    for letter in LETTERS.values():
+        alone = [row.name for row in report.rows if row.letters == letter]
+        own = f"{report.best.model} {letter}"
+        kept += [own] if own in alone else alone[:1]
+    return [name for name in dict.fromkeys(kept) if name in names][:MOST_TRACKS]
 
 
 def trajectory_figure(run: Run) -> Drawing | None:

@@ -28,9 +28,9 @@ def scatter_figure(report: Report) -> Drawing | None:
             y[::step],
             ls="none",
             marker="o",
-            ms=4.5,
+            ms=5,
             mec="none",
-            alpha=0.4,
+            alpha=0.55,
             color=MODALITY_COLOURS["text"],
         )
         if len(found.calibration) > 1:
@@ -79,7 +79,7 @@ def confusion_figure(report: Report) -> Drawing | None:
                 truth + 0.47,
                 lw=0,
                 color=MODALITY_COLOURS["text"],
-                alpha=0.06 + 0.74 * share,
+                alpha=0.06 + 0.5 * share,  # pale enough for numbers in ink, on white and on black
             )
             if table[truth, guess]:
                 axes.text(
@@ -88,7 +88,7 @@ def confusion_figure(report: Report) -> Drawing | None:
                     f"{100 * share:.0f}",
                     ha="center",
                     va="center",
-                    color=INK if share < 0.6 else PAPER,
+                    color=INK,
                 )
         axes.set_xticks(range(len(names)), names)
         axes.set_yticks(
