@@ -42,10 +42,11 @@ def training_figure(report: Report) -> Drawing | None:
         handles, labels = canvas.panels[0].get_legend_handles_labels()
         named = dict(zip(labels, handles, strict=True))
         canvas.figure.legend(named.values(), named.keys(), loc="outside upper left", ncols=3)
+    title = "" if count > 1 else f"{report.headline}. "
     return Drawing(
         canvas.key,
         "Training",
-        f"{'' if count > 1 else f'{report.headline}, '}a line a seed. Training losses hold all terms "
+        f"{title}A line a seed. Training losses hold all terms "
         "of a model, validation losses the task's alone. The chosen epoch is best in "
         f"{report.provenance.criterion}; test is scored there only.",
         canvas.svg,
