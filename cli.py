@@ -130,6 +130,10 @@ def robustness(
         ),
     ] = None,
     masks: Annotated[int, typer.Option(min=1, help="Random masks a run and rate.")] = 1,
+    incomplete: Annotated[
+        bool,
+        typer.Option("--incomplete", help="Also train every run anew at each rate, as incomplete."),
+    ] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Test again what was tested with equal settings.")
     ] = False,
@@ -137,14 +141,16 @@ def robustness(
 ) -> None:
     """Score the trained runs again with features missing: frames at random, whole modalities.
 
-    The curves and their AUILC stand in the report.
+    With --incomplete also what training on data as incomplete gains. The curves and their AUILC
+    stand in the report.
     """
     from .evaluate.cli import missing_rates, report_stage, show_robustness
     from .train.cli import robustness_stage
     from .train.models import option_faults
 
     checked = pipeline(config, [option_faults])
-    robustness_stage(checked, missing_rates(rates, checked.evaluate.protocol), masks, fresh)
+    shares = missing_rates(rates, checked.evaluate.protocol)
+    robustness_stage(checked, shares, masks, incomplete, fresh)
     report, page = report_stage(checked, face_strips)
     if json:
         return print_json({"robustness": report.to_json()["robustness"], "page": str(page)})

@@ -145,6 +145,9 @@ def _robust(row: Robustness, metrics: Sequence[Metric]) -> RobustRow:
         (f"AUILC, rates {c.rates[0]:g} to {c.rates[-1]:g}", {k: v.area for k, v in curves.items()})
         for c in list(curves.values())[:1]
     ]
+    if row.incomplete:
+        areas = {key: curve.area for key, curve in row.incomplete.items()}
+        lines.append(("AUILC, trained as incomplete", areas))
     lines += [(f"without {WORDS[letter]}", dict(own)) for letter, own in row.drops.items()]
     return RobustRow(
         row.name,

@@ -181,8 +181,9 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """All but per-clip values and pictures as plain JSON values; undefined numbers are None."""
-        kept = replace(self, drawings=(), faces={})
-        return {**plain(kept), "untrained": list(self.untrained), "drawn_over": self.drawn_over}
+        kept = plain(replace(self, drawings=(), faces={}))
+        del kept["drawings"], kept["faces"]
+        return {**kept, "untrained": list(self.untrained), "drawn_over": self.drawn_over}
 
 
 def row_name(run: Run) -> str:

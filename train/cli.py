@@ -91,20 +91,31 @@ def sweep_stage(
 
 
 def robustness_stage(
-    config: "Config", rates: "Sequence[float]", masks: int, fresh: bool = False
+    config: "Config",
+    rates: "Sequence[float]",
+    masks: int,
+    incomplete: bool = False,
+    fresh: bool = False,
 ) -> "tuple[Path, ...]":
-    """Test the trained runs with progress on stderr; ends the command with a message on a fault."""
+    """Test the trained runs with progress on stderr; ends the command with a message on a fault.
+
+    `incomplete`: also train each anew at every rate.
+    """
     from ..cache.errors import SedimentalError
     from ..config import ConfigError
-    from .robustness import robustness
+    from .robustness import robustness, train_incomplete
 
     try:
         with bars() as progress:
             found = robustness(config, rates, masks, progress, fresh)
+            if found and incomplete:
+                train_incomplete(config, rates, progress, fresh)
     except ConfigError as fault:
         fail(str(fault), 2)
     except SedimentalError as fault:
         fail(str(fault))
+    except KeyboardInterrupt:
+        fail("stopped; finished runs are kept, the same command goes on from there.", 130)
     if not found:
         fail("no run of this pipeline is trained yet. `sedimental train` makes them.")
     return found

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def plan_runs(config: Config, manifest: Manifest, device: str = "cpu") -> list[P
             "[train] asks for no run: it needs models, seeds and [train.inputs], "
             "as `sedimental init` writes them."
         )
-    options = {n: model_options(n, getattr(section, n), section.preset) for n in section.models}
+    options = {n: _options(section, n) for n in section.models}
     settings = {name: settings_of(section, name) for name in section.models}
     inputs = find_inputs(config)
     plans: dict[Path, Plan] = {}
@@ -106,6 +106,20 @@ def plan_runs(config: Config, manifest: Manifest, device: str = "cpu") -> list[P
     return list(plans.values())
 
 
+def _options(section: TrainConfig, name: str) -> Any:
+    """The options of model `name`; one that hides frames by itself does so at [train]'s rate."""
+    table = getattr(section, name)
+    found = model_options(name, table, section.preset)
+    if section.missing_rate and hides_by_itself(found) and "missing_rate" not in table:
+        return replace(found, missing_rate=section.missing_rate)
+    return found
+
+
+def hides_by_itself(options: Any) -> bool:
+    """Whether a model with these options knows both the whole and the incomplete clip."""
+    return hasattr(options, "missing_rate")
+
+
 def stacked_seeds(
     section: TrainConfig, model: str, settings: Settings, device: str
 ) -> tuple[int, ...]:
@@ -115,7 +129,8 @@ def stacked_seeds(
     """
     asked = section.stack == "on" or (section.stack == "auto" and device != "cpu")
     seeds = tuple(dict.fromkeys(section.seeds))
-    possible = stacks(model) and settings.precision == "fp32" and len(seeds) > 1
+    alike = section.missing_rate == 0  # else each seed has frames of its own
+    possible = stacks(model) and settings.precision == "fp32" and len(seeds) > 1 and alike
     return seeds if asked and possible else ()
 
 
@@ -145,6 +160,7 @@ def _key(
         "seed": seed,
         # dropout's masks are drawn for a stack as a whole
         **({"stack": stack} if stack else {}),
+        **({"missing_rate": rate} if (rate := config.train.missing_rate) else {}),
         "manifest": manifest.digest,
         "inputs": [{**asdict(one.record), "clips": dict(one.store.sources)} for one in inputs],
     }

@@ -12,13 +12,14 @@ from ..cache.progress import Progress, Silent
 from ..cache.runs import Run, read_run, write_run
 from ..config import Config
 from .checkpoint import Checkpoint
+from .damage import Case, damaged
 from .data import Corpus, Selection, Table
 from .jobs import Job, Share
 from .loading import HELD, load
 from .loop import fit
 from .models import build
 from .models.base import FusionModel
-from .plan import Plan, made_together, plan_runs
+from .plan import Plan, hides_by_itself, made_together, plan_runs
 from .processes import Pool, workers_for
 from .recording import finished_run, summary
 from .seeding import stream
@@ -135,10 +136,17 @@ class Workshop:
             return 1  # runs take what the first has taken, which is not known yet
         return workers_for(runs, sum(seconds) / max(1, len(seconds)), self.config)
 
+    def seen(self, plan: Plan) -> Selection:
+        """The data of one run: all of its frames, or those that its missing rate leaves."""
+        data, rate = self.open([plan]).select(plan.modalities), self.config.train.missing_rate
+        if not rate or hides_by_itself(plan.options):
+            return data
+        return damaged(data, Case("rate", "all", rate), plan.seed)
+
     def make(self, plans: Sequence[Plan], progress: Progress | None = None) -> list[Run]:
         """Make one run, or those of one stack, and write them."""
         told = progress or self.progress
-        data = self.open(plans).select(plans[0].modalities)
+        data = self.seen(plans[0])
         with _threads(self.config.train.threads):
             if len(plans) > 1:
                 made = train_together(plans, data, self.config, told)
