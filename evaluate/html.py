@@ -86,6 +86,7 @@ def to_html(report: Report) -> str:
         letters=list(LETTERS.values()),
         modalities=MODALITIES,
         number=number,
+        order=order,
         level=round(100 * LEVEL),
         fewest=FEWEST_GROUPS,
         layer_words=layer_words,

@@ -127,6 +127,7 @@ def _score(
     test = [run.predictions.of("test")[1] for run in runs]
     groups: Classes = video_groups(ids, videos)
     draws = seed_means(labels, test, scheme, groups, resamples) if resamples else {}
+    epochs = [line.seconds for run in runs for line in run.history]
     row = Row(
         model=name or runs[0].model,
         letters=runs[0].letters,
@@ -140,6 +141,7 @@ def _score(
         parameters=runs[0].parameters,
         best_epochs=() if name else tuple(run.best_epoch for run in runs),
         seconds=float(np.mean([run.seconds for run in runs])),
+        epoch_seconds=float(np.median(epochs)) if epochs else float("nan"),
     )
     return row, draws
 

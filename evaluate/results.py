@@ -34,6 +34,8 @@ class Row:
     """The epoch that validation chose, a seed each."""
     seconds: float
     """Mean training time of one seed."""
+    epoch_seconds: float = float("nan")
+    """Median time of one epoch, validation included, over all seeds; NaN without epochs."""
 
     @property
     def name(self) -> str:
