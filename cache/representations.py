@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 FILE = "representations.npz"
 MOST = 2_000_000
-"""Numbers (4 MB) up to which vectors of every split are kept; of more, those of test alone."""
+"""Numbers that one run keeps at most: 4 MB."""
 WHOLE = "fused"
 """Name of the vector that the model's head reads."""
 

@@ -104,11 +104,17 @@ def _final(
 def representations_of(
     vectors: Mapping[str, NDArray[np.float32]], splits: Sequence[Split]
 ) -> Representations | None:
-    """What is kept of `vectors`, each (clips, width): every clip's where that is little."""
-    if not vectors:
+    """What is kept of `vectors`, each (clips, width): at most `MOST` numbers.
+
+    Every clip's where that is enough, else those of test clips, evenly over them if need be.
+    """
+    width = sum(vector.shape[1] for vector in vectors.values())
+    if not width:
         return None
-    every = sum(v.size for v in vectors.values()) <= MOST
-    rows = np.array([k for k, split in enumerate(splits) if every or split == "test"], np.int64)
+    rows = np.arange(len(splits))
+    if len(rows) * width > MOST:
+        rows = np.flatnonzero(np.array(splits) == "test")
+        rows = rows[:: max(1, -(-len(rows) * width // MOST))]
     return Representations(rows, {name: halved(v[rows]) for name, v in vectors.items()})
 
 
