@@ -205,6 +205,10 @@ class TrainConfig(Section):
     """Largest share of a clip's frames hidden in training."""
     mask_width: Fraction | None = None
     """Largest share of the feature axis hidden in training."""
+    missing_rate: Fraction = 0.0
+    """Share of frames that are gone from training, validation and test clips alike, at random and
+    for good: the incomplete setting of TFR-Net and EMT-DLFR. `sedimental robustness --incomplete`
+    trains at every rate."""
     input_scaling: Literal["none", "standardize"] = "standardize"
     """`standardize`: each feature less its training mean, over its training deviation. Frozen
     layers differ in scale by orders of magnitude; on the demo corpus the mean validation MAE over

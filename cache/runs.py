@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import RunError
+from .representations import Representations, write_representations
 from .spec import LETTERS, MODALITIES, SPLITS, Modality, Split
 
 FORMAT = "sedimental-run-1"
@@ -97,11 +98,23 @@ class Run:
     predictions: Predictions
     outputs: Mapping[str, NDArray[np.float64]]
     """Named extras: ``gate`` (clips, modalities) in prediction order, ``layers_text`` (layers,)."""
+    representations: Representations | None = None
+    """Only in a run that was just made: `read_representations` reads what its folder keeps."""
 
     @property
     def letters(self) -> str:
         """Modalities in short: ``TAV``."""
         return "".join(LETTERS[m] for m in MODALITIES if m in self.modalities)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What `run.json` alone says of a finished run: enough to know it again and to compare it."""
+
+    seed: int
+    key: str
+    seconds: float
+    metrics: Mapping[Split, Mapping[str, float]]
 
 
 def run_folder(root: Path, model: str, modalities: Sequence[Modality], seed: int) -> Path:
@@ -120,10 +133,12 @@ def write_run(folder: Path, run: Run, weights: bytes) -> None:
     (temporary / "predictions.csv").write_text(_predictions(run.predictions), encoding="utf-8")
     outputs: dict[str, Any] = {name: np.asarray(v) for name, v in run.outputs.items()}
     np.savez(temporary / "outputs.npz", **outputs)
+    if run.representations is not None:
+        write_representations(temporary, run.representations)
     head = {"format": FORMAT} | {
         k: v
         for k, v in vars(run).items()
-        if k not in ("history", "predictions", "outputs", "inputs")
+        if k not in ("history", "predictions", "outputs", "representations", "inputs")
     }
     head["inputs"] = [vars(i) for i in run.inputs]
     (temporary / "run.json").write_text(json.dumps(head, indent=1) + "\n", encoding="utf-8")
@@ -135,11 +150,7 @@ def write_run(folder: Path, run: Run, weights: bytes) -> None:
 def read_run(folder: Path) -> Run:
     """Read a run folder; raises RunError naming the file that is missing or foreign."""
     try:
-        head = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        if head.pop("format", None) != FORMAT:
-            raise RunError(
-                f"{folder / 'run.json'}: not a run of format {FORMAT}. `sedimental train` anew."
-            )
+        head = _head(folder)
         with np.load(folder / "outputs.npz", allow_pickle=False) as outputs:
             extras = {name: outputs[name].astype(np.float64) for name in outputs.files}
         head["modalities"] = tuple(head["modalities"])
@@ -152,10 +163,35 @@ def read_run(folder: Path) -> Run:
             predictions=_read_predictions(folder / "predictions.csv"),
             outputs=extras,
         )
-    except (OSError, ValueError, KeyError, TypeError) as fault:
+    except _UNREADABLE as fault:
+        raise _foreign(folder, fault) from fault
+
+
+def read_scores(folder: Path) -> Scored:
+    """The scores of a run, without its predictions; raises RunError as `read_run` does."""
+    try:
+        head = _head(folder)
+        return Scored(head["seed"], head["key"], head["seconds"], head["metrics"])
+    except _UNREADABLE as fault:
+        raise _foreign(folder, fault) from fault
+
+
+def _head(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    if found.pop("format", None) != FORMAT:
         raise RunError(
-            f"{folder}: cannot be read as a run ({fault}). Remove it and `sedimental train` anew."
-        ) from fault
+            f"{folder / 'run.json'}: not a run of format {FORMAT}. `sedimental train` anew."
+        )
+    return found
+
+
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError)
+
+
+def _foreign(folder: Path, fault: Exception) -> RunError:
+    return RunError(
+        f"{folder}: cannot be read as a run ({fault}). Remove it and `sedimental train` anew."
+    )
 
 
 def list_runs(root: Path) -> Iterator[Path]:

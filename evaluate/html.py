@@ -1,6 +1,7 @@
 """report.html: one file that opens anywhere, without network and without scripts if need be."""
 
 import math
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -73,6 +74,7 @@ def to_html(report: Report) -> str:
         ],
         best=[_cell(report, report.best, m) for m in metrics],
         drawings=[(d, Markup(d.svg)) for d in drawn],
+        faces={name: data_uri(data) for name, data in report.faces.items()},
         headline=headline(report),
         probe_words=probe_words(report),
         sweep=sweep_part(report),
@@ -84,12 +86,18 @@ def to_html(report: Report) -> str:
         letters=list(LETTERS.values()),
         modalities=MODALITIES,
         number=number,
+        order=order,
         level=round(100 * LEVEL),
         fewest=FEWEST_GROUPS,
         layer_words=layer_words,
         grave=[c for c in report.cautions if c.kind != "note"],
         notes=[c for c in report.cautions if c.kind == "note"],
     )
+
+
+def data_uri(jpeg: bytes) -> str:
+    """A picture that lies in the page itself."""
+    return f"data:image/jpeg;base64,{b64encode(jpeg).decode()}"
 
 
 def headline(report: Report) -> str:
@@ -138,6 +146,9 @@ def _robust(row: Robustness, metrics: Sequence[Metric]) -> RobustRow:
         (f"AUILC, rates {c.rates[0]:g} to {c.rates[-1]:g}", {k: v.area for k, v in curves.items()})
         for c in list(curves.values())[:1]
     ]
+    if row.incomplete:
+        areas = {key: curve.area for key, curve in row.incomplete.items()}
+        lines.append(("AUILC, trained as incomplete", areas))
     lines += [(f"without {WORDS[letter]}", dict(own)) for letter, own in row.drops.items()]
     return RobustRow(
         row.name,

@@ -1,7 +1,7 @@
 """The values a report consists of: everything a reader needs, nothing about how it is shown."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ..cache.runs import InputRecord, Run
@@ -34,6 +34,8 @@ class Row:
     """The epoch that validation chose, a seed each."""
     seconds: float
     """Mean training time of one seed."""
+    epoch_seconds: float = float("nan")
+    """Median time of one epoch, validation included, over all seeds; NaN without epochs."""
 
     @property
     def name(self) -> str:
@@ -136,6 +138,8 @@ class Report:
     drawings: tuple[Drawing, ...]
     """Figures that need more of the runs than stands here."""
     provenance: Provenance
+    faces: Mapping[str, bytes] = field(default_factory=dict)
+    """JPEGs of the face crops of the worst clips by id, where media are at hand."""
 
     @property
     def metrics(self) -> CorpusProtocol:
@@ -178,9 +182,10 @@ class Report:
         raise KeyError(name)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but per-clip values as plain JSON values; undefined numbers are None."""
-        kept = replace(self, drawings=())
-        return {**plain(kept), "untrained": list(self.untrained), "drawn_over": self.drawn_over}
+        """All but per-clip values and pictures as plain JSON values; undefined numbers are None."""
+        kept = plain(replace(self, drawings=(), faces={}))
+        del kept["drawings"], kept["faces"]
+        return {**kept, "untrained": list(self.untrained), "drawn_over": self.drawn_over}
 
 
 def row_name(run: Run) -> str:

@@ -1,5 +1,6 @@
 """A report on simulated runs: true numbers, files that parse, a page that is whole."""
 
+import base64
 import csv
 import io
 import json
@@ -198,10 +199,13 @@ def test_analyses(report, manifest: Manifest) -> None:
     found = report.analyses
     assert found.name == "uegd TAV"
     assert found.confusion.sum() == 3 * report.test_clips
-    assert set(found.gates) == {"text", "audio", "vision"}
-    assert all(g.size == 3 * report.test_clips for g in found.gates.values())
-    assert found.layers["audio"].weights.tolist() == [[0.2, 0.3, 0.5]] * 3
-    assert set(found.layers) == {"audio"}
+    [gates] = found.gates
+    assert (gates.row, gates.output) == ("uegd TAV", "gate")
+    assert set(gates.weights) == {"text", "audio", "vision"}
+    assert all(g.size == 3 * report.test_clips for g in gates.weights.values())
+    assert found.layers.row == "uegd TAV"
+    assert found.layers.weights["audio"].weights.tolist() == [[0.2, 0.3, 0.5]] * 3
+    assert set(found.layers.weights) == {"audio"}
     assert all(0 <= v.intra <= v.total for v in found.variances)
     labels = np.array([c.label for c in manifest.split("test")])
     intra = np.mean((labels.reshape(-1, 4) - labels.reshape(-1, 4).mean(axis=1)[:, None]) ** 2)
@@ -280,7 +284,8 @@ def read(html: str) -> Page:
     page.close()
     assert page.open == []
     assert len(set(page.ids)) == len(page.ids)
-    assert all(link.startswith("#") and link[1:] in page.ids for link in page.loads)
+    links = [link for link in page.loads if not link.startswith("data:image/jpeg;base64,")]
+    assert all(link.startswith("#") and link[1:] in page.ids for link in links)
     return page
 
 
@@ -296,10 +301,23 @@ def test_page_is_whole_and_alone(report, manifest: Manifest) -> None:
     worst = report.analyses.worst[0]
     assert f"said <b>&{worst.id}</b> 好" in page.text  # escaped, so it reads as it was written
     assert "b" not in page.tags
+    assert report.best.epoch_seconds == pytest.approx(0.1)
+    assert "Cost" in page.text
+    assert "123" in page.text  # trainable weights
     for metric in report.metrics.metrics:
         assert metric.key in page.text
         assert minus(metric.show(report.best.test[metric.key].mean)) in page.text
     assert "#0102" not in html  # every stand-in colour was replaced
+
+
+def test_worst_clips_are_shown_with_their_faces(report, folder: Path) -> None:
+    worst = report.analyses.worst
+    assert not [link for link in read(to_html(report)).loads if link.startswith("data:")]
+    pictures = {worst[0].id: b"\xff\xd8 one", worst[2].id: b"\xff\xd8 three"}
+    shown = replace(report, faces=pictures)
+    links = [link for link in read(to_html(shown)).loads if link.startswith("data:")]
+    assert [base64.b64decode(link.partition(",")[2]) for link in links] == list(pictures.values())
+    assert "faces" not in shown.to_json()
 
 
 def test_same_runs_give_the_same_page(folder: Path, manifest: Manifest, report) -> None:

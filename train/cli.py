@@ -88,6 +88,7 @@ def sweep_stage(
     """Probe, then sweep, with progress on stderr; ends the command with a message on any fault."""
     from ..cache.errors import SedimentalError
     from ..config import ConfigError
+    from .preemption import EXIT_CODE, Preempted
     from .probe import probe
 
     try:
@@ -100,6 +101,8 @@ def sweep_stage(
             return found, sweep(config, progress, fresh)
     except ConfigError as fault:
         fail(str(fault), 2)
+    except Preempted as end:
+        fail(str(end), EXIT_CODE)
     except SedimentalError as fault:
         fail(str(fault))
     except KeyboardInterrupt:
@@ -107,20 +110,34 @@ def sweep_stage(
 
 
 def robustness_stage(
-    config: "Config", rates: "Sequence[float]", masks: int, fresh: bool = False
+    config: "Config",
+    rates: "Sequence[float]",
+    masks: int,
+    incomplete: bool = False,
+    fresh: bool = False,
 ) -> "tuple[Path, ...]":
-    """Test the trained runs with progress on stderr; ends the command with a message on a fault."""
+    """Test the trained runs with progress on stderr; ends the command with a message on a fault.
+
+    `incomplete`: also train each anew at every rate.
+    """
     from ..cache.errors import SedimentalError
     from ..config import ConfigError
-    from .robustness import robustness
+    from .preemption import EXIT_CODE, Preempted
+    from .robustness import robustness, train_incomplete
 
     try:
         with bars() as progress:
             found = robustness(config, rates, masks, progress, fresh)
+            if found and incomplete:
+                train_incomplete(config, rates, progress, fresh)
     except ConfigError as fault:
         fail(str(fault), 2)
+    except Preempted as end:
+        fail(str(end), EXIT_CODE)
     except SedimentalError as fault:
         fail(str(fault))
+    except KeyboardInterrupt:
+        fail("stopped; finished runs are kept, the same command goes on from there.", 130)
     if not found:
         fail("no run of this pipeline is trained yet. `sedimental train` makes them.")
     return found

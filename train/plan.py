@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..cache.errors import RunError
 from ..cache.manifest import Manifest
-from ..cache.runs import Run, read_run, run_folder
+from ..cache.runs import Run, Scored, read_run, read_scores, run_folder
 from ..cache.spec import LETTERS, MODALITIES, Modality
 from ..config import Config, TrainConfig
 from .inputs import Input, find_inputs
@@ -54,6 +55,22 @@ class Plan:
             return None
         return run if run.key == self.key else None
 
+    def scored(self) -> Scored | None:
+        """The scores of `finished`, without its predictions."""
+        try:
+            found = read_scores(self.folder)
+        except RunError:
+            return None
+        return found if found.key == self.key else None
+
+
+def made_together(plans: Iterable[Plan]) -> list[list[Plan]]:
+    """`plans` in order, those of one stack as one list, all others alone."""
+    groups: dict[object, list[Plan]] = {}
+    for plan in plans:
+        groups.setdefault(plan.company if plan.stack else plan.title, []).append(plan)
+    return list(groups.values())
+
 
 def plan_runs(config: Config, manifest: Manifest, device: str = "cpu") -> list[Plan]:
     """Every run of [train] once: model by model, subset by subset, seed by seed.
@@ -67,7 +84,7 @@ def plan_runs(config: Config, manifest: Manifest, device: str = "cpu") -> list[P
             "[train] asks for no run: it needs models, seeds and [train.inputs], "
             "as `sedimental init` writes them."
         )
-    options = {n: model_options(n, getattr(section, n), section.preset) for n in section.models}
+    options = {n: _options(section, n) for n in section.models}
     settings = {name: settings_of(section, name) for name in section.models}
     inputs = find_inputs(config)
     plans: dict[Path, Plan] = {}
@@ -89,6 +106,20 @@ def plan_runs(config: Config, manifest: Manifest, device: str = "cpu") -> list[P
     return list(plans.values())
 
 
+def _options(section: TrainConfig, name: str) -> Any:
+    """The options of model `name`; one that hides frames by itself does so at [train]'s rate."""
+    table = getattr(section, name)
+    found = model_options(name, table, section.preset)
+    if section.missing_rate and hides_by_itself(found) and "missing_rate" not in table:
+        return replace(found, missing_rate=section.missing_rate)
+    return found
+
+
+def hides_by_itself(options: Any) -> bool:
+    """Whether a model with these options knows both the whole and the incomplete clip."""
+    return hasattr(options, "missing_rate")
+
+
 def stacked_seeds(
     section: TrainConfig, model: str, settings: Settings, device: str
 ) -> tuple[int, ...]:
@@ -98,7 +129,8 @@ def stacked_seeds(
     """
     asked = section.stack == "on" or (section.stack == "auto" and device != "cpu")
     seeds = tuple(dict.fromkeys(section.seeds))
-    possible = stacks(model) and settings.precision == "fp32" and len(seeds) > 1
+    alike = section.missing_rate == 0  # else each seed has frames of its own
+    possible = stacks(model) and settings.precision == "fp32" and len(seeds) > 1 and alike
     return seeds if asked and possible else ()
 
 
@@ -128,6 +160,7 @@ def _key(
         "seed": seed,
         # dropout's masks are drawn for a stack as a whole
         **({"stack": stack} if stack else {}),
+        **({"missing_rate": rate} if (rate := config.train.missing_rate) else {}),
         "manifest": manifest.digest,
         "inputs": [{**asdict(one.record), "clips": dict(one.store.sources)} for one in inputs],
     }

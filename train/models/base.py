@@ -60,6 +60,9 @@ class Output:
     """Named scalars, means over the batch and already weighted, added to the task's own loss."""
     extras: Mapping[str, Tensor] = field(default_factory=dict)
     """Named values of each clip, (batch, …), kept with the run: ``gate``."""
+    representations: Mapping[str, Tensor] = field(default_factory=dict)
+    """Vectors of each clip, (batch, width), without gradients, for the eye: ``fused``, what the
+    head reads, and by a modality's name its own, where the model has such."""
 
 
 class FusionModel(Protocol):

@@ -303,7 +303,7 @@ class EMTDLFR(nn.Module):
             found = self._reconstruction(view, whole, hidden, layouts)
             losses["reconstruction"] = self.options.reconstruction * found
         extras = {} if view.pooling is None else {"pooling": view.pooling.detach()}
-        return Output(view.prediction, losses, extras)
+        return Output(view.prediction, losses, extras, {"fused": view.together.detach()})
 
     def see(
         self, rows: Mapping[Modality, Tensor], layouts: Mapping[Modality, Layout], promote: bool
@@ -323,6 +323,7 @@ class EMTDLFR(nn.Module):
             utterances=utterances,
             context=fused.context,
             frames=dict(zip(self.modalities, fused.frames, strict=True)),
+            together=together,
             prediction=answers if self.options.classes else answers.squeeze(-1),
             pooling=fused.pooling,
         )

@@ -119,7 +119,7 @@ def predict_at_rates(
     own = model if isinstance(model, HidesFrames) else None
     seed = seed if seed is not None else own.mask_seed if own else MASK_SEED
     special = special or (own.special_tokens if own else "keep")
-    with _nothing_of_its_own(own):
+    with nothing_of_its_own(own):
         return {rate: predict(_AtRate(model, rate, seed, special), data, rows) for rate in rates}
 
 
@@ -140,9 +140,9 @@ class _AtRate(nn.Module):
 
 
 @contextmanager
-def _nothing_of_its_own(model: HidesFrames | None) -> Iterator[None]:
-    """`model` hides nothing within, and what it hid before afterwards."""
-    if model is None:
+def nothing_of_its_own(model: object) -> Iterator[None]:
+    """`model`, any of ours, hides nothing within, and what it hid before afterwards."""
+    if not isinstance(model, HidesFrames):
         yield
         return
     before = model.missing_rate

@@ -350,7 +350,9 @@ class GLoMo(nn.Module):
         prediction = self.head(fused)
         if prediction.shape[1] == 1:
             prediction = prediction.squeeze(1)
-        return Output(prediction, losses, extras)
+        own: dict[str, Tensor] = {"fused": fused.detach()}
+        own |= {m: x.flatten(1).detach() for m, x in zip(self.modalities, found, strict=True)}
+        return Output(prediction, losses, extras, own)
 
     def groups(self) -> Sequence[Group]:
         """Biases and layer weights are not decayed."""

@@ -229,21 +229,25 @@ class MMML(nn.Module):
             if len(now) == 2:
                 own = {m: vectors[m][-1] for m in now if vectors[m]}
                 fused.append(self._fused(streams, own))
+        own = {m: torch.cat(v, dim=-1) for m, v in vectors.items() if v}
         scores = {
-            m: shaped(self.heads[m](torch.cat(vectors[m], dim=-1)))
-            for m in (self.modalities if self.scored else ())
+            m: shaped(self.heads[m](own[m])) for m in (self.modalities if self.scored else ())
         }
         there = {m: batch.masks[m].any(dim=1) for m in self.modalities}
         if not fused:
+            together = own[self.modalities[0]]
             prediction = scores[self.modalities[0]]
         else:
-            prediction = shaped(self.head(torch.cat(fused, dim=-1)))
+            together = torch.cat(fused, dim=-1)
+            prediction = shaped(self.head(together))
             prediction = self._alone(prediction, scores, there)
         losses = self._losses(batch, scores, there) if fused else {}
+        kept: dict[str, Tensor] = {"fused": together.detach()}
         return Output(
             prediction=prediction,
             losses=losses,
             extras={f"score_{m}": score.detach() for m, score in scores.items()},
+            representations=kept | {m: vector.detach() for m, vector in own.items()},
         )
 
     def outputs(self) -> Mapping[str, Tensor]:

@@ -269,19 +269,21 @@ class SUGRM(nn.Module):
         made = [self.heads[m](vectors[self.modalities.index(m)]) for m in self.tasks]
         scores = {m: score for m, (_, score) in zip(self.tasks, made, strict=True)}
         extras = {f"score_{m}": score.detach() for m, score in scores.items()}
+        common: dict[str, Tensor] = {"fused": feature.detach()}
+        common |= {m: own.detach() for m, (own, _) in zip(self.tasks, made, strict=True)}
         if not self.memory.begun or not self.tasks:
-            return Output(prediction, extras=extras)
+            return Output(prediction, extras=extras, representations=common)
         labels = self.memory.of(batch.index)  # (tasks, batch)
         extras |= {f"label_{m}": y for m, y in zip(self.tasks, labels, strict=True)}
         if not self.training:
-            return Output(prediction, extras=extras)
+            return Output(prediction, extras=extras, representations=common)
         known = torch.stack([batch.masks[m].any(dim=1) for m in self.tasks], dim=1)
         space = torch.stack([feature, *(own for own, _ in made)], dim=1).detach()
         losses = {
             f"unimodal_{m}": self._loss(scores[m], y, batch.labels, known[:, place])
             for place, (m, y) in enumerate(zip(self.tasks, labels, strict=True))
         }
-        return Output(prediction, losses, extras | {"space": space, "known": known})
+        return Output(prediction, losses, extras | {"space": space, "known": known}, common)
 
     def begin(self, training: Training) -> None:
         """Every unimodal label is the multimodal one."""

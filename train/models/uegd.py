@@ -157,6 +157,7 @@ class UEGD(nn.Module):
         return Output(
             prediction=decoded.squeeze(-1) if decoded.shape[-1] == 1 else decoded,
             extras={"gate": gate[:, used].detach()},
+            representations={"fused": fused.detach(), **{m: e.detach() for m, e in found.items()}},
         )
 
     def outputs(self) -> Mapping[str, Tensor]:
