@@ -7,24 +7,21 @@ of Sun et al. (see `emt_dlfr`).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..attention import Meeting, attend_rows, meetings
 from ..blocks import FrameLinear
+from ..dropout import Dropout
 
 if TYPE_CHECKING:
     from .emt_dlfr import Options
-
-
-WORTH_A_DETOUR = 2**24
-"""Products from which on `FrameLinear` is faster than `nn.Linear`."""
-SMALL = 2**16
-"""Pairs of frames that cost less to look at than a further call."""
-WASTE = 1.25
-"""How much more may be looked at for the sake of fewer calls."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,18 +59,11 @@ class Layout:
         mask = torch.ones(batch, frames, dtype=torch.bool, device=device)
         return cls(source, source // frames, source % frames, count, mask, full=True)
 
-    def joined(self, other: "Layout") -> "Layout":
-        """Both batches, one after the other; good for `pad`, `unpad` and `mean`."""
-        longest = max(self.mask.shape[1], other.mask.shape[1])
-        masks = [functional.pad(x.mask, (0, longest - x.mask.shape[1])) for x in (self, other)]
-        return Layout(
-            source=torch.cat([self.source, other.source + self.mask.numel()]),
-            clip=torch.cat([self.clip, other.clip + len(self.count)]),
-            rank=torch.cat([self.rank, other.rank]),
-            count=torch.cat([self.count, other.count]),
-            mask=torch.cat(masks),
-            full=self.full and other.full and self.mask.shape[1] == other.mask.shape[1],
-        )
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """`count` where the CPU has it."""
+        found: NDArray[np.int64] = self.count.cpu().numpy()
+        return found
 
     @property
     def slots(self) -> Tensor:
@@ -104,63 +94,25 @@ class Layout:
         return total / self.count.clamp(min=1).unsqueeze(1)
 
 
-class RowLinear(FrameLinear):
-    """`FrameLinear` where its detour pays: for fewer products `nn.Linear` is the faster one."""
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """(n, width in) -> (n, width out)."""
-        if rows.numel() * self.out_features < WORTH_A_DETOUR:
-            return functional.linear(rows, self.weight, self.bias)
-        return super().forward(rows)
-
-
-@dataclass(frozen=True)
-class Span:
-    """Some of the requests to one unit, whose attention is computed in one go."""
-
-    here: Layout
-    there: Layout
-
-    @property
-    def cost(self) -> int:
-        """Pairs of frames that are looked at, padding counted."""
-        return self.here.mask.numel() * self.there.mask.shape[1]
-
-    def joined(self, other: "Span") -> "Span":
-        """Both, one batch after the other."""
-        return Span(self.here.joined(other.here), self.there.joined(other.there))
-
-
-def spans_of(pairs: Sequence[tuple[Layout, Layout]]) -> tuple[Span, ...]:
-    """`pairs` in their order, neighbours put together where that wastes little on padding."""
-    found: list[Span] = []
-    for here, there in pairs:
-        one = Span(here, there)
-        if found:
-            both = found[-1].joined(one)
-            if both.cost <= max(SMALL, WASTE * (found[-1].cost + one.cost)):
-                found[-1] = both
-                continue
-        found.append(one)
-    return tuple(found)
-
-
 @dataclass(frozen=True)
 class Plan:
     """How a unit answers several requests at once."""
 
-    cross: tuple[Span, ...]
-    itself: tuple[Span, ...]
+    cross: tuple[Meeting, ...]
+    itself: tuple[Meeting, ...]
     sizes: tuple[int, ...]
     """Rows of each request's target."""
 
     @classmethod
-    def of(cls, pairs: Sequence[tuple[Layout, Layout]]) -> "Plan":
+    def of(cls, pairs: Sequence[tuple[Layout, Layout]], heads: int) -> "Plan":
         """For requests with these layouts, of target and source."""
+        here = np.concatenate([one.counts for one, _ in pairs])
+        there = np.concatenate([other.counts for _, other in pairs])
+        device = pairs[0][0].count.device
         return cls(
-            cross=spans_of(pairs),
-            itself=spans_of([(here, here) for here, _ in pairs]),
-            sizes=tuple(len(here.rank) for here, _ in pairs),
+            cross=meetings(here, there, heads, device),
+            itself=meetings(here, here, heads, device),
+            sizes=tuple(len(one.rank) for one, _ in pairs),
         )
 
 
@@ -175,47 +127,16 @@ class Attention(nn.Module):
         """For rows of length `width`, split among `heads`."""
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.query = RowLinear(width, width, bias=False)
-        self.key_value = RowLinear(width, 2 * width, bias=False)
-        self.out = RowLinear(width, width)
+        self.query = FrameLinear(width, width, bias=False)
+        self.key_value = FrameLinear(width, 2 * width, bias=False)
+        self.out = FrameLinear(width, width)
 
-    def forward(self, target: Tensor, source: Tensor, spans: Sequence[Span]) -> Tensor:
-        """Rows (n, width) and (m, width), span after span -> (n, width)."""
-        queries = self.query(target).split([len(span.here.rank) for span in spans])
-        others = self.key_value(source).split([len(span.there.rank) for span in spans])
-        mixed = [self._mixed(*three) for three in zip(queries, others, spans, strict=True)]
-        rows: Tensor = self.out(torch.cat(mixed))
+    def forward(self, target: Tensor, source: Tensor, met: Sequence[Meeting]) -> Tensor:
+        """Rows (n, width) and (m, width), sequence after sequence -> (n, width)."""
+        dropout = self.dropout if self.training else 0.0
+        query, key_value = self.query(target), self.key_value(source)
+        rows: Tensor = self.out(attend_rows(query, key_value, met, self.heads, dropout))
         return rows
-
-    def _mixed(self, query: Tensor, other: Tensor, span: Span) -> Tensor:
-        """Rows (n, width) and (m, 2 * width) of one span -> (n, width)."""
-        keys, values = span.there.pad(other).chunk(2, dim=2)
-        mixed = attend(
-            self._split(span.here.pad(query)),
-            self._split(keys),
-            self._split(values),
-            None if span.there.full else span.there.mask,
-            self.dropout if self.training else 0.0,
-        )
-        return span.here.unpad(mixed.transpose(1, 2).flatten(2))
-
-    def _split(self, padded: Tensor) -> Tensor:
-        """(batch, frames, width) -> (batch, heads, frames, width of a head)."""
-        batch, frames, _ = padded.shape
-        return padded.reshape(batch, frames, self.heads, -1).transpose(1, 2)
-
-
-def attend(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float
-) -> Tensor:
-    """Scaled dot-product attention, (batch, heads, frames, width) of each -> that of `query`.
-
-    `mask` (batch, frames of the source). Where it is all False the result is the mean of all
-    values, which are zero in padding.
-    """
-    if mask is not None:  # with no key at all a row would be NaN
-        mask = (mask | ~mask.any(dim=1, keepdim=True))[:, None, None]
-    return functional.scaled_dot_product_attention(query, key, value, mask, dropout)
 
 
 class FeedForward(nn.Module):
@@ -224,9 +145,9 @@ class FeedForward(nn.Module):
     def __init__(self, width: int, expansion: int, dropout: float) -> None:
         """With `expansion` * `width` inner units."""
         super().__init__()
-        self.up = RowLinear(width, 2 * expansion * width)
-        self.down = RowLinear(expansion * width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.up = FrameLinear(width, 2 * expansion * width)
+        self.down = FrameLinear(expansion * width, width)
+        self.dropout = Dropout(dropout)
 
     def forward(self, rows: Tensor) -> Tensor:
         """(n, width) -> (n, width)."""
@@ -320,7 +241,7 @@ class Fusion(nn.Module):
         super().__init__()
         self.strategy, self.depth = options.fusion, options.depth
         self.serial = options.update == "serial"
-        self.modalities, self.width = modalities, options.width
+        self.modalities, self.width, self.heads = modalities, options.width, options.heads
         self.pairs = [(m, n) for n in range(modalities) for m in range(n)]
         pairwise = self.strategy == "ooll"
         layers = 1 if options.share_layers else self.depth
@@ -373,7 +294,7 @@ class Fusion(nn.Module):
             own = [k for k, request in enumerate(requests) if request.unit == number]
             pairs = tuple((requests[k].here, requests[k].there) for k in own)
             if pairs not in plans:
-                plans[pairs] = Plan.of(pairs)
+                plans[pairs] = Plan.of(pairs, self.heads)
             plan = plans[pairs]
             target = torch.cat([requests[k].target for k in own])
             source = torch.cat([requests[k].source for k in own])
