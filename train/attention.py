@@ -48,6 +48,18 @@ class Company:
         place = mask.flatten().nonzero().squeeze(1)
         return cls(rows, mask, place, rows.flatten().index_select(0, place))
 
+    @classmethod
+    def made(
+        cls, first: NDArray[np.int64], lengths: NDArray[np.int64], device: torch.device
+    ) -> "Company":
+        """The company of the sequences that begin at rows `first`, (b,) each."""
+        steps = np.arange(lengths.max())
+        mask = steps < lengths[:, None]
+        rows = np.where(mask, first[:, None] + steps, first[:, None])
+        place = np.flatnonzero(mask)
+        arrays = rows, mask, place, rows.ravel()[place]
+        return cls(*(torch.from_numpy(array).to(device) for array in arrays))
+
     @property
     def full(self) -> bool:
         """Whether no frame is padding."""
@@ -92,9 +104,9 @@ def meetings(
     limits = (CALL, most) if device.type == "cpu" else (CALL_ON_GPU, math.inf)
     for begin, end in pairwise(_bounds(queries[order], keys[order], heads, *limits)):
         chosen = order[begin:end]
-        here = _company(first[chosen], queries[chosen], device)
+        here = Company.made(first[chosen], queries[chosen], device)
         same = queries is keys
-        there = here if same else _company(first_key[chosen], keys[chosen], device)
+        there = here if same else Company.made(first_key[chosen], keys[chosen], device)
         found.append(Meeting(here, there))
     return tuple(found)
 
@@ -113,18 +125,6 @@ def _bounds(
             bounds.append(position)
             longest, longest_key, weights = query, key, heads * query * key
     return [*bounds, len(queries)] if len(queries) else bounds
-
-
-def _company(
-    first: NDArray[np.int64], lengths: NDArray[np.int64], device: torch.device
-) -> Company:
-    """The company of sequences that begin at rows `first`, the longest maybe not first."""
-    steps = np.arange(lengths.max())
-    mask = steps < lengths[:, None]
-    rows = np.where(mask, first[:, None] + steps, first[:, None])
-    place = np.flatnonzero(mask)
-    arrays = rows, mask, place, rows.ravel()[place]
-    return Company(*(torch.from_numpy(array).to(device) for array in arrays))
 
 
 def attend_rows(
