@@ -1,7 +1,5 @@
 """An LSTM over frames without padding: clips of like length share a pass."""
 
-from itertools import pairwise
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .attention import Company, placed
+from .grouping import like_length
 
 STEP = 6
 """Rows that take as long as a further step of a pass of its own."""
@@ -27,7 +26,10 @@ class RowLSTM(nn.LSTM):
         if projected:  # one product over real frames; else it would be one over padding too
             biases = self.bias_ih_l0 + self.bias_hh_l0
             rows = functional.linear(rows, self.weight_ih_l0, biases)
-        together = companies(lengths, rows.device)
+        first = np.cumsum(lengths) - lengths
+        there = np.flatnonzero(lengths)
+        groups = [there[group] for group in like_length(lengths[there], rows.device, step=STEP)]
+        together = [Company.made(first[own], lengths[own], rows.device) for own in groups]
         found = [rows.new_zeros(0, self.hidden_size)]
         for one in together:
             # what stands in padding comes after a sequence's last frame: no state depends on it
@@ -50,18 +52,3 @@ class RowLSTM(nn.LSTM):
             gates, [start, start], weights, True, 1, 0.0, self.training, False, True
         )[0]
         return states
-
-
-def companies(lengths: NDArray[np.int64], device: torch.device) -> list[Company]:
-    """Sequences of like length together on a CPU; all together on a GPU, which waits for steps."""
-    first = np.cumsum(lengths) - lengths
-    order = np.argsort(-lengths, kind="stable")
-    order = order[lengths[order] > 0]
-    bounds, longest, wasted = [0], 0, 0
-    for position, length in enumerate(lengths[order].tolist()):
-        wasted += longest - length
-        if position == 0 or (device.type == "cpu" and wasted > STEP * length):
-            bounds += [position] if position else []
-            longest, wasted = length, 0
-    bounds += [len(order)] if len(order) else []
-    return [Company.made(first[order[a:b]], lengths[order[a:b]], device) for a, b in pairwise(bounds)]
