@@ -5,6 +5,9 @@ from itertools import pairwise
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+
+CPU = torch.device("cpu")
 
 
 def like_length(
@@ -32,4 +35,7 @@ def like_length(
     return [order[a:b] for a, b in pairwise(bounds)]
 
 
-CPU = torch.device("cpu")
+def frames_to_read(mask: Tensor) -> Tensor:
+    """(batch, frames) -> (batch,): frames up to each clip's last real one."""
+    steps = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    return torch.where(mask, steps, 0).amax(dim=1)

@@ -39,14 +39,13 @@ from torch.nn import functional
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
 from ..blocks import FrameLinear, LayerMix, on_real_frames
-from ..grouping import like_length
+from ..grouping import CPU, frames_to_read, like_length
 from ..tasks import Distance, task_loss
 from .base import Batch, InputShape, Output
 from .hooks import Recipe
 from .mmml_parts import (
     CrossModalLayer,
     Restoring,
-    frames_to_read,
     joined_clips,
     mean_frame,
     shaped,
@@ -293,7 +292,7 @@ class MMML(nn.Module):
         ends = torch.stack([frames_to_read(mask) for _, mask in streams.values()])
         lengths = ends.sum(dim=0).numpy()
         done, order = list[Tensor](), list[Tensor]()
-        for group in like_length(lengths, ends.device, call=CALL):
+        for group in like_length(lengths, CPU, call=CALL):
             clips = torch.from_numpy(group)
             order.append(clips)
             own = {

@@ -165,12 +165,6 @@ def with_token(token: Tensor, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([token.expand(len(x), -1, -1), x], dim=1), torch.cat([real, mask], dim=1)
 
 
-def frames_to_read(mask: Tensor) -> Tensor:
-    """(B, T) -> (B,): frames up to each clip's last real one."""
-    steps = torch.arange(1, mask.shape[1] + 1, device=mask.device)
-    return torch.where(mask, steps, 0).amax(dim=1)
-
-
 def joined_clips(clips: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """The frames of several clips one after the other, and their mask."""
     if len(clips) == 1:
