@@ -5,11 +5,12 @@ from collections.abc import Mapping
 import pytest
 import torch
 from padded import PADDED
+from torch import Tensor, nn
+
 from sedimental.cache.spec import Modality
 from sedimental.train.models import build, model_options
 from sedimental.train.models.base import Batch, FusionModel, InputShape, Output
 from sedimental.train.models.hooks import Remembers, Training
-from torch import Tensor, nn
 
 WIDTHS: Mapping[Modality, int] = {"text": 24, "audio": 5, "vision": 20}
 MOST: Mapping[Modality, int] = {"text": 12, "audio": 61, "vision": 43}
@@ -17,13 +18,18 @@ CLIPS = 16
 TABLES: Mapping[str, dict[str, object]] = {
     "uegd": {"dropout": 0.0},
     "emt_dlfr": dict.fromkeys(
-        [f"{part}_dropout" for part in ("embedding", "attention", "feedforward", "encoder", "head")],
+        [
+            f"{part}_dropout"
+            for part in ("embedding", "attention", "feedforward", "encoder", "head")
+        ],
         0.0,
     ),
     "glomo": dict.fromkeys(
         ["dropout", "attention_dropout", "embedding_dropout", "fusion_dropout"], 0.0
     ),
-    "sugrm": dict.fromkeys([f"{part}_dropout" for part in ("output", "embed", "relu", "residual")], 0.0),
+    "sugrm": dict.fromkeys(
+        [f"{part}_dropout" for part in ("output", "embed", "relu", "residual")], 0.0
+    ),
     "mmml": {"preset": "frozen", "dropout": 0.0},
 }
 
@@ -85,4 +91,6 @@ def test_real_frames_alone_give_the_padded_models_numbers(
         scale = max(1.0, float(found.abs().max()))
         torch.testing.assert_close(found / scale, other[weight] / scale, rtol=0, atol=5 * near)
     plain.eval()
-    torch.testing.assert_close(model(batch).prediction, plain(batch).prediction, rtol=near, atol=near)
+    torch.testing.assert_close(
+        model(batch).prediction, plain(batch).prediction, rtol=near, atol=near
+    )

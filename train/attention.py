@@ -133,7 +133,7 @@ def attend_rows(
     """Rows (N, width) and (M, 2 * width) -> (N, width); zero for a row in no meeting."""
     found, width = [query[:0]], query.shape[1]
     for one in met:
-        asked = one.here.padded(query).unflatten(2, (heads, -1)).transpose(1, 2)
+        asked = one.here.padded(query).view(*one.here.rows.shape, heads, -1).transpose(1, 2)
         split = one.there.padded(key_value).view(*one.there.rows.shape, 2, heads, width // heads)
         key, value = split.permute(2, 0, 3, 1, 4)
         mask = None if one.there.full else one.there.mask
@@ -167,7 +167,7 @@ def attend(
     if mask is not None:
         hidden = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, -math.inf)
         bias = hidden.repeat_interleave(heads, dim=0).unsqueeze(1)
-    mixed: Tensor = _Attention.apply(*columns, bias, dropout)
+    mixed: Tensor = _Attention.apply(*columns, bias, dropout)  # type: ignore[no-untyped-call]
     return mixed.view(batch, heads, width, frames).transpose(2, 3)
 
 
@@ -194,26 +194,25 @@ class _Attention(torch.autograd.Function):
         else:
             scores = torch.baddbmm(bias, query.transpose(1, 2), key)
         weights = torch.softmax(scores, dim=2)
-        keep, scale, used = None, 1.0, weights
-        if dropout:
-            keep, scale = kept(tuple(weights.shape), dropout, weights.device, weights.dtype)
-            used = torch.mul(weights, keep, out=scores)
+        if not dropout:
+            ctx.save_for_backward(query, key, value, weights)
+            ctx.scale = 1.0  # type: ignore[attr-defined]
+            return torch.bmm(value, weights.transpose(1, 2))
+        keep, scale = kept(tuple(weights.shape), dropout, weights.device, weights.dtype)
         ctx.save_for_backward(query, key, value, weights, keep)
         ctx.scale = scale  # type: ignore[attr-defined]
+        used = torch.mul(weights, keep, out=scores)
         return torch.bmm(value * scale, used.transpose(1, 2))
 
     @staticmethod
-    @once_differentiable  # type: ignore[misc]
+    @once_differentiable
     def backward(ctx: FunctionCtx, towards: Tensor) -> tuple[Tensor | None, ...]:
         """(n, width, t) -> gradients of query, key and value."""
-        query, key, value, weights, keep = ctx.saved_tensors  # type: ignore[attr-defined]
+        query, key, value, weights, *keep = ctx.saved_tensors  # type: ignore[attr-defined]
         towards = towards * ctx.scale  # type: ignore[attr-defined]
-        change = torch.bmm(towards.transpose(1, 2), value)
-        if keep is not None:
-            change.mul_(keep)
-        change.mul_(weights)
+        used = weights * keep[0] if keep else weights
+        change = torch.bmm(towards.transpose(1, 2), value).mul_(used)
         change.addcmul_(weights, change.sum(dim=2, keepdim=True), value=-1)
-        used = weights if keep is None else weights * keep
         return (
             torch.bmm(key, change.transpose(1, 2)),
             torch.bmm(query, change),

@@ -16,6 +16,11 @@ STEP = 6
 class RowLSTM(nn.LSTM):
     """A one-way `nn.LSTM` of one layer, with its names and its first weights."""
 
+    weight_ih_l0: Tensor
+    weight_hh_l0: Tensor
+    bias_ih_l0: Tensor
+    bias_hh_l0: Tensor
+
     def __init__(self, width: int, hidden: int) -> None:
         """For frames of length `width`; `hidden` units."""
         super().__init__(width, hidden, batch_first=True)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..attention import COMPANY, Company, meetings
 from ..blocks import FrameLinear
 
+
 @dataclass(frozen=True)
 class Packed:
     """The real frames of a batch, clip after clip: no padding is computed on, none can leak."""

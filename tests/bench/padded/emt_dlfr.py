@@ -1,14 +1,15 @@
 """EMT on padded batches, in the complete setting with the paper's own fusion strategy (OAGL)."""
 
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
 from sedimental.train.blocks import everywhere
 from sedimental.train.models.base import Batch, Output
 from sedimental.train.models.emt_dlfr import EMTDLFR
 from sedimental.train.models.emt_fusion import Attention, FeedForward, Promotion
 from sedimental.train.models.emt_parts import RecurrentEncoder
-from torch import Tensor, nn
-from torch.nn import functional
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from .common import front, joined, linear, seen, split
 
@@ -18,7 +19,8 @@ class PaddedEMT(nn.Module):
 
     def __init__(self, model: EMTDLFR) -> None:
         super().__init__()
-        assert model.fusion.strategy == "oagl" and not model.options.restores
+        assert model.fusion.strategy == "oagl"
+        assert not model.options.restores
         self.model = model
 
     def forward(self, batch: Batch) -> Output:
@@ -30,7 +32,9 @@ class PaddedEMT(nn.Module):
             placed = self._projected(m, local)
             frames.append(dropout(placed + positions(placed)))
             masks.append(mask)
-        projected = [self._projected(m, v) for m, v in zip(model.modalities, utterances, strict=True)]
+        projected = [
+            self._projected(m, v) for m, v in zip(model.modalities, utterances, strict=True)
+        ]
         context = self._fused(frames, masks, dropout(torch.stack(projected, dim=1)))
         answers = model.head(torch.cat([*utterances, context.flatten(1)], dim=1))
         return Output(answers.squeeze(-1))
@@ -87,7 +91,10 @@ class PaddedEMT(nn.Module):
         return x + self._fed(unit.feed, unit.forward_norm(x))
 
     def _attention(self, layer: Attention, target: Tensor, source: Tensor, mask: Tensor) -> Tensor:
-        query, (key, value) = linear(layer.query, target), linear(layer.key_value, source).chunk(2, 2)
+        query, (key, value) = (
+            linear(layer.query, target),
+            linear(layer.key_value, source).chunk(2, 2),
+        )
         # a source without any frame counts for nothing
         there = mask.any(dim=1).view(-1, 1, 1).to(target.dtype)
         found = functional.scaled_dot_product_attention(

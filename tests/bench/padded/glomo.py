@@ -3,13 +3,19 @@
 import math
 
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
 from sedimental.train.blocks import everywhere
 from sedimental.train.models.base import Batch, Output
 from sedimental.train.models.glomo import GLoMo, Unimodal
 from sedimental.train.models.glomo_frames import TemporalConvolution, adaptive_max
-from sedimental.train.models.glomo_parts import Experts, SequenceEncoder, TransformerLayer, sinusoids
-from torch import Tensor, nn
-from torch.nn import functional
+from sedimental.train.models.glomo_parts import (
+    Experts,
+    SequenceEncoder,
+    TransformerLayer,
+    sinusoids,
+)
 
 from .common import front, joined, linear, seen, split
 
@@ -36,7 +42,8 @@ class PaddedGLoMo(nn.Module):
 
     def _grains(self, encoder: Unimodal, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         lengths, real = front(mask), mask.any(dim=1)
-        assert isinstance(encoder.convolution, TemporalConvolution) and encoder.layers == 1
+        assert isinstance(encoder.convolution, TemporalConvolution)
+        assert encoder.layers == 1
         width = encoder.convolution.in_features
         taps = encoder.convolution.weight.view(3, -1, width).permute(1, 2, 0)
         frames = functional.conv1d((x * mask.unsqueeze(2)).transpose(1, 2), taps, padding=1)

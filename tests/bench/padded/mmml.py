@@ -1,12 +1,13 @@
 """MMML's fusion network on padded batches: fused [CLS] vectors, no context."""
 
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
 from sedimental.train.models.base import Batch, Output
 from sedimental.train.models.mmml import MMML
 from sedimental.train.models.mmml_parts import Attention, FeedForward, Side
 from sedimental.train.tasks import task_loss
-from torch import Tensor, nn
-from torch.nn import functional
 
 from .common import front, joined, linear, seen, split
 
@@ -17,7 +18,9 @@ class PaddedMMML(nn.Module):
     def __init__(self, model: MMML) -> None:
         super().__init__()
         options = model.options
-        assert options.variation == "fused" and options.context == "none" and options.multi_loss
+        assert options.variation == "fused"
+        assert options.context == "none"
+        assert options.multi_loss
         self.model = model
 
     def forward(self, batch: Batch) -> Output:
@@ -47,7 +50,9 @@ class PaddedMMML(nn.Module):
         fused = torch.cat([x[:, 0] for x in streams], dim=1)
         return Output(model.head(fused).squeeze(1), losses)
 
-    def _side(self, side: Side, x: Tensor, other: Tensor, mask: Tensor, other_mask: Tensor) -> Tensor:
+    def _side(
+        self, side: Side, x: Tensor, other: Tensor, mask: Tensor, other_mask: Tensor
+    ) -> Tensor:
         x = self._attention(side.cross, x, other, other_mask)
         return self._fed(side.feedforward, self._attention(side.own, x, x, mask))
 

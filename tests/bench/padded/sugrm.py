@@ -4,11 +4,12 @@ import math
 from collections.abc import Mapping
 
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
 from sedimental.train.models.base import Batch, Output
 from sedimental.train.models.sugrm import SUGRM
 from sedimental.train.models.sugrm_spt import CIRCLE, GroupedLinear, GroupedNorm, Layer, sinusoids
-from torch import Tensor, nn
-from torch.nn import functional
 
 from .common import front, linear
 
@@ -18,7 +19,8 @@ class PaddedSUGRM(nn.Module):
 
     def __init__(self, model: SUGRM) -> None:
         super().__init__()
-        assert model.options.sequence == "spt" and model.options.recalibrate
+        assert model.options.sequence == "spt"
+        assert model.options.recalibrate
         self.model = model
 
     def forward(self, batch: Batch) -> Output:
@@ -50,9 +52,7 @@ class PaddedSUGRM(nn.Module):
     def after_step(self, batch: Batch, output: Output, epoch: int) -> None:
         self.model.after_step(batch, output, epoch)
 
-    def _vectors(
-        self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor]
-    ) -> list[Tensor]:
+    def _vectors(self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> list[Tensor]:
         """(batch, w) a modality."""
         spt = self.model.sequence
         sizes, names = spt.sizes, spt.streams

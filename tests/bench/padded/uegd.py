@@ -1,10 +1,11 @@
 """UEGD on padded batches."""
 
 import torch
+from torch import Tensor, nn
+
 from sedimental.cache.spec import MODALITIES
 from sedimental.train.models.base import Batch, Output
 from sedimental.train.models.uegd import UEGD, UnimodalEncoder
-from torch import Tensor, nn
 
 from .common import linear
 
