@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..attention import Meeting, attend_rows, meetings
+from ..attention import Meeting, meetings
 from ..blocks import FrameLinear
 from ..dropout import Dropout
+from .emt_attention import Attention
 
 if TYPE_CHECKING:
     from .emt_dlfr import Options
@@ -116,29 +117,6 @@ class Plan:
         )
 
 
-class Attention(nn.Module):
-    """Multi-head attention of one sequence to another, or to itself (Eqs. 2 and 3).
-
-    No bias in queries, keys and values; dropout on the attention weights. A clip whose source has
-    no frame gets only the bias of the last layer.
-    """
-
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
-        """For rows of length `width`, split among `heads`."""
-        super().__init__()
-        self.heads, self.dropout = heads, dropout
-        self.query = FrameLinear(width, width, bias=False)
-        self.key_value = FrameLinear(width, 2 * width, bias=False)
-        self.out = FrameLinear(width, width)
-
-    def forward(self, target: Tensor, source: Tensor, met: Sequence[Meeting]) -> Tensor:
-        """Rows (n, width) and (m, width), sequence after sequence -> (n, width)."""
-        dropout = self.dropout if self.training else 0.0
-        query, key_value = self.query(target), self.key_value(source)
-        rows: Tensor = self.out(attend_rows(query, key_value, met, self.heads, dropout))
-        return rows
-
-
 class FeedForward(nn.Module):
     """Position-wise feed-forward network, gated: a * gelu(b) of two halves (GEGLU)."""
 
@@ -151,7 +129,12 @@ class FeedForward(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """(n, width) -> (n, width)."""
-        value, gate = self.up(rows).chunk(2, dim=1)
+        # two products, not two halves of one, whose gradients would be copied together
+        weights, biases = self.up.weight.chunk(2), self.up.bias.chunk(2)
+        value, gate = (
+            functional.linear(rows, weight, bias)
+            for weight, bias in zip(weights, biases, strict=True)
+        )
         dropped: Tensor = self.dropout(self.down(value * functional.gelu(gate)))
         return dropped
 

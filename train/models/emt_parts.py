@@ -48,7 +48,12 @@ class TextEncoder(nn.Module):
     def forward(self, rows: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Layout]:
         """Rows (n, width) -> h (batch, width), local rows (n', width) and their layout."""
         kept, inner = self.local(layout)
-        return layout.pad(rows)[:, 0], rows.index_select(0, kept), inner
+        if not len(rows):
+            return rows.new_zeros(len(layout.count), self.out), rows, inner
+        there = layout.count > 0
+        first = (layout.count.cumsum(dim=0) - layout.count) * there
+        utterance = rows.index_select(0, first) * there.unsqueeze(1)
+        return utterance, rows.index_select(0, kept), inner
 
 
 class RecurrentEncoder(nn.Module):
