@@ -97,6 +97,9 @@ class Run:
     predictions: Predictions
     outputs: Mapping[str, NDArray[np.float64]]
     """Named extras: ``gate`` (clips, modalities) in prediction order, ``layers_text`` (layers,)."""
+    memory: int = 0
+    """Most bytes at a time while it was made: on the GPU, or of the whole process, its features
+    included. 0: not measured."""
 
     @property
     def letters(self) -> str:

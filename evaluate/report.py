@@ -136,6 +136,7 @@ def _score(
         parameters=runs[0].parameters,
         best_epochs=() if name else tuple(run.best_epoch for run in runs),
         seconds=float(np.mean([run.seconds for run in runs])),
+        memory=max(run.memory for run in runs),
     )
     return row, draws
 

@@ -34,6 +34,8 @@ class Row:
     """The epoch that validation chose, a seed each."""
     seconds: float
     """Mean training time of one seed."""
+    memory: int = 0
+    """Most bytes at a time of any seed, its features included; 0: not measured."""
 
     @property
     def name(self) -> str:

@@ -17,6 +17,7 @@ from ..cache.spec import SPLITS, Split
 from ..config import Config
 from .data import Selection
 from .loop import predict
+from .memory import peak_memory
 from .models.base import FusionModel
 from .plan import Plan
 from .tasks import metrics_of
@@ -57,6 +58,7 @@ def finished_run(
         metrics=metrics,
         predictions=predictions,
         outputs=outputs,
+        memory=peak_memory(data.labels.device),
     )
     return run, save(_weights(fitted, data))
 

@@ -73,14 +73,14 @@ class Attention(nn.Module):
         if not one.there.full:
             scores = scores.masked_fill(~one.there.mask[:, None, None], -math.inf)
         shares = self._dropped(torch.softmax(scores, dim=3))
-        read = (shares.flatten(1, 2) @ y).unflatten(1, shares.shape[1:3])  # (b, heads, s, d)
+        read = (shares.flatten(1, 2) @ y).view(*shares.shape[:3], -1)  # (b, heads, s, width)
         values = torch.einsum("bhsd,hed->bshe", read, self._heads(of_values)).flatten(2)
         return one.here.real(functional.linear(values, self.out.weight))
 
     def _scores(self, few: Tensor, many: Tensor) -> Tensor:
         """(b, heads, s, width), (b, t, width) -> (b, heads, s, t)."""
         scaled = few.flatten(1, 2) / math.sqrt(self.width // self.heads)
-        return (scaled @ many.transpose(1, 2)).unflatten(1, few.shape[1:3])
+        return (scaled @ many.transpose(1, 2)).view(*few.shape[:3], -1)
 
     def _dropped(self, shares: Tensor) -> Tensor:
         return drop(shares, self.dropout) if self.training else shares

@@ -1,4 +1,4 @@
-"""The Efficient Multimodal Transformer of `emt_dlfr`: mutual promotion units and their strategies.
+"""The Efficient Multimodal Transformer of `emt_dlfr`: strategies of fusion by promotion units.
 
 Frames are kept as rows, one after the other and without padding, for everything that sees one
 frame at a time; they are padded only where frames look at each other. Equation numbers are those
@@ -7,160 +7,13 @@ of Sun et al. (see `emt_dlfr`).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
-from ..attention import Meeting, meetings
-from ..blocks import FrameLinear
-from ..dropout import Dropout
-from .emt_attention import Attention
-
-if TYPE_CHECKING:
-    from .emt_dlfr import Options
-
-
-@dataclass(frozen=True, eq=False)
-class Layout:
-    """Where the real frames of a padded batch lie, and where once they are moved together."""
-
-    source: Tensor
-    """(n,) the real frames among the flattened (batch * frames) they came from."""
-    clip: Tensor
-    """(n,) which clip each belongs to."""
-    rank: Tensor
-    """(n,) its place among the clip's real frames, from 0."""
-    count: Tensor
-    """(batch,) real frames of each clip."""
-    mask: Tensor
-    """(batch, longest): real frames first, then padding; `longest` is at least 1."""
-    full: bool = False
-    """Every clip has equally many frames and none is padding."""
-
-    @classmethod
-    def of(cls, mask: Tensor) -> "Layout":
-        """The layout of a batch with this mask (batch, frames)."""
-        count = mask.sum(dim=1)
-        longest = max(1, int(count.max()))
-        source = mask.flatten().nonzero().squeeze(1)
-        rank = (mask.cumsum(dim=1) - 1).flatten()[source]
-        steps = torch.arange(longest, device=mask.device)
-        return cls(source, source // mask.shape[1], rank, count, steps < count.unsqueeze(1))
-
-    @classmethod
-    def filled(cls, batch: int, frames: int, device: torch.device) -> "Layout":
-        """`batch` sequences of `frames` rows each."""
-        source = torch.arange(batch * frames, device=device)
-        count = torch.full((batch,), frames, device=device)
-        mask = torch.ones(batch, frames, dtype=torch.bool, device=device)
-        return cls(source, source // frames, source % frames, count, mask, full=True)
-
-    @cached_property
-    def counts(self) -> NDArray[np.int64]:
-        """`count` where the CPU has it."""
-        found: NDArray[np.int64] = self.count.cpu().numpy()
-        return found
-
-    @property
-    def slots(self) -> Tensor:
-        """(n,) the real frames among the flattened (batch * longest)."""
-        return self.clip * self.mask.shape[1] + self.rank
-
-    def pick(self, padded: Tensor) -> Tensor:
-        """(batch, frames, …) as it was -> rows (n, …)."""
-        return padded.flatten(0, 1).index_select(0, self.source)
-
-    def pad(self, rows: Tensor) -> Tensor:
-        """Rows (n, width) -> (batch, longest, width), moved together, zeros behind."""
-        shape = (*self.mask.shape, rows.shape[1])
-        if self.full:
-            return rows.view(shape)
-        empty = rows.new_zeros(self.mask.numel(), rows.shape[1])
-        return empty.index_copy(0, self.slots, rows).view(shape)
-
-    def unpad(self, padded: Tensor) -> Tensor:
-        """(batch, longest, width) -> rows (n, width)."""
-        flat = padded.flatten(0, 1)
-        return flat if self.full else flat.index_select(0, self.slots)
-
-    def mean(self, rows: Tensor) -> Tensor:
-        """Rows (n, width) -> (batch, width), the mean of each clip's; zero where it has none."""
-        empty = rows.new_zeros(len(self.count), rows.shape[1])
-        total = empty.index_add(0, self.clip, rows)
-        return total / self.count.clamp(min=1).unsqueeze(1)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a unit answers several requests at once."""
-
-    cross: tuple[Meeting, ...]
-    itself: tuple[Meeting, ...]
-    sizes: tuple[int, ...]
-    """Rows of each request's target."""
-
-    @classmethod
-    def of(cls, pairs: Sequence[tuple[Layout, Layout]], heads: int) -> "Plan":
-        """For requests with these layouts, of target and source."""
-        here = np.concatenate([one.counts for one, _ in pairs])
-        there = np.concatenate([other.counts for _, other in pairs])
-        device = pairs[0][0].count.device
-        return cls(
-            cross=meetings(here, there, heads, device),
-            itself=meetings(here, here, heads, device),
-            sizes=tuple(len(one.rank) for one, _ in pairs),
-        )
-
-
-class FeedForward(nn.Module):
-    """Position-wise feed-forward network, gated: a * gelu(b) of two halves (GEGLU)."""
-
-    def __init__(self, width: int, expansion: int, dropout: float) -> None:
-        """With `expansion` * `width` inner units."""
-        super().__init__()
-        self.up = FrameLinear(width, 2 * expansion * width)
-        self.down = FrameLinear(expansion * width, width)
-        self.dropout = Dropout(dropout)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """(n, width) -> (n, width)."""
-        # two products, not two halves of one, whose gradients would be copied together
-        weights, biases = self.up.weight.chunk(2), self.up.bias.chunk(2)
-        value, gate = (
-            functional.linear(rows, weight, bias)
-            for weight, bias in zip(weights, biases, strict=True)
-        )
-        dropped: Tensor = self.dropout(self.down(value * functional.gelu(gate)))
-        return dropped
-
-
-class Promotion(nn.Module):
-    """One direction of a mutual promotion unit: a target promoted by a source (Eq. 5)."""
-
-    def __init__(self, options: "Options") -> None:
-        """Of the width, heads and dropout of `options`."""
-        super().__init__()
-        width = options.width
-        self.target_norm, self.source_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.cross = Attention(width, options.heads, options.attention_dropout)
-        self.self_norm = nn.LayerNorm(width)
-        self.itself = Attention(width, options.heads, options.attention_dropout)
-        self.forward_norm = nn.LayerNorm(width)
-        self.feed = FeedForward(width, options.expansion, options.feedforward_dropout)
-
-    def forward(self, target: Tensor, source: Tensor, plan: Plan) -> Tensor:
-        """H_{source→target}: rows (n, width) and (m, width), request by request -> (n, width)."""
-        normed, other = self.target_norm(target), self.source_norm(source)
-        rows = target + self.cross(normed, other, plan.cross)
-        normed = self.self_norm(rows)
-        rows = rows + self.itself(normed, normed, plan.itself)
-        promoted: Tensor = rows + self.feed(self.forward_norm(rows))
-        return promoted
+from .emt_layout import Layout
+from .emt_options import Options
+from .emt_unit import Plan, Promotion
 
 
 class Pooling(nn.Module):
@@ -219,7 +72,7 @@ class Fusion(nn.Module):
     Every distinct unit is held once, in ``units``; sharing is who uses which.
     """
 
-    def __init__(self, options: "Options", modalities: int) -> None:
+    def __init__(self, options: Options, modalities: int) -> None:
         """Between `modalities` modalities."""
         super().__init__()
         self.strategy, self.depth = options.fusion, options.depth

@@ -11,7 +11,7 @@ from ...cache.spec import Modality
 from ..blocks import FrameLinear
 from ..recurrent import RowLSTM
 from .base import InputShape
-from .emt_fusion import Layout
+from .emt_layout import Layout
 
 
 @dataclass(frozen=True)

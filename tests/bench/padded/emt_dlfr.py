@@ -7,10 +7,10 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from sedimental.train.blocks import everywhere
 from sedimental.train.models.base import Batch, Output
-from sedimental.train.models.emt_dlfr import EMTDLFR
 from sedimental.train.models.emt_attention import Attention
-from sedimental.train.models.emt_fusion import FeedForward, Promotion
+from sedimental.train.models.emt_dlfr import EMTDLFR
 from sedimental.train.models.emt_parts import RecurrentEncoder
+from sedimental.train.models.emt_unit import FeedForward, Promotion
 
 from .common import front, joined, linear, seen, split
 
