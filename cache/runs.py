@@ -100,6 +100,9 @@ class Run:
     """Named extras: ``gate`` (clips, modalities) in prediction order, ``layers_text`` (layers,)."""
     representations: Representations | None = None
     """Only in a run that was just made: `read_representations` reads what its folder keeps."""
+    memory: int = 0
+    """Most bytes at a time while it was made: on the GPU, or of the whole process, its features
+    included. 0: not measured."""
 
     @property
     def letters(self) -> str:

@@ -27,7 +27,7 @@ def floor(run: Run) -> Run:
         values=values,
         probabilities=None if shares is None else _certain(values, shares.shape[1]),
     )
-    return replace(run, modalities=(), predictions=changed, parameters=0, seconds=0.0)
+    return replace(run, modalities=(), predictions=changed, parameters=0, seconds=0.0, memory=0)
 
 
 def best_probe(experiment: Path, like: Run) -> Run | None:

@@ -142,6 +142,7 @@ def _score(
         best_epochs=() if name else tuple(run.best_epoch for run in runs),
         seconds=float(np.mean([run.seconds for run in runs])),
         epoch_seconds=float(np.median(epochs)) if epochs else float("nan"),
+        memory=max(run.memory for run in runs),
     )
     return row, draws
 

@@ -36,6 +36,8 @@ class Row:
     """Mean training time of one seed."""
     epoch_seconds: float = float("nan")
     """Median time of one epoch, validation included, over all seeds; NaN without epochs."""
+    memory: int = 0
+    """Most bytes at a time of any seed, its features included; 0: not measured."""
 
     @property
     def name(self) -> str:

@@ -18,6 +18,7 @@ from sedimental.cache.manifest import Clip, Manifest, write_manifest
 from sedimental.cache.spec import MODALITIES, FeatureSpec, Modality
 from sedimental.cache.writer import ClipFeatures, StoreWriter
 from sedimental.config import Config, ConfigError
+from sedimental.train.attention import Company
 from sedimental.train.models import glomo_frames, model_options, model_recipe
 from sedimental.train.models.base import Batch, InputShape
 from sedimental.train.models.glomo import (
@@ -29,19 +30,15 @@ from sedimental.train.models.glomo import (
     PlainFusion,
 )
 from sedimental.train.models.glomo_frames import (
-    Company,
     Packed,
     TemporalConvolution,
     adaptive_max,
 )
 from sedimental.train.models.glomo_parts import (
-    Dropout,
     Experts,
     ScalarAttention,
     SequenceEncoder,
     TransformerLayer,
-    attend,
-    kept,
 )
 from sedimental.train.run import train
 
@@ -528,32 +525,6 @@ def test_companies_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(several) > 2
     assert sorted(torch.cat([c.members for c in several]).tolist()) == list(range(30))
     torch.testing.assert_close(layer(packed.values, whole), layer(packed.values, several))
-
-
-def test_dropout_drops_its_share() -> None:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        for share in (0.1, 0.3, 0.5, 0.9):
-            keep, scale = kept((401, 503), share, torch.device("cpu"))
-            assert keep.float().mean().item() == pytest.approx(1 - share, abs=0.005)
-            assert scale == pytest.approx(1 / (1 - share), rel=1e-3)
-        dropped = Dropout(0.25).train()(torch.ones(1000, 100))
-        assert dropped.mean().item() == pytest.approx(1, abs=0.01)
-        assert not Dropout(1.0).train()(torch.ones(5)).any()
-    assert torch.equal(Dropout(0.5).eval()(torch.ones(5)), torch.ones(5))
-    assert torch.equal(Dropout(0.0).train()(torch.ones(5)), torch.ones(5))
-
-
-def test_attention_with_dropout_is_attention() -> None:
-    """So small a share drops nothing, and the two ways agree."""
-    query, key, value = torch.randn(3, 4, 2, 6, 5, generator=generator())
-    mask = torch.arange(6) < torch.tensor([[6], [1], [4], [5]])
-    plain = attend(query, key, value, mask, 0.0)
-    torch.testing.assert_close(attend(query, key, value, mask, 1e-9), plain)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        many = torch.stack([attend(query, key, value, mask, 0.5) for _ in range(3000)])
-    torch.testing.assert_close(many.mean(dim=0), plain, rtol=0, atol=0.15)
 
 
 # --- Table 4 ------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from ..config import Config
 from .data import Selection
 from .distributed import ALONE, Ranks
 from .loop import predict
+from .memory import peak_memory
 from .models.base import FusionModel
 from .plan import Plan
 from .tasks import metrics_of
@@ -63,6 +64,7 @@ def finished_run(
         predictions=predictions,
         outputs=outputs,
         representations=kept,
+        memory=peak_memory(data.labels.device),
     )
     return run, save(_weights(fitted, data))
 

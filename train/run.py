@@ -20,6 +20,7 @@ from .joining import joined
 from .launch import launched
 from .loading import HELD, load
 from .loop import fit
+from .memory import forget_peak
 from .models import build
 from .models.base import FusionModel
 from .plan import Plan, hides_by_itself, made_together, plan_runs
@@ -267,6 +268,7 @@ def train_one(
 
 
 def _built(plan: Plan, data: Selection) -> FusionModel:
+    forget_peak(data.labels.device)
     shapes = {m: source.shape for m, source in data.sources.items()}
     classes = len(data.table.classes)
     model = build(plan.model, plan.options, shapes, stream(plan.seed, "init"), classes)

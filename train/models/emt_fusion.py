@@ -1,4 +1,4 @@
-"""The Efficient Multimodal Transformer of `emt_dlfr`: mutual promotion units and their strategies.
+"""The Efficient Multimodal Transformer of `emt_dlfr`: strategies of fusion by promotion units.
 
 Frames are kept as rows, one after the other and without padding, for everything that sees one
 frame at a time; they are padded only where frames look at each other. Equation numbers are those
@@ -7,256 +7,13 @@ of Sun et al. (see `emt_dlfr`).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from ..blocks import FrameLinear
-
-if TYPE_CHECKING:
-    from .emt_dlfr import Options
-
-
-WORTH_A_DETOUR = 2**24
-"""Products from which on `FrameLinear` is faster than `nn.Linear`."""
-SMALL = 2**16
-"""Pairs of frames that cost less to look at than a further call."""
-WASTE = 1.25
-"""How much more may be looked at for the sake of fewer calls."""
-
-
-@dataclass(frozen=True, eq=False)
-class Layout:
-    """Where the real frames of a padded batch lie, and where once they are moved together."""
-
-    source: Tensor
-    """(n,) the real frames among the flattened (batch * frames) they came from."""
-    clip: Tensor
-    """(n,) which clip each belongs to."""
-    rank: Tensor
-    """(n,) its place among the clip's real frames, from 0."""
-    count: Tensor
-    """(batch,) real frames of each clip."""
-    mask: Tensor
-    """(batch, longest): real frames first, then padding; `longest` is at least 1."""
-    full: bool = False
-    """Every clip has equally many frames and none is padding."""
-
-    @classmethod
-    def of(cls, mask: Tensor) -> "Layout":
-        """The layout of a batch with this mask (batch, frames)."""
-        count = mask.sum(dim=1)
-        longest = max(1, int(count.max()))
-        source = mask.flatten().nonzero().squeeze(1)
-        rank = (mask.cumsum(dim=1) - 1).flatten()[source]
-        steps = torch.arange(longest, device=mask.device)
-        return cls(source, source // mask.shape[1], rank, count, steps < count.unsqueeze(1))
-
-    @classmethod
-    def filled(cls, batch: int, frames: int, device: torch.device) -> "Layout":
-        """`batch` sequences of `frames` rows each."""
-        source = torch.arange(batch * frames, device=device)
-        count = torch.full((batch,), frames, device=device)
-        mask = torch.ones(batch, frames, dtype=torch.bool, device=device)
-        return cls(source, source // frames, source % frames, count, mask, full=True)
-
-    def joined(self, other: "Layout") -> "Layout":
-        """Both batches, one after the other; good for `pad`, `unpad` and `mean`."""
-        longest = max(self.mask.shape[1], other.mask.shape[1])
-        masks = [functional.pad(x.mask, (0, longest - x.mask.shape[1])) for x in (self, other)]
-        return Layout(
-            source=torch.cat([self.source, other.source + self.mask.numel()]),
-            clip=torch.cat([self.clip, other.clip + len(self.count)]),
-            rank=torch.cat([self.rank, other.rank]),
-            count=torch.cat([self.count, other.count]),
-            mask=torch.cat(masks),
-            full=self.full and other.full and self.mask.shape[1] == other.mask.shape[1],
-        )
-
-    @property
-    def slots(self) -> Tensor:
-        """(n,) the real frames among the flattened (batch * longest)."""
-        return self.clip * self.mask.shape[1] + self.rank
-
-    def pick(self, padded: Tensor) -> Tensor:
-        """(batch, frames, …) as it was -> rows (n, …)."""
-        return padded.flatten(0, 1).index_select(0, self.source)
-
-    def pad(self, rows: Tensor) -> Tensor:
-        """Rows (n, width) -> (batch, longest, width), moved together, zeros behind."""
-        shape = (*self.mask.shape, rows.shape[1])
-        if self.full:
-            return rows.view(shape)
-        empty = rows.new_zeros(self.mask.numel(), rows.shape[1])
-        return empty.index_copy(0, self.slots, rows).view(shape)
-
-    def unpad(self, padded: Tensor) -> Tensor:
-        """(batch, longest, width) -> rows (n, width)."""
-        flat = padded.flatten(0, 1)
-        return flat if self.full else flat.index_select(0, self.slots)
-
-    def mean(self, rows: Tensor) -> Tensor:
-        """Rows (n, width) -> (batch, width), the mean of each clip's; zero where it has none."""
-        empty = rows.new_zeros(len(self.count), rows.shape[1])
-        total = empty.index_add(0, self.clip, rows)
-        return total / self.count.clamp(min=1).unsqueeze(1)
-
-
-class RowLinear(FrameLinear):
-    """`FrameLinear` where its detour pays: for fewer products `nn.Linear` is the faster one."""
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """(n, width in) -> (n, width out)."""
-        if rows.numel() * self.out_features < WORTH_A_DETOUR:
-            return functional.linear(rows, self.weight, self.bias)
-        return super().forward(rows)
-
-
-@dataclass(frozen=True)
-class Span:
-    """Some of the requests to one unit, whose attention is computed in one go."""
-
-    here: Layout
-    there: Layout
-
-    @property
-    def cost(self) -> int:
-        """Pairs of frames that are looked at, padding counted."""
-        return self.here.mask.numel() * self.there.mask.shape[1]
-
-    def joined(self, other: "Span") -> "Span":
-        """Both, one batch after the other."""
-        return Span(self.here.joined(other.here), self.there.joined(other.there))
-
-
-def spans_of(pairs: Sequence[tuple[Layout, Layout]]) -> tuple[Span, ...]:
-    """`pairs` in their order, neighbours put together where that wastes little on padding."""
-    found: list[Span] = []
-    for here, there in pairs:
-        one = Span(here, there)
-        if found:
-            both = found[-1].joined(one)
-            if both.cost <= max(SMALL, WASTE * (found[-1].cost + one.cost)):
-                found[-1] = both
-                continue
-        found.append(one)
-    return tuple(found)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a unit answers several requests at once."""
-
-    cross: tuple[Span, ...]
-    itself: tuple[Span, ...]
-    sizes: tuple[int, ...]
-    """Rows of each request's target."""
-
-    @classmethod
-    def of(cls, pairs: Sequence[tuple[Layout, Layout]]) -> "Plan":
-        """For requests with these layouts, of target and source."""
-        return cls(
-            cross=spans_of(pairs),
-            itself=spans_of([(here, here) for here, _ in pairs]),
-            sizes=tuple(len(here.rank) for here, _ in pairs),
-        )
-
-
-class Attention(nn.Module):
-    """Multi-head attention of one sequence to another, or to itself (Eqs. 2 and 3).
-
-    No bias in queries, keys and values; dropout on the attention weights. A clip whose source has
-    no frame gets only the bias of the last layer.
-    """
-
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
-        """For rows of length `width`, split among `heads`."""
-        super().__init__()
-        self.heads, self.dropout = heads, dropout
-        self.query = RowLinear(width, width, bias=False)
-        self.key_value = RowLinear(width, 2 * width, bias=False)
-        self.out = RowLinear(width, width)
-
-    def forward(self, target: Tensor, source: Tensor, spans: Sequence[Span]) -> Tensor:
-        """Rows (n, width) and (m, width), span after span -> (n, width)."""
-        queries = self.query(target).split([len(span.here.rank) for span in spans])
-        others = self.key_value(source).split([len(span.there.rank) for span in spans])
-        mixed = [self._mixed(*three) for three in zip(queries, others, spans, strict=True)]
-        rows: Tensor = self.out(torch.cat(mixed))
-        return rows
-
-    def _mixed(self, query: Tensor, other: Tensor, span: Span) -> Tensor:
-        """Rows (n, width) and (m, 2 * width) of one span -> (n, width)."""
-        keys, values = span.there.pad(other).chunk(2, dim=2)
-        mixed = attend(
-            self._split(span.here.pad(query)),
-            self._split(keys),
-            self._split(values),
-            None if span.there.full else span.there.mask,
-            self.dropout if self.training else 0.0,
-        )
-        return span.here.unpad(mixed.transpose(1, 2).flatten(2))
-
-    def _split(self, padded: Tensor) -> Tensor:
-        """(batch, frames, width) -> (batch, heads, frames, width of a head)."""
-        batch, frames, _ = padded.shape
-        return padded.reshape(batch, frames, self.heads, -1).transpose(1, 2)
-
-
-def attend(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float
-) -> Tensor:
-    """Scaled dot-product attention, (batch, heads, frames, width) of each -> that of `query`.
-
-    `mask` (batch, frames of the source). Where it is all False the result is the mean of all
-    values, which are zero in padding.
-    """
-    if mask is not None:  # with no key at all a row would be NaN
-        mask = (mask | ~mask.any(dim=1, keepdim=True))[:, None, None]
-    return functional.scaled_dot_product_attention(query, key, value, mask, dropout)
-
-
-class FeedForward(nn.Module):
-    """Position-wise feed-forward network, gated: a * gelu(b) of two halves (GEGLU)."""
-
-    def __init__(self, width: int, expansion: int, dropout: float) -> None:
-        """With `expansion` * `width` inner units."""
-        super().__init__()
-        self.up = RowLinear(width, 2 * expansion * width)
-        self.down = RowLinear(expansion * width, width)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """(n, width) -> (n, width)."""
-        value, gate = self.up(rows).chunk(2, dim=1)
-        dropped: Tensor = self.dropout(self.down(value * functional.gelu(gate)))
-        return dropped
-
-
-class Promotion(nn.Module):
-    """One direction of a mutual promotion unit: a target promoted by a source (Eq. 5)."""
-
-    def __init__(self, options: "Options") -> None:
-        """Of the width, heads and dropout of `options`."""
-        super().__init__()
-        width = options.width
-        self.target_norm, self.source_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.cross = Attention(width, options.heads, options.attention_dropout)
-        self.self_norm = nn.LayerNorm(width)
-        self.itself = Attention(width, options.heads, options.attention_dropout)
-        self.forward_norm = nn.LayerNorm(width)
-        self.feed = FeedForward(width, options.expansion, options.feedforward_dropout)
-
-    def forward(self, target: Tensor, source: Tensor, plan: Plan) -> Tensor:
-        """H_{source→target}: rows (n, width) and (m, width), request by request -> (n, width)."""
-        normed, other = self.target_norm(target), self.source_norm(source)
-        rows = target + self.cross(normed, other, plan.cross)
-        normed = self.self_norm(rows)
-        rows = rows + self.itself(normed, normed, plan.itself)
-        promoted: Tensor = rows + self.feed(self.forward_norm(rows))
-        return promoted
+from .emt_layout import Layout
+from .emt_options import Options
+from .emt_unit import Plan, Promotion
 
 
 class Pooling(nn.Module):
@@ -315,12 +72,12 @@ class Fusion(nn.Module):
     Every distinct unit is held once, in ``units``; sharing is who uses which.
     """
 
-    def __init__(self, options: "Options", modalities: int) -> None:
+    def __init__(self, options: Options, modalities: int) -> None:
         """Between `modalities` modalities."""
         super().__init__()
         self.strategy, self.depth = options.fusion, options.depth
         self.serial = options.update == "serial"
-        self.modalities, self.width = modalities, options.width
+        self.modalities, self.width, self.heads = modalities, options.width, options.heads
         self.pairs = [(m, n) for n in range(modalities) for m in range(n)]
         pairwise = self.strategy == "ooll"
         layers = 1 if options.share_layers else self.depth
@@ -373,7 +130,7 @@ class Fusion(nn.Module):
             own = [k for k, request in enumerate(requests) if request.unit == number]
             pairs = tuple((requests[k].here, requests[k].there) for k in own)
             if pairs not in plans:
-                plans[pairs] = Plan.of(pairs)
+                plans[pairs] = Plan.of(pairs, self.heads)
             plan = plans[pairs]
             target = torch.cat([requests[k].target for k in own])
             source = torch.cat([requests[k].source for k in own])

@@ -9,8 +9,9 @@ from torch.nn import functional
 
 from ...cache.spec import Modality
 from ..blocks import FrameLinear
+from ..recurrent import RowLSTM
 from .base import InputShape
-from .emt_fusion import Layout
+from .emt_layout import Layout
 from .hooks import alone
 
 
@@ -50,7 +51,12 @@ class TextEncoder(nn.Module):
     def forward(self, rows: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Layout]:
         """Rows (n, width) -> h (batch, width), local rows (n', width) and their layout."""
         kept, inner = self.local(layout)
-        return layout.pad(rows)[:, 0], rows.index_select(0, kept), inner
+        if not len(rows):
+            return rows.new_zeros(len(layout.count), self.out), rows, inner
+        there = layout.count > 0
+        first = (layout.count.cumsum(dim=0) - layout.count) * there
+        utterance = rows.index_select(0, first) * there.unsqueeze(1)
+        return utterance, rows.index_select(0, kept), inner
 
 
 class RecurrentEncoder(nn.Module):
@@ -60,7 +66,7 @@ class RecurrentEncoder(nn.Module):
         """For frames of this shape, `hidden` units and features of length `out`."""
         super().__init__()
         self.out = out
-        self.lstm = nn.LSTM(shape.width, hidden, batch_first=True)
+        self.lstm = RowLSTM(shape.width, hidden)
         self.map = nn.Identity() if hidden == out else FrameLinear(hidden, out)
         self.dropout = nn.Dropout(dropout)
 
@@ -71,14 +77,13 @@ class RecurrentEncoder(nn.Module):
     def forward(self, rows: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Layout]:
         """Rows (n, width) -> h (batch, out), local rows (n, out) and their layout.
 
-        Frames lie together and padding behind them, so that the LSTM reads a clip's frames as if
-        the clip were alone; h is zero for a clip without any.
+        Frames that are not real are passed over; h is zero for a clip without any other.
         """
-        padded, _ = self.lstm(layout.pad(rows))
-        last = (layout.count - 1).clamp(min=0)
-        final = padded[torch.arange(len(last), device=last.device), last]
+        states = self.lstm.rows(rows, layout.counts)
+        last = torch.where(layout.count > 0, layout.count.cumsum(dim=0) - 1, len(states))
+        final = torch.cat([states, states.new_zeros(1, states.shape[1])]).index_select(0, last)
         utterance = self.map(self.dropout(final)) * (layout.count > 0).unsqueeze(1)
-        return utterance, self.map(layout.unpad(padded)), layout
+        return utterance, self.map(states), layout
 
 
 class Norm(nn.BatchNorm1d):

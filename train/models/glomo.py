@@ -46,9 +46,10 @@ from torch import Tensor, nn
 
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
+from ..attention import Company
 from ..blocks import LayerMix
 from .base import Batch, InputShape, Output
-from .glomo_frames import Company, OwnStart, Packed, TemporalConvolution, adaptive_max
+from .glomo_frames import OwnStart, Packed, TemporalConvolution, adaptive_max
 from .glomo_parts import Experts, Mixing, ScalarAttention, SequenceEncoder, TransformerLayer
 from .hooks import Group, Recipe
 

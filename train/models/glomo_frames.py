@@ -9,30 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..attention import COMPANY, Company, meetings
 from ..blocks import FrameLinear
-
-COMPANY = 2**20
-"""Attention weights of a company on a CPU, unless a single clip has more: 4 MB of float32."""
-
-
-@dataclass(frozen=True)
-class Company:
-    """Some clips of like length, whose frames attend to each other, clip by clip."""
-
-    rows: Tensor
-    """(b, t) int64: where each frame lies among the rows of all clips; any row for padding."""
-    mask: Tensor
-    """(b, t), True = real frame."""
-    place: Tensor
-    """(n,) int64: the real frames among the b * t."""
-    members: Tensor
-    """(n,) int64: their rows, ``rows.flatten()[place]``."""
-
-    @classmethod
-    def of(cls, rows: Tensor, mask: Tensor) -> "Company":
-        """The company of these `rows`."""
-        place = mask.flatten().nonzero().squeeze(1)
-        return cls(rows, mask, place, rows.flatten().index_select(0, place))
 
 
 @dataclass(frozen=True)
@@ -78,32 +56,17 @@ class Packed:
         return blank.index_copy(0, place, values).view(len(self.lengths), self.longest, -1)
 
     def companies(self, heads: int) -> list[Company]:
-        """All clips at once on a GPU; on a CPU few of like length at a time.
-
-        Attention grows with the square of the padded length, and one that stays in the CPU's
-        cache is quicker than one launched for all.
-        """
+        """All clips at once on a GPU; on a CPU few of like length at a time (see `attention`)."""
         if not len(self.values):
             return []
-        first = self.lengths.cumsum(dim=0) - self.lengths
-        if self.lengths.device.type != "cpu":
-            return [self._company(first, self.lengths, self.longest)]
-        ordered, order = self.lengths.sort()
-        lengths = ordered.tolist()
-        begin = lengths.count(0)
-        found: list[Company] = []
-        for end in range(begin + 1, len(lengths) + 1):
-            last = end == len(lengths)
-            if last or (end + 1 - begin) * heads * lengths[end] ** 2 > COMPANY:
-                chosen, longest = order[begin:end], lengths[end - 1]
-                found.append(self._company(first[chosen], self.lengths[chosen], longest))
-                begin = end
-        return found
-
-    def _company(self, first: Tensor, lengths: Tensor, longest: int) -> Company:
-        steps = torch.arange(longest, device=first.device)
+        lengths = self.lengths
+        if lengths.device.type == "cpu":
+            counts = lengths.numpy()
+            return [one.here for one in meetings(counts, counts, heads, lengths.device, COMPANY)]
+        first = lengths.cumsum(dim=0) - lengths
+        steps = torch.arange(self.longest, device=lengths.device)
         rows = (first.unsqueeze(1) + steps).clamp(max=len(self.values) - 1)
-        return Company.of(rows, steps < lengths.unsqueeze(1))
+        return [Company.of(rows, steps < lengths.unsqueeze(1))]
 
 
 class OwnStart(FrameLinear):

@@ -11,59 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..attention import Company, attend, placed
 from ..blocks import FrameLinear
-from .glomo_frames import Company, OwnStart, Packed
+from ..dropout import Dropout
+from .glomo_frames import OwnStart, Packed
 from .hooks import alone
 
-STEPS = 2**16
-"""How finely a share to drop is met."""
 Mixing = Literal["linear", "log"]
 TINY = 1e-10
 """Keeps a coefficient of variation finite where every expert is idle."""
 LEAST_NOISE = 0.01
 """Deviation of the gate's noise where its own weights ask for none."""
-
-
-def kept(shape: tuple[int, ...], dropout: float, device: torch.device) -> tuple[Tensor, float]:
-    """Which units dropout keeps, and by what to multiply them.
-
-    Sixteen random bits decide on a unit, drawn four units at a time: on a CPU a tenth of the time
-    of PyTorch's own dropout. `dropout` is met to the nearest of 65536 steps.
-    """
-    dropped = round(dropout * STEPS)
-    if dropped == STEPS:
-        return torch.zeros(shape, dtype=torch.bool, device=device), 0.0
-    units = math.prod(shape)
-    draws = torch.randint(-(2**63), 2**63 - 1, (-(-units // 4),), device=device)
-    bits = draws.view(torch.int16)[:units].view(shape)
-    return bits >= dropped - STEPS // 2, STEPS / (STEPS - dropped)
-
-
-class Dropout(nn.Dropout):
-    """`nn.Dropout`, quicker on a CPU."""
-
-    def forward(self, units: Tensor) -> Tensor:
-        """Any shape, kept."""
-        if not self.training or not self.p or units.device.type != "cpu":
-            return super().forward(units)
-        keep, scale = kept(tuple(units.shape), self.p, units.device)
-        return units * keep.to(units.dtype).mul_(scale)
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout: float) -> Tensor:
-    """Scaled dot-product attention, (b, heads, t, any) each, over the keys of `mask` (b, t).
-
-    Every clip needs a key.
-    """
-    if not dropout or query.device.type != "cpu":
-        return functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask[:, None, None], dropout_p=dropout
-        )
-    query = query / math.sqrt(query.shape[-1])
-    scores = (query @ key.transpose(2, 3)).masked_fill_(~mask[:, None, None], -math.inf)
-    weights = torch.softmax(scores, dim=3)
-    keep, scale = kept(tuple(weights.shape), dropout, weights.device)
-    return (weights * keep) @ (value * scale)
 
 
 class QueryKeyValue(OwnStart):
@@ -127,13 +85,9 @@ class TransformerLayer(nn.Module):
             query, key, value = three.permute(2, 0, 3, 1, 4)  # (b, heads, t, d / heads)
             # where a clip has no frame at all, nothing would be left for the softmax to divide by
             keys = one.mask | ~one.mask.any(dim=1, keepdim=True)
-            heads = attend(query, key, value, keys, dropout)
-            flat = heads.transpose(1, 2).flatten(0, 1).flatten(1)
-            found.append(flat.index_select(0, one.place))
-        members = torch.cat([rows.new_zeros(0).long(), *(one.members for one in companies)])
-        gathered = torch.zeros_like(joined[:, : rows.shape[1]])
-        gathered = gathered.index_copy(0, members, torch.cat(found).to(joined.dtype))
-        attended: Tensor = self.attended(gathered)
+            heads = attend(query, key, value, None if one.full else keys, dropout)
+            found.append(one.real(heads.transpose(1, 2).flatten(2)))
+        attended: Tensor = self.attended(placed(found, companies, rows))
         return attended
 
 

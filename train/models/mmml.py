@@ -38,7 +38,8 @@ from torch.nn import functional
 
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
-from ..blocks import LayerMix
+from ..blocks import FrameLinear, LayerMix, on_real_frames
+from ..grouping import CPU, frames_to_read, like_length
 from ..tasks import Distance, task_loss
 from .base import Batch, InputShape, Output
 from .hooks import Recipe, alone
@@ -51,6 +52,8 @@ from .mmml_parts import (
     with_token,
 )
 
+CALL = 128
+"""Frames that take as long as a further group of clips (see `grouping`)."""
 Count = Annotated[int, Field(ge=0)]
 Weight = Annotated[float, Field(ge=0)]
 
@@ -162,7 +165,7 @@ class MMML(nn.Module):
             if (layers := inputs[m].layers) is not None:
                 self.mixes[m] = LayerMix(layers)
             if inputs[m].width != d:
-                self.projections[m] = nn.Linear(inputs[m].width, d)
+                self.projections[m] = FrameLinear(inputs[m].width, d)
         apart = 2 if options.context == "separate" else 1
         self.scored = options.multi_loss or not two
         self.with_vectors = self.scored or options.variation in ("concatenation", "vectors")
@@ -265,7 +268,8 @@ class MMML(nn.Module):
     def _frames(self, batch: Batch, m: Modality) -> tuple[Tensor, Tensor]:
         """(B, T, d) and mask (B, T) of one modality."""
         x = self.mixes[m](batch.features[m]) if m in self.mixes else batch.features[m]
-        x = self.projections[m](x) if m in self.projections else x
+        if m in self.projections:
+            x = on_real_frames(self.projections[m], x, batch.masks[m])
         return x.masked_fill(~batch.masks[m].unsqueeze(-1), 0), batch.masks[m]
 
     def _vector(
@@ -286,14 +290,40 @@ class MMML(nn.Module):
         vectors: Mapping[Modality, Tensor],
     ) -> Tensor:
         """(B, 2 d) or, restored by a Transformer, (B, 4 d)."""
+        if self.options.variation == "vectors":
+            return torch.cat([vectors[m] for m in self.modalities], dim=-1)
+        if next(iter(streams.values()))[0].device.type != "cpu":
+            return self._fused_group(streams, vectors)
+        ends = torch.stack([frames_to_read(mask) for _, mask in streams.values()])
+        lengths = ends.sum(dim=0).numpy()
+        done, order = list[Tensor](), list[Tensor]()
+        for group in like_length(lengths, CPU, call=CALL):
+            clips = torch.from_numpy(group)
+            order.append(clips)
+            own = {
+                m: (x[:, : max(1, longest)].index_select(0, clips), mask[clips, : max(1, longest)])
+                for (m, (x, mask)), longest in zip(
+                    streams.items(), ends[:, clips].amax(dim=1).tolist(), strict=True
+                )
+            }
+            spoken = {m: vector.index_select(0, clips) for m, vector in vectors.items()}
+            done.append(self._fused_group(own, spoken))
+        return torch.cat(done).index_select(0, torch.cat(order).argsort())
+
+    def _fused_group(
+        self,
+        streams: Mapping[Modality, tuple[Tensor, Tensor]],
+        vectors: Mapping[Modality, Tensor],
+    ) -> Tensor:
+        """The same for some clips, of like length."""
         names, variation = self.modalities, self.options.variation
-        if variation == "vectors":
-            return torch.cat([vectors[m] for m in names], dim=-1)
         pairs = [with_token(self.tokens[m], *streams[m]) for m in names]
         masks = [mask for _, mask in pairs]
         found: Sequence[Tensor] = [x for x, _ in pairs]
-        for layer in self.layers:
-            found = layer(found, masks)
+        for number, layer in enumerate(self.layers, start=1):
+            # of the last layer nothing but the tokens is read, where nothing is restored
+            first = variation != "transformer" and number == len(self.layers)
+            found = layer(found, masks, first)
         if variation == "transformer":
             done = [
                 self.restoring[m](x[:, 1:], *streams[m]) for m, x in zip(names, found, strict=True)

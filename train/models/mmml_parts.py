@@ -8,7 +8,9 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from ..attention import attend
+from ..dropout import Dropout
 
 
 class SideOptions(Protocol):
@@ -63,14 +65,13 @@ class Attention(nn.Module):
         super().__init__()
         self.heads, self.share = heads, dropout
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
-        self.dropout, self.norm = nn.Dropout(dropout), nn.LayerNorm(width, eps=epsilon)
+        self.dropout, self.norm = Dropout(dropout), nn.LayerNorm(width, eps=epsilon)
 
     def forward(self, x: Tensor, other: Tensor, mask: Tensor) -> Tensor:
         """(B, Q, d), (B, K, d), (B, K) with at least one real frame each -> (B, Q, d)."""
         split = (self.query(x), self.key(other), self.value(other))
         q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in split)
-        share = self.share if self.training else 0.0
-        found = functional.scaled_dot_product_attention(q, k, v, mask[:, None, None], share)
+        found = attend(q, k, v, mask, self.share if self.training else 0.0)
         done: Tensor = self.norm(x + self.dropout(self.out(found.transpose(1, 2).flatten(2))))
         return done
 
@@ -82,7 +83,7 @@ class FeedForward(nn.Module):
         """For frames of `width`."""
         super().__init__()
         self.inner, self.out = nn.Linear(width, inner), nn.Linear(inner, width)
-        self.dropout, self.norm = nn.Dropout(dropout), nn.LayerNorm(width, eps=epsilon)
+        self.dropout, self.norm = Dropout(dropout), nn.LayerNorm(width, eps=epsilon)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., d) -> (..., d)."""
@@ -105,11 +106,16 @@ class Side(nn.Module):
             del self.feedforward
         self.options = options
 
-    def forward(self, x: Tensor, mask: Tensor, other: Tensor, other_mask: Tensor) -> Tensor:
-        """(B, Q, d) seeing (B, K, d) -> (B, Q, d)."""
-        x = self.cross(x, other, other_mask)
-        if self.options.self_attention:
-            x = self.own(x, x, mask)
+    def forward(
+        self, x: Tensor, mask: Tensor, other: Tensor, other_mask: Tensor, first: bool = False
+    ) -> Tensor:
+        """(B, Q, d) seeing (B, K, d) -> (B, Q, d); with `first`, the first frame's (B, 1, d)."""
+        asked = slice(0, 1) if first else slice(None)
+        if self.options.self_attention:  # which reads all frames, whoever is asked for
+            x = self.cross(x, other, other_mask)
+            x = self.own(x[:, asked], x, mask)
+        else:
+            x = self.cross(x[:, asked], other, other_mask)
         return self.feedforward(x) if self.options.feedforward else x
 
 
@@ -121,10 +127,13 @@ class CrossModalLayer(nn.Module):
         super().__init__()
         self.sides = nn.ModuleList([Side(width, options) for _ in range(2)])
 
-    def forward(self, streams: Sequence[Tensor], masks: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Two of (B, T_m, d) with (B, T_m) -> the same shapes."""
+    def forward(
+        self, streams: Sequence[Tensor], masks: Sequence[Tensor], first: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Two of (B, T_m, d) with (B, T_m) -> the same shapes; with `first`, (B, 1, d) twice."""
         (a, b), (mask_a, mask_b) = streams, masks
-        return self.sides[0](a, mask_a, b, mask_b), self.sides[1](b, mask_b, a, mask_a)
+        one, other = self.sides
+        return one(a, mask_a, b, mask_b, first), other(b, mask_b, a, mask_a, first)
 
 
 class Restoring(nn.Module):

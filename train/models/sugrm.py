@@ -194,9 +194,9 @@ class Recalibration(nn.Module):
         """(batch, frames, its width) and (batch, frames) a modality -> the same, recalibrated."""
         means = list[Tensor]()
         for m in self.modalities:
-            real = masks[m].unsqueeze(-1)
-            total = features[m].masked_fill(~real, 0).sum(dim=1)
-            means.append(total / real.sum(dim=1).clamp(min=1))
+            real = masks[m].to(features[m].dtype)
+            total = (real.unsqueeze(1) @ features[m]).squeeze(1)
+            means.append(total / real.sum(dim=1, keepdim=True).clamp(min=1))
         joint = torch.relu(self.squeeze(torch.cat(means, dim=-1)))
         gates = {m: 2 * torch.sigmoid(self.excite[m](joint)) for m in features}
         return {m: x * gates[m].unsqueeze(1) for m, x in features.items()}

@@ -22,6 +22,8 @@ from torch.nn import functional
 
 from ...cache.spec import Modality
 from ..blocks import FrameLinear
+from ..dropout import drop
+from ..grouping import CPU, frames_to_read, like_length
 
 CIRCLE: tuple[tuple[Modality, Modality], ...] = (
     ("audio", "text"),
@@ -29,6 +31,8 @@ CIRCLE: tuple[tuple[Modality, Modality], ...] = (
     ("vision", "audio"),
 )
 """Pairs of streams; each has one set of weights for both directions."""
+CALL = 256
+"""Hidden states of a clip that take as long as a further group of clips (see `grouping`)."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, heads: int, dropout: f
     split = (n, heads, width // heads)
     scores = (keys.view(len(keys), *split) * (queries * split[-1] ** -0.5).view(split)).sum(-1)
     shares = torch.softmax(scores, dim=0)  # (window, n, heads)
-    shares = functional.dropout(shares, dropout, dropout > 0)
+    shares = drop(shares, dropout)
     return (shares.unsqueeze(-1) * values.view(len(values), *split)).sum(0).flatten(1)
 
 
@@ -179,13 +183,17 @@ class Layer(nn.Module):
         found = attend(table.index_select(0, row), keys, values, self.sizes.heads, dropout)
         return found.new_zeros(table.shape).index_copy(0, row, found).view_as(queries)
 
+    def drop(self, x: Tensor, share: float) -> Tensor:
+        """`x` with `share` of it dropped, in training."""
+        return drop(x, share) if self.training else x
+
     def finish(self, x: Tensor, found: Tensor) -> Tensor:
         """Add what attention `found` to `x`, then the feed-forward; all (groups, rows, w)."""
         sizes = self.sizes
-        x = x + functional.dropout(self.out(found), sizes.residual_dropout, self.training)
+        x = x + self.drop(self.out(found), sizes.residual_dropout)
         inner = torch.relu(self.rise(self.norm_inner(x)))
-        inner = functional.dropout(inner, sizes.relu_dropout, self.training)
-        return x + functional.dropout(self.fall(inner), sizes.residual_dropout, self.training)
+        inner = self.drop(inner, sizes.relu_dropout)
+        return x + self.drop(self.fall(inner), sizes.residual_dropout)
 
 
 class InputLayer(Layer):
@@ -221,7 +229,7 @@ class InputLayer(Layer):
             frames = x.flatten(0, 1).index_select(0, real) * math.sqrt(sizes.width)
             position = sinusoids(mask.shape[1], x.shape[-1], x)
             frames = frames + position.index_select(0, real % mask.shape[1])
-            frames = functional.dropout(frames, sizes.embed_dropout, self.training)
+            frames = self.drop(frames, sizes.embed_dropout)
             pairs.append(self.frames[m](self.norm_frames[m](frames)))
         rows = sight.keys(sizes.input_window, sizes.stride)
         keys, values = torch.cat(pairs).chunk(2, dim=1)
@@ -336,6 +344,24 @@ class SparsePhasedTransformer(nn.Module):
         self, features: Mapping[Modality, Tensor], masks: Mapping[Modality, Tensor]
     ) -> Tensor:
         """(B, frames, its width) and (B, frames) a modality -> (S, B, w), zero without frames."""
+        if next(iter(masks.values())).device.type != "cpu":
+            return self._vectors(features, masks)
+        ends = {m: frames_to_read(mask) for m, mask in masks.items()}
+        longest = torch.stack(list(ends.values())).amax(dim=0).numpy() // self.sizes.stride
+        vectors, order = list[Tensor](), list[Tensor]()
+        for group in like_length(longest, CPU, call=CALL):
+            clips = torch.from_numpy(group)
+            cut = {m: max(1, int(end[clips].max())) for m, end in ends.items()}
+            own = {m: features[m][:, :end].index_select(0, clips) for m, end in cut.items()}
+            real = {m: masks[m][clips, :end] for m, end in cut.items()}
+            order.append(clips)
+            vectors.append(self._vectors(own, real))
+        return torch.cat(vectors, dim=1).index_select(1, torch.cat(order).argsort())
+
+    def _vectors(
+        self, features: Mapping[Modality, Tensor], masks: Mapping[Modality, Tensor]
+    ) -> Tensor:
+        """The same for some clips, of like length."""
         sizes, width = self.sizes, self.sizes.width
         lengths = torch.stack([masks[m].sum(dim=1) for m in self.streams])
         counts = (lengths + sizes.stride - 1) // sizes.stride  # hidden states of each clip, (S, B)
@@ -343,7 +369,7 @@ class SparsePhasedTransformer(nn.Module):
         places = max(-(-masks[m].shape[1] // sizes.stride) for m in self.streams)
         start = self.hidden.unsqueeze(1) * math.sqrt(width) + sinusoids(places, width, self.hidden)
         x = start.unsqueeze(1).expand(-1, lengths.shape[1], -1, -1).flatten(1, 2)
-        x = functional.dropout(x, sizes.embed_dropout, self.training)
+        x = drop(x, sizes.embed_dropout) if self.training else x
         begins = (lengths.flatten().cumsum(0) - lengths.flatten()).view_as(lengths)
         reading = Sight.of(counts, lengths, places, begins)
         crossing = None if self.crossing is None else self.crossing.sight(counts, places)

@@ -29,14 +29,22 @@ Departures, and choices where the paper is silent:
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
-from ..blocks import FrameLinear, LayerMix, on_real_frames
+from ..attention import Company
+from ..blocks import FrameLinear, LayerMix, computes_everywhere, on_real_frames
+from ..dropout import Dropout
+from ..grouping import like_length
 from .base import Batch, InputShape, Output
 from .hooks import Recipe
+
+CALL = 512
+"""Frames that take as long to pool as a further group of clips (see `grouping`)."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,27 @@ class AttentivePooling(nn.Module):
         attention = torch.softmax(scores, dim=1)  # (batch, frames, heads)
         return (attention.transpose(1, 2) @ frames).flatten(start_dim=1)
 
+    def pool_rows(self, rows: Tensor, lengths: NDArray[np.int64]) -> Tensor:
+        """The same of frames without padding: rows (n, width), clip after clip, of these `lengths`.
+
+        (n, width) -> (batch, heads * width), zero for a clip without frames.
+        """
+        scores = self._scores(rows)
+        first, there = np.cumsum(lengths) - lengths, np.flatnonzero(lengths)
+        pooled, clips = list[Tensor](), list[Tensor]()
+        for group in like_length(lengths[there], rows.device, call=CALL):
+            own = there[group]
+            company = Company.made(first[own], lengths[own], rows.device)
+            lowest = torch.finfo(scores.dtype).min
+            known = company.padded(scores).masked_fill(~company.mask.unsqueeze(-1), lowest)
+            attention = torch.softmax(known, dim=1)
+            pooled.append((attention.transpose(1, 2) @ company.padded(rows)).flatten(start_dim=1))
+            clips.append(torch.from_numpy(own))
+        size = scores.shape[1] * rows.shape[1]
+        together = torch.cat([rows.new_empty(0, size), *pooled])
+        place = torch.cat([torch.empty(0, dtype=torch.int64), *clips])
+        return rows.new_zeros(len(lengths), size).index_copy(0, place, together)
+
     def _scores(self, frames: Tensor) -> Tensor:
         """(n, width) -> (n, heads)."""
         scores: Tensor = self.scores(torch.tanh(self.inner(frames)))
@@ -109,7 +138,7 @@ class UnimodalEncoder(nn.Module):
             FrameLinear(shape.width, hidden),
             nn.LayerNorm(hidden),
             nn.ReLU(),
-            nn.Dropout(options.dropout),
+            Dropout(options.dropout),
         )
         self.pooling = AttentivePooling(hidden, options.heads)
         self.embed = nn.Linear(options.heads * hidden, options.embedding)
@@ -117,8 +146,13 @@ class UnimodalEncoder(nn.Module):
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """([batch, layers, frames, width] or without layers), (batch, frames) -> (batch, F)."""
         mixed = features if self.mix is None else self.mix(features)
-        frames = on_real_frames(self.frames, mixed, mask)
-        embedding: Tensor = self.embed(self.pooling(frames, mask))
+        if features.device.type == "cpu" and not computes_everywhere():
+            real = mask.flatten().nonzero().squeeze(1)
+            rows = self.frames(mixed.flatten(0, 1).index_select(0, real))
+            pooled = self.pooling.pool_rows(rows, mask.sum(dim=1).numpy())
+        else:
+            pooled = self.pooling(on_real_frames(self.frames, mixed, mask), mask)
+        embedding: Tensor = self.embed(pooled)
         return embedding * mask.any(dim=1, keepdim=True)
 
 
@@ -141,7 +175,7 @@ class UEGD(nn.Module):
             nn.Linear(width, width),
             nn.LayerNorm(width),
             nn.ReLU(),
-            nn.Dropout(options.dropout),
+            Dropout(options.dropout),
             nn.Linear(width, options.classes),
         )
 

@@ -1,0 +1,59 @@
+"""An LSTM over frames without padding: clips of like length share a pass."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .attention import Company, placed
+from .grouping import like_length
+
+STEP = 6
+"""Rows that take as long as a further step of a pass of its own."""
+
+
+class RowLSTM(nn.LSTM):
+    """A one-way `nn.LSTM` of one layer, with its names and its first weights."""
+
+    weight_ih_l0: Tensor
+    weight_hh_l0: Tensor
+    bias_ih_l0: Tensor
+    bias_hh_l0: Tensor
+
+    def __init__(self, width: int, hidden: int) -> None:
+        """For frames of length `width`; `hidden` units."""
+        super().__init__(width, hidden, batch_first=True)
+
+    def rows(self, rows: Tensor, lengths: NDArray[np.int64]) -> Tensor:
+        """Frames (n, width), sequence after sequence, of these `lengths` -> states (n, hidden)."""
+        projected = self.input_size > 4 * self.hidden_size
+        if projected:  # one product over real frames; else it would be one over padding too
+            biases = self.bias_ih_l0 + self.bias_hh_l0
+            rows = functional.linear(rows, self.weight_ih_l0, biases)
+        first = np.cumsum(lengths) - lengths
+        there = np.flatnonzero(lengths)
+        groups = [there[group] for group in like_length(lengths[there], rows.device, step=STEP)]
+        together = [Company.made(first[own], lengths[own], rows.device) for own in groups]
+        found = [rows.new_zeros(0, self.hidden_size)]
+        for one in together:
+            # what stands in padding comes after a sequence's last frame: no state depends on it
+            padded = one.padded(rows)
+            states = self._recurrence(padded) if projected else self(padded)[0]
+            found.append(one.real(states))
+        return placed(found, together, rows)
+
+    def _recurrence(self, gates: Tensor) -> Tensor:
+        """(b, t, 4 * hidden), inputs as the weights of the input have left them, -> (b, t, hidden).
+
+        The library has no LSTM that starts from there: the one it has gets the identity to do.
+        """
+        size = self.hidden_size
+        start = gates.new_zeros(1, len(gates), size)
+        same = torch.eye(4 * size, dtype=gates.dtype, device=gates.device)
+        none = gates.new_zeros(4 * size)
+        weights = [same, self.weight_hh_l0, none, none]
+        states: Tensor = torch.lstm(
+            gates, [start, start], weights, True, 1, 0.0, self.training, False, True
+        )[0]
+        return states
