@@ -1,6 +1,11 @@
-"""Lets a stage's folder be called as its function: `sedimental.extract(config)`."""
+"""Lets a stage's folder be called as its function: `sedimental.extract(config)`.
+
+What a stage needs of another, and must not import, the root package hands over: its table `HANDED`
+names, for a stage, keyword arguments and where their values are found.
+"""
 
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -10,7 +15,11 @@ class _Stage(ModuleType):
     """A package that, called, calls the one function it is there for."""
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        name = self.__name__.rpartition(".")[2]
+        whole, _, name = self.__name__.rpartition(".")
+        handed = getattr(sys.modules[whole], "HANDED", {}).get(name, {})
+        for key, (module, function) in handed.items():
+            if key not in named:
+                named[key] = getattr(import_module(module, whole), function)
         return getattr(import_module(self.__dict__["_MAIN"], self.__name__), name)(
             *arguments, **named
         )
@@ -25,3 +34,10 @@ def callable_stage(package: str, main: str) -> None:
     module = sys.modules[package]
     module.__dict__["_MAIN"] = main
     module.__class__ = _Stage
+
+
+def stage(package: str) -> Callable[..., Any]:
+    """The stage's function as its package is called, with what is handed over to it."""
+    found: Any = import_module(package)
+    called: Callable[..., Any] = found
+    return called

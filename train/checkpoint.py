@@ -40,6 +40,7 @@ class Checkpoint:
             return
         optimizer, scaler = stepper.state()
         groups = {"model": weights_of(model), "best": track.state, "optimizer": optimizer}
+        groups |= {f"rival.{name}": rival.state for name, rival in track.rivals.items()}
         tensors = {
             f"{group}.{name}": value.detach().cpu().contiguous()
             for group, values in groups.items()
@@ -51,6 +52,7 @@ class Checkpoint:
             "history": [asdict(line) for line in track.history],
             "best_epoch": track.best_epoch,
             "lowest": track.lowest,
+            "rivals": {n: [r.best_epoch, r.lowest] for n, r in track.rivals.items()},
             "scaler": scaler,
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,6 +70,9 @@ class Checkpoint:
         track.history = [Epoch(**line) for line in head["history"]]
         track.best_epoch, track.lowest = head["best_epoch"], head["lowest"]
         track.state = _below(tensors, "best")
+        for name, rival in track.rivals.items():
+            rival.best_epoch, rival.lowest = head["rivals"][name]
+            rival.state = _below(tensors, f"rival.{name}")
         return True
 
     def clear(self) -> None:

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ..cache.stage import stage
 from ..console import PIPELINE, AsJson, ConfigFile, bars, fail, out, pipeline, print_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ..cache.runs import Run
     from ..cache.sweeps import Sweep
@@ -53,8 +54,8 @@ def train_stage(config: "Config", fresh: bool = False) -> "tuple[Run, ...]":
     """Train with progress on stderr; ends the command with a clear message on any fault."""
     from ..cache.errors import SedimentalError
     from ..config import ConfigError
-    from .run import train
 
+    train: Callable[..., tuple[Run, ...]] = stage(str(__package__))
     try:
         with bars() as progress:
             return train(config, progress, fresh)

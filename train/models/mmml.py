@@ -41,7 +41,7 @@ from ...config import Fraction, Positive
 from ..blocks import LayerMix
 from ..tasks import Distance, task_loss
 from .base import Batch, InputShape, Output
-from .hooks import Recipe
+from .hooks import EncoderRecipe, Recipe
 from .mmml_parts import (
     CrossModalLayer,
     Restoring,
@@ -127,6 +127,8 @@ def _recipe(rate: float) -> Recipe:
     )
 
 
+ENCODER = EncoderRecipe(1e-5, 0.01, spare=False, source="MMML, appendix A.1; decay as released")
+"""Of text and audio, where they are live: one rate and one decay for every weight."""
 RECIPE = _recipe(1e-5)
 RECIPES: Mapping[str, Recipe] = {name: _recipe(1e-5) for name in ("mosi", "mosei", "sims")} | {
     "frozen": _recipe(1e-3)
