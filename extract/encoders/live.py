@@ -32,6 +32,9 @@ DROPOUTS = (
 )
 """Fields of the library's configurations that say how much is dropped."""
 
+UNSEEDED = ("layerdrop", "mask_time_prob", "mask_feature_prob")
+"""Fields by which the library drops blocks and frames in training."""
+
 
 class LiveEncoder(nn.Module):
     """What text and sound share: which blocks there are, which are trained, and what comes out."""
@@ -57,6 +60,9 @@ class LiveEncoder(nn.Module):
         self.given = start is not None
         model: Any = load_model(_configured(checkpoint, settings.dropout))
         self.model = model
+        for name in UNSEEDED:
+            # only now: while it is made, the library draws a vector more where it is to mask
+            setattr(model.config, name, 0.0)
         blocks = blocks_of(self.model, self.family)
         self.highest = highest_block(names, len(blocks))
         if settings.top is not None and settings.top > self.highest:
@@ -300,7 +306,4 @@ def _configured(checkpoint: Checkpoint, dropout: float | None) -> Checkpoint:
     for name in DROPOUTS if dropout is not None else ():
         if hasattr(config, name):
             setattr(config, name, dropout)
-    for name, value in (("layerdrop", 0.0), ("apply_spec_augment", False)):
-        if hasattr(config, name):
-            setattr(config, name, value)
     return replace(checkpoint, config=config)
