@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +172,433 @@ def test_untouched_live_encoders_predict_what_cached_layers_do(
         run = trained(made(text, audio, live=live, **still))
         assert run.finetuned
         np.testing.assert_allclose(run.predictions.values, expected, atol=1e-4)
+
+
+def encoder_of(
+    folders: Mapping[str, Path],
+    name: str,
+    names: tuple[str, ...],
+    start: int | None = None,
+    **line: Any,
+) -> LiveEncoder:
+    table: Any = {"encoder": str(folders[name])}
+    kind = "text" if name in TEXT else "audio"
+    from sedimental.config import AudioFeatures, TextFeatures
+
+    checkpoint = resolve(
+        TextFeatures(modality="text", **table)
+        if kind == "text"
+        else AudioFeatures(modality="audio", **table)
+    )
+    settings = InputConfig(encoder="x", live=True, **line)
+    how = (checkpoint, names, settings, start, torch.Generator().manual_seed(0))
+    if kind == "text":
+        return LiveText(*how, pad=1 if name == "roberta" else 0, unknown=3)
+    return LiveSound(*how, normalize="base" not in name, hop=1, pool="stride")
+
+
+def items_of(name: str) -> tuple[Tensor, list[int]]:
+    """Three clips of different length, of equal length where nothing else can share a pass."""
+    random = torch.Generator().manual_seed(5)
+    if name in TEXT:
+        return torch.randint(5, 900, (3, 9), generator=random), [9, 4, 7]
+    sizes = [4000, 4000, 4000] if "base" in name else [4000, 1900, 3100]
+    return torch.randn(3, 4000, generator=random), sizes
+
+
+def squared(hidden: Tensor, frames: Sequence[int]) -> Tensor:
+    """Some loss over real frames."""
+    weights = torch.linspace(0.5, 1.5, hidden.shape[-1])
+    real = [h[:, :n] for h, n in zip(hidden, frames, strict=True)]
+    return torch.stack([(r.square() * weights).mean() for r in real]).sum()
+
+
+def frames_of(encoder: LiveEncoder, sizes: Sequence[int]) -> list[int]:
+    from sedimental.extract.encoders.waveform import frames_of as formula
+
+    if isinstance(encoder, LiveText):
+        return list(sizes)
+    return [formula(encoder.model.config, size) for size in sizes]
+
+
+def gradients(encoder: LiveEncoder) -> list[Tensor]:
+    """Of every trained weight, in order."""
+    found = []
+    for name, weight in encoder.named_parameters():
+        if weight.requires_grad:
+            assert weight.grad is not None, name
+            found.append(weight.grad)
+    return found
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("top", [1, 2, 3])
+def test_top_blocks_from_the_cache_learn_as_in_the_full_pass(
+    folders: Mapping[str, Path], name: str, top: int
+) -> None:
+    """With dropout on: what is frozen drops nothing, so both draw the same."""
+    items, sizes = items_of(name)
+    final = ("final",) if name in ("wavlm", "hubert") else ()
+    names = ("3", *final)
+    whole = encoder_of(folders, name, names, top=top).train()
+    frames = frames_of(whole, sizes)
+    below = encoder_of(folders, name, (str(LAYERS - top), "3")).eval()
+    with torch.no_grad():
+        states = below(items, sizes)[:, 0]
+    torch.manual_seed(1)
+    squared(whole(items, sizes), frames).backward()
+    cut = encoder_of(folders, name, names, start=LAYERS - top, top=top).train()
+    torch.manual_seed(1)
+    squared(cut(states, frames), frames).backward()
+    expected, found = gradients(whole), gradients(cut)
+    assert len(expected) == len(found) > 0
+    for one, other in zip(expected, found, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-5 * float(one.abs().max()) + 1e-7)
+    assert sum(p.numel() for p in cut.parameters()) < sum(p.numel() for p in whole.parameters())
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("line", [{}, {"top": 2}, {"checkpointing": True}], ids=str)
+def test_everything_trained_gets_a_gradient_and_the_convolutions_none(
+    folders: Mapping[str, Path], name: str, line: dict[str, Any]
+) -> None:
+    items, sizes = items_of(name)
+    encoder = encoder_of(folders, name, ("2", "1"), **line).train()
+    squared(encoder(items, sizes), frames_of(encoder, sizes)).backward()
+    names = {n for n, weight in encoder.named_parameters() if weight.grad is not None}
+    assert names == {n for n, weight in encoder.named_parameters() if weight.requires_grad}
+    barred = ("feature_extractor", "spec_embed", "encoder.layers.2.", "encoder.layer.2.")
+    assert not any(part in n for n in names for part in barred)
+    matrices, rest = encoder.groups()
+    assert {id(w) for w in [*matrices, *rest]} == {
+        id(w) for w in encoder.parameters() if w.requires_grad
+    }
+    assert all(w.ndim == 1 for w in rest)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_computing_blocks_again_changes_no_gradient(folders: Mapping[str, Path], name: str) -> None:
+    items, sizes = items_of(name)
+    found = []
+    for checkpointing in (False, True):
+        encoder = encoder_of(folders, name, ("3",), checkpointing=checkpointing).train()
+        torch.manual_seed(2)
+        squared(encoder(items, sizes), frames_of(encoder, sizes)).backward()
+        found.append(gradients(encoder))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(other, one)
+
+
+def opened(config: Config) -> tuple[Workshop, Plan, Selection]:
+    """A pipeline's one run, before it is trained."""
+    from sedimental.cache.progress import Silent
+
+    shop = Workshop(config, Silent(), live_input)
+    [plan] = shop.plans
+    return shop, plan, shop.open([plan]).select(plan.modalities)
+
+
+def live_model(plan: Plan, data: Selection) -> LiveModel:
+    model: Any = built(plan, data)
+    assert isinstance(model, LiveModel)
+    return model
+
+
+def step_gradients(plan: Plan, data: Selection) -> list[Tensor]:
+    model = live_model(plan, data).train()
+    torch.manual_seed(0)
+    output = model(data.batch(data.rows["train"]))
+    (output.prediction - data.labels[data.rows["train"]]).abs().mean().backward()
+    return [p.grad for p in model.parameters() if p.grad is not None]
+
+
+@pytest.mark.parametrize("audio", ["wavlm", "hubert-base"])
+def test_a_batch_in_several_passes_is_still_one_step(made: MakeConfig, audio: str) -> None:
+    found = []
+    for budget in ("", ", budget = 1", ", budget = 9"):
+        lines = {
+            "text_line": f"layers = -1, dropout = 0.0{budget}",
+            "audio_line": f'layers = "weighted", dropout = 0.0{budget}',
+        }
+        found.append(step_gradients(*opened(made(audio=audio, **lines))[1:]))
+    for other in found[1:]:
+        for one, two in zip(found[0], other, strict=True):
+            torch.testing.assert_close(two, one, rtol=1e-3, atol=1e-5)
+
+
+def test_items_are_what_extraction_reads(made: MakeConfig) -> None:
+    cached, config = made(live=""), made(live="TA")
+    tokens = live_input(config, "text").store
+    store = next(p for p in config.corpus_cache.iterdir() if p.name.startswith("text-bert"))
+    own = open_store(store)
+    for clip in tokens.clips:
+        ids = tokens.read([0], [clip]).values[0, :, 0]
+        assert ids.astype(int).tolist() == own.side("token_ids", [clip]).tolist()
+    assert cached.corpus_cache == config.corpus_cache
+    sound = live_input(config, "audio")
+    frames = dict(zip(sound.store.clips, sound.frames(sound.sizes()).tolist(), strict=True))
+    store = next(p for p in config.corpus_cache.iterdir() if p.name.startswith("audio-wavlm-"))
+    features = open_store(store)
+    assert frames == dict(zip(features.clips, features.frames.tolist(), strict=True))
+
+
+def test_sound_can_be_cut_to_its_first_seconds(made: MakeConfig) -> None:
+    whole = live_input(made(), "audio")
+    cut = live_input(made(audio_line="layers = -1, seconds = 1.5"), "audio")
+    assert cut.sizes().max() == 24_000 < whole.sizes().max()
+    _, plan, data = opened(made(audio_line="layers = -1, seconds = 1.5"))
+    assert data.batch(data.rows["train"]).features["audio"].shape[1] <= 24_000
+    live_model(plan, data)(data.batch(data.rows["train"]))
+
+
+@pytest.mark.parametrize("model", ["uegd", "emt_dlfr", "glomo", "sugrm", "mmml"])
+def test_every_model_learns_with_its_encoders(made: MakeConfig, model: str) -> None:
+    """Weights of encoders move, runs are known again, and the file holds what was trained."""
+    settings = 'learning_rate = 1e-3\nwarmup = 0.0\nalso = ["Has0_acc_2"]\nprecision = "bf16"\n'
+    small = {
+        "emt_dlfr": "width = 8\nheads = 2\ndepth = 1\nmissing_rate = 0.3\n",
+        "glomo": "width = 16\nheads = 2\nencoder_layers = 1\nfusion_feedforward = 16\n",
+        "sugrm": "width = 8\nheads = 2\nrounds = 1\n",
+        "mmml": 'heads = 4\nlayers = 1\nhead = 8\ncontext = "separate"\n',
+    }
+    tables = f"[train.{model}]\n{small[model]}" if model in small else ""
+    config = made(
+        train=f'models = ["{model}"]\n{settings}',
+        audio_line="layers = -1, learning_rate = 1e-3",
+        text_line="layers = [-1, -2], learning_rate = 1e-3" if model == "glomo" else "layers = -1",
+        tables=tables,
+    )
+    run = trained(config)
+    assert run.row == f"{model} TA finetuned"
+    assert np.isfinite(run.predictions.values).all()
+    rival = run.rivals["Has0_acc_2"]
+    best = max(run.history, key=lambda line: line.valid["Has0_acc_2"])
+    assert rival.best_epoch == best.epoch
+    assert rival.metrics["valid"]["Has0_acc_2"] == pytest.approx(best.valid["Has0_acc_2"])
+    _, plan, data = opened(config)
+    start, weights = live_model(plan, data), load_file(plan.folder / "weights.safetensors")
+    names = {n for n, p in start.named_parameters() if p.requires_grad and n[:8] == "encoders"}
+    stored = {n for n in weights if n.startswith("encoders")}
+    assert names == stored
+    assert not any("feature_extractor" in n for n in stored)
+    moved = {n for n in names if not torch.equal(weights[n], start.get_parameter(n))}
+    # at a rate of its own, softmax is blind to a bias of keys
+    assert len(moved) > 0.9 * len(names), names - moved
+    assert plan.finished() is not None
+    again = start
+    again.load_state_dict({k: v for k, v in weights.items() if not k.startswith("inputs.")})
+    rows = torch.arange(len(data.table.ids))
+    np.testing.assert_allclose(
+        predict(again, data, rows).values, read_run(plan.folder).predictions.values, atol=1e-5
+    )
+
+
+def test_training_from_cached_blocks_is_training_from_words_and_sound(made: MakeConfig) -> None:
+    lines = {"text_line": "layers = -1, top = 1", "audio_line": "layers = -1, top = 2"}
+    config = made(rate=50, **lines)
+    for modality in ("text", "audio"):
+        assert live_input(config, modality).start == (2 if modality == "text" else 1)
+    short = made(rate=10, **lines)
+    assert live_input(short, "audio").start is None
+    assert "10 of the encoder's 50 frames" in live_input(short, "audio").note
+    _, plan, data = opened(config)
+    fast = step_gradients(plan, data)
+    whole = replace(plan, inputs=tuple(replace(one, **begun(config, one)) for one in plan.inputs))
+    shop = Workshop(config, silent(), live_input)
+    slow = step_gradients(whole, shop.open([whole]).select(plan.modalities))
+    assert len(fast) == len(slow)
+    for one, other in zip(fast, slow, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-4)
+    assert trained(config).finetuned
+
+
+def silent() -> Any:
+    from sedimental.cache.progress import Silent
+
+    return Silent()
+
+
+def begun(config: Config, one: Any) -> dict[str, Any]:
+    """What makes a live input begin at words or sound."""
+    from sedimental.extract import item_streams
+    from sedimental.extract.streams import AudioStream, TextStream
+
+    table = next(f for f in config.features if f.modality == one.modality)
+    stream: Any = (TextStream if one.modality == "text" else AudioStream)(table, "float32")
+    if one.modality == "text":
+        spec = item_streams.token_spec(stream.checkpoint, table, stream.tokenizer)
+    else:
+        spec = item_streams.waveform_spec(stream.processing)
+    return {"store": open_store(item_streams.items_folder(config, spec)), "start": None}
+
+
+def test_missing_words_are_unknown_before_they_are_read(made: MakeConfig) -> None:
+    _, plan, data = opened(
+        made(
+            audio="",
+            live="T",
+            train='models = ["emt_dlfr"]\ninput_scaling = "none"\n',
+            tables="[train.emt_dlfr]\nwidth = 8\nheads = 2\ndepth = 1\nmissing_rate = 0.5\n",
+        )
+    )
+    from sedimental.train.models.emt_missing import hidden_frames, incomplete
+
+    model = live_model(plan, data).eval()
+    batch = data.batch(data.rows["test"])
+    gone = hidden_frames(batch.masks["text"], batch.index, "text", 0.5, 111)
+    assert gone.any()
+    assert not gone[:, 0].any()
+    last = batch.masks["text"].sum(dim=1) - 1
+    assert not gone[torch.arange(len(last)), last].any()  # [SEP] stays
+    encoder: Any = model.encoders["text"]
+    ids = batch.features["text"].where(~gone, encoder.unknown)
+    sizes = batch.live["text"].tolist()
+    with torch.no_grad():
+        expected = encoder(ids, sizes)[:, 0]
+        read = model.read(batch)
+        found = read.reread["text"](gone)
+        outer = model.read(incomplete(batch, 0.5)).features["text"]
+    real = batch.masks["text"]
+    torch.testing.assert_close(found[real], expected[real])
+    torch.testing.assert_close(outer[real], expected[real])
+    assert not torch.allclose(read.features["text"][real], expected[real])
+    assert "text_states_zeroed" not in model.outputs()
+    assert "text_tokens_masked" in model.outputs()
+
+
+def test_what_was_said_before_is_read_in_one_pass(made: MakeConfig) -> None:
+    _, plan, data = opened(
+        made(
+            train='models = ["mmml"]\n',
+            audio_line="layers = -1",
+            tables='[train.mmml]\nheads = 4\nlayers = 1\nhead = 8\ncontext = "separate"\n',
+        )
+    )
+    rows = torch.arange(len(data.table.ids))
+    batch = data.batch(rows, previous=2)
+    own = data.batch(rows)
+    previous = data.table.previous
+    assert previous is not None and (previous >= 0).any()
+    for row in range(len(rows)):
+        before = [int(k) for k in previous[row][:2] if k >= 0]
+        ids = [own.features["text"][k, : int(own.live["text"][k])].tolist() for k in before][::-1]
+        joined = [*ids[0][:1], *(n for one in ids for n in one[1:])] if ids else []
+        size = int(batch.previous[0].live["text"][row])
+        assert batch.previous[0].features["text"][row, :size].tolist() == joined
+        assert not batch.previous[1].masks["text"][row].any()
+        sound = before[:1]
+        assert batch.previous[0].masks["audio"][row].any() == bool(sound)
+    read: list[str] = []
+    model = live_model(plan, data).eval()
+    for m in ("text", "audio"):
+        model.encoders[m].register_forward_pre_hook(lambda *_, m=m: read.append(m))
+    with torch.no_grad():
+        model(batch)
+    assert model.previous_clips == 2
+    assert read.count("text") == 2  # own words, and those before: the step further back has none
+
+
+def test_groups_have_the_rates_and_decay_of_the_papers(made: MakeConfig) -> None:
+    published = {
+        ("emt_dlfr", "mosi"): (5e-5, 1e-3, 0.0),
+        ("emt_dlfr", "sims"): (2e-5, 1e-3, 0.0),
+        ("sugrm", "mosei"): (5e-5, 1e-3, 0.0),
+        ("glomo", "mosei"): (1e-5, 1e-4, 0.0),
+        ("mmml", "mosi"): (1e-5, 0.01, 0.01),
+    }
+    for (name, corpus), (rate, decay, norms) in published.items():
+        tables = f'[train.{name}]\npreset = "{corpus}"\n' + (
+            "width = 32\nheads = 4\n" if name == "mmml" else ""
+        )
+        _, plan, data = opened(
+            made(live="T", train=f'models = ["{name}"]\n', audio_line="layers = -1", tables=tables)
+        )
+        model = live_model(plan, data)
+        matrices, rest = groups_of(model)[-2:]
+        assert matrices.rate * plan.settings.learning_rate == pytest.approx(rate)
+        assert (matrices.weight_decay, rest.weight_decay) == (decay, norms)
+        counted = sum(p.numel() for g in (matrices, rest) for p in g.parameters)
+        assert counted == sum(p.numel() for p in model.encoders.parameters())
+
+
+@pytest.mark.parametrize(
+    ("train", "inputs", "fault"),
+    [
+        ("", 'text = {encoder = "tiny-bert", live = true}', "text.live: an encoder is trained in"),
+        ('mode = "finetune"', 'text = {encoder = "tiny-bert"}', 'mode: "finetune" needs an input'),
+        (
+            'mode = "finetune"',
+            'vision = {encoder = "tiny-clip", live = true}',
+            "vision.live: faces are read from cached layers only",
+        ),
+        ("", 'text = {encoder = "tiny-bert", top = 2}', "text.top: means something with live"),
+        (
+            'mode = "finetune"',
+            'text = {encoder = "tiny-bert", live = true, seconds = 6}',
+            "text.seconds: audio alone",
+        ),
+        (
+            'mode = "finetune"',
+            'text = {encoder = "tiny-bert", live = true, top = 1, lora = 4}',
+            "text.lora: trains adapters in place",
+        ),
+    ],
+)
+def test_faults_of_live_inputs_name_the_key(
+    tmp_path: Path, train: str, inputs: str, fault: str
+) -> None:
+    file = tmp_path / "pipeline.toml"
+    tables = "".join(
+        f'[[features]]\nmodality = "{m}"\nencoder = "tiny-{e}"\n'
+        for m, e in (("text", "bert"), ("audio", "wavlm"), ("vision", "clip"))
+    )
+    file.write_text(f"{tables}[train]\n{train}\n[train.inputs]\n{inputs}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=fault):
+        load_config(file)
+
+
+def test_what_cannot_be_trained_is_said(
+    made: MakeConfig, folders: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = made()
+    with pytest.raises(RunError, match="nobody handed over its live encoder"):
+        plain_train(config)
+    with pytest.raises(EncoderError, match="has only 3 blocks"):
+        encoder_of(folders, "bert", ("3",), top=4)
+    monkeypatch.setitem(__import__("sys").modules, "peft", None)
+    with pytest.raises(EncoderError, match=r"pip install 'sedimental\[lora\]'"):
+        encoder_of(folders, "bert", ("3",), lora=4)
+    whisper = config.features[1].model_copy(update={"encoder": "tiny-whisper"})
+    line = config.train.inputs.audio
+    assert line is not None
+    inputs = config.train.inputs.model_copy(
+        update={"audio": line.model_copy(update={"encoder": "tiny-whisper"})}
+    )
+    section = config.train.model_copy(update={"inputs": inputs})
+    other = config.model_copy(update={"features": (config.features[0], whisper), "train": section})
+    with pytest.raises(SedimentalError, match="can be live; read this one from the cache"):
+        live_input(other, "audio")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_adapters_alone_learn(folders: Mapping[str, Path], name: str) -> None:
+    pytest.importorskip("peft")
+    items, sizes = items_of(name)
+    encoder = encoder_of(folders, name, ("3",), lora=2).train()
+    squared(encoder(items, sizes), frames_of(encoder, sizes)).backward()
+    learned = [n for n, p in encoder.named_parameters() if p.requires_grad]
+    assert learned and all("lora_" in n for n in learned)
+    assert all(encoder.get_parameter(n).grad is not None for n in learned)
+
+
+def test_frozen_and_finetuned_runs_lie_side_by_side(made: MakeConfig) -> None:
+    for live in ("", "TA"):
+        trained(made(live=live, name="both"))
+    config = made(live="", name="both")
+    report = sedimental.evaluate(
+        config.experiment, config.evaluate, read_manifest(config.corpus_cache / "manifest.jsonl")
+    )
+    assert [row.name for row in report.rows] == ["uegd TA", "uegd TA finetuned"]
+    assert [row.training for row in report.rows] == ["frozen", "fine-tuned"]
+    assert len(list(list_runs(config.experiment))) == 2
+    assert not any("different" in caution.text for caution in report.cautions)

@@ -7,13 +7,14 @@ off: LayerDrop, and masking of audio frames, whose draws come from NumPy's globa
 
 import copy
 import warnings
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as computed_again
 
 from ...config import InputConfig
 from .adapters import with_adapters
@@ -77,8 +78,10 @@ class LiveEncoder(nn.Module):
         if self.given:
             self._cut(blocks)
         self._trained = self._unfreeze(blocks, settings, last, generator)
-        if settings.checkpointing:
-            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        for block in blocks if settings.checkpointing else ():
+            again: Any = block  # as the library's own switch does, whose name changes with versions
+            again.gradient_checkpointing = True
+            again._gradient_checkpointing_func = _computed_again
 
     def train(self, mode: bool = True) -> "LiveEncoder":
         """Dropout is on in what is trained alone: what is frozen gives what the cache holds."""
@@ -241,8 +244,7 @@ class LiveSound(LiveEncoder):
         width)."""
         if self.given:
             real = real_frames(sizes, items.shape[1], items.device)
-            with self._tapped() as found, warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
+            with self._tapped() as found, _masks_of_two_types():
                 # a copy, for the encoder zeroes padding in place
                 self.model.encoder(items.clone(), attention_mask=real)
             return torch.stack(self._entries(found), dim=1)
@@ -253,12 +255,10 @@ class LiveSound(LiveEncoder):
         frames = [frames_of(self.model.config, size) for size in sizes]
         real = real_frames(frames, max(frames), items.device)
         with (
-            warnings.catch_warnings(),
+            _masks_of_two_types(),
             sealed(self.model, real) if self.paddable else nullcontext(),
             self._tapped() as found,
         ):
-            # WavLM hands torch a float position bias beside a boolean padding mask, as it must
-            warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
             self.model(batch, attention_mask=mask.long() if self.paddable else None)
         entries = [pooled(entry, real, self.hop, self.pool) for entry in self._entries(found)]
         return torch.stack(entries, dim=1)
@@ -270,6 +270,24 @@ class LiveSound(LiveEncoder):
         mask = getattr(self.model, "masked_spec_embed", None)
         if mask is not None:
             mask.requires_grad_(False)
+
+
+@contextmanager
+def _masks_of_two_types() -> Iterator[None]:
+    """WavLM hands torch a float position bias beside a boolean padding mask, as it must."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
+        yield
+
+
+def _computed_again(block: Callable[..., Any], *inputs: Any) -> Any:
+    """`block(*inputs)`, of which nothing but the inputs is kept for the way back."""
+
+    def quietly(*given: Any) -> Any:
+        with _masks_of_two_types():
+            return block(*given)
+
+    return computed_again(quietly, *inputs, use_reentrant=False)
 
 
 class Given(nn.Module):
