@@ -116,9 +116,14 @@ class Run:
         return any(one.live for one in self.inputs)
 
     @property
+    def label(self) -> str:
+        """The model's name, and whether encoders were trained along: ``mmml finetuned``."""
+        return f"{self.model}{' finetuned' if self.finetuned else ''}"
+
+    @property
     def row(self) -> str:
-        """What its results are listed under: ``uegd TAV``, ``mmml TA finetuned``."""
-        return f"{self.model} {self.letters}{' finetuned' if self.finetuned else ''}"
+        """What its results are listed under: ``uegd TAV``, ``mmml finetuned TA``."""
+        return f"{self.label} {self.letters}"
 
     @property
     def letters(self) -> str:
@@ -131,7 +136,7 @@ def run_folder(
 ) -> Path:
     """Where the run lies below the experiment's folder `root`."""
     letters = "".join(LETTERS[m] for m in MODALITIES if m in modalities)
-    return root / f"{model}-{letters}{'-finetuned' if finetuned else ''}" / f"seed-{seed}"
+    return root / f"{model}{'-finetuned' if finetuned else ''}-{letters}" / f"seed-{seed}"
 
 
 def write_run(folder: Path, run: Run, weights: bytes) -> None:

@@ -71,6 +71,18 @@ def to_html(report: Report) -> str:
             (line, [_published(m, line.values.get(m.key)) for m in metrics])
             for line in report.published
         ],
+        tuned=[
+            (
+                pair,
+                [_cell(report, pair.frozen, m) for m in metrics],
+                [_cell(report, pair.finetuned, m) for m in metrics],
+                [
+                    _difference(m, found) if (found := pair.differences.get(m.key)) else Cell("n/a")
+                    for m in metrics
+                ],
+            )
+            for pair in report.tuned
+        ],
         best=[_cell(report, report.best, m) for m in metrics],
         drawings=[(d, Markup(d.svg)) for d in drawn],
         headline=headline(report),

@@ -42,7 +42,7 @@ def map_figures(run: Run, protocol: CorpusProtocol) -> tuple[Drawing, ...]:
     x, labels = points[known][::step], run.predictions.labels[known][::step]
     groups, names = grouped_labels(labels, protocol)
     flat, shares = pca(x)
-    title = f"{run.model} {run.letters}, seed {run.seed}, test clips"
+    title = f"{run.row}, seed {run.seed}, test clips"
     words = f"{title}. The two directions hold {100 * shares[:2].sum():.0f} % of the variance."
     drawn = [_map("map-pca", "Representations, PCA", words, flat, groups, names)]
     near = tsne(x)
@@ -142,7 +142,7 @@ def trajectory_figure(run: Run) -> Drawing | None:
     return Drawing(
         canvas.key,
         "Labels that the model generates",
-        f"{run.model} {run.letters}, seed {run.seed}: labels of each modality over the training "
+        f"{run.row}, seed {run.seed}: labels of each modality over the training "
         "clips. Line: median; dark: the middle half; light: from the lowest to the highest kept.",
         canvas.svg,
     )

@@ -34,6 +34,8 @@ class Row:
     """The epoch that validation chose, a seed each."""
     seconds: float
     """Mean training time of one seed."""
+    training: str = "frozen"
+    """Of the encoders: ``frozen`` or ``fine-tuned``."""
 
     @property
     def name(self) -> str:
@@ -99,6 +101,16 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class Tuned:
+    """What training the encoders along gave one model, and what it cost."""
+
+    frozen: Row
+    finetuned: Row
+    differences: Mapping[str, Difference]
+    """Fine-tuned minus frozen on the same test clips, by metric; empty without bootstrap."""
+
+
+@dataclass(frozen=True)
 class Report:
     """The results of one experiment folder."""
 
@@ -118,6 +130,8 @@ class Report:
     """Name of the row with the best validation correlation; test had no say in it."""
     differences: Mapping[str, Mapping[str, Difference]]
     """Headline minus each other row, by row name and metric; empty without bootstrap."""
+    tuned: tuple["Tuned", ...]
+    """Every model on the same inputs with frozen and with fine-tuned encoders."""
     test_clips: int
     test_videos: int
     coverage: Mapping[Split, Mapping[str, int]]
@@ -185,17 +199,17 @@ class Report:
 
 def row_name(run: Run) -> str:
     """The row that `run` belongs to."""
-    return f"{run.model} {run.letters}"
+    return run.row
 
 
 def grouped(runs: Sequence[Run]) -> dict[str, tuple[Run, ...]]:
     """Runs by row: models as they come, more modalities first, then T, A, V; seeds ascending."""
-    models = list(dict.fromkeys(run.model for run in runs))
+    models = list(dict.fromkeys(run.label for run in runs))
     order = [LETTERS[m] for m in MODALITIES]
 
     def place(run: Run) -> tuple[int, int, list[int], int]:
         letters = [order.index(letter) for letter in run.letters]
-        return models.index(run.model), -len(letters), letters, run.seed
+        return models.index(run.label), -len(letters), letters, run.seed
 
     rows: dict[str, tuple[Run, ...]] = {}
     for run in sorted(runs, key=place):

@@ -47,7 +47,7 @@ def read_robustness(
     """What is known of each row of which every seed was tested; raises RunError for a bad file."""
     found = []
     for name, runs in groups.items():
-        folders = [run_folder(experiment, r.model, r.modalities, r.seed) for r in runs]
+        folders = [run_folder(experiment, r.model, r.modalities, r.seed, r.finetuned) for r in runs]
         each = [_read(folder / FILE, run) for folder, run in zip(folders, runs, strict=True)]
         if all(one is not None for one in each):
             known = [one for one in each if one is not None]

@@ -1,4 +1,4 @@
-"""Encoders trained along: untouched they give what the cache holds, and they learn as they should."""
+"""Encoders trained along: untouched they give what the cache holds, and learn as they should."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -369,7 +369,7 @@ def test_every_model_learns_with_its_encoders(made: MakeConfig, model: str) -> N
         tables=tables,
     )
     run = trained(config)
-    assert run.row == f"{model} TA finetuned"
+    assert run.row == f"{model} finetuned TA"
     assert np.isfinite(run.predictions.values).all()
     rival = run.rivals["Has0_acc_2"]
     best = max(run.history, key=lambda line: line.valid["Has0_acc_2"])
@@ -478,7 +478,8 @@ def test_what_was_said_before_is_read_in_one_pass(made: MakeConfig) -> None:
     batch = data.batch(rows, previous=2)
     own = data.batch(rows)
     previous = data.table.previous
-    assert previous is not None and (previous >= 0).any()
+    assert previous is not None
+    assert (previous >= 0).any()
     for row in range(len(rows)):
         before = [int(k) for k in previous[row][:2] if k >= 0]
         ids = [own.features["text"][k, : int(own.live["text"][k])].tolist() for k in before][::-1]
@@ -587,7 +588,8 @@ def test_adapters_alone_learn(folders: Mapping[str, Path], name: str) -> None:
     encoder = encoder_of(folders, name, ("3",), lora=2).train()
     squared(encoder(items, sizes), frames_of(encoder, sizes)).backward()
     learned = [n for n, p in encoder.named_parameters() if p.requires_grad]
-    assert learned and all("lora_" in n for n in learned)
+    assert learned
+    assert all("lora_" in n for n in learned)
     assert all(encoder.get_parameter(n).grad is not None for n in learned)
 
 
@@ -598,7 +600,7 @@ def test_frozen_and_finetuned_runs_lie_side_by_side(made: MakeConfig) -> None:
     report = sedimental.evaluate(
         config.experiment, config.evaluate, read_manifest(config.corpus_cache / "manifest.jsonl")
     )
-    assert [row.name for row in report.rows] == ["uegd TA", "uegd TA finetuned"]
+    assert [row.name for row in report.rows] == ["uegd TA", "uegd finetuned TA"]
     assert [row.training for row in report.rows] == ["frozen", "fine-tuned"]
     assert len(list(list_runs(config.experiment))) == 2
     assert not any("different" in caution.text for caution in report.cautions)

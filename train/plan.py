@@ -43,9 +43,9 @@ class Plan:
 
     @property
     def title(self) -> str:
-        """``uegd TAV seed 1111``."""
+        """``uegd TAV seed 1111``, ``mmml finetuned TA seed 1``."""
         letters = "".join(LETTERS[m] for m in self.modalities)
-        return f"{self.model} {letters}{' finetuned' if self.finetuned else ''} seed {self.seed}"
+        return f"{self.model}{' finetuned' if self.finetuned else ''} {letters} seed {self.seed}"
 
     @property
     def finetuned(self) -> bool:
