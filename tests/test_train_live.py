@@ -1,5 +1,8 @@
 """Encoders trained along: untouched they give what the cache holds, and learn as they should."""
 
+import csv
+import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,16 +18,32 @@ from torch import Tensor
 import sedimental
 from sedimental.cache.errors import RunError, SedimentalError
 from sedimental.cache.manifest import read_manifest
+from sedimental.cache.progress import Silent
 from sedimental.cache.runs import Run, list_runs, read_run
+from sedimental.cache.spec import Modality
 from sedimental.cache.store import open_store
-from sedimental.config import Config, ConfigError, InputConfig, load_config
+from sedimental.config import (
+    AudioFeatures,
+    Config,
+    ConfigError,
+    InputConfig,
+    TextFeatures,
+    load_config,
+)
+from sedimental.extract import item_streams
 from sedimental.extract.encoders.live import LiveEncoder, LiveSound, LiveText
 from sedimental.extract.encoders.loading import EncoderError, resolve
 from sedimental.extract.encoders.made_tokenizers import made_tokenizer
+from sedimental.extract.encoders.waveform import frames_of as formula
 from sedimental.extract.live import live_input
+from sedimental.extract.streams import AudioStream, TextStream
 from sedimental.train.data import Selection
 from sedimental.train.live_model import LiveModel
 from sedimental.train.loop import predict
+from sedimental.train.models import model_options
+from sedimental.train.models.base import InputShape
+from sedimental.train.models.emt_missing import hidden_frames, incomplete
+from sedimental.train.models.mmml import MMML
 from sedimental.train.optimising import groups_of
 from sedimental.train.plan import Plan
 from sedimental.train.run import Workshop, built
@@ -129,9 +148,6 @@ def made(folders: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) 
 
 
 def sixteen_clips(root: Path) -> Path:
-    import csv
-    import shutil
-
     demo = Path(sedimental.__path__[0]) / "extract/corpora/demo"
     with (demo / "label.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))[:16]
@@ -183,8 +199,6 @@ def encoder_of(
 ) -> LiveEncoder:
     table: Any = {"encoder": str(folders[name])}
     kind = "text" if name in TEXT else "audio"
-    from sedimental.config import AudioFeatures, TextFeatures
-
     checkpoint = resolve(
         TextFeatures(modality="text", **table)
         if kind == "text"
@@ -214,8 +228,6 @@ def squared(hidden: Tensor, frames: Sequence[int]) -> Tensor:
 
 
 def frames_of(encoder: LiveEncoder, sizes: Sequence[int]) -> list[int]:
-    from sedimental.extract.encoders.waveform import frames_of as formula
-
     if isinstance(encoder, LiveText):
         return list(sizes)
     return [formula(encoder.model.config, size) for size in sizes]
@@ -291,8 +303,6 @@ def test_computing_blocks_again_changes_no_gradient(folders: Mapping[str, Path],
 
 def opened(config: Config) -> tuple[Workshop, Plan, Selection]:
     """A pipeline's one run, before it is trained."""
-    from sedimental.cache.progress import Silent
-
     shop = Workshop(config, Silent(), live_input)
     [plan] = shop.plans
     return shop, plan, shop.open([plan]).select(plan.modalities)
@@ -404,7 +414,7 @@ def test_training_from_cached_blocks_is_training_from_words_and_sound(made: Make
     _, plan, data = opened(config)
     fast = step_gradients(plan, data)
     whole = replace(plan, inputs=tuple(replace(one, **begun(config, one)) for one in plan.inputs))
-    shop = Workshop(config, silent(), live_input)
+    shop = Workshop(config, Silent(), live_input)
     slow = step_gradients(whole, shop.open([whole]).select(plan.modalities))
     assert len(fast) == len(slow)
     for one, other in zip(fast, slow, strict=True):
@@ -412,17 +422,8 @@ def test_training_from_cached_blocks_is_training_from_words_and_sound(made: Make
     assert trained(config).finetuned
 
 
-def silent() -> Any:
-    from sedimental.cache.progress import Silent
-
-    return Silent()
-
-
 def begun(config: Config, one: Any) -> dict[str, Any]:
     """What makes a live input begin at words or sound."""
-    from sedimental.extract import item_streams
-    from sedimental.extract.streams import AudioStream, TextStream
-
     table = next(f for f in config.features if f.modality == one.modality)
     stream: Any = (TextStream if one.modality == "text" else AudioStream)(table, "float32")
     if one.modality == "text":
@@ -441,8 +442,6 @@ def test_missing_words_are_unknown_before_they_are_read(made: MakeConfig) -> Non
             tables="[train.emt_dlfr]\nwidth = 8\nheads = 2\ndepth = 1\nmissing_rate = 0.5\n",
         )
     )
-    from sedimental.train.models.emt_missing import hidden_frames, incomplete
-
     model = live_model(plan, data).eval()
     batch = data.batch(data.rows["test"])
     gone = hidden_frames(batch.masks["text"], batch.index, "text", 0.5, 111)
@@ -566,7 +565,7 @@ def test_what_cannot_be_trained_is_said(
         plain_train(config)
     with pytest.raises(EncoderError, match="has only 3 blocks"):
         encoder_of(folders, "bert", ("3",), top=4)
-    monkeypatch.setitem(__import__("sys").modules, "peft", None)
+    monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(EncoderError, match=r"pip install 'sedimental\[lora\]'"):
         encoder_of(folders, "bert", ("3",), lora=4)
     whisper = config.features[1].model_copy(update={"encoder": "tiny-whisper"})
@@ -604,3 +603,27 @@ def test_frozen_and_finetuned_runs_lie_side_by_side(made: MakeConfig) -> None:
     assert [row.training for row in report.rows] == ["frozen", "fine-tuned"]
     assert len(list(list_runs(config.experiment))) == 2
     assert not any("different" in caution.text for caution in report.cautions)
+
+
+def test_mmml_has_its_published_size() -> None:
+    """RoBERTa-base, Data2Vec-audio-base and five cross-modal layers; not a weight is made."""
+    line, draws = InputConfig(encoder="x", live=True), torch.Generator()
+    words = resolve(TextFeatures(modality="text", encoder="roberta-base", weights="random:0"))
+    sound = resolve(
+        AudioFeatures(modality="audio", encoder="data2vec-audio-base", weights="random:0")
+    )
+    with torch.device("meta"):
+        text = LiveText(words, ("12",), line, None, draws, pad=1, unknown=3)
+        audio = LiveSound(sound, ("12",), line, None, draws, normalize=True, hop=1, pool="stride")
+        shapes: Mapping[Modality, InputShape] = {"text": InputShape(768), "audio": InputShape(768)}
+        fusion = MMML(model_options("mmml", {}, "mosi"), shapes)
+
+    def size(module: torch.nn.Module, learns: bool = False) -> int:
+        return sum(p.numel() for p in module.parameters() if p.requires_grad or not learns)
+
+    pooler = 590_592
+    assert size(fusion) == 96_095_491 + pooler
+    assert size(text) == size(text, learns=True) == 124_645_632 - pooler
+    assert size(audio) == 93_164_288
+    convolutions, mask = size(audio.model.feature_extractor), 768
+    assert size(audio, learns=True) == size(audio) - convolutions - mask
