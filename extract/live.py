@@ -6,6 +6,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,18 @@ from ..cache.errors import StoreError
 from ..cache.runs import InputRecord
 from ..cache.spec import FeatureSpec, Modality, layer_names
 from ..cache.store import Store, open_store
-from ..config import AnyFeatures, AudioFeatures, Config, InputConfig, TextFeatures, nearest
+from ..config import (
+    AnyFeatures,
+    AudioFeatures,
+    Config,
+    InputConfig,
+    TextFeatures,
+    VisionFeatures,
+    nearest,
+)
 from .encoders.live import LiveEncoder, LiveSound, LiveText, highest_block
-from .encoders.loading import Checkpoint, EncoderError
+from .encoders.loading import Checkpoint, EncoderError, load_model, resolve
+from .encoders.presets import PRESETS
 from .encoders.sound import Processing, checked_hop, frame_grid
 from .encoders.waveform import frames_of
 from .item_streams import (
@@ -300,3 +310,41 @@ def _table(config: Config, modality: Modality, settings: InputConfig) -> AnyFeat
         f"train.inputs.{modality}.encoder: no [[features]] table describes "
         f'"{settings.encoder}".{nearest(settings.encoder, [f.encoder for f in tables])}'
     )
+
+
+@dataclass(frozen=True)
+class EncoderSize:
+    """What is known of an encoder without loading it."""
+
+    weights: int
+    blocks: int
+    width: int
+    frames: int
+    """Its own frames for one that is cached."""
+
+
+def encoder_size(config: Config, modality: Modality) -> EncoderSize | None:
+    """Size of the encoder that [train.inputs] `modality` reads; None if it could not be live, or
+    if that is not known without asking the Hub."""
+    settings: InputConfig = getattr(config.train.inputs, modality)
+    table = _table(config, modality, settings)
+    local = table.encoder in PRESETS or Path(table.encoder).is_dir()
+    if not local or isinstance(table, VisionFeatures):
+        return None
+    if table.encoder in PRESETS and PRESETS[table.encoder].network:
+        table = table.model_copy(update={"weights": "random:0"})  # its architecture is known here
+    checkpoint = resolve(table)
+    if checkpoint.family.reader not in ("tokens", "waveform"):
+        return None
+    with torch.device("meta"):
+        weights = sum(w.numel() for w in load_model(_untrained(checkpoint)).parameters())
+    hop = 1
+    if isinstance(table, AudioFeatures):
+        stride, window = frame_grid(checkpoint, Processing(16_000, normalize=False))
+        hop = checked_hop(table, 16_000 / stride, window)
+    own = checkpoint.config
+    return EncoderSize(weights, own.num_hidden_layers, own.hidden_size, hop)
+
+
+def _untrained(checkpoint: Checkpoint) -> Checkpoint:
+    return replace(checkpoint, weights="random:0")

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 
@@ -12,6 +13,7 @@ from ..cache.progress import Progress, Silent
 from ..cache.runs import Run, read_run, write_run
 from ..config import Config
 from .checkpoint import Checkpoint
+from .cost import Sizes, tell
 from .data import Corpus, Selection, Table
 from .live import FindLive, Reading, live_of
 from .live_model import LiveModel
@@ -36,10 +38,12 @@ def train(
     progress: Progress | None = None,
     fresh: bool = False,
     live: FindLive | None = None,
+    sizes: Sizes | None = None,
 ) -> tuple[Run, ...]:
     """Train what [train] asks for; a run whose key did not change is read, not repeated.
 
-    `live` finds the inputs whose encoders are trained along; `sedimental.train` hands it over.
+    `live` finds the inputs whose encoders are trained along, `sizes` says how large others are;
+    `sedimental.train` hands both over.
 
     Each run is written to its folder as soon as it is done, so that a killed `train` loses only
     the run in flight; `fresh` repeats all. Features are read once, and only if a run needs them.
@@ -62,6 +66,8 @@ def train(
     if fresh:
         for plan in waiting:
             checkpoint_of(plan).clear()
+    if waiting and sizes is not None:
+        shop.tell(waiting, sizes)
     for run in shop.make_all(waiting):
         done[f"{run.row} seed {run.seed}"] = run
     return tuple(done[plan.title] for plan in shop.plans)
@@ -98,6 +104,12 @@ class Workshop:
                     section.memory_mb,
                 )
         return self._corpus
+
+    def tell(self, plans: Sequence[Plan], sizes: Sizes) -> None:
+        """Note what `plans` cost with frozen and with trained encoders, before they begin."""
+        with _threads(self.config.train.threads):
+            for line in tell(plans, self.open(plans), built, partial(sizes, self.config)):
+                self.progress.note(line)
 
     def make_all(self, plans: Sequence[Plan]) -> Iterator[Run]:
         """Make `plans`, stacked or on several processes where that pays."""
