@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -37,9 +37,10 @@ from sedimental.extract.encoders.made_tokenizers import made_tokenizer
 from sedimental.extract.encoders.waveform import frames_of as formula
 from sedimental.extract.live import live_input
 from sedimental.extract.streams import AudioStream, TextStream
+from sedimental.train.checkpoint import Checkpoint
 from sedimental.train.data import Selection
 from sedimental.train.live_model import LiveModel
-from sedimental.train.loop import predict
+from sedimental.train.loop import fit, predict
 from sedimental.train.models import model_options
 from sedimental.train.models.base import InputShape
 from sedimental.train.models.emt_missing import hidden_frames, incomplete
@@ -627,3 +628,65 @@ def test_mmml_has_its_published_size() -> None:
     assert size(audio) == 93_164_288
     convolutions, mask = size(audio.model.feature_extractor), 768
     assert size(audio, learns=True) == size(audio) - convolutions - mask
+
+
+def test_items_that_do_not_fit_in_memory_are_read_batch_by_batch(made: MakeConfig) -> None:
+    lines = {"text_line": f"layers = -1, {STILL}", "audio_line": f"layers = -1, {STILL}"}
+    runs = [trained(made(train=memory, **lines)) for memory in ("", "memory_mb = 1")]
+    np.testing.assert_allclose(runs[0].predictions.values, runs[1].predictions.values, atol=1e-6)
+
+
+def test_a_run_goes_on_from_its_checkpoint(
+    made: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after its second epoch; the weights that are never trained are in no checkpoint."""
+    monkeypatch.setattr("sedimental.train.checkpoint.EVERY", 0.0)
+    more = 'also = ["MAE"]\nlearning_rate = 1e-3'
+    config = made(train=more, text_line="layers = -1, top = 1")
+    straight = trained(config)
+    _, plan, data = opened(made(train=more, text_line="layers = -1, top = 1"))
+
+    class Killed(Exception): ...
+
+    epochs: list[int] = []
+
+    def die() -> None:
+        epochs.append(1)
+        if len(epochs) == 1:
+            raise Killed
+
+    kept = Checkpoint(plan.folder.with_name("kept.safetensors"), plan.key)
+    model = live_model(plan, data)
+    with pytest.raises(Killed):
+        fit(model, data, plan.settings, plan.seed, "mosi", die, kept)
+    assert not any("embeddings" in name for name in load_file(str(kept.path)))
+    again = live_model(plan, data)
+    fitted = fit(again, data, plan.settings, plan.seed, "mosi", lambda: None, kept)
+    assert [e.train_loss for e in fitted.history] == [e.train_loss for e in straight.history]
+    assert fitted.rivals["MAE"].best_epoch == straight.rivals["MAE"].best_epoch
+    again.load_state_dict(fitted.state)
+    rows = torch.arange(len(data.table.ids))
+    found = predict(again, data, rows).values
+    np.testing.assert_allclose(found, straight.predictions.values, atol=1e-6)
+
+
+def test_what_both_modes_cost_is_told_before(made: MakeConfig) -> None:
+    class Ears(Silent):
+        heard: ClassVar[list[str]] = []
+
+        def note(self, message: str) -> None:
+            self.heard.append(message)
+
+    [run] = sedimental.train(made(), Ears())
+    told = Ears.heard[0]
+    assert told.startswith("uegd finetuned TA: a seed with text and audio fine-tuned: ")
+    assert f"{run.parameters / 1e6:.3g} M weights" in told
+    assert "frozen: " in told
+    Ears.heard.clear()
+    [frozen] = sedimental.train(made(live=""), Ears())
+    told = Ears.heard[0]
+    assert f"a seed on frozen encoders: {frozen.parameters / 1e6:.3g} M weights" in told
+    assert "with text and audio fine-tuned, by estimate: " in told
+    # the probe leaves no trace in the numbers
+    [quiet] = plain_train(made(live=""))
+    np.testing.assert_array_equal(quiet.predictions.values, frozen.predictions.values)

@@ -40,7 +40,10 @@ class Checkpoint:
             return
         optimizer, scaler = stepper.state()
         groups = {"model": weights_of(model), "best": track.state, "optimizer": optimizer}
-        groups |= {f"rival.{name}": rival.state for name, rival in track.rivals.items()}
+        # criteria that like the same epoch share its weights, here as in memory
+        rivals = {r.best_epoch: r.state for r in track.rivals.values()}
+        rivals.pop(track.best_epoch, None)
+        groups |= {f"rival.{epoch}": state for epoch, state in rivals.items()}
         tensors = {
             f"{group}.{name}": value.detach().cpu().contiguous()
             for group, values in groups.items()
@@ -72,7 +75,8 @@ class Checkpoint:
         track.state = _below(tensors, "best")
         for name, rival in track.rivals.items():
             rival.best_epoch, rival.lowest = head["rivals"][name]
-            rival.state = _below(tensors, f"rival.{name}")
+            shared = rival.best_epoch == track.best_epoch
+            rival.state = track.state if shared else _below(tensors, f"rival.{rival.best_epoch}")
         return True
 
     def clear(self) -> None:

@@ -26,7 +26,9 @@ from .plan import Plan
 from .tasks import task_loss
 
 PROBED = 4
-"""Clips of the step that is tried with live encoders."""
+"""Clips of the step that is tried with live encoders first."""
+WAIT = 0.3
+"""Seconds from which on that step tells enough; a quicker one is tried again with a whole batch."""
 ADAM = 16
 """Bytes a trained weight takes: itself, its gradient, and Adam's two moments."""
 KEPT = 17
@@ -91,28 +93,23 @@ class Comparison:
 def compared(plan: Plan, model: FusionModel, data: Selection) -> Comparison:
     """Both costs of a run with live encoders, from steps of `model`, which are not taken."""
     assert isinstance(model, LiveModel)
-    rows = _middle(data, PROBED)
-    share = len(data.rows["train"]) / len(rows)
-    with _undisturbed(data):
-        _begin(model, data, plan.seed)
-        batch = data.batch(rows, previous_of(model))
-        whole, kept = _step(model, batch, plan)
-        with torch.inference_mode():
-            model.eval()
-            began = time.perf_counter()
-            # every modality in use, as a plain batch of what is cached
-            ready = _plain(model.read(batch))
-            reading = time.perf_counter() - began
-        light, held = _step(model.fusion, _owned(ready), plan)
-    trained = _weights(model, trained=True)
-    fused = _weights(model.fusion, trained=True)
-    every = _weights(model)
-    size = plan.settings.batch_size / len(rows)
-    rest = 4 * (every - trained)
-    epochs = plan.settings.epochs
+    fused, trained = _weights(model.fusion, trained=True), _weights(model, trained=True)
+    frozen_weights, epochs = _weights(model) - trained, plan.settings.epochs
+    for count in (PROBED, plan.settings.batch_size):
+        rows = _middle(data, count)
+        with _undisturbed(data):
+            _begin(model, data, plan.seed)
+            batch = data.batch(rows, previous_of(model))
+            whole, kept = _step(model, batch, plan)
+            ready, reading = _read(model, batch)
+            light, held = _step(model.fusion, ready, plan)
+        if whole > WAIT:
+            break
+    share, size = len(data.rows["train"]) / len(rows), plan.settings.batch_size / len(rows)
+    fixed = ADAM * trained + 4 * frozen_weights
     return Comparison(
         frozen=Cost(fused, int(ADAM * fused + held * size), light * share * epochs),
-        finetuned=Cost(trained, int(ADAM * trained + rest + kept * size), whole * share * epochs),
+        finetuned=Cost(trained, int(fixed + kept * size), whole * share * epochs),
         extraction=reading * len(data.table.ids) / len(rows),
     )
 
@@ -260,22 +257,21 @@ def _begin(model: Any, data: Selection, seed: int) -> None:
             model.begin(Training(len(data.table.ids), rows, data.labels[rows], seed))
 
 
+def _read(model: LiveModel, batch: Batch) -> tuple[Batch, float]:
+    """`batch` as if every modality came from the cache, and the seconds of the encoders for it."""
+    model.eval()
+    began = time.perf_counter()
+    with torch.no_grad():
+        ready = _plain(model.read(batch))
+    return ready, time.perf_counter() - began
+
+
 def _plain(batch: Batch) -> Batch:
-    """`batch` with every modality read."""
     return replace(
         batch,
         features={m: batch.features[m] for m in batch.features},
         reread={},
         previous=tuple(_plain(before) for before in batch.previous),
-    )
-
-
-def _owned(batch: Batch) -> Batch:
-    """Features that gradients can flow beside: made in inference mode, they cannot be used."""
-    return replace(
-        batch,
-        features={m: values.clone() for m, values in batch.features.items()},
-        previous=tuple(_owned(before) for before in batch.previous),
     )
 
 
