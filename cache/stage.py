@@ -15,11 +15,8 @@ class _Stage(ModuleType):
     """A package that, called, calls the one function it is there for."""
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        whole, _, name = self.__name__.rpartition(".")
-        handed = getattr(sys.modules[whole], "HANDED", {}).get(name, {})
-        for key, (module, function) in handed.items():
-            if key not in named:
-                named[key] = getattr(import_module(module, whole), function)
+        name = self.__name__.rpartition(".")[2]
+        named = handed(self.__name__) | named
         return getattr(import_module(self.__dict__["_MAIN"], self.__name__), name)(
             *arguments, **named
         )
@@ -34,6 +31,13 @@ def callable_stage(package: str, main: str) -> None:
     module = sys.modules[package]
     module.__dict__["_MAIN"] = main
     module.__class__ = _Stage
+
+
+def handed(package: str) -> dict[str, Any]:
+    """What the root package hands over to the stage `package`, by keyword."""
+    root, _, name = package.rpartition(".")
+    table = getattr(sys.modules[root], "HANDED", {}).get(name, {})
+    return {key: getattr(import_module(where, root), what) for key, (where, what) in table.items()}
 
 
 def stage(package: str) -> Callable[..., Any]:

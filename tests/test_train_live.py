@@ -1,6 +1,7 @@
 """Encoders trained along: untouched they give what the cache holds, and learn as they should."""
 
 import csv
+import json
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -47,6 +48,7 @@ from sedimental.train.models.emt_missing import hidden_frames, incomplete
 from sedimental.train.models.mmml import MMML
 from sedimental.train.optimising import groups_of
 from sedimental.train.plan import Plan
+from sedimental.train.robustness import restore, robustness
 from sedimental.train.run import Workshop, built
 from sedimental.train.run import train as plain_train
 
@@ -690,3 +692,29 @@ def test_what_both_modes_cost_is_told_before(made: MakeConfig) -> None:
     # the probe leaves no trace in the numbers
     [quiet] = plain_train(made(live=""))
     np.testing.assert_array_equal(quiet.predictions.values, frozen.predictions.values)
+
+
+def test_robustness_takes_words_away_before_they_are_read(made: MakeConfig) -> None:
+    config = made(text_line="layers = -1", audio_line="layers = -1")
+    run = trained(config)
+    [file] = robustness(config, [0.0, 0.5, 1.0], live=live_input)
+    _, plan, data = opened(config)
+    model = restore(plan, data)
+    with np.load(file) as kept:
+        cases, values = json.loads(str(kept["head"]))["cases"], kept["values"]
+    by_case = {(c["kind"], c["of"], c["rate"]): v[0] for c, v in zip(cases, values, strict=True)}
+    untouched = run.predictions.of("test")[1]
+    np.testing.assert_allclose(by_case["rate", "all", 0.0], untouched, atol=1e-5)
+    batch = data.batch(data.rows["test"])
+    unknown: Any = model.encoders["text"].unknown  # type: ignore[attr-defined]
+    ids, sizes = batch.features["text"].clone(), batch.live["text"]
+    for row, size in zip(ids, sizes.tolist(), strict=True):
+        row[1 : size - 1] = unknown
+    model.eval()
+    with torch.no_grad():
+        expected = model(replace(batch, features={**batch.features, "text": ids})).prediction
+    np.testing.assert_allclose(by_case["rate", "T", 1.0], expected.numpy(), atol=1e-5)
+    assert np.ptp(by_case["drop", "T", 1.0] - untouched) > 0
+    cut = made(text_line="layers = -1, top = 1", audio_line="layers = -1")
+    trained(cut)
+    assert robustness(cut, [0.5], live=live_input) == ()

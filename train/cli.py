@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ..cache.stage import stage
+from ..cache.stage import handed, stage
 from ..console import PIPELINE, AsJson, ConfigFile, bars, fail, out, pipeline, print_json
 
 if TYPE_CHECKING:
@@ -101,7 +101,8 @@ def robustness_stage(
 
     try:
         with bars() as progress:
-            found = robustness(config, rates, masks, progress, fresh)
+            live = handed(str(__package__))["live"]
+            found = robustness(config, rates, masks, progress, fresh, live)
     except ConfigError as fault:
         fail(str(fault), 2)
     except SedimentalError as fault:

@@ -212,6 +212,9 @@ class Live(Protocol):
         """What the clips before, `chain` of indices from the nearest on, are read as in one pass;
         None: each by itself."""
 
+    def gone(self, index: Tensor, device: torch.device) -> Tensor | None:
+        """(batch, frames) frames that are to be missing when they are read; None: none."""
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -246,6 +249,7 @@ class Selection:
         self, index: Tensor, parts: Mapping[Modality, tuple[Tensor, Tensor]], previous: int
     ) -> Batch:
         there = index.to(self.labels.device)
+        live = {m: s for m, s in self.sources.items() if isinstance(s, Live)}
         return Batch(
             features={m: features for m, (features, _) in parts.items()},
             masks={m: mask for m, (_, mask) in parts.items()},
@@ -253,7 +257,12 @@ class Selection:
             index=there,
             targets={m: values[there] for m, values in self.targets.items()},
             previous=tuple(self._earlier(index, k, previous) for k in range(previous)),
-            live={m: s.items_of(index) for m, s in self.sources.items() if isinstance(s, Live)},
+            live={m: s.items_of(index) for m, s in live.items()},
+            gone={
+                m: gone
+                for m, s in live.items()
+                if (gone := s.gone(index, self.labels.device)) is not None
+            },
         )
 
     def _earlier(self, index: Tensor, step: int, steps: int) -> Batch:

@@ -179,6 +179,10 @@ class Reading:
         mask = torch.arange(items.shape[1]) < lengths[:, None]
         return Items(items.to(device), mask.to(device), lengths)
 
+    def gone(self, index: Tensor, device: torch.device) -> Tensor | None:
+        """Nothing is."""
+        return None
+
     def _mask(self, index: Tensor, device: torch.device) -> Tensor:
         length = self.length_here[index.clamp(min=0)] * (index >= 0)
         steps = torch.arange(max(1, int(length.max())))

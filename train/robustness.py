@@ -23,15 +23,14 @@ from torch import Tensor
 from ..cache.progress import Progress, Silent
 from ..cache.spec import LETTERS, Modality
 from ..config import Config
-from .data import Gatherer, Selection
+from .data import Gatherer, Items, Selection
+from .live import FindLive, Reading, live_of
 from .loop import predict
-from .models import build
 from .models.base import FusionModel, InputShape
 from .models.hooks import Remembers, Training
 from .plan import Plan
-from .run import Workshop
+from .run import Workshop, built
 from .scaling import Scaling
-from .seeding import stream
 
 TASK = "robustness"
 """The one task whose progress is told: damaged test sets."""
@@ -57,16 +56,19 @@ def robustness(
     masks: int = 1,
     progress: Progress | None = None,
     fresh: bool = False,
+    live: FindLive | None = None,
 ) -> tuple[Path, ...]:
     """Test every finished run of [train]; the answers lie as ``robustness.npz`` in its folder.
 
     Each of `rates` is tried on all modalities together and, for runs on several, on each alone,
     with `masks` random masks from the run's seed. A run that was tested so before is not tested
-    again unless `fresh`; one that is not trained is left out. Returns the files, of all runs.
+    again unless `fresh`; one that is not trained is left out. `live` finds inputs whose encoders
+    were trained along: their words are lost before they are read, as [UNK]. Returns the files, of
+    all runs.
     """
     told = progress or Silent()
-    shop = Workshop(config, told)
-    plans = [plan for plan in shop.plans if plan.finished() is not None]
+    shop = Workshop(config, told, live)
+    plans = [plan for plan in shop.plans if plan.finished() is not None and _whole(plan, told)]
     cases = {plan.title: _cases(plan, rates) for plan in plans}
     told.start(TASK, sum(len(own) for own in cases.values()) * masks, "test set")
     found = []
@@ -89,10 +91,7 @@ def robustness(
 
 def restore(plan: Plan, data: Selection) -> FusionModel:
     """The model of a finished run with its best weights, on the device of `data`."""
-    shapes = {m: source.shape for m, source in data.sources.items()}
-    classes = len(data.table.classes)
-    model = build(plan.model, plan.options, shapes, stream(plan.seed, "init"), classes)
-    model.to(data.labels.device)
+    model = built(plan, data)
     rows = data.rows["train"].to(data.labels.device)
     if isinstance(model, Remembers):  # makes room for what it remembers of each clip
         with torch.no_grad():
@@ -108,11 +107,25 @@ def damaged(data: Selection, case: Case, seed: int, mask: int = 0) -> Selection:
     for modality, source in data.sources.items():
         if case.of not in ("all", LETTERS[modality]):
             sources[modality] = source
-        elif case.kind == "drop":
-            sources[modality] = _Lossy(source, None, 1.0)
         else:
-            sources[modality] = _Lossy(source, _draws(source, modality, seed, mask), case.rate)
+            draws = None if case.kind == "drop" else _draws(source, modality, seed, mask)
+            if isinstance(source, Reading):
+                sources[modality] = _LossyItems(source, draws, case.rate, modality == "text")
+            else:
+                sources[modality] = _Lossy(source, draws, case.rate)
     return replace(data, sources=sources)
+
+
+def _whole(plan: Plan, progress: Progress) -> bool:
+    """Whether words can be taken away from the run; where they were read before, they cannot."""
+    text = live_of(plan.inputs).get("text")
+    if text is None or text.start is None:
+        return True
+    progress.note(
+        f"{plan.title}: left out; its text begins at cached hidden states (train.inputs.text.top), "
+        "which have read every word"
+    )
+    return False
 
 
 @dataclass(frozen=True)
@@ -156,6 +169,62 @@ class _Lossy:
         if features.dim() == 4:  # layers share their losses
             return features.masked_fill(lost[:, None, :, None], 0), mask
         return features.masked_fill(lost.unsqueeze(2), 0), mask
+
+
+@dataclass(frozen=True)
+class _LossyItems:
+    """A live modality that comes with losses, made when it is read.
+
+    Of text the first and the last token stay, and so does what was said before in one pass.
+    """
+
+    whole: Reading
+    draws: Tensor | None
+    rate: float
+    text: bool
+
+    @property
+    def shape(self) -> InputShape:
+        return self.whole.shape
+
+    @property
+    def length_here(self) -> Tensor:
+        return self.whole.length_here
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        return self.whole.present
+
+    @property
+    def scaling(self) -> Scaling | None:
+        return self.whole.scaling
+
+    def gather(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        return self.whole.gather(self._kept(index), device)
+
+    def gathers(
+        self, indices: Sequence[Tensor], device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        return self.whole.gathers([self._kept(index) for index in indices], device)
+
+    def items_of(self, index: Tensor) -> Tensor:
+        return self.whole.items_of(self._kept(index))
+
+    def before(self, chain: Sequence[Tensor], device: torch.device) -> Items | None:
+        return self.whole.before([self._kept(index) for index in chain], device)
+
+    def gone(self, index: Tensor, device: torch.device) -> Tensor | None:
+        if self.draws is None:
+            return None
+        length = self.length_here[index.clamp(min=0)] * (index >= 0)
+        steps = torch.arange(max(1, int(length.max())))
+        lost = self.draws[index.clamp(min=0), : len(steps)] < self.rate
+        if self.text:
+            lost &= (steps > 0) & (steps < length[:, None] - 1)
+        return lost.to(device)
+
+    def _kept(self, index: Tensor) -> Tensor:
+        return torch.full_like(index, -1) if self.draws is None else index
 
 
 def _draws(source: Gatherer, modality: Modality, seed: int, mask: int) -> Tensor:
