@@ -67,6 +67,20 @@ def to_html(report: Report) -> str:
             )
             for line in report.runs
         ],
+        rivals=[
+            {
+                name: (
+                    rival,
+                    [plain_cell(m, rival.metrics["test"][m.key]) for m in metrics],
+                    *(
+                        plain_cell(report.metrics.metric(key), rival.metrics["valid"][key])
+                        for key in (report.metrics.first, report.metrics.second)
+                    ),
+                )
+                for name, rival in line.rivals.items()
+            }
+            for line in report.runs
+        ],
         published=[
             (line, [_published(m, line.values.get(m.key)) for m in metrics])
             for line in report.published

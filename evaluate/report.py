@@ -214,6 +214,7 @@ def _line(run: Run, row: Row, place: int) -> RunLine:
         seconds=run.seconds,
         valid={key: spread.values[place] for key, spread in row.valid.items()},
         test={key: spread.values[place] for key, spread in row.test.items()},
+        rivals=run.rivals,
     )
 
 

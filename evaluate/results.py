@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from ..cache.runs import InputRecord, Run
+from ..cache.runs import InputRecord, Rival, Run
 from ..cache.spec import LETTERS, MODALITIES, Split
 from ..cache.sweeps import Sweep
 from .analysis import Analyses
@@ -76,6 +76,8 @@ class RunLine:
     seconds: float
     valid: Mapping[str, float]
     test: Mapping[str, float]
+    rivals: Mapping[str, Rival]
+    """What other criteria would have kept, by their names."""
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,8 @@ def streams_of(features: Any, config: Config, manifest: Manifest) -> list[Stream
     """The streams that fill what is needed of one [[features]] table.
 
     An encoder that is trained reads items; its hidden states are needed only where training starts
-    from those below its trained blocks. Raises EncoderError if the encoder cannot be had, or live.
+    from those below its trained blocks, and for a sweep. Raises EncoderError if the encoder cannot
+    be had, or not be live.
     """
     live = config.live_input(features)
     cached = stream_of(features, config.cache.dtype, manifest, config.corpus_cache)
@@ -131,7 +132,7 @@ def streams_of(features: Any, config: Config, manifest: Manifest) -> list[Stream
         items = WaveformStream(features)
     else:
         raise EncoderError(f"encoder {features.encoder}: encoders of faces cannot be live.")
-    return [items, cached] if live.top else [items]
+    return [items, cached] if live.top or config.sweep else [items]
 
 
 def refuse_unreadable(checkpoint: Checkpoint) -> None:

@@ -31,6 +31,7 @@ from sedimental.config import (
     TextFeatures,
     load_config,
 )
+from sedimental.evaluate.html import to_html
 from sedimental.extract import item_streams
 from sedimental.extract.encoders.live import LiveEncoder, LiveSound, LiveText
 from sedimental.extract.encoders.loading import EncoderError, resolve
@@ -597,7 +598,7 @@ def test_adapters_alone_learn(folders: Mapping[str, Path], name: str) -> None:
 
 def test_frozen_and_finetuned_runs_lie_side_by_side(made: MakeConfig) -> None:
     for live in ("", "TA"):
-        trained(made(live=live, name="both"))
+        trained(made(live=live, name="both", train='also = ["MAE"]'))
     config = made(live="", name="both")
     report = sedimental.evaluate(
         config.experiment, config.evaluate, read_manifest(config.corpus_cache / "manifest.jsonl")
@@ -606,6 +607,12 @@ def test_frozen_and_finetuned_runs_lie_side_by_side(made: MakeConfig) -> None:
     assert [row.training for row in report.rows] == ["frozen", "fine-tuned"]
     assert len(list(list_runs(config.experiment))) == 2
     assert not any("different" in caution.text for caution in report.cautions)
+    [pair] = report.tuned
+    assert (pair.frozen.name, pair.finetuned.name) == ("uegd TA", "uegd finetuned TA")
+    page = to_html(report)
+    assert "Frozen against fine-tuned" in page
+    assert ", trained along" in page
+    assert "uegd finetuned TA, by MAE" in page
 
 
 def test_mmml_has_its_published_size() -> None:
@@ -718,3 +725,16 @@ def test_robustness_takes_words_away_before_they_are_read(made: MakeConfig) -> N
     cut = made(text_line="layers = -1, top = 1", audio_line="layers = -1")
     trained(cut)
     assert robustness(cut, [0.5], live=live_input) == ()
+
+
+def test_a_clip_without_words_or_sound_is_no_clip_of_theirs(made: MakeConfig) -> None:
+    _, plan, data = opened(made(text_line="layers = -1", audio_line="layers = -1"))
+    model = live_model(plan, data).eval()
+    with torch.no_grad():
+        both = model(data.batch(torch.tensor([-1, 3, 0]))).prediction
+        alone = model(data.batch(torch.tensor([3]))).prediction
+        nobody = model.read(data.batch(torch.tensor([-1, -1])))
+    torch.testing.assert_close(both[1:2], alone, atol=1e-5, rtol=1e-5)
+    for m in ("text", "audio"):
+        assert not nobody.masks[m].any()
+        assert not nobody.features[m].any()

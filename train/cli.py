@@ -32,7 +32,7 @@ def train_command(
     fresh: Fresh = False,
     json: AsJson = False,
 ) -> None:
-    """Train the pipeline's models on the cached layers.
+    """Train the pipeline's models on cached layers, or with encoders that are trained along.
 
     A run that is there already with equal settings and features is not repeated. The epoch is
     chosen on the validation split; the test split is scored at that epoch alone.
@@ -123,7 +123,7 @@ def show_runs(runs: "tuple[Run, ...]") -> None:
     )
     for run in runs:
         table.add_row(
-            run.model,
+            run.label,
             run.letters,
             str(run.seed),
             str(run.best_epoch),
@@ -146,4 +146,9 @@ def run_json(run: "Run") -> dict[str, object]:
         "criterion": run.criterion,
         "seconds": round(run.seconds, 3),
         "metrics": {split: dict(values) for split, values in run.metrics.items()},
+        "finetuned": run.finetuned,
+        "also": {
+            name: {"best_epoch": rival.best_epoch, "metrics": rival.metrics}
+            for name, rival in run.rivals.items()
+        },
     }
