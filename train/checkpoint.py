@@ -40,6 +40,10 @@ class Checkpoint:
             return
         optimizer, scaler = stepper.state()
         groups = {"model": weights_of(model), "best": track.state, "optimizer": optimizer}
+        # criteria that like the same epoch share its weights, here as in memory
+        rivals = {r.best_epoch: r.state for r in track.rivals.values()}
+        rivals.pop(track.best_epoch, None)
+        groups |= {f"rival.{epoch}": state for epoch, state in rivals.items()}
         tensors = {
             f"{group}.{name}": value.detach().cpu().contiguous()
             for group, values in groups.items()
@@ -51,6 +55,7 @@ class Checkpoint:
             "history": [asdict(line) for line in track.history],
             "best_epoch": track.best_epoch,
             "lowest": track.lowest,
+            "rivals": {n: [r.best_epoch, r.lowest] for n, r in track.rivals.items()},
             "scaler": scaler,
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,6 +73,10 @@ class Checkpoint:
         track.history = [Epoch(**line) for line in head["history"]]
         track.best_epoch, track.lowest = head["best_epoch"], head["lowest"]
         track.state = _below(tensors, "best")
+        for name, rival in track.rivals.items():
+            rival.best_epoch, rival.lowest = head["rivals"][name]
+            shared = rival.best_epoch == track.best_epoch
+            rival.state = track.state if shared else _below(tensors, f"rival.{rival.best_epoch}")
         return True
 
     def clear(self) -> None:

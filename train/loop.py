@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -74,8 +75,7 @@ def fit(
             on_epoch()
     while not track.finished:
         epoch = _epoch(model, data, stepper, len(track.history) + 1, seed, protocol)
-        if track.add(epoch):
-            track.state = weights_of(model)
+        track.take(epoch, partial(weights_of, model))
         kept.save(model, stepper, track)
         on_epoch()
     return track.fit

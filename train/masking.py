@@ -18,11 +18,15 @@ def hide(batch: Batch, time: float, width: float, generator: torch.Generator) ->
     One span each a clip and modality, its length uniform from nothing to the largest allowed,
     never the whole; under standardised inputs zero is the mean. A time span counts real frames
     only. Layers of a weighted input share their spans. Masks stay: a hidden frame is still real.
+    What a live encoder is yet to read is no frame and stays as it is.
     """
     if time == width == 0:
         return batch
     features = {}
     for modality, values in batch.features.items():
+        if modality in batch.live:
+            features[modality] = values
+            continue
         mask = batch.masks[modality]
         frames = _span(mask.sum(dim=1), time, generator)
         # position among the clip's real frames, so that gaps do not count

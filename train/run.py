@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 
@@ -12,9 +13,12 @@ from ..cache.progress import Progress, Silent
 from ..cache.runs import Run, read_run, write_run
 from ..config import Config
 from .checkpoint import Checkpoint
+from .cost import Sizes, tell
 from .damage import Case, damaged
 from .data import Corpus, Selection, Table
 from .jobs import Job, Share
+from .live import FindLive, Reading, live_of
+from .live_model import LiveModel
 from .loading import HELD, load
 from .loop import fit
 from .models import build
@@ -31,15 +35,24 @@ TASK = "training"
 """The one task whose progress is told: epochs of all runs."""
 
 
-def train(config: Config, progress: Progress | None = None, fresh: bool = False) -> tuple[Run, ...]:
+def train(
+    config: Config,
+    progress: Progress | None = None,
+    fresh: bool = False,
+    live: FindLive | None = None,
+    sizes: Sizes | None = None,
+) -> tuple[Run, ...]:
     """Train what [train] asks for; a run whose key did not change is read, not repeated.
+
+    `live` finds the inputs whose encoders are trained along, `sizes` says how large others are;
+    `sedimental.train` hands both over.
 
     Each run is written to its folder as soon as it is done, so that a killed `train` loses only
     the run in flight; `fresh` repeats all. Features are read once, and only if a run needs them.
     Raises ConfigError, ManifestError, StoreError or RunError, each with its remedy.
     """
     told = progress or Silent()
-    shop = Workshop(config, told)
+    shop = Workshop(config, told, live)
     told.start(TASK, sum(plan.settings.epochs for plan in shop.plans), "epoch")
     done: dict[str, Run] = {}
     finished = {} if fresh else {plan.title: plan.finished() for plan in shop.plans}
@@ -55,8 +68,10 @@ def train(config: Config, progress: Progress | None = None, fresh: bool = False)
     if fresh:
         for plan in waiting:
             checkpoint_of(plan).clear()
+    if waiting and sizes is not None:
+        shop.tell(waiting, sizes)
     for run in shop.make_all(waiting):
-        done[f"{run.model} {run.letters} seed {run.seed}"] = run
+        done[f"{run.row} seed {run.seed}"] = run
     return tuple(done[plan.title] for plan in shop.plans)
 
 
@@ -64,15 +79,20 @@ class Workshop:
     """Everything that the runs of one config share, and how they are made."""
 
     def __init__(
-        self, config: Config, progress: Progress, manifest: Manifest | None = None
+        self,
+        config: Config,
+        progress: Progress,
+        live: FindLive | None = None,
+        manifest: Manifest | None = None,
     ) -> None:
         """Plans alone; no features are read before `open`. None: the `manifest` is read too."""
         self.config, self.progress = config, progress
         manifest = manifest or read_manifest(config.corpus_cache / "manifest.jsonl")
         self.table = Table.of(manifest, config.train.task)
         self.device = find_device(config.train.device)
-        check_criterion(config.train.criterion, config.evaluate.protocol, self.table.classes)
-        self.plans = plan_runs(config, manifest, self.device.type)
+        for criterion in (config.train.criterion, *config.train.also):
+            check_criterion(criterion, config.evaluate.protocol, self.table.classes)
+        self.plans = plan_runs(config, manifest, self.device.type, live)
         self._corpus: Corpus | None = None
 
     def open(self, plans: Sequence[Plan], memory_mb: int | None = None) -> Corpus:
@@ -80,6 +100,9 @@ class Workshop:
         if self._corpus is None:
             needed = {one.modality: one for plan in plans for one in plan.inputs}
             section = self.config.train
+            for one in live_of(list(needed.values())).values():
+                if one.note:
+                    self.progress.note(one.note)
             with _threads(section.threads):
                 self._corpus = load(
                     self.table,
@@ -94,18 +117,24 @@ class Workshop:
         """Use what another workshop has read, whose runs read the same features."""
         self._corpus = corpus
 
+    def tell(self, plans: Sequence[Plan], sizes: Sizes) -> None:
+        """Note what `plans` cost with frozen and with trained encoders, before they begin."""
+        with _threads(self.config.train.threads):
+            for line in tell(plans, self.open(plans), built, partial(sizes, self.config)):
+                self.progress.note(line)
+
     def make_all(self, plans: Sequence[Plan]) -> Iterator[Run]:
         """Make `plans`, stacked or on several processes where that pays."""
         waiting, seconds = list(plans), list[float]()
         if waiting:
             self.open(waiting)
         while waiting:
-            alone = [plan for plan in waiting if not plan.stack]
+            alone = [plan for plan in waiting if not (plan.stack or plan.finetuned)]
             count = self._processes(len(alone), seconds)
             if count > 1:
                 self._make_apart(alone, count)
                 yield from (read_run(plan.folder) for plan in alone)
-                waiting = [plan for plan in waiting if plan.stack]
+                waiting = [plan for plan in waiting if plan not in alone]
                 continue
             group = made_together(waiting)[0]
             for run in self.make(group):
@@ -165,7 +194,7 @@ def train_together(
 ) -> list[tuple[Run, bytes]]:
     """`train_one` for the seeds of one stack, in one pass over the data."""
     began = time.perf_counter()
-    models = [_built(plan, data) for plan in plans]
+    models = [built(plan, data) for plan in plans]
     seeds, settings = [plan.seed for plan in plans], plans[0].settings
     try:
         fits = fit_stacked(
@@ -205,7 +234,7 @@ def train_one(
     which features were scaled: enough to score a new clip.
     """
     began = time.perf_counter()
-    model = _built(plan, data)
+    model = built(plan, data)
     protocol = config.evaluate.protocol
     try:
         fitted = fit(
@@ -223,10 +252,17 @@ def train_one(
     return finished_run(plan, model, fitted, data, config, time.perf_counter() - began)
 
 
-def _built(plan: Plan, data: Selection) -> FusionModel:
+def built(plan: Plan, data: Selection) -> FusionModel:
+    """The model of `plan` with its first weights, on the device; live encoders in front of it."""
     shapes = {m: source.shape for m, source in data.sources.items()}
     classes = len(data.table.classes)
     model = build(plan.model, plan.options, shapes, stream(plan.seed, "init"), classes)
+    if live := live_of(plan.inputs):
+        readings = {m: s for m, s in data.sources.items() if isinstance(s, Reading)}
+        draws = stream(plan.seed, "init")
+        encoders = {m: one.build(draws) for m, one in live.items()}
+        rate = plan.settings.learning_rate
+        model = LiveModel(model, encoders, readings, plan.tuning, rate)
     model.to(data.labels.device)
     return model
 

@@ -33,9 +33,9 @@ def sweep(config: Config, progress: Progress | None = None, fresh: bool = False)
     its key stands (unless `fresh`), so a sweep that was killed goes on where it was. Raises
     ConfigError, ManifestError, StoreError or RunError, each with its remedy.
     """
-    told = progress or Silent()
+    told = progress or Silent()  # an input that is live elsewhere is read from the cache here
     with Pool(TASK, Quiet(told), config.train.threads) as pool:
-        return _Sweeping(config, told, fresh, pool).all()
+        return _Sweeping(config.frozen, told, fresh, pool).all()
 
 
 Cells = tuple[Cell, ...]

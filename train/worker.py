@@ -66,7 +66,7 @@ def _prepare(job: Job | None, before: _Ready | None, progress: Progress) -> _Rea
         for other, shop in known:
             if other.config == share.config:
                 return shop
-        return Workshop(share.config, progress, manifest)
+        return Workshop(share.config, progress, manifest=manifest)
 
     shops = tuple(shop_of(share) for share in job.shares)
     titles = job.reads or job.shares[0].titles
