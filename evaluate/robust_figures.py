@@ -8,6 +8,7 @@ from .drawing import ACCENT, INK, MODALITY_COLOURS, MODALITY_MARKERS, MUTED, PAP
 from .results import Report
 
 MOST_ROWS, MOST_PANELS = 6, 5
+MARKERS = ("o", "X", "v", "P", "*", "p")  # those of single modalities are others
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (2, 2)))
 
 
@@ -33,8 +34,8 @@ def _all_rows(report: Report) -> Drawing | None:
                     curve.values,
                     color=colour,
                     ls=DASHES[number],
-                    marker=MODALITY_MARKERS.get(letters, "o"),
-                    ms=4.5,
+                    marker=MODALITY_MARKERS.get(letters, MARKERS[number]),
+                    ms=5.5,
                     mec=PAPER,
                     mew=0.5,
                     label=row.name,

@@ -25,6 +25,7 @@ from sedimental.config import EvaluateConfig
 from sedimental.evaluate.html import headline, layer_words, to_html
 from sedimental.evaluate.html_cells import minus
 from sedimental.evaluate.metrics import score
+from sedimental.evaluate.published import published_for
 from sedimental.evaluate.report import evaluate
 from sedimental.evaluate.statistics import paired_bootstrap, video_groups
 from sedimental.evaluate.tables import to_csv, to_latex, to_markdown
@@ -435,6 +436,22 @@ def test_published_numbers_only_beside_their_corpus(
 ) -> None:
     simulate(tmp_path, ("T",), seeds=(1,), corpus=corpus)
     assert len(evaluate(tmp_path, EvaluateConfig(bootstrap=0)).published) == systems
+
+
+@pytest.mark.parametrize(
+    ("corpus", "training", "key", "value"),
+    [
+        ("urfunny", "fine-tuned", "Accuracy", 0.7495),
+        ("UR-FUNNY", "fine-tuned", "Accuracy", 0.7495),
+        ("mustard", "fine-tuned", "Accuracy", 0.8386),
+        ("cherma", "frozen", "F1_happy", 0.8173),
+    ],
+)
+def test_published_numbers_of_class_corpora(
+    corpus: str, training: str, key: str, value: float
+) -> None:
+    [line] = published_for(corpus)
+    assert (line.system, line.training, line.values[key]) == ("GLoMo", training, value)
 
 
 def test_many_rows_stay_readable(tmp_path: Path) -> None:
