@@ -86,7 +86,6 @@ def made(folders: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) 
             f'[runs]\nname = "{name or file.stem}"\n[evaluate]\nbootstrap = 0\n'
             f'[train]\nmode = "{mode}"\nseeds = [1]\nepochs = 2\nbatch_size = 3\n{train}\n'
             f"[train.inputs]\n{inputs}[train.uegd]\nhidden = 16\nembedding = 8\ndropout = 0.0\n"
-            "mask_time = 0.0\nmask_width = 0.0\n"
             f"{tables}",
             encoding="utf-8",
         )
