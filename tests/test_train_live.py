@@ -1,10 +1,9 @@
-"""Encoders trained along: untouched they give what the cache holds, and learn as they should."""
+"""Encoders trained along, from pipeline to report: untouched they equal the cache, and learn."""
 
 import csv
 import json
 import shutil
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +11,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-import transformers
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -21,81 +19,29 @@ from sedimental.cache.errors import RunError, SedimentalError
 from sedimental.cache.manifest import read_manifest
 from sedimental.cache.progress import Silent
 from sedimental.cache.runs import Run, list_runs, read_run
-from sedimental.cache.spec import Modality
 from sedimental.cache.store import open_store
 from sedimental.config import (
-    AudioFeatures,
     Config,
     ConfigError,
-    InputConfig,
-    TextFeatures,
     load_config,
 )
 from sedimental.evaluate.html import to_html
 from sedimental.extract import item_streams
-from sedimental.extract.encoders.live import LiveEncoder, LiveSound, LiveText
-from sedimental.extract.encoders.loading import EncoderError, resolve
-from sedimental.extract.encoders.made_tokenizers import made_tokenizer
-from sedimental.extract.encoders.waveform import frames_of as formula
 from sedimental.extract.live import live_input
 from sedimental.extract.streams import AudioStream, TextStream
 from sedimental.train.checkpoint import Checkpoint
 from sedimental.train.data import Selection
 from sedimental.train.live_model import LiveModel
 from sedimental.train.loop import fit, predict
-from sedimental.train.models import model_options
-from sedimental.train.models.base import InputShape
 from sedimental.train.models.emt_missing import hidden_frames, incomplete
-from sedimental.train.models.mmml import MMML
 from sedimental.train.optimising import groups_of
 from sedimental.train.plan import Plan
 from sedimental.train.robustness import restore, robustness
 from sedimental.train.run import Workshop, built
 from sedimental.train.run import train as plain_train
 
-SIZE = {
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-}
-SPEECH = SIZE | {"conv_dim": (16,) * 7, "num_conv_pos_embedding_groups": 4}
-STABLE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
-POSITIONS = {"num_conv_pos_embeddings": 12}
-KINDS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "bert": ("Bert", SIZE | {"vocab_size": 1000}),
-    "roberta": ("Roberta", SIZE | {"vocab_size": 1000, "max_position_embeddings": 120}),
-    "wavlm": ("WavLM", SPEECH | POSITIONS | STABLE | {"num_buckets": 32}),
-    "wavlm-base": ("WavLM", SPEECH | POSITIONS | {"num_buckets": 32}),
-    "hubert": ("Hubert", SPEECH | POSITIONS | STABLE),
-    "hubert-base": ("Hubert", SPEECH | POSITIONS),
-    "data2vec": ("Data2VecAudio", SPEECH | {"num_conv_pos_embeddings": 5}),
-}
 TEXT = ("bert", "roberta")
-AUDIO = tuple(name for name in KINDS if name not in TEXT)
-LAYERS = 3
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
-    """Each kind as `save_pretrained` leaves it; no bias is zero and no norm plain, as in life."""
-    root = tmp_path_factory.mktemp("kinds")
-    for number, (name, (base, config)) in enumerate(KINDS.items()):
-        torch.manual_seed(number)
-        own = getattr(transformers, f"{base}Config")(**config)
-        model = getattr(transformers, f"{base}Model")(own)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.ndim == 1:
-                    parameter.add_(0.1 * torch.randn(parameter.shape))
-        model.save_pretrained(root / name)
-        if name in TEXT:
-            made_tokenizer(name == "roberta", "latin").save_pretrained(root / name)
-        else:
-            normal = "base" not in name
-            transformers.Wav2Vec2FeatureExtractor(do_normalize=normal).save_pretrained(root / name)
-    return {name: root / name for name in KINDS}
-
+AUDIO = ("wavlm", "wavlm-base", "hubert", "hubert-base", "data2vec")
 
 MakeConfig = Callable[..., Config]
 
@@ -140,7 +86,6 @@ def made(folders: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) 
             f'[runs]\nname = "{name or file.stem}"\n[evaluate]\nbootstrap = 0\n'
             f'[train]\nmode = "{mode}"\nseeds = [1]\nepochs = 2\nbatch_size = 3\n{train}\n'
             f"[train.inputs]\n{inputs}[train.uegd]\nhidden = 16\nembedding = 8\ndropout = 0.0\n"
-            "mask_time = 0.0\nmask_width = 0.0\n"
             f"{tables}",
             encoding="utf-8",
         )
@@ -168,7 +113,7 @@ def sixteen_clips(root: Path) -> Path:
 
 
 def trained(config: Config) -> Run:
-    [run] = sedimental.train(config)
+    [run] = plain_train(config, live=live_input)
     return run
 
 
@@ -192,117 +137,6 @@ def test_untouched_live_encoders_predict_what_cached_layers_do(
         run = trained(made(text, audio, live=live, **still))
         assert run.finetuned
         np.testing.assert_allclose(run.predictions.values, expected, atol=1e-4)
-
-
-def encoder_of(
-    folders: Mapping[str, Path],
-    name: str,
-    names: tuple[str, ...],
-    start: int | None = None,
-    **line: Any,
-) -> LiveEncoder:
-    table: Any = {"encoder": str(folders[name])}
-    kind = "text" if name in TEXT else "audio"
-    checkpoint = resolve(
-        TextFeatures(modality="text", **table)
-        if kind == "text"
-        else AudioFeatures(modality="audio", **table)
-    )
-    settings = InputConfig(encoder="x", live=True, **line)
-    how = (checkpoint, names, settings, start, torch.Generator().manual_seed(0))
-    if kind == "text":
-        return LiveText(*how, pad=1 if name == "roberta" else 0, unknown=3)
-    return LiveSound(*how, normalize="base" not in name, hop=1, pool="stride")
-
-
-def items_of(name: str) -> tuple[Tensor, list[int]]:
-    """Three clips of different length, of equal length where nothing else can share a pass."""
-    random = torch.Generator().manual_seed(5)
-    if name in TEXT:
-        return torch.randint(5, 900, (3, 9), generator=random), [9, 4, 7]
-    sizes = [4000, 4000, 4000] if "base" in name else [4000, 1900, 3100]
-    return torch.randn(3, 4000, generator=random), sizes
-
-
-def squared(hidden: Tensor, frames: Sequence[int]) -> Tensor:
-    """Some loss over real frames."""
-    weights = torch.linspace(0.5, 1.5, hidden.shape[-1])
-    real = [h[:, :n] for h, n in zip(hidden, frames, strict=True)]
-    return torch.stack([(r.square() * weights).mean() for r in real]).sum()
-
-
-def frames_of(encoder: LiveEncoder, sizes: Sequence[int]) -> list[int]:
-    if isinstance(encoder, LiveText):
-        return list(sizes)
-    return [formula(encoder.model.config, size) for size in sizes]
-
-
-def gradients(encoder: LiveEncoder) -> list[Tensor]:
-    """Of every trained weight, in order."""
-    found = []
-    for name, weight in encoder.named_parameters():
-        if weight.requires_grad:
-            assert weight.grad is not None, name
-            found.append(weight.grad)
-    return found
-
-
-@pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("top", [1, 2, 3])
-def test_top_blocks_from_the_cache_learn_as_in_the_full_pass(
-    folders: Mapping[str, Path], name: str, top: int
-) -> None:
-    """With dropout on: what is frozen drops nothing, so both draw the same."""
-    items, sizes = items_of(name)
-    final = ("final",) if name in ("wavlm", "hubert") else ()
-    names = ("3", *final)
-    whole = encoder_of(folders, name, names, top=top).train()
-    frames = frames_of(whole, sizes)
-    below = encoder_of(folders, name, (str(LAYERS - top), "3")).eval()
-    with torch.no_grad():
-        states = below(items, sizes)[:, 0]
-    torch.manual_seed(1)
-    squared(whole(items, sizes), frames).backward()
-    cut = encoder_of(folders, name, names, start=LAYERS - top, top=top).train()
-    torch.manual_seed(1)
-    squared(cut(states, frames), frames).backward()
-    expected, found = gradients(whole), gradients(cut)
-    assert len(expected) == len(found) > 0
-    for one, other in zip(expected, found, strict=True):
-        torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-5 * float(one.abs().max()) + 1e-7)
-    assert sum(p.numel() for p in cut.parameters()) < sum(p.numel() for p in whole.parameters())
-
-
-@pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("line", [{}, {"top": 2}, {"checkpointing": True}], ids=str)
-def test_everything_trained_gets_a_gradient_and_the_convolutions_none(
-    folders: Mapping[str, Path], name: str, line: dict[str, Any]
-) -> None:
-    items, sizes = items_of(name)
-    encoder = encoder_of(folders, name, ("2", "1"), **line).train()
-    squared(encoder(items, sizes), frames_of(encoder, sizes)).backward()
-    names = {n for n, weight in encoder.named_parameters() if weight.grad is not None}
-    assert names == {n for n, weight in encoder.named_parameters() if weight.requires_grad}
-    barred = ("feature_extractor", "spec_embed", "encoder.layers.2.", "encoder.layer.2.")
-    assert not any(part in n for n in names for part in barred)
-    matrices, rest = encoder.groups()
-    assert {id(w) for w in [*matrices, *rest]} == {
-        id(w) for w in encoder.parameters() if w.requires_grad
-    }
-    assert all(w.ndim == 1 for w in rest)
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_computing_blocks_again_changes_no_gradient(folders: Mapping[str, Path], name: str) -> None:
-    items, sizes = items_of(name)
-    found = []
-    for checkpointing in (False, True):
-        encoder = encoder_of(folders, name, ("3",), checkpointing=checkpointing).train()
-        torch.manual_seed(2)
-        squared(encoder(items, sizes), frames_of(encoder, sizes)).backward()
-        found.append(gradients(encoder))
-    for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(other, one)
 
 
 def opened(config: Config) -> tuple[Workshop, Plan, Selection]:
@@ -561,17 +395,10 @@ def test_faults_of_live_inputs_name_the_key(
         load_config(file)
 
 
-def test_what_cannot_be_trained_is_said(
-    made: MakeConfig, folders: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_cannot_be_trained_is_said(made: MakeConfig) -> None:
     config = made()
     with pytest.raises(RunError, match="nobody handed over its live encoder"):
         plain_train(config)
-    with pytest.raises(EncoderError, match="has only 3 blocks"):
-        encoder_of(folders, "bert", ("3",), top=4)
-    monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(EncoderError, match=r"pip install 'sedimental\[lora\]'"):
-        encoder_of(folders, "bert", ("3",), lora=4)
     whisper = config.features[1].model_copy(update={"encoder": "tiny-whisper"})
     line = config.train.inputs.audio
     assert line is not None
@@ -582,18 +409,6 @@ def test_what_cannot_be_trained_is_said(
     other = config.model_copy(update={"features": (config.features[0], whisper), "train": section})
     with pytest.raises(SedimentalError, match="can be live; read this one from the cache"):
         live_input(other, "audio")
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_adapters_alone_learn(folders: Mapping[str, Path], name: str) -> None:
-    pytest.importorskip("peft")
-    items, sizes = items_of(name)
-    encoder = encoder_of(folders, name, ("3",), lora=2).train()
-    squared(encoder(items, sizes), frames_of(encoder, sizes)).backward()
-    learned = [n for n, p in encoder.named_parameters() if p.requires_grad]
-    assert learned
-    assert all("lora_" in n for n in learned)
-    assert all(encoder.get_parameter(n).grad is not None for n in learned)
 
 
 def test_frozen_and_finetuned_runs_lie_side_by_side(made: MakeConfig) -> None:
@@ -613,30 +428,6 @@ def test_frozen_and_finetuned_runs_lie_side_by_side(made: MakeConfig) -> None:
     assert "Frozen against fine-tuned" in page
     assert ", trained along" in page
     assert "uegd finetuned TA, by MAE" in page
-
-
-def test_mmml_has_its_published_size() -> None:
-    """RoBERTa-base, Data2Vec-audio-base and five cross-modal layers; not a weight is made."""
-    line, draws = InputConfig(encoder="x", live=True), torch.Generator()
-    words = resolve(TextFeatures(modality="text", encoder="roberta-base", weights="random:0"))
-    sound = resolve(
-        AudioFeatures(modality="audio", encoder="data2vec-audio-base", weights="random:0")
-    )
-    with torch.device("meta"):
-        text = LiveText(words, ("12",), line, None, draws, pad=1, unknown=3)
-        audio = LiveSound(sound, ("12",), line, None, draws, normalize=True, hop=1, pool="stride")
-        shapes: Mapping[Modality, InputShape] = {"text": InputShape(768), "audio": InputShape(768)}
-        fusion = MMML(model_options("mmml", {}, "mosi"), shapes)
-
-    def size(module: torch.nn.Module, learns: bool = False) -> int:
-        return sum(p.numel() for p in module.parameters() if p.requires_grad or not learns)
-
-    pooler = 590_592
-    assert size(fusion) == 96_095_491 + pooler
-    assert size(text) == size(text, learns=True) == 124_645_632 - pooler
-    assert size(audio) == 93_164_288
-    convolutions, mask = size(audio.model.feature_extractor), 768
-    assert size(audio, learns=True) == size(audio) - convolutions - mask
 
 
 def test_items_that_do_not_fit_in_memory_are_read_batch_by_batch(made: MakeConfig) -> None:

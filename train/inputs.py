@@ -3,13 +3,16 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..cache.errors import RunError, StoreError, StoreNotFoundError
 from ..cache.runs import InputRecord
 from ..cache.spec import MODALITIES, FeatureSpec, Modality, layer_names
 from ..cache.store import Store, open_store
 from ..config import AnyFeatures, Config, Features, InputConfig, nearest
-from .live import FindLive, LiveInput
+
+if TYPE_CHECKING:  # a probe reads inputs without torch
+    from .live import FindLive, LiveInput
 
 UNSTATED = ("context", "case")
 """Settings that a store states only where they are not the usual ones."""
@@ -41,8 +44,8 @@ class Input:
 
 
 def find_inputs(
-    config: Config, live: FindLive | None = None, words: bool = False
-) -> tuple[Input | LiveInput, ...]:
+    config: Config, live: "FindLive | None" = None, words: bool = False
+) -> "tuple[Input | LiveInput, ...]":
     """The inputs of [train.inputs], in the order T, A, V; `live` finds those that are.
 
     With `words`, live text is read as words, whatever is cached of it.

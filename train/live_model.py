@@ -77,6 +77,7 @@ class LiveModel(nn.Module):
             features=Lazily(batch.features, readers),
             live={},
             gone={},
+            after={},
             reread=again,
             previous=tuple(self.read(before) for before in batch.previous),
         )
@@ -172,7 +173,8 @@ class LiveModel(nn.Module):
         if order != list(range(len(mask))):
             place = torch.tensor(order, device=joined.device)
             joined = joined.new_zeros(len(mask), *joined.shape[1:]).index_copy(0, place, joined)
-        return joined.masked_fill(~wide, 0)
+        made = joined.masked_fill(~wide, 0)
+        return batch.after[m](made) if m in batch.after else made
 
     def _learns(self, m: Modality) -> bool:
         return any(len(group) for group in self._encoder(m).groups())

@@ -161,7 +161,9 @@ class Workshop:
 
     def _processes(self, runs: int, seconds: Sequence[float]) -> int:
         """How many to make `runs` on, now that runs of `seconds` have been made here."""
-        if self.device.type != "cpu" or not (seconds or self.config.train.stack == "on"):
+        if self.device.type != "cpu" or self.config.train.mode == "finetune":
+            return 1  # other processes are not handed live encoders
+        if not (seconds or self.config.train.stack == "on"):
             return 1  # runs take what the first has taken, which is not known yet
         return workers_for(runs, sum(seconds) / max(1, len(seconds)), self.config)
 

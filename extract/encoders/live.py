@@ -6,19 +6,18 @@ off: LayerDrop, and masking of audio frames, whose draws come from NumPy's globa
 """
 
 import copy
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint as computed_again
 
 from ...config import InputConfig
 from .adapters import with_adapters
 from .hidden import blocks_of, has_final, tapped
+from .live_parts import Given, Nothing, computed_again, masks_of_two_types
 from .loading import Checkpoint, EncoderError, load_model
 from .sound import pooled, real_frames
 from .waveform import frames_of, normalized, norms_by_layer, sealed
@@ -81,7 +80,7 @@ class LiveEncoder(nn.Module):
         for block in blocks if settings.checkpointing else ():
             again: Any = block  # as the library's own switch does, whose name changes with versions
             again.gradient_checkpointing = True
-            again._gradient_checkpointing_func = _computed_again
+            again._gradient_checkpointing_func = computed_again
 
     def train(self, mode: bool = True) -> "LiveEncoder":
         """Dropout is on in what is trained alone: what is frozen gives what the cache holds."""
@@ -244,7 +243,7 @@ class LiveSound(LiveEncoder):
         width)."""
         if self.given:
             real = real_frames(sizes, items.shape[1], items.device)
-            with self._tapped() as found, _masks_of_two_types():
+            with self._tapped() as found, masks_of_two_types():
                 # a copy, for the encoder zeroes padding in place
                 self.model.encoder(items.clone(), attention_mask=real)
             return torch.stack(self._entries(found), dim=1)
@@ -255,7 +254,7 @@ class LiveSound(LiveEncoder):
         frames = [frames_of(self.model.config, size) for size in sizes]
         real = real_frames(frames, max(frames), items.device)
         with (
-            _masks_of_two_types(),
+            masks_of_two_types(),
             sealed(self.model, real) if self.paddable else nullcontext(),
             self._tapped() as found,
         ):
@@ -270,43 +269,6 @@ class LiveSound(LiveEncoder):
         mask = getattr(self.model, "masked_spec_embed", None)
         if mask is not None:
             mask.requires_grad_(False)
-
-
-@contextmanager
-def _masks_of_two_types() -> Iterator[None]:
-    """WavLM hands torch a float position bias beside a boolean padding mask, as it must."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
-        yield
-
-
-def _computed_again(block: Callable[..., Any], *inputs: Any) -> Any:
-    """`block(*inputs)`, of which nothing but the inputs is kept for the way back."""
-
-    def quietly(*given: Any) -> Any:
-        with _masks_of_two_types():
-            return block(*given)
-
-    return computed_again(quietly, *inputs, use_reentrant=False)
-
-
-class Given(nn.Module):
-    """In the place of a text encoder's embeddings: hidden states that are there already."""
-
-    hidden: Tensor | None = None
-
-    def forward(self, **_asked: Any) -> Tensor:
-        """The states set beforehand."""
-        assert self.hidden is not None
-        return self.hidden
-
-
-class Nothing(nn.Module):
-    """In the place of positional convolutions: what was added before must not be added again."""
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Zeros like `hidden`."""
-        return torch.zeros_like(hidden)
 
 
 def highest_block(names: Sequence[str], blocks: int) -> int:

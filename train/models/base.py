@@ -50,6 +50,8 @@ class Batch:
     its mask is that of the frames they will become. No fusion model sees a batch with any."""
     gone: Mapping[Modality, Tensor] = field(default_factory=dict)
     """Frames (batch, frames) of such a modality that are to be missing when it is read."""
+    after: Mapping[Modality, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    """What is done to the frames that come of such a modality."""
     reread: Mapping[Modality, Callable[[Tensor], Tensor]] = field(default_factory=dict)
     """For text that a live encoder has read: reads it again, to the same shape, with the tokens
     (batch, frames) it is given as [UNK]."""

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from ...cache.spec import Modality
 from ..data import Selection
+from ..live_model import LiveModel
 from ..loop import Scores, predict
 from .base import Batch, FusionModel, Output
 from .hooks import Contextual
@@ -121,7 +122,8 @@ def predict_at_rates(
     curves show one model *a rate*, trained at it: call this once a model with its own rate for
     those, and with all rates for what one model loses as data go missing.
     """
-    own = model if isinstance(model, HidesFrames) else None
+    bare = model.fusion if isinstance(model, LiveModel) else model
+    own = bare if isinstance(bare, HidesFrames) else None
     seed = seed if seed is not None else own.mask_seed if own else MASK_SEED
     special = special or (own.special_tokens if own else "keep")
     with nothing_of_its_own(own):
