@@ -198,7 +198,8 @@ def init(
     if path.exists() and not force:
         fail(f"{path} is there already. Name another file, or replace it with --force.", 2)
     path.write_text(presets[preset].read_text(encoding="utf-8"), encoding="utf-8")
-    out().print(f"wrote {path}: look at [corpus], then `sedimental run`.", highlight=False)
+    told = f"wrote {path}: look at [corpus], then `sedimental run`."
+    out().print(told, highlight=False, markup=False)
 
 
 app.command("doctor")(doctor_command)

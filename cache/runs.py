@@ -5,7 +5,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,16 @@ class InputRecord:
     fingerprint: str
     weights: str
     """``hub``, ``folder`` or ``random:<seed>`` (an untrained encoder)."""
+    live: bool = False
+    """Whether the encoder was trained along, `weights` being what it began with."""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """The epoch that another criterion would have kept, and how good it is."""
+
+    best_epoch: int
+    metrics: Mapping[Split, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -103,6 +113,23 @@ class Run:
     memory: int = 0
     """Most bytes at a time while it was made: on the GPU, or of the whole process, its features
     included. 0: not measured."""
+    rivals: Mapping[str, Rival] = field(default_factory=dict)
+    """By the criteria of `train.also`; predictions and weights are those of `criterion` alone."""
+
+    @property
+    def finetuned(self) -> bool:
+        """Whether an encoder was trained along."""
+        return any(one.live for one in self.inputs)
+
+    @property
+    def label(self) -> str:
+        """The model's name, and whether encoders were trained along: ``mmml finetuned``."""
+        return f"{self.model}{' finetuned' if self.finetuned else ''}"
+
+    @property
+    def row(self) -> str:
+        """What its results are listed under: ``uegd TAV``, ``mmml finetuned TA``."""
+        return f"{self.label} {self.letters}"
 
     @property
     def letters(self) -> str:
@@ -120,10 +147,12 @@ class Scored:
     metrics: Mapping[Split, Mapping[str, float]]
 
 
-def run_folder(root: Path, model: str, modalities: Sequence[Modality], seed: int) -> Path:
+def run_folder(
+    root: Path, model: str, modalities: Sequence[Modality], seed: int, finetuned: bool = False
+) -> Path:
     """Where the run lies below the experiment's folder `root`."""
     letters = "".join(LETTERS[m] for m in MODALITIES if m in modalities)
-    return root / f"{model}-{letters}" / f"seed-{seed}"
+    return root / f"{model}{'-finetuned' if finetuned else ''}-{letters}" / f"seed-{seed}"
 
 
 def write_run(folder: Path, run: Run, weights: bytes) -> None:
@@ -141,9 +170,10 @@ def write_run(folder: Path, run: Run, weights: bytes) -> None:
     head = {"format": FORMAT} | {
         k: v
         for k, v in vars(run).items()
-        if k not in ("history", "predictions", "outputs", "representations", "inputs")
+        if k not in ("history", "predictions", "outputs", "representations", "inputs", "rivals")
     }
     head["inputs"] = [vars(i) for i in run.inputs]
+    head["rivals"] = {name: vars(rival) for name, rival in run.rivals.items()}
     (temporary / "run.json").write_text(json.dumps(head, indent=1) + "\n", encoding="utf-8")
     if folder.exists():  # an older result of other settings: the new one takes its place
         shutil.rmtree(folder)
@@ -160,6 +190,7 @@ def read_run(folder: Path) -> Run:
         head["inputs"] = tuple(
             InputRecord(**{**i, "layers": tuple(i["layers"])}) for i in head["inputs"]
         )
+        head["rivals"] = {n: Rival(**r) for n, r in head.get("rivals", {}).items()}
         return Run(
             **head,
             history=_read_history(folder / "history.csv"),

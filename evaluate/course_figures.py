@@ -144,7 +144,7 @@ def trajectory_figure(run: Run) -> Drawing | None:
     return Drawing(
         canvas.key,
         "Labels that the model generates",
-        f"{run.model} {run.letters}, seed {run.seed}: labels of each modality over the training "
+        f"{run.row}, seed {run.seed}: labels of each modality over the training "
         "clips. Line: median; dark: the middle half; light: from the lowest to the highest kept.",
         canvas.svg,
     )

@@ -68,9 +68,35 @@ def to_html(report: Report) -> str:
             )
             for line in report.runs
         ],
+        rivals=[
+            {
+                name: (
+                    rival,
+                    [plain_cell(m, rival.metrics["test"][m.key]) for m in metrics],
+                    *(
+                        plain_cell(report.metrics.metric(key), rival.metrics["valid"][key])
+                        for key in (report.metrics.first, report.metrics.second)
+                    ),
+                )
+                for name, rival in line.rivals.items()
+            }
+            for line in report.runs
+        ],
         published=[
             (line, [_published(m, line.values.get(m.key)) for m in metrics])
             for line in report.published
+        ],
+        tuned=[
+            (
+                pair,
+                [_cell(report, pair.frozen, m) for m in metrics],
+                [_cell(report, pair.finetuned, m) for m in metrics],
+                [
+                    _difference(m, found) if (found := pair.differences.get(m.key)) else Cell("n/a")
+                    for m in metrics
+                ],
+            )
+            for pair in report.tuned
         ],
         best=[_cell(report, report.best, m) for m in metrics],
         drawings=[(d, Markup(d.svg)) for d in drawn],

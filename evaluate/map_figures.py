@@ -36,7 +36,7 @@ def map_figures(
     groups, names = grouped_labels(run.predictions.labels[rows], protocol)
     splits = np.array(run.predictions.splits)[rows]
     several = len(set(splits.tolist())) > 1
-    title, drawn = f"{run.model} {run.letters}, seed {run.seed}", list[Drawing]()
+    title, drawn = f"{run.row}, seed {run.seed}", list[Drawing]()
     kept = [split for split in SPLITS if (splits == split).any()]
 
     def panels(points: Points) -> Panels:

@@ -23,7 +23,7 @@ from .map_figures import map_figures
 from .metrics import Classes, Scheme, Scores
 from .protocols import CorpusProtocol, protocol_of
 from .published import published_for
-from .results import InputUse, Provenance, Report, Row, RunLine, grouped, row_name
+from .results import InputUse, Provenance, Report, Row, RunLine, Tuned, grouped, row_name
 from .robust import read_robustness
 from .statistics import Difference, differences, seed_means, spreads, video_groups
 
@@ -77,6 +77,7 @@ def evaluate(
         probe=probe,
         headline=headline,
         differences=_differences(headline, scored, groups) if settings.bootstrap else {},
+        tuned=_tuned(scored, groups),
         test_clips=len(ids),
         test_videos=test_videos,
         coverage=_coverage(runs),
@@ -129,7 +130,7 @@ def _score(
     draws = seed_means(labels, test, scheme, groups, resamples) if resamples else {}
     epochs = [line.seconds for run in runs for line in run.history]
     row = Row(
-        model=name or runs[0].model,
+        model=name or runs[0].label,
         letters=runs[0].letters,
         seeds=() if name else tuple(run.seed for run in runs),
         test=spreads(labels, test, scheme, draws),
@@ -143,6 +144,7 @@ def _score(
         seconds=float(np.mean([run.seconds for run in runs])),
         epoch_seconds=float(np.median(epochs)) if epochs else float("nan"),
         memory=max(run.memory for run in runs),
+        training="fine-tuned" if runs[0].finetuned else "frozen",
     )
     return row, draws
 
@@ -188,6 +190,22 @@ def _differences(
     }
 
 
+def _tuned(
+    scored: Mapping[str, tuple[Row, dict[str, Scores]]], groups: Mapping[str, Sequence[Run]]
+) -> tuple[Tuned, ...]:
+    found = []
+    for name, (row, draws) in scored.items():
+        run = groups[name][0]
+        plain = f"{run.model} {run.letters}"
+        if not run.finetuned or plain not in scored:
+            continue
+        frozen, other = scored[plain]
+        same = scored_clips(run)[0] == scored_clips(groups[plain][0])[0]
+        apart = differences(row.test, frozen.test, draws, other) if draws and same else {}
+        found.append(Tuned(frozen, row, apart))
+    return tuple(found)
+
+
 def _coverage(runs: Sequence[Run]) -> dict[Split, dict[str, int]]:
     """The least any run had, so that no gap is hidden by a luckier run."""
     found: dict[Split, dict[str, int]] = {}
@@ -219,6 +237,7 @@ def _line(run: Run, row: Row, place: int) -> RunLine:
         seconds=run.seconds,
         valid={key: spread.values[place] for key, spread in row.valid.items()},
         test={key: spread.values[place] for key, spread in row.test.items()},
+        rivals=run.rivals,
     )
 
 
@@ -237,8 +256,8 @@ def _provenance(
         criterion=_joined(run.criterion for run in runs),
         config=_merged([{k: v for k, v in r.config.items() if k != "inputs"} for r in runs]),
         options={
-            model: _merged([run.options for run in runs if run.model == model])
-            for model in dict.fromkeys(run.model for run in runs)
+            model: _merged([run.options for run in runs if run.label == model])
+            for model in dict.fromkeys(run.label for run in runs)
         },
         environment=_merged([run.environment for run in runs]),
         resamples=settings.bootstrap,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from ..cache.runs import InputRecord, Run
+from ..cache.runs import InputRecord, Rival, Run
 from ..cache.spec import LETTERS, MODALITIES, Split
 from ..cache.sweeps import Sweep
 from .analysis import Analyses
@@ -38,6 +38,8 @@ class Row:
     """Median time of one epoch, validation included, over all seeds; NaN without epochs."""
     memory: int = 0
     """Most bytes at a time of any seed, its features included; 0: not measured."""
+    training: str = "frozen"
+    """Of the encoders: ``frozen`` or ``fine-tuned``."""
 
     @property
     def name(self) -> str:
@@ -78,6 +80,8 @@ class RunLine:
     seconds: float
     valid: Mapping[str, float]
     test: Mapping[str, float]
+    rivals: Mapping[str, Rival]
+    """What other criteria would have kept, by their names."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,16 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class Tuned:
+    """What training the encoders along gave one model, and what it cost."""
+
+    frozen: Row
+    finetuned: Row
+    differences: Mapping[str, Difference]
+    """Fine-tuned minus frozen on the same test clips, by metric; empty without bootstrap."""
+
+
+@dataclass(frozen=True)
 class Report:
     """The results of one experiment folder."""
 
@@ -122,6 +136,8 @@ class Report:
     """Name of the row with the best validation correlation; test had no say in it."""
     differences: Mapping[str, Mapping[str, Difference]]
     """Headline minus each other row, by row name and metric; empty without bootstrap."""
+    tuned: tuple["Tuned", ...]
+    """Every model on the same inputs with frozen and with fine-tuned encoders."""
     test_clips: int
     test_videos: int
     coverage: Mapping[Split, Mapping[str, int]]
@@ -192,17 +208,17 @@ class Report:
 
 def row_name(run: Run) -> str:
     """The row that `run` belongs to."""
-    return f"{run.model} {run.letters}"
+    return run.row
 
 
 def grouped(runs: Sequence[Run]) -> dict[str, tuple[Run, ...]]:
     """Runs by row: models as they come, more modalities first, then T, A, V; seeds ascending."""
-    models = list(dict.fromkeys(run.model for run in runs))
+    models = list(dict.fromkeys(run.label for run in runs))
     order = [LETTERS[m] for m in MODALITIES]
 
     def place(run: Run) -> tuple[int, int, list[int], int]:
         letters = [order.index(letter) for letter in run.letters]
-        return models.index(run.model), -len(letters), letters, run.seed
+        return models.index(run.label), -len(letters), letters, run.seed
 
     rows: dict[str, tuple[Run, ...]] = {}
     for run in sorted(runs, key=place):

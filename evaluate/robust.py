@@ -49,7 +49,7 @@ def read_robustness(
     """What is known of each row of which every seed was tested; raises RunError for a bad file."""
     found = []
     for name, runs in groups.items():
-        folders = [run_folder(experiment, r.model, r.modalities, r.seed) for r in runs]
+        folders = [run_folder(experiment, r.model, r.modalities, r.seed, r.finetuned) for r in runs]
         each = [_read(folder / FILE, run) for folder, run in zip(folders, runs, strict=True)]
         if all(one is not None for one in each):
             known = [one for one in each if one is not None]
@@ -123,7 +123,8 @@ def _trained_incomplete(folder: Path, runs: Sequence[Run], scheme: Scheme) -> di
 def _same_but_incomplete(folder: Path, run: Run) -> Run | None:
     """The run below `folder` that differs from `run` in nothing but its missing rate."""
     try:
-        other = read_run(run_folder(folder, run.model, run.modalities, run.seed))
+        where = run_folder(folder, run.model, run.modalities, run.seed, run.finetuned)
+        other = read_run(where)
     except RunError:
         return None
     apart = {"missing_rate"}

@@ -48,9 +48,9 @@ def gates_of(rows: Mapping[str, Sequence[Run]]) -> tuple[Gates, ...]:
     for row, runs in rows.items():
         for output in GATES:
             weights = _weights(runs, output)
-            best = found.get(runs[0].model)
+            best = found.get(runs[0].label)
             if weights and (best is None or len(weights) > len(best.weights)):
-                found[runs[0].model] = Gates(row, output, weights)
+                found[runs[0].label] = Gates(row, output, weights)
     return tuple(found.values())
 
 

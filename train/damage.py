@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..cache.spec import LETTERS, Modality
-from .data import Gatherer, Selection
+from .data import Gatherer, Items, Selection
+from .live import Reading
 from .models.base import InputShape
 from .scaling import Scaling
 
@@ -38,10 +39,12 @@ def damaged(data: Selection, case: Case, seed: int, mask: int = 0) -> Selection:
     for modality, source in data.sources.items():
         if case.of not in ("all", LETTERS[modality]):
             sources[modality] = source
-        elif case.kind == "drop":
-            sources[modality] = _Lossy(source, None, 1.0)
         else:
-            sources[modality] = _Lossy(source, _draws(source, modality, seed, mask), case.rate)
+            draws = None if case.kind == "drop" else _draws(source, modality, seed, mask)
+            if isinstance(source, Reading):
+                sources[modality] = _LossyItems(source, draws, case.rate, modality == "text")
+            else:
+                sources[modality] = _Lossy(source, draws, case.rate)
     return replace(data, sources=sources)
 
 
@@ -86,6 +89,62 @@ class _Lossy:
         if features.dim() == 4:  # layers share their losses
             return features.masked_fill(lost[:, None, :, None], 0), mask
         return features.masked_fill(lost.unsqueeze(2), 0), mask
+
+
+@dataclass(frozen=True)
+class _LossyItems:
+    """A live modality that comes with losses, made when it is read.
+
+    Of text the first and the last token stay, and so does what was said before in one pass.
+    """
+
+    whole: Reading
+    draws: Tensor | None
+    rate: float
+    text: bool
+
+    @property
+    def shape(self) -> InputShape:
+        return self.whole.shape
+
+    @property
+    def length_here(self) -> Tensor:
+        return self.whole.length_here
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        return self.whole.present
+
+    @property
+    def scaling(self) -> Scaling | None:
+        return self.whole.scaling
+
+    def gather(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        return self.whole.gather(self._kept(index), device)
+
+    def gathers(
+        self, indices: Sequence[Tensor], device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        return self.whole.gathers([self._kept(index) for index in indices], device)
+
+    def items_of(self, index: Tensor) -> Tensor:
+        return self.whole.items_of(self._kept(index))
+
+    def before(self, chain: Sequence[Tensor], device: torch.device) -> Items | None:
+        return self.whole.before([self._kept(index) for index in chain], device)
+
+    def gone(self, index: Tensor, device: torch.device) -> Tensor | None:
+        if self.draws is None:
+            return None
+        length = self.length_here[index.clamp(min=0)] * (index >= 0)
+        steps = torch.arange(max(1, int(length.max())))
+        lost = self.draws[index.clamp(min=0), : len(steps)] < self.rate
+        if self.text:
+            lost &= (steps > 0) & (steps < length[:, None] - 1)
+        return lost.to(device)
+
+    def _kept(self, index: Tensor) -> Tensor:
+        return torch.full_like(index, -1) if self.draws is None else index
 
 
 def _draws(source: Gatherer, modality: Modality, seed: int, mask: int) -> Tensor:

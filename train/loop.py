@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -83,8 +84,7 @@ def fit(
         for _ in track.history:
             on_epoch()
     while not track.finished:
-        if track.add(_epoch(flight, data, seed, protocol, kept)):
-            track.state = weights_of(model)
+        track.take(_epoch(flight, data, seed, protocol, kept), partial(weights_of, model))
         kept.at_epoch(flight)
         on_epoch()
     return track.fit

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from ..cache.runs import Run, Scored, read_run, read_scores, run_folder
 from ..cache.spec import LETTERS, MODALITIES, Modality
 from ..config import Config, TrainConfig
 from .inputs import Input, find_inputs
-from .models import model_options, stacks
+from .live import FindLive, LiveInput, live_of
+from .live_model import Tuning
+from .models import encoder_recipe, model_options, stacks
 from .settings import Settings, settings_of
 
 RECIPE = 2
@@ -30,22 +32,30 @@ class Plan:
     settings: Settings
     modalities: tuple[Modality, ...]
     seed: int
-    inputs: tuple[Input, ...]
+    inputs: tuple[Input | LiveInput, ...]
     """Those of `modalities`, in order."""
     key: str
     folder: Path
     stack: tuple[int, ...] = ()
     """The seeds it is trained with as one stacked model, its own among them; empty: alone."""
+    tuning: Mapping[Modality, Tuning] = field(default_factory=dict)
+    """How its live encoders are trained."""
 
     @property
     def title(self) -> str:
-        """``uegd TAV seed 1111``."""
-        return f"{self.model} {''.join(LETTERS[m] for m in self.modalities)} seed {self.seed}"
+        """``uegd TAV seed 1111``, ``mmml finetuned TA seed 1``."""
+        letters = "".join(LETTERS[m] for m in self.modalities)
+        return f"{self.model}{' finetuned' if self.finetuned else ''} {letters} seed {self.seed}"
+
+    @property
+    def finetuned(self) -> bool:
+        """Whether an encoder is trained along."""
+        return bool(self.tuning)
 
     @property
     def company(self) -> tuple[Any, ...]:
         """Equal for the runs of one stack."""
-        return self.model, self.modalities, self.stack
+        return self.model, self.modalities, self.stack, self.finetuned
 
     def finished(self) -> Run | None:
         """The run of this very plan, if its folder holds it."""
@@ -72,10 +82,13 @@ def made_together(plans: Iterable[Plan]) -> list[list[Plan]]:
     return list(groups.values())
 
 
-def plan_runs(config: Config, manifest: Manifest, device: str = "cpu") -> list[Plan]:
+def plan_runs(
+    config: Config, manifest: Manifest, device: str = "cpu", live: FindLive | None = None
+) -> list[Plan]:
     """Every run of [train] once: model by model, subset by subset, seed by seed.
 
     `device` is the type of the one that they are trained on: on it depends which are stacked.
+    `live` finds inputs whose encoders are trained.
     Raises RunError if there is none, ConfigError for a model's options, StoreError for an input.
     """
     section = config.train
@@ -86,7 +99,10 @@ def plan_runs(config: Config, manifest: Manifest, device: str = "cpu") -> list[P
         )
     options = {n: _options(section, n) for n in section.models}
     settings = {name: settings_of(section, name) for name in section.models}
-    inputs = find_inputs(config)
+    hiding = section.missing_rate > 0 or any(
+        getattr(chosen, "missing_rate", 0) > 0 for chosen in options.values()
+    )
+    inputs = find_inputs(config, live, words=hiding)
     plans: dict[Path, Plan] = {}
     for name in section.models:
         for letters in getattr(section, name).get("modalities", section.subsets):
@@ -97,12 +113,13 @@ def plan_runs(config: Config, manifest: Manifest, device: str = "cpu") -> list[P
                     f'train.modalities: "{letters}" has no line for each of its letters in '
                     "[train.inputs]. Add them there, or take the letter away."
                 )
-            stack = stacked_seeds(section, name, settings[name], device)
+            tuning = tunings(section, name, used)
+            stack = () if tuning else stacked_seeds(section, name, settings[name], device)
             for seed in section.seeds:
-                folder = run_folder(config.experiment, name, modalities, seed)
+                folder = run_folder(config.experiment, name, modalities, seed, bool(tuning))
                 how = options[name], settings[name]
-                key = _key(config, manifest, name, *how, used, seed, stack)
-                plans[folder] = Plan(name, *how, modalities, seed, used, key, folder, stack)
+                key = _key(config, manifest, name, *how, used, seed, stack, tuning)
+                plans[folder] = Plan(name, *how, modalities, seed, used, key, folder, stack, tuning)
     return list(plans.values())
 
 
@@ -118,6 +135,22 @@ def _options(section: TrainConfig, name: str) -> Any:
 def hides_by_itself(options: Any) -> bool:
     """Whether a model with these options knows both the whole and the incomplete clip."""
     return hasattr(options, "missing_rate")
+
+
+def tunings(
+    section: TrainConfig, model: str, inputs: Sequence[Input | LiveInput]
+) -> dict[Modality, Tuning]:
+    """How `model` trains each live one of `inputs`: by its line, else by the model's paper."""
+    recipe = encoder_recipe(model, getattr(section, model), section.preset)
+    found = {}
+    for m, one in live_of(inputs).items():
+        rate, decay = one.settings.learning_rate, one.settings.weight_decay
+        found[m] = Tuning(
+            learning_rate=recipe.learning_rate if rate is None else rate,
+            weight_decay=recipe.weight_decay if decay is None else decay,
+            spare=recipe.spare,
+        )
+    return found
 
 
 def stacked_seeds(
@@ -140,15 +173,16 @@ def _key(
     model: str,
     options: Any,
     settings: Settings,
-    inputs: tuple[Input, ...],
+    inputs: tuple[Input | LiveInput, ...],
     seed: int,
     stack: tuple[int, ...],
+    tuning: Mapping[Modality, Tuning],
 ) -> str:
     """16 hex digits over all that decides a run's numbers beyond rounding.
 
     Device, threads and memory are left out for that reason, as are the file's other runs.
     """
-    how = {k: v for k, v in asdict(settings).items() if k != "source"}
+    how = {k: v for k, v in asdict(settings).items() if k != "source" and (k, v) != ("also", ())}
     decides = {
         "recipe": RECIPE,
         "settings": how,
@@ -162,7 +196,17 @@ def _key(
         **({"stack": stack} if stack else {}),
         **({"missing_rate": rate} if (rate := config.train.missing_rate) else {}),
         "manifest": manifest.digest,
-        "inputs": [{**asdict(one.record), "clips": dict(one.store.sources)} for one in inputs],
+        "inputs": [_identity(one) | {"clips": dict(one.store.sources)} for one in inputs],
+        **({"tuning": {m: asdict(one) for m, one in tuning.items()}} if tuning else {}),
     }
     text = json.dumps(decides, sort_keys=True, ensure_ascii=False)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _identity(one: Input | LiveInput) -> dict[str, Any]:
+    """All of an input that decides numbers, but for the clips."""
+    record = {k: v for k, v in asdict(one.record).items() if k != "live"}
+    if isinstance(one, Input):
+        return record
+    line = one.settings.model_dump(mode="json", exclude={"checkpointing"})
+    return record | {"live": line, "start": one.start, "reads": one.store.spec.fingerprint}

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..cache.representations import MOST, Representations, halved
-from ..cache.runs import Predictions, Run
+from ..cache.runs import Predictions, Rival, Run
 from ..cache.spec import SPLITS, Split
 from ..config import Config
 from .data import Selection
@@ -37,6 +37,12 @@ def finished_run(
 ) -> tuple[Run, bytes]:
     """The record of a run whose training took `seconds`, and its weights file."""
     began = time.perf_counter()
+    rivals = {}
+    for name, rival in fitted.rivals.items():
+        model.load_state_dict(rival.state)
+        rivals[name] = Rival(
+            rival.best_epoch, _final(model, data, config.evaluate.protocol, ranks)[2]
+        )
     model.load_state_dict(fitted.state)
     predictions, outputs, metrics, kept = _final(model, data, config.evaluate.protocol, ranks)
     environment = _environment(data.labels.device, config.train.threads)
@@ -51,7 +57,11 @@ def finished_run(
         seed=plan.seed,
         key=plan.key,
         options=asdict(plan.options),
-        config={**config.train.model_dump(mode="json"), **asdict(plan.settings)},
+        config={
+            **config.train.model_dump(mode="json"),
+            **asdict(plan.settings),
+            "encoders": {m: asdict(tuning) for m, tuning in plan.tuning.items()},
+        },
         inputs=tuple(one.record for one in plan.inputs),
         environment=environment,
         parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
@@ -65,6 +75,7 @@ def finished_run(
         outputs=outputs,
         representations=kept,
         memory=peak_memory(data.labels.device),
+        rivals=rivals,
     )
     return run, save(_weights(fitted, data))
 

@@ -22,14 +22,15 @@ from ..cache.spec import LETTERS
 from ..config import Config, RunsConfig
 from .damage import Case, damaged
 from .data import Selection
+from .live import FindLive, live_of
+from .live_model import LiveModel
 from .loop import predict
-from .models import MODELS, build
+from .models import MODELS
 from .models.base import FusionModel
 from .models.emt_missing import nothing_of_its_own
 from .models.hooks import Remembers, Training
 from .plan import Plan
-from .run import Workshop, train
-from .seeding import stream
+from .run import Workshop, built, train
 
 TASK = "robustness"
 """The one task whose progress is told: damaged test sets."""
@@ -44,16 +45,19 @@ def robustness(
     masks: int = 1,
     progress: Progress | None = None,
     fresh: bool = False,
+    live: FindLive | None = None,
 ) -> tuple[Path, ...]:
     """Test every finished run of [train]; the answers lie as ``robustness.npz`` in its folder.
 
     Each of `rates` is tried on all modalities together and, for runs on several, on each alone,
     with `masks` random masks from the run's seed. A run that was tested so before is not tested
-    again unless `fresh`; one that is not trained is left out. Returns the files, of all runs.
+    again unless `fresh`; one that is not trained is left out. `live` finds inputs whose encoders
+    were trained along: their words are lost before they are read, as [UNK]. Returns the files, of
+    all runs.
     """
     told = progress or Silent()
-    shop = Workshop(config, told)
-    plans = [plan for plan in shop.plans if plan.finished() is not None]
+    shop = Workshop(config, told, live)
+    plans = [plan for plan in shop.plans if plan.finished() is not None and _whole(plan, told)]
     cases = {plan.title: _cases(plan, rates) for plan in plans}
     told.start(TASK, sum(len(own) for own in cases.values()) * masks, "test set")
     found = []
@@ -63,7 +67,7 @@ def robustness(
             data = shop.open(plans).select(plan.modalities)
             model = restore(plan, data)
             values = np.empty((len(own), masks, len(data.rows["test"])))
-            with nothing_of_its_own(model):
+            with nothing_of_its_own(model.fusion if isinstance(model, LiveModel) else model):
                 for number, case in enumerate(own):
                     for mask in range(masks):
                         lossy = damaged(data, case, plan.seed, mask)
@@ -77,7 +81,11 @@ def robustness(
 
 
 def train_incomplete(
-    config: Config, rates: Sequence[float], progress: Progress | None = None, fresh: bool = False
+    config: Config,
+    rates: Sequence[float],
+    progress: Progress | None = None,
+    fresh: bool = False,
+    live: FindLive | None = None,
 ) -> tuple[Run, ...]:
     """Train every run of [train] anew at each of `rates` above 0, below ``incomplete``.
 
@@ -86,7 +94,7 @@ def train_incomplete(
     """
     found: list[Run] = []
     for rate in sorted(rate for rate in rates if rate > 0):
-        found += train(at_rate(config, rate), progress, fresh)
+        found += train(at_rate(config, rate), progress, fresh, live)
     return tuple(found)
 
 
@@ -103,10 +111,7 @@ def at_rate(config: Config, rate: float) -> Config:
 
 def restore(plan: Plan, data: Selection) -> FusionModel:
     """The model of a finished run with its best weights, on the device of `data`."""
-    shapes = {m: source.shape for m, source in data.sources.items()}
-    classes = len(data.table.classes)
-    model = build(plan.model, plan.options, shapes, stream(plan.seed, "init"), classes)
-    model.to(data.labels.device)
+    model = built(plan, data)
     rows = data.rows["train"].to(data.labels.device)
     if isinstance(model, Remembers):  # makes room for what it remembers of each clip
         with torch.no_grad():
@@ -114,6 +119,18 @@ def restore(plan: Plan, data: Selection) -> FusionModel:
     weights = load_file(plan.folder / "weights.safetensors")
     model.load_state_dict({k: v for k, v in weights.items() if not k.startswith("inputs.")})
     return model
+
+
+def _whole(plan: Plan, progress: Progress) -> bool:
+    """Whether words can be taken away from the run; where they were read before, they cannot."""
+    text = live_of(plan.inputs).get("text")
+    if text is None or text.start is None:
+        return True
+    progress.note(
+        f"{plan.title}: left out; its text begins at cached hidden states (train.inputs.text.top), "
+        "which have read every word"
+    )
+    return False
 
 
 def _cases(plan: Plan, rates: Sequence[float]) -> tuple[Case, ...]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 
@@ -12,12 +13,15 @@ from ..cache.progress import Progress, Silent
 from ..cache.runs import Run, read_run, write_run
 from ..config import Config
 from .checkpoint import Checkpoint
+from .cost import Sizes, tell
 from .damage import Case, damaged
 from .data import Corpus, Selection, Table
 from .distributed import ALONE, Ranks
 from .jobs import Job, Share
 from .joining import joined
 from .launch import launched
+from .live import FindLive, Reading, live_of
+from .live_model import LiveModel
 from .loading import HELD, load
 from .loop import fit
 from .memory import forget_peak
@@ -36,8 +40,17 @@ TASK = "training"
 """The one task whose progress is told: epochs of all runs."""
 
 
-def train(config: Config, progress: Progress | None = None, fresh: bool = False) -> tuple[Run, ...]:
+def train(
+    config: Config,
+    progress: Progress | None = None,
+    fresh: bool = False,
+    live: FindLive | None = None,
+    sizes: Sizes | None = None,
+) -> tuple[Run, ...]:
     """Train what [train] asks for; a run whose key did not change is read, not repeated.
+
+    `live` finds the inputs whose encoders are trained along, `sizes` says how large others are;
+    `sedimental.train` hands both over.
 
     Each run is written to its folder as soon as it is done, and the run in flight keeps a
     checkpoint, so that a killed `train` goes on from there; `fresh` repeats all. Features are read
@@ -50,10 +63,10 @@ def train(config: Config, progress: Progress | None = None, fresh: bool = False)
     device = find_device(config.train.device)
     with noticing() as notice, joined(device) as ranks:
         told = progress if progress and ranks.lead else Silent()
-        return _train(Workshop(config, told, notice=notice, ranks=ranks), fresh)
+        return _train(Workshop(config, told, live, notice=notice, ranks=ranks), fresh, sizes)
 
 
-def _train(shop: "Workshop", fresh: bool) -> tuple[Run, ...]:
+def _train(shop: "Workshop", fresh: bool, sizes: Sizes | None) -> tuple[Run, ...]:
     told = shop.progress
     told.start(TASK, sum(plan.settings.epochs for plan in shop.plans), "epoch")
     done: dict[str, Run] = {}
@@ -70,8 +83,10 @@ def _train(shop: "Workshop", fresh: bool) -> tuple[Run, ...]:
     if fresh and shop.ranks.lead:
         for plan in waiting:
             shop.checkpoint(plan).clear()
+    if waiting and sizes is not None:
+        shop.tell(waiting, sizes)
     for run in shop.make_all(waiting):
-        done[f"{run.model} {run.letters} seed {run.seed}"] = run
+        done[f"{run.row} seed {run.seed}"] = run
     return tuple(done[plan.title] for plan in shop.plans)
 
 
@@ -82,6 +97,7 @@ class Workshop:
         self,
         config: Config,
         progress: Progress,
+        live: FindLive | None = None,
         manifest: Manifest | None = None,
         notice: Notice | None = None,
         ranks: Ranks = ALONE,
@@ -96,8 +112,9 @@ class Workshop:
         manifest = manifest or read_manifest(config.corpus_cache / "manifest.jsonl")
         self.table = Table.of(manifest, config.train.task)
         self.device = find_device(config.train.device)
-        check_criterion(config.train.criterion, config.evaluate.protocol, self.table.classes)
-        self.plans = plan_runs(self.config, manifest, self.device.type)
+        for criterion in (config.train.criterion, *config.train.also):
+            check_criterion(criterion, config.evaluate.protocol, self.table.classes)
+        self.plans = plan_runs(self.config, manifest, self.device.type, live)
         self._corpus: Corpus | None = None
 
     def finished(self) -> dict[str, Run | None]:
@@ -110,6 +127,9 @@ class Workshop:
         if self._corpus is None:
             needed = {one.modality: one for plan in plans for one in plan.inputs}
             section = self.config.train
+            for one in live_of(list(needed.values())).values():
+                if one.note:
+                    self.progress.note(one.note)
             with _threads(section.threads):
                 self._corpus = load(
                     self.table,
@@ -124,18 +144,24 @@ class Workshop:
         """Use what another workshop has read, whose runs read the same features."""
         self._corpus = corpus
 
+    def tell(self, plans: Sequence[Plan], sizes: Sizes) -> None:
+        """Note what `plans` cost with frozen and with trained encoders, before they begin."""
+        with _threads(self.config.train.threads):
+            for line in tell(plans, self.open(plans), built, partial(sizes, self.config)):
+                self.progress.note(line)
+
     def make_all(self, plans: Sequence[Plan]) -> Iterator[Run]:
         """Make `plans`, stacked or on several processes where that pays."""
         waiting, seconds = list(plans), list[float]()
         if waiting:
             self.open(waiting)
         while waiting:
-            alone = [plan for plan in waiting if not plan.stack]
+            alone = [plan for plan in waiting if not (plan.stack or plan.finetuned)]
             count = self._processes(len(alone), seconds)
             if count > 1:
                 self._make_apart(alone, count)
                 yield from (read_run(plan.folder) for plan in alone)
-                waiting = [plan for plan in waiting if plan.stack]
+                waiting = [plan for plan in waiting if plan not in alone]
                 continue
             group = made_together(waiting)[0]
             for run in self.make(group):
@@ -161,7 +187,9 @@ class Workshop:
 
     def _processes(self, runs: int, seconds: Sequence[float]) -> int:
         """How many to make `runs` on, now that runs of `seconds` have been made here."""
-        if self.device.type != "cpu" or not (seconds or self.config.train.stack == "on"):
+        if self.device.type != "cpu" or self.config.train.mode == "finetune":
+            return 1  # other processes are not handed live encoders
+        if not (seconds or self.config.train.stack == "on"):
             return 1  # runs take what the first has taken, which is not known yet
         return workers_for(runs, sum(seconds) / max(1, len(seconds)), self.config)
 
@@ -215,7 +243,7 @@ def train_together(
 ) -> list[tuple[Run, bytes]]:
     """`train_one` for the seeds of one stack, in one pass over the data; it keeps no checkpoint."""
     began = time.perf_counter()
-    models = [_built(plan, data) for plan in plans]
+    models = [built(plan, data) for plan in plans]
     seeds, settings = [plan.seed for plan in plans], plans[0].settings
 
     def on_epoch() -> None:
@@ -248,7 +276,7 @@ def train_one(
     which features were scaled: enough to score a new clip.
     """
     began = time.perf_counter()
-    model = _built(plan, data)
+    model = built(plan, data)
     protocol = config.evaluate.protocol
     try:
         fitted = fit(
@@ -267,11 +295,18 @@ def train_one(
     return finished_run(plan, model, fitted, data, config, time.perf_counter() - began, ranks)
 
 
-def _built(plan: Plan, data: Selection) -> FusionModel:
+def built(plan: Plan, data: Selection) -> FusionModel:
+    """The model of `plan` with its first weights, on the device; live encoders in front of it."""
     forget_peak(data.labels.device)
     shapes = {m: source.shape for m, source in data.sources.items()}
     classes = len(data.table.classes)
     model = build(plan.model, plan.options, shapes, stream(plan.seed, "init"), classes)
+    if live := live_of(plan.inputs):
+        readings = {m: s for m, s in data.sources.items() if isinstance(s, Reading)}
+        draws = stream(plan.seed, "init")
+        encoders = {m: one.build(draws) for m, one in live.items()}
+        rate = plan.settings.learning_rate
+        model = LiveModel(model, encoders, readings, plan.tuning, rate)
     model.to(data.labels.device)
     return model
 

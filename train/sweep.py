@@ -36,9 +36,9 @@ def sweep(config: Config, progress: Progress | None = None, fresh: bool = False)
     ConfigError, ManifestError, StoreError or RunError, each with its remedy; Preempted, when all is
     kept, if the system asks to end by SIGTERM.
     """
-    told = progress or Silent()
+    told = progress or Silent()  # an input that is live elsewhere is read from the cache here
     with noticing() as notice, Pool(TASK, Quiet(told), config.train.threads, notice) as pool:
-        return _Sweeping(config, told, fresh, pool, notice).all()
+        return _Sweeping(config.frozen, told, fresh, pool, notice).all()
 
 
 Cells = tuple[Cell, ...]

@@ -80,7 +80,7 @@ class _Preparing:
             for other, shop in known:
                 if other.config == share.config:
                     return shop
-            return Workshop(share.config, self.progress, manifest, self.notice)
+            return Workshop(share.config, self.progress, manifest=manifest, notice=self.notice)
 
         shops = tuple(shop_of(share) for share in job.shares)
         titles = job.reads or job.shares[0].titles

@@ -38,7 +38,7 @@ Departures, and choices where paper and released code differ:
 - Labels change after a step from epoch 2 on; as the unimodal loss is 0 while y_s = y_m, unimodal
   heads begin to learn in epoch 3, as released. `labels_from` is ours.
 - Table 4's Transformer and LSTM are described in `sugrm_plain`.
-- Text enters as cached features; the paper fine-tunes BERT with the rest.
+- Text enters as cached features, or by a live encoder: the paper fine-tunes BERT with the rest.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -54,7 +54,7 @@ from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
 from ..blocks import FrameLinear, LayerMix, on_real_frames
 from .base import Batch, InputShape, Output
-from .hooks import Group, Recipe, Training
+from .hooks import EncoderRecipe, Group, Recipe, Training
 from .sugrm_labels import Generator, LabelMemory
 from .sugrm_plain import PlainLSTM, PlainTransformer
 from .sugrm_spt import SequenceEncoder, Sizes, SparsePhasedTransformer
@@ -166,6 +166,8 @@ RECIPES: Mapping[str, Recipe] = {
 }
 """By corpus."""
 RECIPE = RECIPES["mosei"]
+ENCODER = EncoderRecipe(5e-5, 1e-3, source="SUGRM, Table 7; decay as released")
+"""Of text, where it is live; for both corpora."""
 
 
 DISTANCES: Mapping[Distance, Callable[..., Tensor]] = {
