@@ -169,11 +169,12 @@ def _inner_figures(
 ) -> tuple[Drawing, ...]:
     """Maps of the best row's first seed, and generated labels of the best row that has any."""
     first = [runs[0] for runs in ranked.values()]
+    best = first[0]
     kept = read_representations(
-        run_folder(folder, first[0].model, first[0].modalities, first[0].seed)
+        run_folder(folder, best.model, best.modalities, best.seed, best.finetuned)
     )
     trail = next((found for run in first if (found := trajectory_figure(run))), None)
-    return (*map_figures(first[0], kept, protocol), *([trail] if trail else []))
+    return (*map_figures(best, kept, protocol), *([trail] if trail else []))
 
 
 def _differences(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import sedimental
+from sedimental.config import Config, load_config
 
 DEMO = Path(sedimental.__path__[0]) / "extract/corpora/demo"
 
@@ -273,3 +274,70 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
             normal = "base" not in name
             transformers.Wav2Vec2FeatureExtractor(do_normalize=normal).save_pretrained(root / name)
     return {name: root / name for name in ENCODERS}
+
+
+@pytest.fixture(scope="module")
+def made(
+    folders: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Config]:
+    """`made(text="bert", audio="wavlm", live="TA")`: a pipeline over 16 clips of the demo corpus,
+    extracted; keys of [train] and of its inputs can be added."""
+    root = tmp_path_factory.mktemp("live")
+    corpus = _sixteen_clips(root)
+
+    def make(
+        text: str = "bert",
+        audio: str = "wavlm",
+        live: str = "TA",
+        train: str = "",
+        text_line: str = "",
+        audio_line: str = "",
+        rate: int = 10,
+        name: str = "",
+        tables: str = "",
+    ) -> Config:
+        lines = [
+            ("text", text, text_line or "layers = -1", "T" in live),
+            ("audio", audio, audio_line or 'layers = "weighted"', "A" in live),
+        ]
+        inputs = "".join(
+            f'{m} = {{ encoder = "{folders[e]}", {line}{", live = true" if on else ""} }}\n'
+            for m, e, line, on in lines
+            if e
+        )
+        features = ""
+        if text:
+            features += f'[[features]]\nmodality = "text"\nencoder = "{folders[text]}"\n'
+        if audio:
+            features += f'[[features]]\nmodality = "audio"\nencoder = "{folders[audio]}"\n'
+            features += f'rate = {rate}\npool = "mean"\n'
+        mode = "finetune" if live else "frozen"
+        file = root / f"pipeline-{len(list(root.glob('*.toml')))}.toml"
+        file.write_text(
+            f'[corpus]\nkind = "mmsa"\npath = "{corpus}"\n[cache]\ndtype = "float32"\n{features}'
+            f'[runs]\nname = "{name or file.stem}"\n[evaluate]\nbootstrap = 0\n'
+            f'[train]\nmode = "{mode}"\nseeds = [1]\nepochs = 2\nbatch_size = 3\n{train}\n'
+            f"[train.inputs]\n{inputs}[train.uegd]\nhidden = 16\nembedding = 8\ndropout = 0.0\n"
+            f"{tables}",
+            encoding="utf-8",
+        )
+        config = load_config(file)
+        assert not sedimental.extract(config).failures
+        return config
+
+    return make
+
+
+def _sixteen_clips(root: Path) -> Path:
+    with (DEMO / "label.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))[:16]
+    for row, split in zip(rows, ("train", "train", "valid", "test") * 4, strict=True):
+        row["mode"] = split
+        own = Path("Raw", row["video_id"], f"{row['clip_id']}.mp4")
+        (root / "little" / own).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(DEMO / own, root / "little" / own)
+    with (root / "little/label.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, rows[0])
+        table.writeheader()
+        table.writerows(rows)
+    return root / "little"

@@ -1,9 +1,7 @@
 """Encoders trained along, from pipeline to report: untouched they equal the cache, and learn."""
 
-import csv
 import json
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -44,72 +42,6 @@ TEXT = ("bert", "roberta")
 AUDIO = ("wavlm", "wavlm-base", "hubert", "hubert-base", "data2vec")
 
 MakeConfig = Callable[..., Config]
-
-
-@pytest.fixture(scope="module")
-def made(folders: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) -> MakeConfig:
-    """`made(text="bert", audio="wavlm", live="TA")`: a pipeline over 16 clips of the demo corpus,
-    extracted; keys of [train] and of its inputs can be added."""
-    root = tmp_path_factory.mktemp("live")
-    corpus = sixteen_clips(root)
-
-    def make(
-        text: str = "bert",
-        audio: str = "wavlm",
-        live: str = "TA",
-        train: str = "",
-        text_line: str = "",
-        audio_line: str = "",
-        rate: int = 10,
-        name: str = "",
-        tables: str = "",
-    ) -> Config:
-        lines = [
-            ("text", text, text_line or "layers = -1", "T" in live),
-            ("audio", audio, audio_line or 'layers = "weighted"', "A" in live),
-        ]
-        inputs = "".join(
-            f'{m} = {{ encoder = "{folders[e]}", {line}{", live = true" if on else ""} }}\n'
-            for m, e, line, on in lines
-            if e
-        )
-        features = ""
-        if text:
-            features += f'[[features]]\nmodality = "text"\nencoder = "{folders[text]}"\n'
-        if audio:
-            features += f'[[features]]\nmodality = "audio"\nencoder = "{folders[audio]}"\n'
-            features += f'rate = {rate}\npool = "mean"\n'
-        mode = "finetune" if live else "frozen"
-        file = root / f"pipeline-{len(list(root.glob('*.toml')))}.toml"
-        file.write_text(
-            f'[corpus]\nkind = "mmsa"\npath = "{corpus}"\n[cache]\ndtype = "float32"\n{features}'
-            f'[runs]\nname = "{name or file.stem}"\n[evaluate]\nbootstrap = 0\n'
-            f'[train]\nmode = "{mode}"\nseeds = [1]\nepochs = 2\nbatch_size = 3\n{train}\n'
-            f"[train.inputs]\n{inputs}[train.uegd]\nhidden = 16\nembedding = 8\ndropout = 0.0\n"
-            f"{tables}",
-            encoding="utf-8",
-        )
-        config = load_config(file)
-        assert not sedimental.extract(config).failures
-        return config
-
-    return make
-
-
-def sixteen_clips(root: Path) -> Path:
-    demo = Path(sedimental.__path__[0]) / "extract/corpora/demo"
-    with (demo / "label.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))[:16]
-    for row, split in zip(rows, ("train", "train", "valid", "test") * 4, strict=True):
-        row["mode"] = split
-        own = Path("Raw", row["video_id"], f"{row['clip_id']}.mp4")
-        (root / "little" / own).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(demo / own, root / "little" / own)
-    with (root / "little/label.csv").open("w", encoding="utf-8", newline="") as file:
-        table = csv.DictWriter(file, rows[0])
-        table.writeheader()
-        table.writerows(rows)
-    return root / "little"
 
 
 def trained(config: Config) -> Run:
@@ -301,6 +233,15 @@ def test_missing_words_are_unknown_before_they_are_read(made: MakeConfig) -> Non
     assert not torch.allclose(read.features["text"][real], expected[real])
     assert "text_states_zeroed" not in model.outputs()
     assert "text_tokens_masked" in model.outputs()
+
+
+def test_clips_are_incomplete_in_training_too(made: MakeConfig) -> None:
+    keys = {"text_line": f"layers = -1, {STILL}", "audio_line": f"layers = -1, {STILL}"}
+    whole = trained(made(**keys))
+    lossy = trained(made(train="missing_rate = 0.6", **keys))
+    assert lossy.key != whole.key
+    assert lossy.history[0].train_loss != pytest.approx(whole.history[0].train_loss, rel=1e-4)
+    assert np.abs(lossy.predictions.values - whole.predictions.values).max() > 1e-3
 
 
 def test_what_was_said_before_is_read_in_one_pass(made: MakeConfig) -> None:

@@ -48,6 +48,11 @@ def damaged(data: Selection, case: Case, seed: int, mask: int = 0) -> Selection:
     return replace(data, sources=sources)
 
 
+def undamaged(source: Gatherer) -> Gatherer:
+    """A modality as it was before it was `damaged`, if it was."""
+    return source.whole if isinstance(source, _Lossy | _LossyItems) else source
+
+
 @dataclass(frozen=True)
 class _Lossy:
     """A modality that comes with losses; without `draws`, as if no clip had it."""

@@ -14,7 +14,7 @@ from ..cache.runs import Run, read_run, write_run
 from ..config import Config
 from .checkpoint import Checkpoint
 from .cost import Sizes, tell
-from .damage import Case, damaged
+from .damage import Case, damaged, undamaged
 from .data import Corpus, Selection, Table
 from .distributed import ALONE, Ranks
 from .jobs import Job, Share
@@ -83,7 +83,7 @@ def _train(shop: "Workshop", fresh: bool, sizes: Sizes | None) -> tuple[Run, ...
     if fresh and shop.ranks.lead:
         for plan in waiting:
             shop.checkpoint(plan).clear()
-    if waiting and sizes is not None:
+    if waiting and sizes is not None and shop.ranks.lead:
         shop.tell(waiting, sizes)
     for run in shop.make_all(waiting):
         done[f"{run.row} seed {run.seed}"] = run
@@ -302,7 +302,8 @@ def built(plan: Plan, data: Selection) -> FusionModel:
     classes = len(data.table.classes)
     model = build(plan.model, plan.options, shapes, stream(plan.seed, "init"), classes)
     if live := live_of(plan.inputs):
-        readings = {m: s for m, s in data.sources.items() if isinstance(s, Reading)}
+        sources = {m: undamaged(source) for m, source in data.sources.items()}
+        readings = {m: source for m, source in sources.items() if isinstance(source, Reading)}
         draws = stream(plan.seed, "init")
         encoders = {m: one.build(draws) for m, one in live.items()}
         rate = plan.settings.learning_rate
