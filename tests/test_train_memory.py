@@ -25,4 +25,4 @@ def test_the_peak_is_what_was_held_since_and_stays() -> None:
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     held, after = (int(line) for line in told.split())
     assert 45e6 < held < 60e6
-    assert after == held
+    assert abs(after - held) < 1e6
