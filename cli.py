@@ -27,8 +27,13 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+TOGETHER = ("run", "extract", "sweep", "robustness")
+"""What writes, and is not made to be started several times at once by a launcher."""
+
+
 @app.callback()
 def main(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print it and stop."),
@@ -38,6 +43,18 @@ def main(
 
     Extract every layer once, then train, sweep and report in seconds.
     """
+    from .train.launch import launched
+
+    launch = launched()
+    if launch is not None and context.invoked_subcommand in TOGETHER:
+        if launch.rank > 0:  # the first tells; were this a fault too, the launcher would end it
+            raise typer.Exit
+        fail(
+            f"{launch.world} processes were started to work together, which only `train` can; "
+            f"start `{context.invoked_subcommand}` without torchrun. To extract on several "
+            "machines, give each a --shard.",
+            2,
+        )
 
 
 @app.command()

@@ -219,6 +219,11 @@ class TrainConfig(Section):
     memory_mb: Positive | None = None
     """Megabytes (10^6 bytes) that cached layers may take; an input that does not fit is read batch
     by batch, which changes no number. Unset: half of the memory that is free."""
+    checkpoint_minutes: Annotated[float, Field(ge=0)] = 10.0
+    """Minutes of work within an epoch that a crash may cost: so often all is kept, and `train` goes
+    on from there to the very numbers of a run without the crash. Between epochs it is kept anyway;
+    together it takes at most a twentieth of the time. 0: between epochs alone. When the system
+    asks to end (SIGTERM) all is kept at the next step."""
     stack: Literal["auto", "on", "off"] = "auto"
     """Seeds together: as one stacked model on a GPU, as a process a core on a CPU; `auto` where
     that is faster."""

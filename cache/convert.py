@@ -1,5 +1,6 @@
 """A store in the other format, bit for bit: parts change their container, never their content."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +10,7 @@ from . import durable, index
 from .building import building
 from .errors import CorruptStoreError
 from .formats import FORMATS, stem
-from .part import Part
+from .part import Part, checksum
 from .probe import probe_path
 from .progress import Progress, Silent
 from .records import COMPLETE, REPAIR
@@ -54,11 +55,13 @@ def convert(
 
 def _copy(store: Path, part: Part, target: Path, manifest: Path) -> None:
     with building(target, manifest, part.head.arrays) as builder:
+        digests = dict[str, tuple[str, ...]]()
         for name, sums in part.head.digests.items():
             for piece, expected in enumerate(sums):
                 data = np.frombuffer(read_piece(store, part, name, piece), np.uint8)
-                if builder.write(name, data, piece) != expected:
+                digests[name] = (*digests.get(name, ()), builder.write(name, data, piece))
+                if checksum(data.data, expected) != expected:
                     raise CorruptStoreError(
                         f"{part.file(store, name)}: not the bytes that were written. {REPAIR}"
                     )
-        builder.describe(part.head)
+        builder.describe(replace(part.head, digests=digests))

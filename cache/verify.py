@@ -93,7 +93,7 @@ def _part_damage(store: Path, name: str, known: Part | None) -> Iterator[Damage]
         for piece, expected in enumerate(sums):
             layer = f", layer {part.head.spec['layers'][piece]}" if len(sums) > 1 else ""
             try:
-                if checksum(read_piece(store, part, array, piece)) != expected:
+                if checksum(read_piece(store, part, array, piece), expected) != expected:
                     yield Damage(path, f"{array}{layer}: not the bytes that were written", clips)
             except StoreError as fault:
                 yield Damage(path, f"{array}{layer}: {fault}", clips)

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
+
 from .errors import CorruptStoreError
 from .part import HIDDEN, Array, Head, Place
 from .records import REPAIR, dump, seal, unseal
@@ -114,14 +116,4 @@ def _index(name: str, array: Array) -> bytes:
     layers = array.shape[0]
     size = array.nbytes // layers
     index = struct.pack(f"<{2 * layers}Q", *(v for k in range(layers) for v in (k * size, size)))
-    return index + struct.pack("<I", _crc32c(index))
-
-
-def _crc32c(data: bytes) -> int:
-    """Castagnoli's checksum, bit by bit: the index is a few hundred bytes."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
+    return index + struct.pack("<I", google_crc32c.value(index))

@@ -161,3 +161,68 @@ def make_pipeline(tmp_path: Path) -> MakePipeline:
         return path
 
     return make
+
+
+MakeFeatures = Callable[..., Path]
+_PREPROCESSING: dict[str, dict[str, Any]] = {
+    "text": {"max_length": 512},
+    "audio": {"rate": 5.0, "pool": "stride"},
+    "vision": {"fps": 3.0, "face_size": 256, "margin": 0, "no_face": "zero", "detect_size": 640},
+}
+
+
+@pytest.fixture
+def make_features(tmp_path: Path) -> MakeFeatures:
+    """A folder with a pipeline.toml, a manifest and finished stores of all modalities, to train on:
+    `make_features("[train]…", clips=60)`. Half of the clips are for training; two lack audio."""
+    from sedimental.cache.clip import ClipFeatures
+    from sedimental.cache.manifest import Clip, Manifest, write_manifest
+    from sedimental.cache.spec import MODALITIES, FeatureSpec
+    from sedimental.cache.writer import StoreWriter
+
+    def make(train: str, clips: int = 60, name: str = "made") -> Path:
+        root, random = tmp_path / name, np.random.default_rng(0)
+        folder = root / "features" / "toy"
+        splits = ["train"] * (clips // 2) + ["valid"] * (clips // 4)
+        splits += ["test"] * (clips - len(splits))
+        labels = random.uniform(-3, 3, clips)
+        rows = tuple(
+            Clip(f"v{k % 3}$_${k}", f"v{k % 3}", str(k), split, label=float(label))  # type: ignore[arg-type]
+            for k, (split, label) in enumerate(zip(splits, labels, strict=True))
+        )
+        write_manifest(folder / "manifest.jsonl", Manifest("toy", root, rows))
+        for modality in MODALITIES:
+            spec = FeatureSpec(
+                modality=modality,
+                encoder=f"tiny-{modality}",
+                source=f"maker/tiny-{modality}",
+                revision=None,
+                weights="random:0",
+                weights_digest="00",
+                layers=("0", "1"),
+                width=6,
+                preprocessing=_PREPROCESSING[modality],
+            )
+            missing = [row.id for row in rows[1:3]] if modality == "audio" else []
+            made = []
+            for row in rows:
+                frames = int(random.integers(2, 9))
+                values = random.normal(0, 1, (2, frames, 6)) + 0.3 * (row.label or 0)
+                times = np.arange(frames, dtype=np.float32)
+                side = times, times * 0 + 1, np.arange(frames) % 4 < 3
+                if row.id not in missing:
+                    made.append(ClipFeatures(row.id, "s", values.astype(np.float32), *side, {}))
+            writer = StoreWriter.create(folder, spec, "zarr")
+            writer.add(made)
+            writer.finish({row.id: "s" for row in rows}, dict.fromkeys(missing, "no audio"))
+        features = "".join(
+            f'[[features]]\nmodality = "{m}"\nencoder = "tiny-{m}"\n' for m in MODALITIES
+        )
+        inputs = "".join(f'{m} = {{ encoder = "tiny-{m}", layers = 1 }}\n' for m in MODALITIES)
+        text = (
+            f'[corpus]\nkind = "csv"\npath = "toy.csv"\n{features}{train}\n[train.inputs]\n{inputs}'
+        )
+        (root / "pipeline.toml").write_text(text, encoding="utf-8")
+        return root / "pipeline.toml"
+
+    return make

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from sedimental.cache import durable
+from sedimental.cache import building, durable
+from sedimental.cache.convert import convert
 from sedimental.cache.errors import (
     CorruptStoreError,
     IncompleteStoreError,
@@ -322,6 +324,26 @@ def test_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         with pytest.raises(NewerStoreError, match=r"store\.json.*format 2.*Upgrade"):
             work()
     assert snapshot(tmp_path) == before
+
+
+@both
+def test_a_store_with_older_checksums_is_verified_and_converted(
+    format: Format, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as then:  # they were plain CRC-32
+        then.setattr(building, "checksum", lambda data: f"{zlib.crc32(data):08x}")
+        path = filled(tmp_path, format).path
+    values = open_store(path).layers().values
+    assert not verify(path).damage
+    convert(path, "zarr" if format == "hdf5" else "hdf5")
+    assert not verify(path).damage
+    np.testing.assert_array_equal(open_store(path).layers().values, values)
+    part = min(path.glob("part-*"))
+    file = part if part.is_file() else part / "hidden" / "c.0.0.0"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 4
+    file.write_bytes(data)
+    assert verify(path).damage
 
 
 @both

@@ -1,6 +1,6 @@
 """Every model goes on from a checkpoint as if nothing had happened, and trains in bfloat16."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +12,15 @@ from sedimental.cache.spec import MODALITIES, Split
 from sedimental.cache.store import Ragged
 from sedimental.train.checkpoint import Checkpoint
 from sedimental.train.data import Corpus, Selection, Table
+from sedimental.train.flight import Flight, Within
 from sedimental.train.loading import arrange
 from sedimental.train.loop import fit
 from sedimental.train.models import MODELS, build, model_options
 from sedimental.train.models.base import FusionModel
+from sedimental.train.preemption import Notice, Preempted
 from sedimental.train.seeding import stream
 from sedimental.train.settings import Settings
+from sedimental.train.tracking import Fit
 
 SMALL: Mapping[str, Mapping[str, object]] = {
     "uegd": {"hidden": 8, "embedding": 4},
@@ -54,6 +57,15 @@ def made(name: str, data: Selection) -> FusionModel:
     return build(name, model_options(name, SMALL.get(name, {})), shapes, stream(1, "init"))
 
 
+def same(resumed: Fit, whole: Fit) -> None:
+    assert resumed.best_epoch == whole.best_epoch
+    for one, other in zip(resumed.history, whole.history, strict=True):
+        assert replace(one, seconds=0) == replace(other, seconds=0)
+    assert resumed.state.keys() == whole.state.keys()
+    for key, value in whole.state.items():
+        torch.testing.assert_close(resumed.state[key], value, rtol=0, atol=0, equal_nan=True)
+
+
 @every_model
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_it_goes_on_where_it_was(
@@ -81,12 +93,31 @@ def test_it_goes_on_where_it_was(
         Checkpoint(path, "key"),
     )
     assert len(told) == 5  # those brought back are told, too
-    assert resumed.best_epoch == whole.best_epoch
-    for one, other in zip(resumed.history, whole.history, strict=True):
-        assert replace(one, seconds=0) == replace(other, seconds=0)
-    assert resumed.state.keys() == whole.state.keys()
-    for key, value in whole.state.items():
-        torch.testing.assert_close(resumed.state[key], value, rtol=0, atol=0, equal_nan=True)
+    same(resumed, whole)
+
+
+@every_model
+@pytest.mark.parametrize("step", [1, 3, 5])  # within epoch 1, at its last step, within epoch 2
+def test_it_goes_on_within_an_epoch(name: str, step: int, tmp_path: Path) -> None:
+    data, notice = corpus(), Notice()
+    settings = replace(SETTINGS, batch_size=4)  # 6 batches and 3 steps an epoch
+    whole = fit(made(name, data), data, settings, 1, "mosi")
+    kept = Checkpoint(tmp_path / "kept", "key", notice=notice)
+    steps, at_step = list[int](), kept.at_step
+
+    def counting(flight: Flight, within: Callable[[], Within]) -> None:
+        steps.append(1)
+        notice.came = len(steps) == step
+        at_step(flight, within)
+
+    kept.at_step = counting  # type: ignore[method-assign]
+    with pytest.raises(
+        Preempted, match=rf"after epoch {(step - 1) // 3} and {(step - 1) % 3 * 2 + 2} "
+    ):
+        fit(made(name, data), data, settings, 1, "mosi", checkpoint=kept)
+    again = Checkpoint(tmp_path / "kept", "key")
+    resumed = fit(made(name, data), data, settings, 1, "mosi", checkpoint=again)
+    same(resumed, whole)
 
 
 @every_model

@@ -413,7 +413,9 @@ def test_a_damaged_or_foreign_checkpoint_is_no_obstacle(
     with pytest.raises(KeyboardInterrupt):
         train(config, Heard(stop_at=3), fresh=True)
     data = kept.read_bytes()
-    for content in (data[:100], data[:-7], b"", b"nothing of the kind"):
+    torn = data[:-40] + bytes(40)
+    assert torn != data
+    for content in (data[:100], data[:-7], b"", b"nothing of the kind", torn):
         (config.experiment / "uegd-TAV" / "seed-1" / "run.json").unlink(missing_ok=True)
         kept.write_bytes(content)
         (again,) = train(config)

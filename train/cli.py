@@ -43,6 +43,8 @@ def train_command(
         section = checked.train.model_copy(update={"stack": stack})
         checked = checked.model_copy(update={"train": section})
     runs = train_stage(checked, fresh)
+    if not runs:
+        return
     if json:
         return print_json([run_json(run) for run in runs])
     show_runs(runs)
@@ -50,16 +52,30 @@ def train_command(
 
 
 def train_stage(config: "Config", fresh: bool = False) -> "tuple[Run, ...]":
-    """Train with progress on stderr; ends the command with a clear message on any fault."""
+    """Train with progress on stderr; ends the command with a clear message on any fault.
+
+    Of several processes that a launcher has started one tells, and the others return no run.
+    """
     from ..cache.errors import SedimentalError
     from ..config import ConfigError
+    from .joining import Follows
+    from .launch import launched
+    from .preemption import EXIT_CODE, Preempted
     from .run import train
 
+    launch = launched()
     try:
+        if launch is not None and launch.rank > 0:
+            train(config, fresh=fresh)
+            return ()
         with bars() as progress:
             return train(config, progress, fresh)
+    except Follows as fault:
+        raise typer.Exit(fault.code) from None
     except ConfigError as fault:
         fail(str(fault), 2)
+    except Preempted as end:
+        fail(str(end), EXIT_CODE)
     except SedimentalError as fault:
         fail(str(fault))
     except KeyboardInterrupt:

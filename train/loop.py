@@ -15,11 +15,13 @@ from ..cache.runs import Epoch
 from ..config import TrainConfig
 from .checkpoint import Checkpoint
 from .data import Selection
+from .distributed import ALONE, Ranks
+from .flight import Flight, Within
 from .masking import hide
-from .models.base import FusionModel
+from .models.base import Batch, FusionModel, Output
 from .models.hooks import Contextual, Recipe, Remembers, Training
 from .optimising import Stepper, rate_factors
-from .seeding import global_stream, stream
+from .seeding import Streams, global_stream, stream
 from .settings import Settings, resolve, stated
 from .tasks import loss_of, metrics_of, task_loss
 from .tracking import Fit, Track, weights_of
@@ -51,30 +53,33 @@ def fit(
     protocol: str,
     on_epoch: Callable[[], None] = lambda: None,
     checkpoint: Checkpoint | None = None,
+    ranks: Ranks = ALONE,
 ) -> Fit:
     """Train `model` in place on the training clips of `data`; its last weights stay in it.
 
     A TrainConfig stands for its keys over the plain `Recipe`. `protocol` names the validation
     metrics of the history; `on_epoch` is called after each epoch, and for each that `checkpoint`
-    brings back. Raises RunError naming epoch, batch and clips if the loss is no longer a number.
+    brings back. All of `ranks` call this alike. Raises RunError naming epoch, batch and clips if
+    the loss is no longer a number.
     """
     if isinstance(settings, TrainConfig):
         settings = resolve(Recipe(**stated(settings)), settings)
     kept = checkpoint or Checkpoint()
-    rows = data.rows["train"]
+    rows, device = data.rows["train"], data.labels.device
     if isinstance(model, Remembers):
-        told = Training(len(data.table.ids), rows.to(data.labels.device), _labels(data), seed)
+        told = Training(len(data.table.ids), rows.to(device), _labels(data), seed)
         with torch.no_grad():
             model.begin(told)
-    stepper, track = Stepper(model, settings, data.labels.device), Track(settings)
-    if kept.restore(model, stepper, track):
+    ranks.join(model)
+    track = Track(settings)
+    flight = Flight(model, Stepper(model, settings, device, ranks), track, ranks)
+    if kept.restore(flight):
         for _ in track.history:
             on_epoch()
     while not track.finished:
-        epoch = _epoch(model, data, stepper, len(track.history) + 1, seed, protocol)
-        if track.add(epoch):
+        if track.add(_epoch(flight, data, seed, protocol, kept)):
             track.state = weights_of(model)
-        kept.save(model, stepper, track)
+        kept.at_epoch(flight)
         on_epoch()
     return track.fit
 
@@ -90,18 +95,19 @@ def _labels(data: Selection) -> Tensor:
     return data.labels[data.rows["train"].to(data.labels.device)]
 
 
-def _epoch(
-    model: FusionModel, data: Selection, stepper: Stepper, number: int, seed: int, protocol: str
-) -> Epoch:
-    """Train and validate once; `number` counts from 1."""
-    began, settings, device = time.perf_counter(), stepper.settings, data.labels.device
+def _epoch(flight: Flight, data: Selection, seed: int, protocol: str, kept: Checkpoint) -> Epoch:
+    """Train and validate once, or what is left of it."""
+    settings, device = flight.stepper.settings, data.labels.device
+    number = len(flight.track.history) + 1
+    began = time.perf_counter() - (flight.within.seconds if flight.within else 0)
     batches = shuffled(data, settings.batch_size, seed, number)
     factors = rate_factors(number, math.ceil(len(batches) / settings.accumulate), settings)
     masking = stream(seed, "masking", number, device)
-    with global_stream(seed, "dropout", number, device):
-        losses = _train(model, data, batches, stepper, factors, masking, number)
+    ranks = flight.ranks
+    with global_stream(seed, "dropout", number, device, ranks.rank):
+        losses = _train(flight, data, batches, factors, Streams(masking, ranks), kept, began)
     refuse_divergence(losses, batches, number, data)
-    valid_loss, metrics = validate(model, data, settings, number, protocol)
+    valid_loss, metrics = validate(flight.model, data, settings, number, protocol, ranks)
     sizes = torch.tensor([len(batch) for batch in batches])
     return Epoch(
         epoch=number,
@@ -114,46 +120,77 @@ def _epoch(
 
 
 def _train(
-    model: FusionModel,
+    flight: Flight,
     data: Selection,
     batches: Sequence[Tensor],
-    stepper: Stepper,
     factors: Sequence[float],
-    masking: torch.Generator,
-    epoch: int,
+    streams: Streams,
+    kept: Checkpoint,
+    began: float,
 ) -> Tensor:
-    """One pass; the loss of every batch, (batches,) on the CPU."""
+    """One pass from where `flight` stands; the loss of every batch, (batches,) on the CPU."""
+    model, stepper, ranks = flight.model, flight.stepper, flight.ranks
+    epoch = len(flight.track.history) + 1
     model.train()
     settings, every = stepper.settings, stepper.settings.accumulate
     remembers = model if isinstance(model, Remembers) else None
     # losses stay on the device until the epoch ends: reading one would wait for the GPU
-    losses = torch.zeros(len(batches), device=data.labels.device)
-    for number, whole in enumerate(data.batches(batches, previous_of(model))):
-        batch = hide(whole, settings.mask_time, settings.mask_width, masking)
-        with stepper.autocast():
+    losses, start = torch.zeros(len(batches), device=data.labels.device), 0
+    if flight.within is not None:
+        start = flight.within.batches
+        if ranks.lead:  # they are sums over all
+            losses[:start] = flight.within.losses[:start]
+        streams.restore(flight.within.streams)
+
+    def within() -> Within:
+        known = ranks.sum(losses).cpu()
+        refuse_divergence(known, batches, epoch, data)  # nobody wants to go on from there
+        return Within(number + 1, known, time.perf_counter() - began, streams.state())
+
+    shares = [ranks.share(rows) for rows in batches]
+    found = data.batches([share.rows for share in shares[start:]], previous_of(model))
+    for number, plain in enumerate(found, start):
+        share = shares[number]
+        masking = streams.masking, (share.first, share.whole)
+        batch = hide(plain, settings.mask_time, settings.mask_width, *masking)
+        with stepper.autocast(), ranks.at(share):
             output = model(batch)
-        prediction = output.prediction
-        if settings.precision != "fp32":
-            prediction = prediction.float()
-        loss = task_loss(prediction, batch.labels, settings.loss)
-        for term in output.losses.values():
-            loss = loss + term
+        loss = ranks.weighted(_loss(output, batch, settings), share)
         losses[number] = loss.detach()
         stepper.backward(loss)
-        if (number + 1) % every == 0 or number + 1 == len(batches):
+        stepped = (number + 1) % every == 0 or number + 1 == len(batches)
+        if stepped:
             stepper.step(factors[number // every])
         if remembers is not None:
             with torch.no_grad():
-                remembers.after_step(batch, output, epoch)
-    return losses.cpu()
+                remembers.after_step(*ranks.together(batch, output, share), epoch)
+        if stepped:
+            kept.at_step(flight, within)
+    return ranks.sum(losses).cpu()
+
+
+def _loss(output: Output, batch: Batch, settings: Settings) -> Tensor:
+    """The task's own and all that the model adds, in fp32."""
+    prediction = output.prediction
+    if settings.precision != "fp32":
+        prediction = prediction.float()
+    loss = task_loss(prediction, batch.labels, settings.loss)
+    for term in output.losses.values():
+        loss = loss + term
+    return loss
 
 
 def validate(
-    model: FusionModel, data: Selection, settings: Settings, epoch: int, protocol: str
+    model: FusionModel,
+    data: Selection,
+    settings: Settings,
+    epoch: int,
+    protocol: str,
+    ranks: Ranks = ALONE,
 ) -> tuple[float, dict[str, float]]:
     """Loss and metrics on the validation clips; raises RunError if a prediction is not finite."""
     rows = data.rows["valid"]
-    answers = predict(model, data, rows).values
+    answers = predict(model, data, rows, ranks).values
     if not np.isfinite(answers).all():
         raise RunError(f"Epoch {epoch}, validation: a prediction is not finite. {REMEDY}")
     truth = data.table.labels[rows.numpy()]  # an index of one row is no number
@@ -161,22 +198,27 @@ def validate(
     return loss, metrics_of(answers, truth, data.table, protocol)
 
 
-def predict(model: FusionModel, data: Selection, rows: Tensor) -> Scores:
-    """Score the clips `rows` (int64 rows of the table); dropout and masking are off."""
+def predict(model: FusionModel, data: Selection, rows: Tensor, ranks: Ranks = ALONE) -> Scores:
+    """Score the clips `rows` (int64 rows of the table); dropout and masking are off.
+
+    Each of `ranks` scores some of them, and has the scores of all in the end.
+    """
     model.eval()
     order = data.lengths(rows).argsort(stable=True)  # clips of like length waste little padding
+    parts = [order[rank :: ranks.count] for rank in range(ranks.count)]
+    own = rows[parts[ranks.rank]]
     values, extras = list[Tensor](), dict[str, list[Tensor]]()
     with torch.inference_mode():
-        batches = torch.split(rows[order], SCORING_BATCH)
+        batches = torch.split(own, SCORING_BATCH) if len(own) else ()
         for batch in data.batches(batches, previous_of(model)):
             output = model(batch)
             values.append(output.prediction)
             for name, extra in output.extras.items():
                 extras.setdefault(name, []).append(extra)
-    back = order.argsort()
-    return Scores(
-        values=_array(values, back), extras={name: _array(e, back) for name, e in extras.items()}
-    )
+    found = ranks.gathered({name: _array(e) for name, e in {**extras, "": values}.items() if e})
+    back = torch.cat(parts).argsort().numpy()
+    joined = {name: np.concatenate([f[name] for f in found if f])[back] for name in found[0]}
+    return Scores(values=joined.pop(""), extras=joined)
 
 
 def previous_of(model: FusionModel) -> int:
@@ -184,8 +226,8 @@ def previous_of(model: FusionModel) -> int:
     return model.previous_clips if isinstance(model, Contextual) else 0
 
 
-def _array(parts: list[Tensor], order: Tensor) -> NDArray[np.float64]:
-    joined: NDArray[np.float64] = torch.cat(parts).cpu()[order].double().numpy()
+def _array(parts: list[Tensor]) -> NDArray[np.float64]:
+    joined: NDArray[np.float64] = torch.cat(parts).cpu().double().numpy()
     return joined
 
 

@@ -10,6 +10,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn.utils import clip_grad_norm_
 
 from ..cache.errors import RunError
+from .distributed import ALONE, Ranks
 from .models.base import FusionModel
 from .models.hooks import Group, Grouped
 from .settings import Settings
@@ -64,9 +65,15 @@ def groups_of(model: FusionModel) -> list[Group]:
 class Stepper:
     """An optimizer with what surrounds it: ``backward`` for each batch, ``step`` for each group."""
 
-    def __init__(self, model: FusionModel, settings: Settings, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: FusionModel,
+        settings: Settings,
+        device: torch.device,
+        ranks: Ranks = ALONE,
+    ) -> None:
         """Raises RunError for fp16 without a GPU."""
-        self.settings, self.device = settings, device
+        self.settings, self.device, self.ranks = settings, device, ranks
         groups = groups_of(model)
         self.weights: list[nn.Parameter] = [p for group in groups for p in group.parameters]
         self.rates = [group.rate * settings.learning_rate for group in groups]
@@ -100,6 +107,7 @@ class Stepper:
         """Move the weights at `factor` of their peak rates, and forget the gradients."""
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
+        self.ranks.sum_gradients(self.weights)
         if self.settings.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
             clip_grad_norm_(self.weights, self.settings.clip_norm)

@@ -18,6 +18,7 @@ from ..cache.errors import RunError
 from ..cache.progress import Progress
 from ..config import Config
 from .plan import Plan
+from .preemption import Notice, Preempted, noticing
 
 STARTUP = 8.0
 """Seconds until a worker has loaded PyTorch and its features, roughly."""
@@ -43,38 +44,53 @@ def workers_for(runs: int, seconds: float, config: Config) -> int:
 
 
 def train_apart(
-    plans: Sequence[Plan], config: Config, count: int, progress: Progress, task: str
+    plans: Sequence[Plan],
+    config: Config,
+    count: int,
+    progress: Progress,
+    task: str,
+    notice: Notice,
 ) -> None:
     """Make the runs `plans` on `count` processes, each written as soon as it is done.
 
-    `task` is whose progress is told. Raises RunError with the message of the first fault.
+    `task` is whose progress is told. Raises RunError with the message of the first fault;
+    Preempted, after every process has kept its run in flight, if `notice` comes.
     """
     titles = deque(plan.title for plan in plans)
     faults: list[str] = []
+    ended: list[str] = []
     head = json.dumps({"config": config.model_dump(mode="json"), "titles": list(titles)})
     workers = [_start(config.train.threads) for _ in range(count)]
 
     def serve(worker: subprocess.Popen[str]) -> None:
         try:
             _say(worker.stdin, head)
-            while titles and not faults:
+            while titles and not (faults or ended or notice.came):
                 title = titles.popleft()
                 _say(worker.stdin, json.dumps(title))
-                if fault := _heard(worker, title, progress, task):
-                    faults.append(fault)
+                what, message = _heard(worker, title, progress, task)
+                if what != "done":
+                    (ended if what == "ended" else faults).append(message)
         except IndexError:  # another thread took the last title
             pass
         except (OSError, ValueError):
-            faults.append(
-                "a training process ended before its work was done; the system may have run out "
-                'of memory. `sedimental train` goes on from there; stack = "off" needs less.'
-            )
+            if not (ended or notice.came):  # then it was still starting, and has nothing to keep
+                faults.append(
+                    "a training process ended before its work was done; the system may have run "
+                    "out of memory. `sedimental train` goes on from there; "
+                    'stack = "off" needs less.'
+                )
 
     threads = [threading.Thread(target=serve, args=[w], daemon=True) for w in workers]
     try:
         for thread in threads:
             thread.start()
+        asked = False
         while any(t.is_alive() for t in threads) and not faults:
+            if (notice.came or ended) and not asked:
+                asked = True
+                for worker in workers:
+                    worker.terminate()  # each keeps its run at its next step
             for thread in threads:
                 thread.join(0.1)
     finally:
@@ -86,6 +102,9 @@ def train_apart(
                 pipe.close()
     if faults:
         raise RunError(faults[0])
+    if ended:
+        raise Preempted(ended[0])
+    notice.heed("between two runs; finished runs are kept")
 
 
 def _start(threads: int) -> subprocess.Popen[str]:
@@ -105,8 +124,11 @@ def _say(pipe: IO[str] | None, line: str) -> None:
     pipe.flush()
 
 
-def _heard(worker: subprocess.Popen[str], title: str, progress: Progress, task: str) -> str:
-    """Pass on what the worker says until the run is done; the message of a fault, if it ends so."""
+def _heard(
+    worker: subprocess.Popen[str], title: str, progress: Progress, task: str
+) -> tuple[str, str]:
+    """Pass on what the worker says until its run is ``done``, or ``ended``, or it has a ``fault``:
+    which of these, and its message."""
     assert worker.stdout is not None
     for line in worker.stdout:
         what, value = json.loads(line)
@@ -114,10 +136,8 @@ def _heard(worker: subprocess.Popen[str], title: str, progress: Progress, task: 
             progress.advance(task, value)
         elif what == "note":
             progress.note(value)
-        elif what == "done":
-            return ""
         else:
-            return str(value)
+            return what, str(value)
     raise OSError(f"{title}: the process is gone")
 
 
@@ -154,12 +174,15 @@ def work() -> None:
     os.dup2(2, 1)  # whatever a library prints must not get among the messages
     head = json.loads(sys.stdin.readline())
     try:
-        workshop = Workshop(Config.model_validate(head["config"]), mouth)
-        plans = {plan.title: plan for plan in workshop.plans if plan.title in head["titles"]}
-        workshop.open(list(plans.values()))
-        for line in sys.stdin:
-            workshop.make([plans[json.loads(line)]])
-            mouth.say("done", None)
+        with noticing() as notice:
+            workshop = Workshop(Config.model_validate(head["config"]), mouth, notice)
+            plans = {plan.title: plan for plan in workshop.plans if plan.title in head["titles"]}
+            workshop.open(list(plans.values()))
+            for line in sys.stdin:
+                workshop.make([plans[json.loads(line)]])
+                mouth.say("done", None)
+    except Preempted as end:
+        mouth.say("ended", str(end))
     except Exception as fault:  # whatever it is, the parent must hear of it
         mouth.say("fault", str(fault) if isinstance(fault, RunError) else repr(fault))
 

@@ -16,6 +16,7 @@ from ..cache.runs import Predictions, Run
 from ..cache.spec import SPLITS, Split
 from ..config import Config
 from .data import Selection
+from .distributed import ALONE, Ranks
 from .loop import predict
 from .memory import peak_memory
 from .models.base import FusionModel
@@ -31,14 +32,17 @@ def finished_run(
     data: Selection,
     config: Config,
     seconds: float,
+    ranks: Ranks = ALONE,
 ) -> tuple[Run, bytes]:
     """The record of a run whose training took `seconds`, and its weights file."""
     began = time.perf_counter()
     model.load_state_dict(fitted.state)
-    predictions, outputs, metrics = _final(model, data, config.evaluate.protocol)
+    predictions, outputs, metrics = _final(model, data, config.evaluate.protocol, ranks)
     environment = _environment(data.labels.device, config.train.threads)
     if plan.stack:
         environment["stacked"] = " ".join(map(str, plan.stack))
+    if ranks.count > 1:
+        environment["processes"] = str(ranks.count)
     run = Run(
         corpus=config.corpus.slug,
         model=plan.model,
@@ -70,12 +74,12 @@ def summary(run: Run) -> str:
 
 
 def _final(
-    model: FusionModel, data: Selection, protocol: str
+    model: FusionModel, data: Selection, protocol: str, ranks: Ranks
 ) -> tuple[Predictions, Mapping[str, NDArray[np.float64]], Mapping[Split, Mapping[str, float]]]:
     """What the best epoch says of every clip, in manifest order, all it says beside, and how good
     that is on each split."""
     rows = torch.cat([data.rows[split] for split in SPLITS]).sort().values
-    scores, table = predict(model, data, rows), data.table
+    scores, table = predict(model, data, rows, ranks), data.table
     kept = rows.tolist()
     answers, truth = scores.values, table.labels[kept]
     splits = tuple(table.splits[row] for row in kept)

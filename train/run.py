@@ -13,12 +13,16 @@ from ..cache.runs import Run, read_run, write_run
 from ..config import Config
 from .checkpoint import Checkpoint
 from .data import Corpus, Selection, Table
+from .distributed import ALONE, Ranks
+from .joining import joined
+from .launch import launched
 from .loading import HELD, load
 from .loop import fit
 from .memory import forget_peak
 from .models import build
 from .models.base import FusionModel
 from .plan import Plan, plan_runs
+from .preemption import Notice, Preempted, noticing
 from .processes import train_apart, workers_for
 from .recording import finished_run, summary
 from .seeding import stream
@@ -33,15 +37,25 @@ TASK = "training"
 def train(config: Config, progress: Progress | None = None, fresh: bool = False) -> tuple[Run, ...]:
     """Train what [train] asks for; a run whose key did not change is read, not repeated.
 
-    Each run is written to its folder as soon as it is done, so that a killed `train` loses only
-    the run in flight; `fresh` repeats all. Features are read once, and only if a run needs them.
-    Raises ConfigError, ManifestError, StoreError or RunError, each with its remedy.
+    Each run is written to its folder as soon as it is done, and the run in flight keeps a
+    checkpoint, so that a killed `train` goes on from there; `fresh` repeats all. Features are read
+    once, and only if a run needs them. Raises ConfigError, ManifestError, StoreError or RunError,
+    each with its remedy; Preempted, when all is kept, if the system asks to end by SIGTERM.
+
+    Processes that a launcher such as torchrun has started make the runs together, one after the
+    other; one of them writes and tells. In the others a fault that is told already is Follows.
     """
-    told = progress or Silent()
-    shop = Workshop(config, told)
+    device = find_device(config.train.device)
+    with noticing() as notice, joined(device) as ranks:
+        told = progress if progress and ranks.lead else Silent()
+        return _train(Workshop(config, told, notice, ranks), fresh)
+
+
+def _train(shop: "Workshop", fresh: bool) -> tuple[Run, ...]:
+    told = shop.progress
     told.start(TASK, sum(plan.settings.epochs for plan in shop.plans), "epoch")
     done: dict[str, Run] = {}
-    finished = {} if fresh else {plan.title: plan.finished() for plan in shop.plans}
+    finished = {} if fresh else shop.finished()
     # a stack is made as a whole: the masks of its dropout are drawn for all its seeds
     broken = {plan.company for plan in shop.plans if plan.stack and not finished.get(plan.title)}
     for plan in shop.plans:
@@ -51,9 +65,9 @@ def train(config: Config, progress: Progress | None = None, fresh: bool = False)
             told.advance(TASK, plan.settings.epochs)
             told.note(f"{plan.title}: nothing changed, the finished run stands")
     waiting = [plan for plan in shop.plans if plan.title not in done]
-    if fresh:
+    if fresh and shop.ranks.lead:
         for plan in waiting:
-            checkpoint_of(plan).clear()
+            shop.checkpoint(plan).clear()
     for run in shop.make_all(waiting):
         done[f"{run.model} {run.letters} seed {run.seed}"] = run
     return tuple(done[plan.title] for plan in shop.plans)
@@ -62,15 +76,30 @@ def train(config: Config, progress: Progress | None = None, fresh: bool = False)
 class Workshop:
     """Everything that the runs of one config share, and how they are made."""
 
-    def __init__(self, config: Config, progress: Progress) -> None:
-        """Plans alone; no features are read before `open`."""
-        self.config, self.progress = config, progress
+    def __init__(
+        self,
+        config: Config,
+        progress: Progress,
+        notice: Notice | None = None,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        """Plans alone; no features are read before `open`. `notice` may ask to end early.
+
+        All of `ranks` make each run together, so that there is nothing to stack or to give away.
+        """
+        self.progress, self.notice, self.ranks = progress, notice or Notice(), ranks
+        self.config = config if ranks.count == 1 else _shared(config)
         manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
         self.table = Table.of(manifest, config.train.task)
         self.device = find_device(config.train.device)
         check_criterion(config.train.criterion, config.evaluate.protocol, self.table.classes)
-        self.plans = plan_runs(config, manifest, self.device.type)
+        self.plans = plan_runs(self.config, manifest, self.device.type)
         self._corpus: Corpus | None = None
+
+    def finished(self) -> dict[str, Run | None]:
+        """The runs that are there already, by title."""
+        lead = self.ranks.lead
+        return self.ranks.from_lead({p.title: p.finished() for p in self.plans} if lead else {})
 
     def open(self, plans: Sequence[Plan]) -> Corpus:
         """Read the features that `plans` need; once."""
@@ -96,7 +125,8 @@ class Workshop:
             alone = [plan for plan in waiting if not plan.stack]
             count = self._processes(len(alone), seconds)
             if count > 1:
-                train_apart(alone, self._share(count), count, self.progress, TASK)
+                own = _with_memory_of_one(self.config, count)
+                train_apart(alone, own, count, self.progress, TASK, self.notice)
                 yield from (read_run(plan.folder) for plan in alone)
                 waiting = [plan for plan in waiting if plan.stack]
                 continue
@@ -115,43 +145,55 @@ class Workshop:
 
     def make(self, plans: Sequence[Plan]) -> list[Run]:
         """Make one run, or those of one stack, and write them."""
+        self.notice.heed(f"before {plans[0].title}; finished runs are kept")
         data = self.open(plans).select(plans[0].modalities)
         with _threads(self.config.train.threads):
             if len(plans) > 1:
-                made = train_together(plans, data, self.config, self.progress)
+                made = train_together(plans, data, self.config, self.progress, self.notice)
             else:
-                kept = checkpoint_of(plans[0])
-                made = [train_one(plans[0], data, self.config, self.progress, kept)]
+                kept = self.checkpoint(plans[0])
+                made = [train_one(plans[0], data, self.config, self.progress, kept, self.ranks)]
         for plan, (run, weights) in zip(plans, made, strict=True):
-            write_run(plan.folder, run, weights)
-            checkpoint_of(plan).clear()
+            if self.ranks.lead:
+                write_run(plan.folder, run, weights)
+                self.checkpoint(plan).clear()
             self.progress.note(f"{plan.title}: {summary(run)}")
         return [run for run, _ in made]
 
-    def _share(self, count: int) -> Config:
-        """The config of one of `count` processes: together they keep to the memory of one."""
-        section = self.config.train
-        whole = section.memory_mb or int(HELD * free_memory() / 10**6)
-        own = section.model_copy(update={"memory_mb": max(1, whole // count)})
-        return self.config.model_copy(update={"train": own})
+    def checkpoint(self, plan: Plan) -> Checkpoint:
+        """Where a run keeps what it has come to, beside its folder-to-be."""
+        path = plan.folder.with_name(f".resume-{plan.folder.name}.safetensors")
+        return Checkpoint(path, plan.key, self.config.train.checkpoint_minutes, self.notice)
+
+
+def _with_memory_of_one(config: Config, count: int) -> Config:
+    """The config of one of `count` processes: together they keep to the memory of one."""
+    whole = config.train.memory_mb or int(HELD * free_memory() / 10**6)
+    own = config.train.model_copy(update={"memory_mb": max(1, whole // count)})
+    return config.model_copy(update={"train": own})
+
+
+def _shared(config: Config) -> Config:
+    """The config of a process that trains each run together with others."""
+    launch = launched()
+    own = _with_memory_of_one(config, launch.local_world) if launch else config
+    return own.model_copy(update={"train": own.train.model_copy(update={"stack": "off"})})
 
 
 def train_together(
-    plans: Sequence[Plan], data: Selection, config: Config, progress: Progress
+    plans: Sequence[Plan], data: Selection, config: Config, progress: Progress, notice: Notice
 ) -> list[tuple[Run, bytes]]:
-    """`train_one` for the seeds of one stack, in one pass over the data."""
+    """`train_one` for the seeds of one stack, in one pass over the data; it keeps no checkpoint."""
     began = time.perf_counter()
     models = [_built(plan, data) for plan in plans]
     seeds, settings = [plan.seed for plan in plans], plans[0].settings
+
+    def on_epoch() -> None:
+        progress.advance(TASK)
+        notice.heed(f"in {plans[0].title} and others, which begin anew; finished runs are kept")
+
     try:
-        fits = fit_stacked(
-            models,
-            data,
-            settings,
-            seeds,
-            config.evaluate.protocol,
-            lambda: progress.advance(TASK),
-        )
+        fits = fit_stacked(models, data, settings, seeds, config.evaluate.protocol, on_epoch)
     except RunError as fault:
         raise RunError(f"{plans[0].title} and others: {fault}") from fault
     progress.advance(TASK, sum(settings.epochs - len(fitted.history) for fitted in fits))
@@ -162,18 +204,13 @@ def train_together(
     ]
 
 
-def checkpoint_of(plan: Plan) -> Checkpoint:
-    """Where a run keeps what it has come to, beside its folder-to-be."""
-    name = f".resume-{plan.folder.name}.safetensors"
-    return Checkpoint(plan.folder.with_name(name), plan.key)
-
-
 def train_one(
     plan: Plan,
     data: Selection,
     config: Config,
     progress: Progress,
     checkpoint: Checkpoint | None = None,
+    ranks: Ranks = ALONE,
 ) -> tuple[Run, bytes]:
     """One run from first weights to scores, and its weights file (safetensors).
 
@@ -192,11 +229,12 @@ def train_one(
             protocol,
             lambda: progress.advance(TASK),
             checkpoint,
+            ranks,
         )
-    except RunError as fault:
-        raise RunError(f"{plan.title}: {fault}") from fault
+    except (RunError, Preempted) as fault:
+        raise type(fault)(f"{plan.title}: {fault}") from fault
     progress.advance(TASK, plan.settings.epochs - len(fitted.history))  # if it stopped early
-    return finished_run(plan, model, fitted, data, config, time.perf_counter() - began)
+    return finished_run(plan, model, fitted, data, config, time.perf_counter() - began, ranks)
 
 
 def _built(plan: Plan, data: Selection) -> FusionModel:
@@ -209,17 +247,30 @@ def _built(plan: Plan, data: Selection) -> FusionModel:
 
 
 def find_device(name: str) -> torch.device:
-    """The device that `train.device` means; raises RunError if there is none such."""
+    """The device that `train.device` means; raises RunError if there is none such.
+
+    Of processes that train together each has a GPU of its own: that of its number, or the only one
+    that it sees.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    found = torch.device(name)
+    found, launch, count = torch.device(name), launched(), torch.cuda.device_count()
     if found.type != "cuda":
         return found
     number = found.index or 0
-    if number >= torch.cuda.device_count():
+    if launch is not None:
+        if found.index is not None:
+            raise RunError(
+                f'train.device: "{name}" is one GPU, and {launch.world} processes are to share it. '
+                'device = "auto" gives each its own.'
+            )
+        number = launch.local_rank if count > 1 else 0
+    if number >= count:
+        remedy = 'device = "auto" takes what there is.'
+        if launch is not None and count:
+            remedy = "Start as many processes as there are GPUs."
         raise RunError(
-            f'train.device: "{name}" is not there; PyTorch sees {torch.cuda.device_count()} GPUs. '
-            'device = "auto" takes what there is.'
+            f'train.device: "cuda:{number}" is not there; PyTorch sees {count} GPUs. {remedy}'
         )
     return torch.device("cuda", number)
 

@@ -18,7 +18,9 @@ from .device import Arithmetic
 from .hidden import stacked, tapped
 from .loading import Checkpoint, load_model
 
-CROPS_PER_BATCH = {"cpu": 32, "cuda": 256}
+CROPS_PER_BATCH = {"cpu": 4, "cuda": 256}
+"""On a CPU more than a few crops only fall out of its cache: four layers of ViT-L/14 take 0.16 s
+a crop in batches of 4 and 0.18 s in batches of 16 (2 cores)."""
 INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}
 """By the number that processors save."""
 

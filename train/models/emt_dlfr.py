@@ -42,7 +42,7 @@ Departures, and choices where the paper is silent:
 - One epoch is chosen by the loop's criterion, not by the sum of all losses.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +64,7 @@ from .emt_parts import (
     negative_cosine,
     positions,
 )
-from .hooks import Group
+from .hooks import Group, alone
 
 __all__ = ["EMTDLFR", "PRESETS", "RECIPE", "RECIPES", "Options"]
 
@@ -127,6 +127,7 @@ class EMTDLFR(nn.Module):
             whole = len(self.modalities) * width
             siamese["context"] = Siamese(whole, options.predictor_context)
         self.siamese = nn.ModuleDict(siamese)
+        self.total: Callable[[Tensor], Tensor] = alone
 
     def forward(self, batch: Batch) -> Output:
         """Scores; in training, with DLFR, the terms of Eq. 16.
@@ -197,7 +198,8 @@ class EMTDLFR(nn.Module):
         for m in self.modalities:
             present = (layouts[m].count > 0).to(total.dtype)
             distance = self._distance(m, one.utterances[m], other.utterances[m])
-            total = total + (distance * present).sum() / present.sum().clamp(min=1)
+            reached = self.total((distance * present).sum())
+            total = total + reached / self.total(present.sum()).clamp(min=1)
         return total
 
     def _distance(self, name: str, one: Tensor, other: Tensor) -> Tensor:
@@ -226,7 +228,8 @@ class EMTDLFR(nn.Module):
             target = whole[m].index_select(0, kept[gone]).detach()
             guess = self.decoders[m](view.frames[m].index_select(0, gone))
             distance = functional.smooth_l1_loss(guess, target, reduction="sum")
-            total = total + distance / max(1, target.numel())
+            count = self.total(distance.new_full((), target.numel()))
+            total = total + self.total(distance) / count.clamp(min=1)
         return total
 
     def groups(self) -> Sequence[Group]:

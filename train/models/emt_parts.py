@@ -1,6 +1,6 @@
 """Encoders, siamese parts and views of `emt_dlfr`; equation numbers are those of its paper."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,7 @@ from ..blocks import FrameLinear
 from ..recurrent import RowLSTM
 from .base import InputShape
 from .emt_layout import Layout
+from .hooks import alone
 
 
 @dataclass(frozen=True)
@@ -84,15 +85,46 @@ class RecurrentEncoder(nn.Module):
 
 
 class Norm(nn.BatchNorm1d):
-    """Batch normalisation that takes a batch of one in training: by its running statistics."""
+    """Batch normalisation that takes a batch of one in training: by its running statistics.
+
+    Where several processes share a batch, its statistics are those of the whole batch.
+    """
+
+    def __init__(self, width: int, affine: bool = True) -> None:
+        super().__init__(width, affine=affine)
+        self.total: Callable[[Tensor], Tensor] = alone
 
     def forward(self, rows: Tensor) -> Tensor:
         """(batch, width) -> (batch, width)."""
+        if self.training and self.total is not alone:
+            return self._shared(rows)
         if self.training and len(rows) > 1:
             return super().forward(rows)
+        return self._running(rows)
+
+    def _running(self, rows: Tensor) -> Tensor:
         return functional.batch_norm(
             rows, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
         )
+
+    def _shared(self, rows: Tensor) -> Tensor:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.momentum is not None
+        exact = rows.float()
+        count = self.total(exact.new_full((), len(rows)))
+        mean = self.total(exact.sum(dim=0)) / count
+        variance = self.total((exact - mean).square().sum(dim=0)) / count
+        # without asking the device how many there are
+        enough = count > 1
+        mean = torch.where(enough, mean, self.running_mean)
+        variance = torch.where(enough, variance, self.running_var)
+        with torch.no_grad():  # no change, where there are not enough
+            unbiased = variance * torch.where(enough, count / (count - 1).clamp(min=1), 1)
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(unbiased, self.momentum)
+        normed = (exact - mean) / (variance + self.eps).sqrt()
+        return normed if self.weight is None else normed * self.weight + self.bias
 
 
 class Siamese(nn.Module):

@@ -4,7 +4,7 @@ Shapes: B clips, T frames of the longest, N real frames of the whole batch, d th
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -15,6 +15,7 @@ from ..attention import Company, attend, placed
 from ..blocks import FrameLinear
 from ..dropout import Dropout
 from .glomo_frames import OwnStart, Packed
+from .hooks import alone
 
 Mixing = Literal["linear", "log"]
 TINY = 1e-10
@@ -164,6 +165,7 @@ class Experts(nn.Module):
         self.inner_bias = nn.Parameter(torch.empty(experts, 1, width))
         self.outer = nn.Parameter(torch.empty(experts, width, width))
         self.outer_bias = nn.Parameter(torch.empty(experts, 1, width))
+        self.total: Callable[[Tensor], Tensor] = alone
         for weight, bias in ((self.inner, self.inner_bias), (self.outer, self.outer_bias)):
             bound = 1 / math.sqrt(weight.shape[1])  # as `nn.Linear`
             nn.init.uniform_(weight, -bound, bound)
@@ -191,9 +193,10 @@ class Experts(nn.Module):
             shares = torch.log_softmax(logits, dim=1)
             mixed = torch.logsumexp(answers + shares.t().unsqueeze(2), dim=0)
         counted = real.unsqueeze(1).to(gates.dtype)
-        importance = (gates * counted).sum(dim=0)
         load = (gates > 0).to(gates.dtype) if load is None else load
-        return mixed, gates, variation(importance) + variation((load * counted).sum(dim=0))
+        importance = self.total((gates * counted).sum(dim=0))
+        load = self.total((load * counted).sum(dim=0))
+        return mixed, gates, variation(importance) + variation(load)
 
     def _choice(self, local: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits (B, experts), -inf for the unchosen, and each expert's chance to be chosen.

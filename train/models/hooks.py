@@ -1,6 +1,6 @@
 """What a model may ask of the training loop beyond a forward pass: methods the loop looks for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
@@ -46,7 +46,9 @@ class Training:
 class Remembers(Protocol):
     """A model that keeps something of every training clip (generated labels, feature banks).
 
-    What it keeps lies in buffers, so that a checkpoint has it.
+    What it keeps lies in buffers, so that a checkpoint has it. Where several processes share a
+    batch, `after_step` is told of all its clips: labels, index, targets, prediction and extras of
+    which every one is (batch, …); there are no features and no losses.
     """
 
     def begin(self, training: Training) -> None:
@@ -54,6 +56,27 @@ class Remembers(Protocol):
 
     def after_step(self, batch: Batch, output: Output, epoch: int) -> None:
         """Called after every training batch, without gradients; epochs count from 1."""
+
+
+def alone(values: Tensor) -> Tensor:
+    """The `AcrossClips.total` of a process that has the whole batch.
+
+    >>> alone(3)
+    3
+    """
+    return values
+
+
+@runtime_checkable
+class AcrossClips(Protocol):
+    """A model, or a part of one, whose answer or loss is no mean over the batch's clips: counts,
+    shares, moments.
+
+    What it sums over clips, and how many there are, goes through `total`. That is `alone` at first;
+    where several processes share a batch, it is the sum over all of them, with gradients.
+    """
+
+    total: Callable[[Tensor], Tensor]
 
 
 @runtime_checkable

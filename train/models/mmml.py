@@ -26,7 +26,7 @@ Departures, and choices where the paper is silent:
   the paper; in a pair it takes the place of the one that is missing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Literal
@@ -42,7 +42,7 @@ from ..blocks import FrameLinear, LayerMix, on_real_frames
 from ..grouping import CPU, frames_to_read, like_length
 from ..tasks import Distance, task_loss
 from .base import Batch, InputShape, Output
-from .hooks import Recipe
+from .hooks import Recipe, alone
 from .mmml_parts import (
     CrossModalLayer,
     Restoring,
@@ -146,6 +146,7 @@ class MMML(nn.Module):
         """
         super().__init__()
         self.options = options
+        self.total: Callable[[Tensor], Tensor] = alone
         self.modalities = tuple(m for m in MODALITIES if m in inputs)[:2]
         two = len(self.modalities) == 2
         widths = {inputs[m].width for m in self.modalities}
@@ -365,4 +366,6 @@ class MMML(nn.Module):
         else:
             each = functional.cross_entropy(score, labels, reduction="none")
             loss = (each * there).mean()
-        return loss * len(labels) / there.sum().clamp(min=1)
+        clips, reached = self.total(torch.stack([torch.ones_like(there), there]).sum(dim=1))
+        scaled: Tensor = loss * clips / reached.clamp(min=1)
+        return scaled
