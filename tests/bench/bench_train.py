@@ -10,7 +10,9 @@ One thread, batches of 32, the models' CMU-MOSI settings, features in memory for
 - plain, fixed: the same over arrays padded to the longest clip of all, as the field's files are.
 
 A plain loop is stopped after `PATIENCE` seconds and its time scaled up to all batches: GLoMo's
-attention over 500 padded frames takes the better part of an hour for an epoch. Each round runs every contestant once, in turn; figures are medians over rounds, ratios the median
+attention over 500 padded frames takes the better part of an hour for an epoch.
+
+Each round runs every contestant once, in turn; figures are medians over rounds, ratios the median
 of the ratios within rounds, which a machine shared with others disturbs least. A second table
 compares ways to train several seeds.
 """
