@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +75,15 @@ def _missing(path: Path, completion: Mapping[str, Any], parts: Sequence[Part]) -
     return ""
 
 
+class _Stretches(NamedTuple):
+    """Frames that lie next to each other, to be read one stretch after the other."""
+
+    part: Longs
+    begin: Longs
+    """First frame within the part."""
+    frames: Longs
+
+
 class Store:
     """One encoder's features of one corpus, as they were when the store was opened."""
 
@@ -114,6 +124,8 @@ class Store:
         at = first[self._part] + within
         self.frames = counts[at]
         self._begin = begins[at] - begins[first[self._part]]
+        self._lengths = np.array([sum(part.head.frames) for part in parts], dtype=np.int64)
+        self._files: dict[tuple[int, str], Path] = {}
 
     @property
     def nbytes(self) -> int:
@@ -143,7 +155,7 @@ class Store:
 
     def layers(self, layers: Layers | None = None) -> Ragged:
         """Some layers (None: all stored) of every clip, in the order asked."""
-        return self._read(layers, np.arange(len(self.clips)))
+        return self._read(layers, None)
 
     def read(self, layers: Layers | None, clips: Sequence[str]) -> Ragged:
         """Some layers (None: all stored) of exactly these clips, in this order.
@@ -159,21 +171,23 @@ class Store:
         ``times``, ``durations`` and ``valid`` are always there, the others are in `sides`. Frames
         lie as in a Ragged of the same clips. Raises StoreError if a part lacks it.
         """
-        ranks = np.arange(len(self.clips)) if clips is None else self._ranks(clips)
-        used = [self._parts[p] for p in np.unique(self._part[ranks])] or self._parts[:1]
+        ranks = None if clips is None else self._ranks(clips)
+        stretches = self._stretches(ranks)
+        used = [self._parts[p] for p in np.unique(stretches.part)] or self._parts[:1]
         known = ", ".join(self.sides)
         for part in used:
             if name not in part.head.arrays or name in (HIDDEN, *STATISTICS):
                 raise StoreError(f"{self.path / part.name}: no side array {name!r}. Here: {known}.")
         kind = used[0].head.arrays[name] if used else None
         shape = kind.shape[1:] if kind else ()
-        out = np.empty((int(self.frames[ranks].sum()), *shape), kind.dtype if kind else np.float32)
-        self._fill(out, name, np.zeros(1, np.int64), ranks)
+        count = int(stretches.frames.sum())
+        out = np.empty((count, *shape), kind.dtype if kind else np.float32)
+        self._fill(out, name, np.zeros(1, np.int64), stretches)
         return out
 
     def offsets(self, clips: Sequence[str] | None = None) -> NDArray[np.int64]:
         """Where each clip's frames begin in what `side` returns for the same `clips`."""
-        return self._offsets(np.arange(len(self.clips)) if clips is None else self._ranks(clips))
+        return self._offsets(None if clips is None else self._ranks(clips))
 
     def parts(self, layers: Layers | None = None, ahead: int = 1) -> Iterator[Ragged]:
         """Every clip once, a part at a time in store order, in the memory of `ahead` + 1 parts."""
@@ -222,32 +236,55 @@ class Store:
                 "what is missing and tries failed clips again."
             ) from None
 
-    def _offsets(self, ranks: Longs) -> NDArray[np.int64]:
-        return np.concatenate([[0], np.cumsum(self.frames[ranks])]).astype(np.int64)
+    def _offsets(self, ranks: Longs | None) -> NDArray[np.int64]:
+        frames = self.frames if ranks is None else self.frames[ranks]
+        return np.concatenate([[0], np.cumsum(frames)]).astype(np.int64)
 
-    def _read(self, layers: Layers | None, ranks: Longs) -> Ragged:
+    def _stretches(self, ranks: Longs | None) -> "_Stretches":
+        """Where the frames of these clips lie; None: of all, whose neighbours are found once."""
+        if ranks is None:
+            return self._all
+        return _Stretches(self._part[ranks], self._begin[ranks], self.frames[ranks])
+
+    @cached_property
+    def _all(self) -> "_Stretches":
+        """Of all clips, as few stretches as there can be."""
+        part, begin, frames = self._part, self._begin, self.frames
+        new = (np.diff(part) != 0) | (begin[1:] != begin[:-1] + frames[:-1])
+        first = np.flatnonzero(np.concatenate([[True] if len(part) else [], new]))
+        return _Stretches(part[first], begin[first], np.add.reduceat(frames, first))
+
+    def _read(self, layers: Layers | None, ranks: Longs | None) -> Ragged:
         asked = np.array(self.spec.positions(self.spec.layers if layers is None else layers))
         offsets = self._offsets(ranks)
         shape = (len(asked), int(offsets[-1]), self.spec.width)
         values = self._allocate(shape, np.dtype(self.spec.dtype))
-        self._fill(values, HIDDEN, asked.astype(np.int64), ranks)
-        return Ragged(values, offsets, tuple(self.clips[r] for r in ranks))
+        self._fill(values, HIDDEN, asked.astype(np.int64), self._stretches(ranks))
+        clips = self.clips if ranks is None else tuple(self.clips[r] for r in ranks)
+        return Ragged(values, offsets, clips)
 
-    def _fill(self, out: NDArray[Any], name: str, layers: Longs, ranks: Longs) -> None:
-        """Read rows of array `name` into `out`: for each of `layers` the frames of each clip."""
-        used, file = np.unique(self._part[ranks], return_inverse=True)
+    def _fill(self, out: NDArray[Any], name: str, layers: Longs, wanted: "_Stretches") -> None:
+        """Read rows of array `name` into `out`: for each of `layers` the frames `wanted`."""
+        used, file = np.unique(wanted.part, return_inverse=True)
         parts = [self._parts[p] for p in used]
         row = out.itemsize * int(np.prod(out.shape[(2 if name == HIDDEN else 1) :]))
         base = np.array([part.places[name].offset for part in parts], dtype=np.int64)
-        stride = np.array([sum(part.head.frames) for part in parts], dtype=np.int64) * row
-        start = base[file] + self._begin[ranks] * row + layers[:, None] * stride[file]
+        stride = self._lengths[used] * row
+        start = base[file] + wanted.begin * row + layers[:, None] * stride[file]
         fill(
             bytes_of(out),
-            [part.file(self.path, name) for part in parts],
+            [self._file(p, name) for p in used.tolist()],
             np.broadcast_to(file, start.shape).reshape(-1),
             start.reshape(-1),
-            np.broadcast_to(self.frames[ranks] * row, start.shape).reshape(-1),
+            np.broadcast_to(wanted.frames * row, start.shape).reshape(-1),
         )
+
+    def _file(self, part: int, name: str) -> Path:
+        """The file of an array of a part; pathlib takes longer to join a path than it is read."""
+        found = self._files.get((part, name))
+        if found is None:
+            found = self._files[part, name] = self._parts[part].file(self.path, name)
+        return found
 
     def _whole(self, part: Part, name: str) -> NDArray[Any]:
         array, place = part.head.arrays[name], part.places[name]

@@ -95,7 +95,8 @@ def test_shuffled_training_labels_teach_nothing() -> None:
 
 
 def shuffled() -> list[Selection]:
-    return [corpus(SIZES, seed, shuffle_training=True) for seed in range(3)]
+    # a model that learned nothing points anywhere: of one corpus it has a correlation of 0 ± 0.4
+    return [corpus(SIZES, seed, shuffle_training=True) for seed in range(12)]
 
 
 def test_weighted_sum_prefers_the_informative_layer() -> None:

@@ -135,6 +135,11 @@ def accustom(model: FusionModel, batch: Batch) -> None:
             model.after_step(batch, model(batch), epoch)
 
 
+SHIFT = ("emt_dlfr", "fusion.pools.0.score.bias")
+"""Added to all scores of a softmax (Eq. 9): it cancels, and its gradient is zero but for rounding,
+which of two modalities leaves nothing. The published number of weights includes it."""
+
+
 @every_model
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("modalities", SUBSETS)
@@ -151,7 +156,8 @@ def test_every_weight_gets_a_gradient(
     for where, weight in model.named_parameters():
         assert weight.grad is not None, where
         assert weight.grad.isfinite().all(), where
-        assert weight.grad.abs().sum() > 0, where
+        if (name, where) != SHIFT:
+            assert weight.grad.abs().sum() > 0, where
 
 
 @every_model

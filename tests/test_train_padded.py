@@ -41,12 +41,15 @@ def model_of(name: str) -> FusionModel:
 
 
 def batch_of(dtype: torch.dtype, spare: int) -> Batch:
-    """Clips of uneven lengths, one of them the longest and one short; `spare` frames behind."""
+    """Clips of uneven lengths, one the longest, one short, one that nobody sees; `spare` frames
+    of padding behind the longest."""
     generator = torch.Generator().manual_seed(2)
     features, masks = {}, {}
     for m, width in WIDTHS.items():
         lengths = torch.randint(3, MOST[m] + 1, (CLIPS,), generator=generator)
         lengths[0], lengths[1] = MOST[m], 3
+        if m == "vision":
+            lengths[2] = 0
         mask = torch.arange(MOST[m] + spare) < lengths.unsqueeze(1)
         x = torch.randn(*mask.shape, width, generator=generator, dtype=torch.float64)
         features[m], masks[m] = (x * mask.unsqueeze(2)).to(dtype), mask

@@ -31,6 +31,7 @@ class RowLSTM(nn.LSTM):
         if projected:  # one product over real frames; else it would be one over padding too
             biases = self.bias_ih_l0 + self.bias_hh_l0
             rows = functional.linear(rows, self.weight_ih_l0, biases)
+            rows = rows.to(biases.dtype)  # under mixed precision it is not that of the recurrence
         first = np.cumsum(lengths) - lengths
         there = np.flatnonzero(lengths)
         groups = [there[group] for group in like_length(lengths[there], rows.device, step=STEP)]
