@@ -17,6 +17,13 @@ _FUNCTIONS = {
     "probe": ".train.probe",
 }
 _STAGES = ("extract", "train", "evaluate")
+HANDED = {
+    "train": {
+        "live": (".extract.live", "live_input"),
+        "sizes": (".extract.encoder_size", "encoder_size"),
+    }
+}
+"""What a stage is given of another that it does not import: see cache/stage.py."""
 __all__ = ["__version__", *_FUNCTIONS, *_STAGES]
 
 

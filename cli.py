@@ -9,6 +9,7 @@ from .cache.cli import app as cache_app
 from .console import PIPELINE, AsJson, ConfigFile, err, fail, out, pipeline, print_json
 from .evaluate.cli import compare_command, report_command
 from .extract.cli import doctor_command, extract_command, faces_command
+from .extract.strips import face_strips
 from .train.cli import train_command
 
 app = typer.Typer(
@@ -55,6 +56,7 @@ def main(
             "machines, give each a --shard.",
             2,
         )
+    context.obj = face_strips  # the report shows them, and evaluate knows nothing of media
 
 
 @app.command()
@@ -79,7 +81,7 @@ def run(
     runs = train_stage(checked, fresh)
     swept = sweep_stage(checked, fresh=fresh) if checked.sweep is not None else ()
     files = sweep_files(checked, swept) if swept else ()
-    report, page = report_stage(checked)
+    report, page = report_stage(checked, face_strips)
     if json:
         print_json(
             {
@@ -144,6 +146,10 @@ def robustness(
         ),
     ] = None,
     masks: Annotated[int, typer.Option(min=1, help="Random masks a run and rate.")] = 1,
+    incomplete: Annotated[
+        bool,
+        typer.Option("--incomplete", help="Also train every run anew at each rate, as incomplete."),
+    ] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Test again what was tested with equal settings.")
     ] = False,
@@ -151,15 +157,17 @@ def robustness(
 ) -> None:
     """Score the trained runs again with features missing: frames at random, whole modalities.
 
-    The curves and their AUILC stand in the report.
+    With --incomplete also what training on data as incomplete gains. The curves and their AUILC
+    stand in the report.
     """
     from .evaluate.cli import missing_rates, report_stage, show_robustness
     from .train.cli import robustness_stage
     from .train.models import option_faults
 
     checked = pipeline(config, [option_faults])
-    robustness_stage(checked, missing_rates(rates, checked.evaluate.protocol), masks, fresh)
-    report, page = report_stage(checked)
+    shares = missing_rates(rates, checked.evaluate.protocol)
+    robustness_stage(checked, shares, masks, incomplete, fresh)
+    report, page = report_stage(checked, face_strips)
     if json:
         return print_json({"robustness": report.to_json()["robustness"], "page": str(page)})
     show_robustness(report)
@@ -190,7 +198,8 @@ def init(
     if path.exists() and not force:
         fail(f"{path} is there already. Name another file, or replace it with --force.", 2)
     path.write_text(presets[preset].read_text(encoding="utf-8"), encoding="utf-8")
-    out().print(f"wrote {path}: look at [corpus], then `sedimental run`.", highlight=False)
+    told = f"wrote {path}: look at [corpus], then `sedimental run`."
+    out().print(told, highlight=False, markup=False)
 
 
 app.command("doctor")(doctor_command)

@@ -125,6 +125,8 @@ class TextFeatures(Features):
     """Tokens kept, special tokens counted."""
     context: Annotated[int, Field(ge=0)] = 0
     """Utterances of the same video and split read before the clip's own words, in one pass."""
+    case: Literal["kept", "lower"] = "kept"
+    """`lower`: all letters but the first become small, as MMML reads its transcripts."""
 
 
 AnyFeatures = Annotated[
@@ -144,13 +146,45 @@ class ExtractConfig(Section):
 
 
 class InputConfig(Section):
-    """[train.inputs] text | audio | vision: which cached layers a model reads."""
+    """[train.inputs] text | audio | vision: which layers a model reads, cached or live.
+
+    The keys below `live` are those of a live encoder.
+    """
 
     encoder: str
     """As in [[features]]."""
     layers: LayerChoice = -1
     """One layer, a list (stacked along the width), `"weighted"` (learned softmax over all blocks),
     or `"final"` (after the encoder's last norm)."""
+    live: bool = False
+    """Train the encoder along with the model, on words or sound; needs train.mode = "finetune"."""
+    top: Positive | None = None
+    """Train only so many blocks, counted down from the highest layer used. What is below stays as
+    it is and is not computed at all where its hidden states are cached in full: text always, audio
+    at the encoder's own rate. Unset: all but an audio encoder's convolutions."""
+    lora: Positive | None = None
+    """Rank of low-rank adapters trained in place of the encoder's weights; needs `peft`."""
+    learning_rate: Annotated[float, Field(ge=0)] | None = None
+    """Peak rate of the encoder's weights; unset: that of the model's paper."""
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+    """Weight decay of the encoder's weights; unset: that of the model's paper."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Share dropped everywhere in the encoder; unset: what its own configuration says."""
+    checkpointing: bool = False
+    """Keep no block's inner values for the backward pass but compute them again: less memory, a
+    third more time."""
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    """Audio: only the first so many seconds of a clip are heard; MMML has 6."""
+    budget: Positive | None = None
+    """Tokens (text; 8192) or seconds (audio; 160) that one pass of the encoder may take up, padding
+    counted. A batch with more goes through in several passes of like length, and each is computed
+    again on the way back: still one step, but in bounded memory."""
+    context: Literal["joined", "apart"] = "joined"
+    """Text, for a model that reads the clips before: in one pass, or clip by clip."""
+
+
+LIVE_KEYS = tuple(InputConfig.model_fields)[3:]
+"""Keys of an input that mean something of a live encoder alone."""
 
 
 class Inputs(Section):
@@ -162,8 +196,10 @@ class Inputs(Section):
 
 
 class TrainConfig(Section):
-    """[train]: light models on cached layers."""
+    """[train]: light models on cached layers, or with encoders that are trained along."""
 
+    mode: Literal["frozen", "finetune"] = "frozen"
+    """`finetune` trains the encoders of inputs that are `live` together with the model."""
     models: tuple[ModelName, ...] = ("uegd",)
     """Models to train, one after the other."""
     modalities: tuple[str, ...] | None = None
@@ -180,6 +216,9 @@ class TrainConfig(Section):
     criterion: str = "valid_loss"
     """What the kept epoch is best in, on validation: `valid_loss` (the task's own loss), or a
     metric by its key (`MAE`, `Corr`, `Non0_acc_2`, `Accuracy`, …)."""
+    also: tuple[str, ...] = ()
+    """Other criteria whose best epochs are scored and recorded as well; nothing else is kept of
+    them."""
     epochs: Positive | None = None
     """Passes over the training split; the best one on validation is kept. This key and those down
     to `mask_width` are the model's recipe where they are unset, and may stand in its own table."""
@@ -205,6 +244,10 @@ class TrainConfig(Section):
     """Largest share of a clip's frames hidden in training."""
     mask_width: Fraction | None = None
     """Largest share of the feature axis hidden in training."""
+    missing_rate: Fraction = 0.0
+    """Share of frames that are gone from training, validation and test clips alike, at random and
+    for good: the incomplete setting of TFR-Net and EMT-DLFR. `sedimental robustness --incomplete`
+    trains at every rate."""
     input_scaling: Literal["none", "standardize"] = "standardize"
     """`standardize`: each feature less its training mean, over its training deviation. Frozen
     layers differ in scale by orders of magnitude; on the demo corpus the mean validation MAE over
@@ -236,7 +279,24 @@ class TrainConfig(Section):
     sugrm: Mapping[str, Any] = Field(default_factory=dict)
     """Fields of SUGRM's Options."""
     mmml: Mapping[str, Any] = Field(default_factory=dict)
-    """Fields of MMML's Options: the fusion network on cached text and audio."""
+    """Fields of MMML's Options."""
+
+    @property
+    def live(self) -> "Mapping[str, InputConfig]":
+        """The inputs whose encoders are trained, by modality."""
+        named = ((m, getattr(self.inputs, m)) for m in Inputs.model_fields)
+        return {m: one for m, one in named if one is not None and one.live}
+
+    @property
+    def frozen(self) -> "TrainConfig":
+        """The same on cached layers alone."""
+        lines = {
+            m: one.model_copy(update={"live": False})
+            for m in Inputs.model_fields
+            if (one := getattr(self.inputs, m)) is not None
+        }
+        inputs = self.inputs.model_copy(update=lines)
+        return self.model_copy(update={"mode": "frozen", "inputs": inputs})
 
     @property
     def subsets(self) -> tuple[str, ...]:
@@ -315,6 +375,17 @@ class Config(Section):
         """Folder of this experiment's runs and report."""
         return self.runs.root / (self.runs.name or self.corpus.slug)
 
+    @property
+    def frozen(self) -> "Config":
+        """The same pipeline on cached layers alone."""
+        return self.model_copy(update={"train": self.train.frozen})
+
+    def live_input(self, features: Features) -> "InputConfig | None":
+        """The live input that trains the encoder of this [[features]] table, if one does."""
+        modality = getattr(features, "modality", "")
+        one = self.train.live.get(modality)
+        return one if one is not None and one.encoder == features.encoder else None
+
 
 class ConfigError(ValueError):
     """Every fault of a pipeline.toml at once, a line each."""
@@ -374,6 +445,7 @@ def _cross_faults(raw: Mapping[str, Any]) -> Iterable[str]:
                 f"train.inputs.{modality}.encoder: no [[features]] table with modality = "
                 f'"{modality}" makes "{wanted}"{_hint(wanted, names) or "."}'
             )
+    yield from _live_faults(_table(raw, "train"))
     given = "".join(letter for letter, m in zip("TAV", made, strict=True) if m in inputs)
     subsets = _table(raw, "train").get("modalities", ())
     for index, subset in enumerate(subsets if isinstance(subsets, list) else ()):
@@ -387,6 +459,33 @@ def _cross_faults(raw: Mapping[str, Any]) -> Iterable[str]:
                 m for letter, m in zip("TAV", made, strict=True) if letter in missing
             )
             yield f'{where}: "{subset}" needs {lacking} in [train.inputs].'
+
+
+def _live_faults(train: Mapping[str, Any]) -> Iterable[str]:
+    """What of live inputs does not go together."""
+    inputs, finetune = _table(train, "inputs"), train.get("mode") == "finetune"
+    live = [m for m in inputs if _table(inputs, m).get("live") is True]
+    for m in inputs:
+        where, line = f"train.inputs.{m}", _table(inputs, m)
+        if m in live and not finetune:
+            yield (
+                f'{where}.live: an encoder is trained in mode = "finetune" alone. Set it in '
+                "[train], or take live away to read cached layers."
+            )
+        if m == "vision" and m in live:
+            yield f"{where}.live: faces are read from cached layers only; text and audio can live."
+        own = [k for k in LIVE_KEYS if k in line and k != "live"]
+        if m not in live and own:
+            yield f"{where}.{own[0]}: means something with live = true alone."
+        if m in live and m != "audio" and "seconds" in line:
+            yield f"{where}.seconds: audio alone is cut."
+        if "top" in line and "lora" in line:
+            yield f"{where}.lora: trains adapters in place of weights; take top away, or lora."
+    if finetune and not live:
+        yield (
+            'train.mode: "finetune" needs an input with live = true in [train.inputs], as in '
+            'text = { encoder = "roberta-base", live = true }.'
+        )
 
 
 def _rooted(config: Config, base: Path) -> Config:

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class Manifest:
         """Number of clips per split."""
         return {name: len(self.split(name)) for name in SPLITS}
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """16 hex digits over every row; two runs with equal digests saw the same table."""
         rows = "\n".join(json.dumps(asdict(clip), ensure_ascii=False) for clip in self.clips)

@@ -5,7 +5,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import RunError
+from .representations import Representations, write_representations
 from .spec import LETTERS, MODALITIES, SPLITS, Modality, Split
 
 FORMAT = "sedimental-run-1"
@@ -31,6 +32,16 @@ class InputRecord:
     fingerprint: str
     weights: str
     """``hub``, ``folder`` or ``random:<seed>`` (an untrained encoder)."""
+    live: bool = False
+    """Whether the encoder was trained along, `weights` being what it began with."""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """The epoch that another criterion would have kept, and how good it is."""
+
+    best_epoch: int
+    metrics: Mapping[Split, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -97,9 +108,28 @@ class Run:
     predictions: Predictions
     outputs: Mapping[str, NDArray[np.float64]]
     """Named extras: ``gate`` (clips, modalities) in prediction order, ``layers_text`` (layers,)."""
+    representations: Representations | None = None
+    """Only in a run that was just made: `read_representations` reads what its folder keeps."""
     memory: int = 0
     """Most bytes at a time while it was made: on the GPU, or of the whole process, its features
     included. 0: not measured."""
+    rivals: Mapping[str, Rival] = field(default_factory=dict)
+    """By the criteria of `train.also`; predictions and weights are those of `criterion` alone."""
+
+    @property
+    def finetuned(self) -> bool:
+        """Whether an encoder was trained along."""
+        return any(one.live for one in self.inputs)
+
+    @property
+    def label(self) -> str:
+        """The model's name, and whether encoders were trained along: ``mmml finetuned``."""
+        return f"{self.model}{' finetuned' if self.finetuned else ''}"
+
+    @property
+    def row(self) -> str:
+        """What its results are listed under: ``uegd TAV``, ``mmml finetuned TA``."""
+        return f"{self.label} {self.letters}"
 
     @property
     def letters(self) -> str:
@@ -107,10 +137,22 @@ class Run:
         return "".join(LETTERS[m] for m in MODALITIES if m in self.modalities)
 
 
-def run_folder(root: Path, model: str, modalities: Sequence[Modality], seed: int) -> Path:
+@dataclass(frozen=True)
+class Scored:
+    """What `run.json` alone says of a finished run: enough to know it again and to compare it."""
+
+    seed: int
+    key: str
+    seconds: float
+    metrics: Mapping[Split, Mapping[str, float]]
+
+
+def run_folder(
+    root: Path, model: str, modalities: Sequence[Modality], seed: int, finetuned: bool = False
+) -> Path:
     """Where the run lies below the experiment's folder `root`."""
     letters = "".join(LETTERS[m] for m in MODALITIES if m in modalities)
-    return root / f"{model}-{letters}" / f"seed-{seed}"
+    return root / f"{model}{'-finetuned' if finetuned else ''}-{letters}" / f"seed-{seed}"
 
 
 def write_run(folder: Path, run: Run, weights: bytes) -> None:
@@ -123,12 +165,15 @@ def write_run(folder: Path, run: Run, weights: bytes) -> None:
     (temporary / "predictions.csv").write_text(_predictions(run.predictions), encoding="utf-8")
     outputs: dict[str, Any] = {name: np.asarray(v) for name, v in run.outputs.items()}
     np.savez(temporary / "outputs.npz", **outputs)
+    if run.representations is not None:
+        write_representations(temporary, run.representations)
     head = {"format": FORMAT} | {
         k: v
         for k, v in vars(run).items()
-        if k not in ("history", "predictions", "outputs", "inputs")
+        if k not in ("history", "predictions", "outputs", "representations", "inputs", "rivals")
     }
     head["inputs"] = [vars(i) for i in run.inputs]
+    head["rivals"] = {name: vars(rival) for name, rival in run.rivals.items()}
     (temporary / "run.json").write_text(json.dumps(head, indent=1) + "\n", encoding="utf-8")
     if folder.exists():  # an older result of other settings: the new one takes its place
         shutil.rmtree(folder)
@@ -138,27 +183,49 @@ def write_run(folder: Path, run: Run, weights: bytes) -> None:
 def read_run(folder: Path) -> Run:
     """Read a run folder; raises RunError naming the file that is missing or foreign."""
     try:
-        head = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        if head.pop("format", None) != FORMAT:
-            raise RunError(
-                f"{folder / 'run.json'}: not a run of format {FORMAT}. `sedimental train` anew."
-            )
+        head = _head(folder)
         with np.load(folder / "outputs.npz", allow_pickle=False) as outputs:
             extras = {name: outputs[name].astype(np.float64) for name in outputs.files}
         head["modalities"] = tuple(head["modalities"])
         head["inputs"] = tuple(
             InputRecord(**{**i, "layers": tuple(i["layers"])}) for i in head["inputs"]
         )
+        head["rivals"] = {n: Rival(**r) for n, r in head.get("rivals", {}).items()}
         return Run(
             **head,
             history=_read_history(folder / "history.csv"),
             predictions=_read_predictions(folder / "predictions.csv"),
             outputs=extras,
         )
-    except (OSError, ValueError, KeyError, TypeError) as fault:
+    except _UNREADABLE as fault:
+        raise _foreign(folder, fault) from fault
+
+
+def read_scores(folder: Path) -> Scored:
+    """The scores of a run, without its predictions; raises RunError as `read_run` does."""
+    try:
+        head = _head(folder)
+        return Scored(head["seed"], head["key"], head["seconds"], head["metrics"])
+    except _UNREADABLE as fault:
+        raise _foreign(folder, fault) from fault
+
+
+def _head(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    if found.pop("format", None) != FORMAT:
         raise RunError(
-            f"{folder}: cannot be read as a run ({fault}). Remove it and `sedimental train` anew."
-        ) from fault
+            f"{folder / 'run.json'}: not a run of format {FORMAT}. `sedimental train` anew."
+        )
+    return found
+
+
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError)
+
+
+def _foreign(folder: Path, fault: Exception) -> RunError:
+    return RunError(
+        f"{folder}: cannot be read as a run ({fault}). Remove it and `sedimental train` anew."
+    )
 
 
 def list_runs(root: Path) -> Iterator[Path]:

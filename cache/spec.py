@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
+from ..config import LayerChoice
 from .errors import StoreError
 
 Modality = Literal["text", "audio", "vision"]
@@ -101,3 +102,19 @@ class FeatureSpec:
     def from_json(cls, values: Mapping[str, Any]) -> "FeatureSpec":
         """The spec that `to_json` wrote."""
         return cls(**{**values, "layers": tuple(values["layers"])})
+
+
+def layer_names(spec: FeatureSpec, choice: LayerChoice) -> tuple[str, ...]:
+    """Names of the stored layers that `choice` means; raises StoreError if one is not stored.
+
+    ``"weighted"`` means every stored block: the embedding (layer 0) and the normed output
+    (``final``) are no blocks.
+
+    >>> spec = FeatureSpec("text", "b", "b", None, "random:0", "", ("0", "1", "2", "final"), 4)
+    >>> layer_names(spec, "weighted"), layer_names(spec, (-1, 1)), layer_names(spec, "final")
+    (('1', '2'), ('2', '1'), ('final',))
+    """
+    if choice == "weighted":
+        return tuple(name for name in spec.layers if name.isdigit() and name != "0")
+    asked = choice if isinstance(choice, tuple) else (choice,)
+    return tuple(spec.layers[position] for position in spec.positions(asked))

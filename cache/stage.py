@@ -1,6 +1,11 @@
-"""Lets a stage's folder be called as its function: `sedimental.extract(config)`."""
+"""Lets a stage's folder be called as its function: `sedimental.extract(config)`.
+
+What a stage needs of another, and must not import, the root package hands over: its table `HANDED`
+names, for a stage, keyword arguments and where their values are found.
+"""
 
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -11,6 +16,7 @@ class _Stage(ModuleType):
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         name = self.__name__.rpartition(".")[2]
+        named = handed(self.__name__) | named
         return getattr(import_module(self.__dict__["_MAIN"], self.__name__), name)(
             *arguments, **named
         )
@@ -25,3 +31,17 @@ def callable_stage(package: str, main: str) -> None:
     module = sys.modules[package]
     module.__dict__["_MAIN"] = main
     module.__class__ = _Stage
+
+
+def handed(package: str) -> dict[str, Any]:
+    """What the root package hands over to the stage `package`, by keyword."""
+    root, _, name = package.rpartition(".")
+    table = getattr(sys.modules[root], "HANDED", {}).get(name, {})
+    return {key: getattr(import_module(where, root), what) for key, (where, what) in table.items()}
+
+
+def stage(package: str) -> Callable[..., Any]:
+    """The stage's function as its package is called, with what is handed over to it."""
+    found: Any = import_module(package)
+    called: Callable[..., Any] = found
+    return called

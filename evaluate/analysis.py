@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ..cache.manifest import Manifest
 from ..cache.runs import Epoch, Run
-from ..cache.spec import MODALITIES, Modality
 from .metrics import Scores
 from .protocols import CorpusProtocol
 from .statistics import video_groups
+from .weights import Gates, Mixtures, gates_of, mixtures_of
 
 WORST = 12
 """Clips shown with their transcript."""
@@ -40,15 +40,6 @@ class VideoTrack:
     """(clips,) in table order."""
     tracks: Mapping[str, Scores]
     """Predictions (clips,) by row name."""
-
-
-@dataclass(frozen=True)
-class LayerWeights:
-    """What a learned mixture of layers settled on."""
-
-    names: tuple[str, ...]
-    weights: Scores
-    """(seeds, layers)."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +70,10 @@ class Analyses:
     """(bins, 3): mean prediction, mean label and number of clips, by equally filled bins."""
     confusion: NDArray[np.int64]
     """(classes, classes): clips by labelled (row) and predicted class, all seeds together."""
-    gates: Mapping[Modality, Scores]
-    """Gate weights of test clips, all seeds together; empty for a model without gates."""
-    layers: Mapping[Modality, LayerWeights]
+    gates: tuple[Gates, ...]
+    """One of every model that weighs modalities: the row `name` if it does, else its best."""
+    layers: Mixtures | None
+    """Of the row `name` if it mixes layers, else of the best that does."""
     variances: tuple[Variance, ...]
     """The labels, then every row."""
     video: VideoTrack | None
@@ -96,9 +88,14 @@ def analyse(
     rows: Mapping[str, Sequence[Run]],
     protocol: CorpusProtocol,
     manifest: Manifest | None = None,
+    ranked: Sequence[str] = (),
 ) -> Analyses:
-    """Look closely at the row `name` of `rows` (row name -> its runs, a seed each)."""
+    """Look closely at the row `name` of `rows` (row name -> its runs, a seed each).
+
+    Where it has no gates or no mixture of layers, the first of `ranked` that has them stands in.
+    """
     runs = rows[name]
+    ordered = {row: rows[row] for row in (name, *ranked, *rows)}
     ids, labels = scored_clips(runs[0])
     videos = {c.id: c.video_id for c in manifest.clips} if manifest else None
     groups = video_groups(ids, videos)
@@ -112,8 +109,8 @@ def analyse(
         predictions=means[name],
         calibration=np.empty((0, 3)) if of_classes else calibration(labels, means[name]),
         confusion=_confusion(labels, runs, protocol),
-        gates=_gates(runs),
-        layers=_layers(runs),
+        gates=gates_of(ordered),
+        layers=mixtures_of(ordered),
         variances=()
         if of_classes  # numbers of classes have no distances
         else (
@@ -183,33 +180,6 @@ def _confusion(labels: Scores, runs: Sequence[Run], protocol: CorpusProtocol) ->
         cells = protocol.classes(labels[known]), protocol.classes(guess[known])
         np.add.at(table, cells, 1)
     return table
-
-
-def _gates(runs: Sequence[Run]) -> dict[Modality, Scores]:
-    columns: dict[Modality, list[Scores]] = {}
-    for run in runs:
-        gate = run.outputs.get("gate")
-        if gate is None or gate.ndim != 2 or len(gate) != len(run.predictions.ids):
-            continue
-        # a model keeps either a column a modality it was given, or always all three
-        names = run.modalities if gate.shape[1] == len(run.modalities) else MODALITIES
-        kept = gate[[split == "test" for split in run.predictions.splits]]
-        for modality, column in zip(names, kept.T, strict=False):
-            if modality in run.modalities:
-                columns.setdefault(modality, []).append(column[np.isfinite(column)])
-    return {m: np.concatenate(columns[m]) for m in MODALITIES if m in columns}
-
-
-def _layers(runs: Sequence[Run]) -> dict[Modality, LayerWeights]:
-    found: dict[Modality, LayerWeights] = {}
-    for modality in MODALITIES:
-        names = {i.layers for r in runs for i in r.inputs if i.modality == modality and i.weighted}
-        weights = [r.outputs[k] for r in runs if (k := f"layers_{modality}") in r.outputs]
-        if len(names) == 1 and weights:
-            [layers] = names
-            if all(w.shape == (len(layers),) for w in weights):
-                found[modality] = LayerWeights(layers, np.stack(weights))
-    return found
 
 
 def _mean_variance(name: str, runs: Sequence[Run], groups: NDArray[np.int64]) -> Variance:

@@ -1,6 +1,7 @@
 """What a reader must know before believing a number: found in the runs, said in plain words."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from .statistics import FEWEST_GROUPS
 FEW_SEEDS = 3
 HARMLESS = frozenset(
     {"seeds", "models", "modalities", "inputs", "threads", "device", "memory_mb", "stack", "source"}
+    | {"mode", "also"}
 )
 """Keys of [train] that may differ between runs of one table."""
 
@@ -147,8 +149,8 @@ def _mixed(groups: Mapping[str, Sequence[Run]]) -> Iterator[str]:
         for name, run in named.items()
     }
     found = []
-    for model in dict.fromkeys(run.model for run in named.values()):
-        own = {name: run for name, run in named.items() if run.model == model}
+    for model in dict.fromkeys(run.label for run in named.values()):
+        own = {name: run for name, run in named.items() if run.label == model}
         found.append(differing({name: settings[name] for name in own}))
         found.append(
             differing(
@@ -157,12 +159,12 @@ def _mixed(groups: Mapping[str, Sequence[Run]]) -> Iterator[str]:
         )
     for key, by_value in ((k, v) for each in found for k, v in each.items()):
         yield f"The runs were trained with different {key}: {_who(by_value, ', ')}."
-    for modality in MODALITIES:
+    for modality, live in product(MODALITIES, (False, True)):
         read: dict[str, dict[str, Any]] = {
             name: {"input": _input(record)}
             for name, run in named.items()
             for record in run.inputs
-            if record.modality == modality
+            if record.modality == modality and record.live == live
         }
         for by_value in differing(read).values():
             yield f"The runs read different {modality} inputs: {_who(by_value, '; ')}."
@@ -220,12 +222,12 @@ def _notes(
 
 def _recipes(groups: Mapping[str, Sequence[Run]]) -> Iterator[str]:
     """Models have recipes of their own: said once, in one line, as it is meant to be so."""
-    first = {seeds[0].model: seeds[0] for seeds in groups.values()}
+    first = {seeds[0].label: seeds[0] for seeds in groups.values()}
     settings = {
         model: {
             k: v
             for k, v in run.config.items()
-            if k not in HARMLESS and k not in first and not isinstance(v, Mapping)
+            if k not in (*HARMLESS, run.model) and not isinstance(v, Mapping)
         }
         for model, run in first.items()
     }

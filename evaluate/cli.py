@@ -8,15 +8,19 @@ import typer
 from ..console import PIPELINE, AsJson, ConfigFile, fail, out, pipeline, print_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ..cache.manifest import Manifest
     from ..cache.sweeps import Sweep
     from ..config import Config
     from .results import Report
 
+    Faces = Callable[[Config, Sequence[str]], Mapping[str, bytes]]
+    """Draws face crops of clips; the command line hands it over, as media are not this stage's."""
+
 
 def report_command(
+    context: typer.Context,
     config: ConfigFile = PIPELINE,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say in words what each metric is, and stop.")
@@ -35,7 +39,7 @@ def report_command(
     checked = pipeline(config)
     if explain:
         return _explain(checked, json)
-    report, page = report_stage(checked)
+    report, page = report_stage(checked, context.obj)
     table = None
     if mmsa:
         from .mmsa import write_mmsa
@@ -90,8 +94,13 @@ def _manifest(config: "Config") -> "Manifest | None":
         return None
 
 
-def report_stage(config: "Config") -> "tuple[Report, Path]":
-    """Evaluate and write the report; ends the command with a clear message on any fault."""
+def report_stage(config: "Config", faces: "Faces | None" = None) -> "tuple[Report, Path]":
+    """Evaluate and write the report, its worst clips with what `faces` draws of them.
+
+    Ends the command with a clear message on any fault.
+    """
+    from dataclasses import replace
+
     from ..cache.errors import SedimentalError
     from ..cache.manifest import read_manifest
     from .report import evaluate
@@ -100,6 +109,9 @@ def report_stage(config: "Config") -> "tuple[Report, Path]":
     try:
         manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
         report = evaluate(config.experiment, config.evaluate, manifest)
+        if faces is not None:
+            shown = [clip.id for clip in report.analyses.worst]
+            report = replace(report, faces=faces(config, shown))
         return report, write_report(config.experiment, report)
     except SedimentalError as fault:
         fail(str(fault))

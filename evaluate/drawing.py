@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-WIDTH = 500
-"""Of a figure in CSS pixels; type is set for this size."""
+WIDTH, WHOLE = 500, 1040
+"""Of a figure in CSS pixels, and of a wide one; type is set for this size."""
 
 INK, MUTED, RULE, PAPER = "#010201", "#010202", "#010203", "#010204"
 TEXT, AUDIO, VISION, ACCENT = "#010205", "#010206", "#010207", "#010208"
@@ -79,14 +79,22 @@ class Drawing:
     """What is drawn, and how to read it."""
     svg: str
     """An ``<svg>`` element; its colours follow the page."""
+    wide: bool = False
+    """Whether it takes the whole width of the page."""
 
 
 class Canvas:
-    """One figure of `rows` panels under each other, drawn in a ``with``; `svg` is the result."""
+    """One figure of panels, drawn in a ``with``; `svg` is the result.
 
-    def __init__(self, key: str, height: float, rows: int = 1, **options: Any) -> None:
+    `rows` panels lie under each other, or, in a wide figure, `columns` side by side.
+    """
+
+    def __init__(
+        self, key: str, height: float, rows: int = 1, columns: int = 1, **options: Any
+    ) -> None:
         """`height` in CSS pixels; `options` go to matplotlib's ``subplots``."""
         self.key, self.height, self.rows, self.options = key, height, rows, options
+        self.columns = columns
 
     def __enter__(self) -> "Canvas":
         """The canvas, its `panels` ready to draw on."""
@@ -96,8 +104,10 @@ class Canvas:
         # the salt makes ids equal on every run and different between figures of one page
         self._style = mpl.rc_context({**_STYLE, "svg.hashsalt": self.key})
         self._style.__enter__()
-        self.figure = Figure(figsize=(WIDTH / 72, self.height / 72), dpi=72, layout="constrained")
-        self.panels = self.figure.subplots(self.rows, 1, squeeze=False, **self.options)[:, 0]
+        width = WIDTH if self.columns == 1 else WHOLE
+        self.figure = Figure(figsize=(width / 72, self.height / 72), dpi=72, layout="constrained")
+        shape = self.rows, self.columns
+        self.panels = self.figure.subplots(*shape, squeeze=False, **self.options).flatten()
         return self
 
     def __exit__(self, *fault: object) -> None:

@@ -1,6 +1,7 @@
 """report.html: one file that opens anywhere, without network and without scripts if need be."""
 
 import math
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -67,12 +68,39 @@ def to_html(report: Report) -> str:
             )
             for line in report.runs
         ],
+        rivals=[
+            {
+                name: (
+                    rival,
+                    [plain_cell(m, rival.metrics["test"][m.key]) for m in metrics],
+                    *(
+                        plain_cell(report.metrics.metric(key), rival.metrics["valid"][key])
+                        for key in (report.metrics.first, report.metrics.second)
+                    ),
+                )
+                for name, rival in line.rivals.items()
+            }
+            for line in report.runs
+        ],
         published=[
             (line, [_published(m, line.values.get(m.key)) for m in metrics])
             for line in report.published
         ],
+        tuned=[
+            (
+                pair,
+                [_cell(report, pair.frozen, m) for m in metrics],
+                [_cell(report, pair.finetuned, m) for m in metrics],
+                [
+                    _difference(m, found) if (found := pair.differences.get(m.key)) else Cell("n/a")
+                    for m in metrics
+                ],
+            )
+            for pair in report.tuned
+        ],
         best=[_cell(report, report.best, m) for m in metrics],
         drawings=[(d, Markup(d.svg)) for d in drawn],
+        faces={name: data_uri(data) for name, data in report.faces.items()},
         headline=headline(report),
         probe_words=probe_words(report),
         sweep=sweep_part(report),
@@ -84,12 +112,18 @@ def to_html(report: Report) -> str:
         letters=list(LETTERS.values()),
         modalities=MODALITIES,
         number=number,
+        order=order,
         level=round(100 * LEVEL),
         fewest=FEWEST_GROUPS,
         layer_words=layer_words,
         grave=[c for c in report.cautions if c.kind != "note"],
         notes=[c for c in report.cautions if c.kind == "note"],
     )
+
+
+def data_uri(jpeg: bytes) -> str:
+    """A picture that lies in the page itself."""
+    return f"data:image/jpeg;base64,{b64encode(jpeg).decode()}"
 
 
 def headline(report: Report) -> str:
@@ -138,6 +172,9 @@ def _robust(row: Robustness, metrics: Sequence[Metric]) -> RobustRow:
         (f"AUILC, rates {c.rates[0]:g} to {c.rates[-1]:g}", {k: v.area for k, v in curves.items()})
         for c in list(curves.values())[:1]
     ]
+    if row.incomplete:
+        areas = {key: curve.area for key, curve in row.incomplete.items()}
+        lines.append(("AUILC, trained as incomplete", areas))
     lines += [(f"without {WORDS[letter]}", dict(own)) for letter, own in row.drops.items()]
     return RobustRow(
         row.name,

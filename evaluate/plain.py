@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .analysis import Analyses
+from .metrics import Scores
 from .statistics import Spread
 
 
@@ -31,16 +32,20 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _analyses(found: Analyses) -> dict[str, Any]:
+def _analyses(analyses: Analyses) -> dict[str, Any]:
     """Without what lies in the run folders clip by clip and epoch by epoch."""
-    gates = {
-        modality: {
-            "mean": float(np.mean(values)),
-            "std": float(np.std(values)),
-            "quartiles": np.quantile(values, [0.25, 0.5, 0.75]),
+    gates = [
+        {
+            "row": found.row,
+            "output": found.output,
+            "weights": {m: _summary(values) for m, values in found.weights.items()},
         }
-        for modality, values in found.gates.items()
-        if values.size
-    }
+        for found in analyses.gates
+    ]
     kept = ("name", "calibration", "confusion", "layers", "variances", "video", "worst")
-    return plain({key: getattr(found, key) for key in kept} | {"gates": gates})  # type: ignore[no-any-return]
+    return plain({key: getattr(analyses, key) for key in kept} | {"gates": gates})  # type: ignore[no-any-return]
+
+
+def _summary(values: Scores) -> dict[str, Any]:
+    quartiles = np.quantile(values, [0.25, 0.5, 0.75])
+    return {"mean": float(values.mean()), "std": float(values.std()), "quartiles": quartiles}

@@ -10,17 +10,20 @@ import numpy as np
 
 from ..cache.errors import RunError
 from ..cache.manifest import Manifest
-from ..cache.runs import Run, list_runs, read_run
+from ..cache.representations import read_representations
+from ..cache.runs import Run, list_runs, read_run, run_folder
 from ..cache.spec import MODALITIES, SPLITS, Split
 from ..config import EvaluateConfig
 from .analysis import analyse, scored_clips
 from .baselines import best_probe, floor, probe_name, sweeps_of
 from .cautions import cautions, differing
-from .inner_figures import inner_figures
+from .course_figures import trajectory_figure
+from .drawing import Drawing
+from .map_figures import map_figures
 from .metrics import Classes, Scheme, Scores
 from .protocols import CorpusProtocol, protocol_of
 from .published import published_for
-from .results import InputUse, Provenance, Report, Row, RunLine, grouped, row_name
+from .results import InputUse, Provenance, Report, Row, RunLine, Tuned, grouped, row_name
 from .robust import read_robustness
 from .statistics import Difference, differences, seed_means, spreads, video_groups
 
@@ -59,7 +62,8 @@ def evaluate(
     baseline, _ = _score([floor(runs[0])], *how, name=protocol.floor)
     probe_run, sweeps = best_probe(folder, runs[0]), sweeps_of(folder)
     probe = None if probe_run is None else _score([probe_run], *how, name=probe_name(probe_run))[0]
-    headline = _pick(rows, protocol)
+    ranked = {row.name: groups[row.name] for row in _ranked(rows, protocol)}
+    headline = next(iter(ranked))
     inputs = _inputs(groups)
     ids = scored_clips(groups[headline][0])[0]
     test_videos = int(video_groups(ids, videos).max(initial=-1)) + 1
@@ -73,6 +77,7 @@ def evaluate(
         probe=probe,
         headline=headline,
         differences=_differences(headline, scored, groups) if settings.bootstrap else {},
+        tuned=_tuned(scored, groups),
         test_clips=len(ids),
         test_videos=test_videos,
         coverage=_coverage(runs),
@@ -89,11 +94,11 @@ def evaluate(
         runs=tuple(
             _line(run, row, place) for row in rows for place, run in enumerate(groups[row.name])
         ),
-        analyses=analyse(headline, groups, protocol, manifest),
+        analyses=analyse(headline, groups, protocol, manifest, tuple(ranked)),
         published=published_for(runs[0].corpus),
         sweeps=sweeps,
         robustness=read_robustness(folder, groups, scheme),
-        drawings=inner_figures(groups[headline], protocol),
+        drawings=_inner_figures(folder, ranked, protocol),
         provenance=_provenance(groups, settings, manifest),
     )
 
@@ -123,8 +128,9 @@ def _score(
     test = [run.predictions.of("test")[1] for run in runs]
     groups: Classes = video_groups(ids, videos)
     draws = seed_means(labels, test, scheme, groups, resamples) if resamples else {}
+    epochs = [line.seconds for run in runs for line in run.history]
     row = Row(
-        model=name or runs[0].model,
+        model=name or runs[0].label,
         letters=runs[0].letters,
         seeds=() if name else tuple(run.seed for run in runs),
         test=spreads(labels, test, scheme, draws),
@@ -136,20 +142,38 @@ def _score(
         parameters=runs[0].parameters,
         best_epochs=() if name else tuple(run.best_epoch for run in runs),
         seconds=float(np.mean([run.seconds for run in runs])),
+        epoch_seconds=float(np.median(epochs)) if epochs else float("nan"),
         memory=max(run.memory for run in runs),
+        training="fine-tuned" if runs[0].finetuned else "frozen",
     )
     return row, draws
 
 
-def _pick(rows: Sequence[Row], protocol: CorpusProtocol) -> str:
-    """The row best in the protocol's first metric on validation; where none has it, the second."""
-    for key in (protocol.first, protocol.second):
-        sign = 1 if protocol.metric(key).higher else -1
-        known = [row for row in rows if np.isfinite(row.valid[key].mean)]
-        if known:
-            signed = [sign * row.valid[key].mean for row in known]
-            return known[int(np.argmax(signed))].name
-    return rows[0].name
+def _ranked(rows: Sequence[Row], protocol: CorpusProtocol) -> list[Row]:
+    """The best in the protocol's first metric on validation first; where it is undefined for all,
+    in the second."""
+
+    def place(row: Row) -> tuple[float, ...]:
+        found = []
+        for key in (protocol.first, protocol.second):
+            value = row.valid[key].mean
+            sign = 1 if protocol.metric(key).higher else -1
+            found.append(-sign * value if np.isfinite(value) else float("inf"))
+        return tuple(found)
+
+    return sorted(rows, key=place)
+
+
+def _inner_figures(
+    folder: Path, ranked: Mapping[str, Sequence[Run]], protocol: CorpusProtocol
+) -> tuple[Drawing, ...]:
+    """Maps of the best row's first seed, and generated labels of the best row that has any."""
+    first = [runs[0] for runs in ranked.values()]
+    kept = read_representations(
+        run_folder(folder, first[0].model, first[0].modalities, first[0].seed)
+    )
+    trail = next((found for run in first if (found := trajectory_figure(run))), None)
+    return (*map_figures(first[0], kept, protocol), *([trail] if trail else []))
 
 
 def _differences(
@@ -164,6 +188,22 @@ def _differences(
         for name, (other, other_draws) in scored.items()
         if name != headline and scored_clips(groups[name][0])[0] == ids
     }
+
+
+def _tuned(
+    scored: Mapping[str, tuple[Row, dict[str, Scores]]], groups: Mapping[str, Sequence[Run]]
+) -> tuple[Tuned, ...]:
+    found = []
+    for name, (row, draws) in scored.items():
+        run = groups[name][0]
+        plain = f"{run.model} {run.letters}"
+        if not run.finetuned or plain not in scored:
+            continue
+        frozen, other = scored[plain]
+        same = scored_clips(run)[0] == scored_clips(groups[plain][0])[0]
+        apart = differences(row.test, frozen.test, draws, other) if draws and same else {}
+        found.append(Tuned(frozen, row, apart))
+    return tuple(found)
 
 
 def _coverage(runs: Sequence[Run]) -> dict[Split, dict[str, int]]:
@@ -197,6 +237,7 @@ def _line(run: Run, row: Row, place: int) -> RunLine:
         seconds=run.seconds,
         valid={key: spread.values[place] for key, spread in row.valid.items()},
         test={key: spread.values[place] for key, spread in row.test.items()},
+        rivals=run.rivals,
     )
 
 
@@ -215,8 +256,8 @@ def _provenance(
         criterion=_joined(run.criterion for run in runs),
         config=_merged([{k: v for k, v in r.config.items() if k != "inputs"} for r in runs]),
         options={
-            model: _merged([run.options for run in runs if run.model == model])
-            for model in dict.fromkeys(run.model for run in runs)
+            model: _merged([run.options for run in runs if run.label == model])
+            for model in dict.fromkeys(run.label for run in runs)
         },
         environment=_merged([run.environment for run in runs]),
         resamples=settings.bootstrap,

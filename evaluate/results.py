@@ -1,10 +1,10 @@
 """The values a report consists of: everything a reader needs, nothing about how it is shown."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from ..cache.runs import InputRecord, Run
+from ..cache.runs import InputRecord, Rival, Run
 from ..cache.spec import LETTERS, MODALITIES, Split
 from ..cache.sweeps import Sweep
 from .analysis import Analyses
@@ -34,8 +34,12 @@ class Row:
     """The epoch that validation chose, a seed each."""
     seconds: float
     """Mean training time of one seed."""
+    epoch_seconds: float = float("nan")
+    """Median time of one epoch, validation included, over all seeds; NaN without epochs."""
     memory: int = 0
     """Most bytes at a time of any seed, its features included; 0: not measured."""
+    training: str = "frozen"
+    """Of the encoders: ``frozen`` or ``fine-tuned``."""
 
     @property
     def name(self) -> str:
@@ -76,6 +80,8 @@ class RunLine:
     seconds: float
     valid: Mapping[str, float]
     test: Mapping[str, float]
+    rivals: Mapping[str, Rival]
+    """What other criteria would have kept, by their names."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,16 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class Tuned:
+    """What training the encoders along gave one model, and what it cost."""
+
+    frozen: Row
+    finetuned: Row
+    differences: Mapping[str, Difference]
+    """Fine-tuned minus frozen on the same test clips, by metric; empty without bootstrap."""
+
+
+@dataclass(frozen=True)
 class Report:
     """The results of one experiment folder."""
 
@@ -120,6 +136,8 @@ class Report:
     """Name of the row with the best validation correlation; test had no say in it."""
     differences: Mapping[str, Mapping[str, Difference]]
     """Headline minus each other row, by row name and metric; empty without bootstrap."""
+    tuned: tuple["Tuned", ...]
+    """Every model on the same inputs with frozen and with fine-tuned encoders."""
     test_clips: int
     test_videos: int
     coverage: Mapping[Split, Mapping[str, int]]
@@ -138,6 +156,8 @@ class Report:
     drawings: tuple[Drawing, ...]
     """Figures that need more of the runs than stands here."""
     provenance: Provenance
+    faces: Mapping[str, bytes] = field(default_factory=dict)
+    """JPEGs of the face crops of the worst clips by id, where media are at hand."""
 
     @property
     def metrics(self) -> CorpusProtocol:
@@ -180,24 +200,25 @@ class Report:
         raise KeyError(name)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but per-clip values as plain JSON values; undefined numbers are None."""
-        kept = replace(self, drawings=())
-        return {**plain(kept), "untrained": list(self.untrained), "drawn_over": self.drawn_over}
+        """All but per-clip values and pictures as plain JSON values; undefined numbers are None."""
+        kept = plain(replace(self, drawings=(), faces={}))
+        del kept["drawings"], kept["faces"]
+        return {**kept, "untrained": list(self.untrained), "drawn_over": self.drawn_over}
 
 
 def row_name(run: Run) -> str:
     """The row that `run` belongs to."""
-    return f"{run.model} {run.letters}"
+    return run.row
 
 
 def grouped(runs: Sequence[Run]) -> dict[str, tuple[Run, ...]]:
     """Runs by row: models as they come, more modalities first, then T, A, V; seeds ascending."""
-    models = list(dict.fromkeys(run.model for run in runs))
+    models = list(dict.fromkeys(run.label for run in runs))
     order = [LETTERS[m] for m in MODALITIES]
 
     def place(run: Run) -> tuple[int, int, list[int], int]:
         letters = [order.index(letter) for letter in run.letters]
-        return models.index(run.model), -len(letters), letters, run.seed
+        return models.index(run.label), -len(letters), letters, run.seed
 
     rows: dict[str, tuple[Run, ...]] = {}
     for run in sorted(runs, key=place):

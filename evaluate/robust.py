@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..cache.errors import RunError
-from ..cache.runs import Run, run_folder
+from ..cache.runs import Run, read_run, run_folder
 from .metrics import Scheme, Scores, score
 from .robustness import auilc
 
@@ -39,6 +39,8 @@ class Robustness:
     drops: Mapping[str, Mapping[str, float]]
     """By modality letter: scores with that modality gone altogether, mean over seeds."""
     seeds: int
+    incomplete: Mapping[str, Curve] = field(default_factory=dict)
+    """By metric: trained anew at each rate on data as incomplete; empty if that was not done."""
 
 
 def read_robustness(
@@ -47,11 +49,12 @@ def read_robustness(
     """What is known of each row of which every seed was tested; raises RunError for a bad file."""
     found = []
     for name, runs in groups.items():
-        folders = [run_folder(experiment, r.model, r.modalities, r.seed) for r in runs]
+        folders = [run_folder(experiment, r.model, r.modalities, r.seed, r.finetuned) for r in runs]
         each = [_read(folder / FILE, run) for folder, run in zip(folders, runs, strict=True)]
         if all(one is not None for one in each):
             known = [one for one in each if one is not None]
-            found.append(_summary(name, runs, known, scheme))
+            own = _trained_incomplete(experiment / "incomplete", runs, scheme)
+            found.append(replace(_summary(name, runs, known, scheme), incomplete=own))
     return tuple(found)
 
 
@@ -99,6 +102,43 @@ def _summary(name: str, runs: Sequence[Run], kept: Sequence[_Kept], scheme: Sche
         curves[of] = {key: _curve(key, own) for key in own[0][1][0]}
     drops = {c["of"]: _mean(seeds) for c, seeds in scored if c["kind"] == "drop"}
     return Robustness(name, curves, drops, len(runs))
+
+
+def _trained_incomplete(folder: Path, runs: Sequence[Run], scheme: Scheme) -> dict[str, Curve]:
+    """Scores of the same models trained at each missing rate, those on whole data at rate 0."""
+    points: list[tuple[float, Sequence[Mapping[str, float]]]] = []
+    for path in folder.glob("rate-*"):
+        own = [_same_but_incomplete(path, run) for run in runs]
+        trained = [run for run in own if run is not None]
+        rates = {float(run.config["missing_rate"]) for run in trained}
+        if len(trained) == len(runs) and len(rates) == 1:
+            points.append((rates.pop(), [_test_scores(run, scheme) for run in trained]))
+    if not points:
+        return {}
+    whole = (0.0, [_test_scores(run, scheme) for run in runs])
+    ordered = sorted([whole, *points], key=lambda point: point[0])
+    return {key: _curve(key, ordered) for key in whole[1][0]}
+
+
+def _same_but_incomplete(folder: Path, run: Run) -> Run | None:
+    """The run below `folder` that differs from `run` in nothing but its missing rate."""
+    try:
+        where = run_folder(folder, run.model, run.modalities, run.seed, run.finetuned)
+        other = read_run(where)
+    except RunError:
+        return None
+    apart = {"missing_rate"}
+    alike = _without(other.options, apart) == _without(run.options, apart)
+    same = alike and other.inputs == run.inputs and other.predictions.ids == run.predictions.ids
+    return other if same and other.config.get("missing_rate") else None
+
+
+def _without(values: Mapping[str, Any], keys: set[str]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in keys}
+
+
+def _test_scores(run: Run, scheme: Scheme) -> dict[str, float]:
+    return _scores(*run.predictions.of("test"), scheme)
 
 
 def _scores(labels: Scores, answers: Scores, scheme: Scheme) -> dict[str, float]:

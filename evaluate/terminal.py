@@ -121,7 +121,8 @@ def robustness_to_terminal(report: Report) -> "Table":
         title=f"{report.corpus}, test clips with features missing",
         title_justify="left",
         title_style="bold",
-        caption="AUILC: area under the score over the share of frames missing, all modalities.",
+        caption="AUILC: area under the score over the share of frames missing, all modalities; "
+        "trained so: by models trained anew at each share.",
         caption_justify="left",
     )
     table.add_column("")
@@ -133,6 +134,9 @@ def robustness_to_terminal(report: Report) -> "Table":
         if curves:
             areas = [m.show(curves[m.key].area) for m in metrics]
             table.add_row(row.name, "AUILC", *areas)
+        if row.incomplete:
+            areas = [m.show(row.incomplete[m.key].area) for m in metrics]
+            table.add_row(row.name, "AUILC, trained so", *areas)
         for letter, scores in row.drops.items():
             table.add_row(row.name, f"all of {letter}", *(m.show(scores[m.key]) for m in metrics))
     return table

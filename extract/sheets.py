@@ -76,10 +76,7 @@ def _sheets(
     stream = VisionStream(table, config.cache.dtype, config.corpus_cache)
 
     def known(clip: Clip) -> Found | None:
-        try:
-            return stream.boxes.get(media_source(clip, manifest.root)) if stream.boxes else None
-        except ClipError:
-            return None
+        return boxes_of(clip, stream, manifest.root)
 
     with decoders(config) as pool:
         found = zip(manifest.clips, pool.map(known, manifest.clips), strict=True)
@@ -110,10 +107,36 @@ def _sheets(
     return sheets
 
 
+def boxes_of(clip: Clip, stream: VisionStream, root: Path) -> Found | None:
+    """The faces found in `clip`; None if it was never looked at, or its file is not there."""
+    try:
+        return stream.boxes.get(media_source(clip, root)) if stream.boxes else None
+    except ClipError:
+        return None
+
+
 def _row(clip: Clip, found: Found, root: Path, table: VisionFeatures) -> tuple[Picture, int]:
     """The clip's label and crops side by side, and how many of its frames have no face."""
+    tiles, fault = tiles_of(clip, found, root, table, COLUMNS)
+    frames, without = len(found.counts), int((found.counts == 0).sum())
+    counted = f"{frames} frames, {without} without" if without else f"{frames} frames"
+    row = np.full((TILE + GAP, LABEL + COLUMNS * (TILE + GAP), 3), PAPER, np.uint8)
+    for line, text in enumerate((clip.id, fault or counted)):
+        plain = text.encode("ascii", "replace").decode()[-34:]
+        at = (6, 34 + 18 * line)
+        cv2.putText(row, plain, at, cv2.FONT_HERSHEY_SIMPLEX, 0.38, INK, 1, cv2.LINE_AA)
+    for column, tile in enumerate(tiles):
+        left = LABEL + column * (TILE + GAP)
+        row[:TILE, left : left + TILE] = tile
+    return row, without
+
+
+def tiles_of(
+    clip: Clip, found: Found, root: Path, table: VisionFeatures, most: int
+) -> tuple[list[Picture], str]:
+    """Up to `most` crops of the clip, evenly over its frames, and why there are no more, if so."""
     faces, track = found.frames, Track(table)
-    shown = {round(k) for k in np.linspace(0, len(faces) - 1, min(COLUMNS, len(faces)))}
+    shown = {round(k) for k in np.linspace(0, len(faces) - 1, min(most, len(faces)))}
     tiles: list[Picture] = []
 
     def take(image: Picture) -> None:
@@ -124,22 +147,11 @@ def _row(clip: Clip, found: Found, root: Path, table: VisionFeatures) -> tuple[P
         if index in shown:
             tiles.append(_tile(image, made, bool(len(faces[index]))))
 
-    fault = ""
     try:
         decode(root / (clip.media or ""), clip.start, clip.end, {table.fps: take}, audio=False)
     except MediaError as unreadable:
-        fault = str(unreadable)
-    without = int((found.counts == 0).sum())
-    counted = f"{len(faces)} frames, {without} without" if without else f"{len(faces)} frames"
-    row = np.full((TILE + GAP, LABEL + COLUMNS * (TILE + GAP), 3), PAPER, np.uint8)
-    for line, text in enumerate((clip.id, fault or counted)):
-        plain = text.encode("ascii", "replace").decode()[-34:]
-        at = (6, 34 + 18 * line)
-        cv2.putText(row, plain, at, cv2.FONT_HERSHEY_SIMPLEX, 0.38, INK, 1, cv2.LINE_AA)
-    for column, tile in enumerate(tiles):
-        left = LABEL + column * (TILE + GAP)
-        row[:TILE, left : left + TILE] = tile
-    return row, without
+        return tiles, str(unreadable)
+    return tiles, ""
 
 
 def _tile(image: Picture, crop: Picture | None, face: bool) -> Picture:

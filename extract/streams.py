@@ -163,11 +163,12 @@ class TextStream(_Whole):
         """The transcript."""
         if not clip.text.strip():
             raise ClipError("read", "empty text")
-        return clip.text
+        return text.cased(clip.text, self.settings.case)
 
     def add(self, clip: Clip, source: str, prepared: str) -> None:
         """Queue the transcript."""
-        self._words.append(text.Words(clip.id, source, prepared, self.before(clip)))
+        before = tuple(text.cased(said, self.settings.case) for said in self.before(clip))
+        self._words.append(text.Words(clip.id, source, prepared, before))
 
     def finish(self) -> Chunk:
         """Encode what is queued."""

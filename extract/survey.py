@@ -18,9 +18,10 @@ from ..config import Config, ConfigError
 from .chunk import ClipError
 from .corpora import load_manifest
 from .detector import one_thread
+from .item_streams import streams_of
 from .plan import Lacking, Sized, ordered
 from .shards import Shard
-from .streams import Stream, stream_of
+from .streams import Stream
 
 
 @dataclass
@@ -126,8 +127,7 @@ def survey(config: Config, shard: Shard | None = None, create: bool = True) -> S
     """
     manifest = load_manifest(config.corpus)
     _check_media(manifest, config)
-    folder = config.corpus_cache
-    streams = [stream_of(f, config.cache.dtype, manifest, folder) for f in config.features]
+    streams = [s for f in config.features for s in streams_of(f, config, manifest)]
     with decoders(config) as pool:
         works = tuple(_work(stream, manifest, config, pool, create) for stream in streams)
     return Survey(config, manifest, works, shard)

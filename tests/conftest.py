@@ -4,7 +4,7 @@ import csv
 import os
 import shutil
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
@@ -226,3 +226,50 @@ def make_features(tmp_path: Path) -> MakeFeatures:
         return root / "pipeline.toml"
 
     return make
+
+
+_SIZE = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+}
+_SPEECH = _SIZE | {"conv_dim": (16,) * 7, "num_conv_pos_embedding_groups": 4}
+_STABLE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+_POSITIONS = {"num_conv_pos_embeddings": 12}
+ENCODERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "bert": ("Bert", _SIZE | {"vocab_size": 1000}),
+    "roberta": ("Roberta", _SIZE | {"vocab_size": 1000, "max_position_embeddings": 120}),
+    "wavlm": ("WavLM", _SPEECH | _POSITIONS | _STABLE | {"num_buckets": 32}),
+    "wavlm-base": ("WavLM", _SPEECH | _POSITIONS | {"num_buckets": 32}),
+    "hubert": ("Hubert", _SPEECH | _POSITIONS | _STABLE),
+    "hubert-base": ("Hubert", _SPEECH | _POSITIONS),
+    "data2vec": ("Data2VecAudio", _SPEECH | {"num_conv_pos_embeddings": 5}),
+}
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """Tiny encoders with three blocks, by kind, as `save_pretrained` leaves them; no bias is zero
+    and no norm plain, as in life."""
+    import torch
+    import transformers
+
+    from sedimental.extract.encoders.made_tokenizers import made_tokenizer
+
+    root = tmp_path_factory.mktemp("kinds")
+    for number, (name, (base, config)) in enumerate(ENCODERS.items()):
+        torch.manual_seed(number)
+        own = getattr(transformers, f"{base}Config")(**config)
+        model = getattr(transformers, f"{base}Model")(own)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.ndim == 1:
+                    parameter.add_(0.1 * torch.randn(parameter.shape))
+        model.save_pretrained(root / name)
+        if name in ("bert", "roberta"):
+            made_tokenizer(name == "roberta", "latin").save_pretrained(root / name)
+        else:
+            normal = "base" not in name
+            transformers.Wav2Vec2FeatureExtractor(do_normalize=normal).save_pretrained(root / name)
+    return {name: root / name for name in ENCODERS}

@@ -6,7 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
+
+from sedimental.config import load_config
+from sedimental.extract.strips import face_strips
 
 
 def sedimental(*arguments: str, cwd: Path) -> Any:
@@ -63,6 +68,46 @@ def test_the_report_names_the_untrained_encoders(result: Any) -> None:
     for encoder in ("tiny-bert", "tiny-wavlm", "tiny-clip"):
         assert encoder in page
     assert "ntrained" in page
+
+
+def test_the_report_looks_behind_the_numbers(result: Any) -> None:
+    page = Path(result["page"]).read_text(encoding="utf-8")
+    assert len(page.encode()) < 5_000_000
+    assert "://" not in page
+    for figure in (
+        "rows-corr", "rows-mae", "scatter", "confusion", "training", "video", "gates-uegd",
+        "gates-glomo", "layers", "map-pca", "map-tsne", "trajectory", "sweep-corr", "sweep-mae",
+    ):  # fmt: skip
+        assert f'id="{figure}-title"' in page, figure
+    assert page.count('src="data:image/jpeg;base64,') == 12  # the worst clips' faces
+    worst = result["report"]["analyses"]["worst"]
+    assert all(clip["text"] for clip in worst)
+
+
+def test_faces_of_a_clip_are_decoded_once(result: Any, place: Path) -> None:
+    worst = result["report"]["analyses"]["worst"]
+    code = (
+        "import sys; from pathlib import Path; from sedimental.config import load_config;"
+        "from sedimental.extract.strips import face_strips;"
+        f"found = face_strips(load_config(Path('pipeline.toml')), ['{worst[0]['id']}', 'unknown']);"
+        "assert 'torch' not in sys.modules; sys.stdout.buffer.write(*found.values())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=place, capture_output=True, check=True
+    )
+    strip: Any = cv2.imdecode(np.frombuffer(done.stdout, np.uint8), cv2.IMREAD_COLOR)
+    assert strip.shape == (80, 6 * 83 - 3, 3)
+    crops = [strip[:, 83 * k : 83 * k + 80].astype(float) for k in range(6)]
+    assert all(crop.std() > 10 for crop in crops)  # a picture each
+
+
+def test_without_media_or_faces_there_are_no_strips(place: Path, result: Any) -> None:
+    clips = [clip["id"] for clip in result["report"]["analyses"]["worst"]]
+    config = load_config(place / "pipeline.toml")
+    texts = tuple(f for f in config.features if f.modality == "text")
+    assert face_strips(config.model_copy(update={"features": texts}), clips) == {}
+    elsewhere = config.cache.model_copy(update={"root": place / "nowhere"})
+    assert face_strips(config.model_copy(update={"cache": elsewhere}), clips) == {}
 
 
 def test_a_second_run_does_nothing_again(place: Path, result: Any) -> None:

@@ -1,5 +1,6 @@
 """A report on simulated runs: true numbers, files that parse, a page that is whole."""
 
+import base64
 import csv
 import io
 import json
@@ -24,6 +25,7 @@ from sedimental.config import EvaluateConfig
 from sedimental.evaluate.html import headline, layer_words, to_html
 from sedimental.evaluate.html_cells import minus
 from sedimental.evaluate.metrics import score
+from sedimental.evaluate.published import published_for
 from sedimental.evaluate.report import evaluate
 from sedimental.evaluate.statistics import paired_bootstrap, video_groups
 from sedimental.evaluate.tables import to_csv, to_latex, to_markdown
@@ -198,10 +200,13 @@ def test_analyses(report, manifest: Manifest) -> None:
     found = report.analyses
     assert found.name == "uegd TAV"
     assert found.confusion.sum() == 3 * report.test_clips
-    assert set(found.gates) == {"text", "audio", "vision"}
-    assert all(g.size == 3 * report.test_clips for g in found.gates.values())
-    assert found.layers["audio"].weights.tolist() == [[0.2, 0.3, 0.5]] * 3
-    assert set(found.layers) == {"audio"}
+    [gates] = found.gates
+    assert (gates.row, gates.output) == ("uegd TAV", "gate")
+    assert set(gates.weights) == {"text", "audio", "vision"}
+    assert all(g.size == 3 * report.test_clips for g in gates.weights.values())
+    assert found.layers.row == "uegd TAV"
+    assert found.layers.weights["audio"].weights.tolist() == [[0.2, 0.3, 0.5]] * 3
+    assert set(found.layers.weights) == {"audio"}
     assert all(0 <= v.intra <= v.total for v in found.variances)
     labels = np.array([c.label for c in manifest.split("test")])
     intra = np.mean((labels.reshape(-1, 4) - labels.reshape(-1, 4).mean(axis=1)[:, None]) ** 2)
@@ -280,7 +285,8 @@ def read(html: str) -> Page:
     page.close()
     assert page.open == []
     assert len(set(page.ids)) == len(page.ids)
-    assert all(link.startswith("#") and link[1:] in page.ids for link in page.loads)
+    links = [link for link in page.loads if not link.startswith("data:image/jpeg;base64,")]
+    assert all(link.startswith("#") and link[1:] in page.ids for link in links)
     return page
 
 
@@ -296,10 +302,23 @@ def test_page_is_whole_and_alone(report, manifest: Manifest) -> None:
     worst = report.analyses.worst[0]
     assert f"said <b>&{worst.id}</b> 好" in page.text  # escaped, so it reads as it was written
     assert "b" not in page.tags
+    assert report.best.epoch_seconds == pytest.approx(0.1)
+    assert "Cost" in page.text
+    assert "123" in page.text  # trainable weights
     for metric in report.metrics.metrics:
         assert metric.key in page.text
         assert minus(metric.show(report.best.test[metric.key].mean)) in page.text
     assert "#0102" not in html  # every stand-in colour was replaced
+
+
+def test_worst_clips_are_shown_with_their_faces(report, folder: Path) -> None:
+    worst = report.analyses.worst
+    assert not [link for link in read(to_html(report)).loads if link.startswith("data:")]
+    pictures = {worst[0].id: b"\xff\xd8 one", worst[2].id: b"\xff\xd8 three"}
+    shown = replace(report, faces=pictures)
+    links = [link for link in read(to_html(shown)).loads if link.startswith("data:")]
+    assert [base64.b64decode(link.partition(",")[2]) for link in links] == list(pictures.values())
+    assert "faces" not in shown.to_json()
 
 
 def test_same_runs_give_the_same_page(folder: Path, manifest: Manifest, report) -> None:
@@ -417,6 +436,22 @@ def test_published_numbers_only_beside_their_corpus(
 ) -> None:
     simulate(tmp_path, ("T",), seeds=(1,), corpus=corpus)
     assert len(evaluate(tmp_path, EvaluateConfig(bootstrap=0)).published) == systems
+
+
+@pytest.mark.parametrize(
+    ("corpus", "training", "key", "value"),
+    [
+        ("urfunny", "fine-tuned", "Accuracy", 0.7495),
+        ("UR-FUNNY", "fine-tuned", "Accuracy", 0.7495),
+        ("mustard", "fine-tuned", "Accuracy", 0.8386),
+        ("cherma", "frozen", "F1_happy", 0.8173),
+    ],
+)
+def test_published_numbers_of_class_corpora(
+    corpus: str, training: str, key: str, value: float
+) -> None:
+    [line] = published_for(corpus)
+    assert (line.system, line.training, line.values[key]) == ("GLoMo", training, value)
 
 
 def test_many_rows_stay_readable(tmp_path: Path) -> None:

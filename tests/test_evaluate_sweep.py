@@ -15,13 +15,22 @@ import pytest
 from rich.console import Console
 
 from sedimental.cache.errors import RunError
-from sedimental.cache.runs import Epoch, InputRecord, Predictions, Run, run_folder, write_run
+from sedimental.cache.representations import Representations, halved, read_representations
+from sedimental.cache.runs import (
+    Epoch,
+    InputRecord,
+    Predictions,
+    Run,
+    read_run,
+    run_folder,
+    write_run,
+)
 from sedimental.cache.spec import LETTERS, MODALITIES
 from sedimental.cache.sweeps import Encoder, Kind, Point, Sweep, pick, read_sweep, write_sweep
 from sedimental.config import EvaluateConfig
 from sedimental.evaluate.compare import compare, find_runs
 from sedimental.evaluate.html import to_html
-from sedimental.evaluate.inner_figures import pca
+from sedimental.evaluate.map_figures import pca
 from sedimental.evaluate.metrics import score, score_classes
 from sedimental.evaluate.mmsa import to_mmsa, write_mmsa
 from sedimental.evaluate.protocols import explain, protocol_of
@@ -377,19 +386,35 @@ def test_mmsa_file(folder: Path, tmp_path: Path, report: Any) -> None:
 
 def test_maps_and_generated_labels_are_drawn_where_they_are_kept(tmp_path: Path) -> None:
     random = np.random.default_rng(2)
-    outputs = {
-        "representation": random.normal(size=(len(IDS), 5)) + LABELS[:, None],
-        "label_quantiles_text": np.sort(random.normal(size=(6, 5)), axis=1),
-    }
-    keep(tmp_path, run_of("T", 1, 0.4, outputs=outputs))
+    trail = {"label_quantiles_text": np.sort(random.normal(size=(6, 5)), axis=1)}
+    vectors = random.normal(size=(len(IDS), 5)) + LABELS[:, None]
+    kept = Representations(
+        np.arange(len(IDS)), {n: halved(vectors) for n in ("fused", "text", "audio")}
+    )
+    keep(tmp_path, replace(run_of("TA", 1, 0.2), representations=kept))
+    keep(tmp_path, replace(run_of("T", 1, 0.9, outputs=trail), model="sugrm"))
     html = to_html(evaluate(tmp_path, EvaluateConfig(bootstrap=0)))
-    for key in ("map-pca", "map-tsne", "trajectory"):
+    for key in ("map-pca", "map-tsne", "map-alone", "trajectory"):
         assert f'id="{key}-title"' in html
-    flat, shares = pca(outputs["representation"])
-    centred = outputs["representation"] - outputs["representation"].mean(axis=0)
+    assert all(f"{split} (" in html for split in ("train", "valid", "test"))
+    flat, shares = pca(vectors)
+    centred = vectors - vectors.mean(axis=0)
     values = np.linalg.eigvalsh(centred.T @ centred)[::-1]
     assert shares == pytest.approx(values / values.sum())
     assert flat.var(axis=0) * len(flat) == pytest.approx(values[:2])
+
+
+def test_representations_come_back_from_a_run_folder(tmp_path: Path) -> None:
+    kept = Representations(np.array([1, 3]), {"fused": halved(np.array([[0.1, 1e6], [-2, 3]]))})
+    folder = keep(tmp_path, replace(run_of("T", 1, 0.4), representations=kept))
+    assert read_run(folder).representations is None  # scores are read without them
+    found = read_representations(folder)
+    assert found is not None
+    assert found.rows.tolist() == [1, 3]
+    assert found.vectors["fused"].dtype == np.float16
+    assert found.vectors["fused"].tolist() == kept.vectors["fused"].tolist()
+    (folder / "representations.npz").write_bytes(b"torn")
+    assert read_representations(folder) is None  # a picture less, and no report lost
 
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from typer.testing import CliRunner
 
 from sedimental.cache.errors import RunError
+from sedimental.cache.representations import read_representations
 from sedimental.cache.runs import list_runs, read_run
 from sedimental.cli import app
 from sedimental.config import Config, load_config
@@ -120,8 +121,8 @@ def test_two_processes_have_the_loss_curve_of_one(
     alone = train(runs_at(config, "alone"))
     assert {run.model for run in alone} == {"uegd", "emt_dlfr", "glomo", "sugrm", "mmml"}
     for one in alone:
-        (shared,) = [
-            r for f in list_runs(config.experiment) if (r := read_run(f)).model == one.model
+        ((folder, shared),) = [
+            (f, r) for f in list_runs(config.experiment) if (r := read_run(f)).model == one.model
         ]
         assert shared.environment["processes"] == "2"
         assert shared.key == one.key
@@ -137,6 +138,12 @@ def test_two_processes_have_the_loss_curve_of_one(
         assert shared.outputs.keys() == one.outputs.keys()
         for name, values in one.outputs.items():
             np.testing.assert_allclose(shared.outputs[name], values, atol=1e-3, err_msg=name)
+        kept = read_representations(folder)
+        assert kept is not None
+        assert one.representations is not None
+        assert kept.vectors.keys() == one.representations.vectors.keys()
+        for name, vectors in one.representations.vectors.items():
+            np.testing.assert_allclose(kept.vectors[name], vectors, atol=5e-3, err_msg=name)
 
 
 INTERRUPTED = """

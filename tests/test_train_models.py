@@ -96,6 +96,11 @@ def test_shapes_for_any_subset(name: str, modalities: tuple[Modality, ...], weig
     assert output.prediction.shape == (3,)
     assert all(len(extra) == 3 for extra in output.extras.values())
     assert all(term.shape == () for term in output.losses.values())
+    assert {"fused"} <= set(output.representations) <= {"fused", *modalities}
+    for vectors in output.representations.values():
+        assert vectors.dim() == 2
+        assert len(vectors) == 3
+        assert not vectors.requires_grad
     own = model.outputs()
     used = getattr(model, "modalities", modalities)  # MMML takes two of three
     for m in used if weighted else ():
@@ -109,9 +114,12 @@ def test_padding_and_neighbours_change_nothing(name: str, weighted: bool) -> Non
     model = make(name, weighted=weighted)
     model.eval()
     lengths = [5, 1, 0, 9]
-    together = model(batch_of(lengths, weighted=weighted)).prediction
-    loud = model(batch_of(lengths, weighted=weighted, frames=20, padding=1e4)).prediction
-    torch.testing.assert_close(together, loud, rtol=0, atol=1e-6)
+    output = model(batch_of(lengths, weighted=weighted))
+    loud = model(batch_of(lengths, weighted=weighted, frames=20, padding=1e4))
+    together = output.prediction
+    torch.testing.assert_close(together, loud.prediction, rtol=0, atol=1e-6)
+    for part, vectors in output.representations.items():
+        torch.testing.assert_close(vectors, loud.representations[part], rtol=0, atol=1e-6)
     for k in range(len(lengths)):  # a batch of one, too
         alone = model(clip(batch_of(lengths, weighted=weighted), k)).prediction
         torch.testing.assert_close(together[k : k + 1], alone, rtol=0, atol=1e-6)

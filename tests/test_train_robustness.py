@@ -14,7 +14,10 @@ from sedimental.cache.runs import read_run
 from sedimental.cache.spec import MODALITIES, FeatureSpec
 from sedimental.cache.writer import ClipFeatures, StoreWriter
 from sedimental.config import Config
-from sedimental.train.robustness import Case, damaged, robustness
+from sedimental.evaluate.report import evaluate
+from sedimental.train.damage import Case, damaged
+from sedimental.train.loop import predict
+from sedimental.train.robustness import at_rate, restore, robustness, train_incomplete
 from sedimental.train.run import Workshop, train
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -140,3 +143,70 @@ def test_losses_are_nested_and_do_not_depend_on_the_batch(config: Config) -> Non
         damaged(data, Case("rate", "T", 0.5), 6).batch(rows).features["text"],
         damaged(data, Case("rate", "T", 0.5), 5).batch(rows).features["text"],
     )
+
+
+def test_models_are_trained_as_incomplete_as_they_are_tested(config: Config) -> None:
+    """UEGD sees what is left of each clip; EMT-DLFR hides frames by itself, to restore them."""
+    emt = {"width": 8, "depth": 1, "heads": 2, "modalities": ["TAV"]}
+    names = ("uegd", "emt_dlfr")
+    section = config.train.model_copy(update={"models": names, "emt_dlfr": emt, "epochs": 2})
+    whole = config.model_copy(
+        update={
+            "train": section,
+            "runs": config.runs.model_copy(update={"name": "both-ways"}),
+        }
+    )
+    complete = train(whole)
+    robustness(whole, [0.0, 0.5, 1.0])
+    runs = train_incomplete(whole, [0.0, 0.5, 1.0])
+    assert len(runs) == 2 * len(complete)
+    assert {run.config["missing_rate"] for run in runs} == {0.5, 1.0}
+    assert not {run.key for run in runs} & {run.key for run in complete}
+    told = [r for r in runs if r.model == "emt_dlfr"]
+    assert {run.options["missing_rate"] for run in told} == {0.5, 1.0}
+    for run in runs:
+        if run.model == "uegd" and run.config["missing_rate"] == 1.0:
+            tested = run.predictions.of("test")[1]  # nothing is left to tell clips apart but length
+            assert tested.std() < 0.05
+    again = train_incomplete(whole, [0.5])  # finished runs stand
+    assert [r.key for r in again] == [r.key for r in runs[: len(again)]]
+    report = evaluate(whole.experiment, whole.evaluate)
+    rows = {row.name: row for row in report.robustness}
+    assert set(rows) == {"uegd TAV", "uegd A", "emt_dlfr TAV"}
+    for row in rows.values():
+        curve = row.incomplete["MAE"]
+        assert curve.rates == (0.0, 0.5, 1.0)
+        assert curve.values[0] == pytest.approx(row.curves["all"]["MAE"].values[0], abs=1e-4)
+    half = [r.metrics["test"]["MAE"] for r in runs if r.config["missing_rate"] == 0.5]
+    one = rows["uegd A"].incomplete["MAE"].values[1]
+    assert one == pytest.approx(np.mean(half[2:4]), abs=1e-4)
+
+
+def test_a_model_that_hides_frames_is_tested_on_the_losses_asked_for_alone(config: Config) -> None:
+    emt = {"width": 8, "depth": 1, "heads": 2, "missing_rate": 0.5, "modalities": ["A"]}
+    section = config.train.model_copy(
+        update={"models": ("emt_dlfr",), "emt_dlfr": emt, "seeds": (1,), "epochs": 1}
+    )
+    own = config.model_copy(
+        update={"train": section, "runs": config.runs.model_copy(update={"name": "hides"})}
+    )
+    (run,) = train(own)
+    (file,) = robustness(own, [0.0, 1.0])
+    _, values = read(file)
+    incomplete = run.predictions.of("test")[1]  # as trained, half of the frames are hidden
+    assert not np.allclose(values[0, 0], incomplete, atol=1e-4)
+    shop = Workshop(own, Silent())
+    [plan] = shop.plans
+    data = shop.open(shop.plans).select(plan.modalities)
+    model = restore(plan, data)
+    model.missing_rate = 0.0  # type: ignore[attr-defined]
+    np.testing.assert_allclose(values[0, 0], predict(model, data, data.rows["test"]).values)
+
+
+def test_rates_of_a_model_s_own_table_give_way(config: Config) -> None:
+    table = {"missing_rate": 0.3, "width": 8}
+    section = config.train.model_copy(update={"emt_dlfr": table})
+    found = at_rate(config.model_copy(update={"train": section}), 0.7)
+    assert found.train.missing_rate == 0.7
+    assert found.train.emt_dlfr == {"width": 8}
+    assert found.experiment == config.experiment / "incomplete" / "rate-0.7"

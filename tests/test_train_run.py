@@ -22,6 +22,7 @@ from sedimental.cache.errors import (
     StoreNotFoundError,
 )
 from sedimental.cache.manifest import Clip, Manifest, write_manifest
+from sedimental.cache.representations import read_representations
 from sedimental.cache.runs import list_runs, read_run
 from sedimental.cache.spec import MODALITIES, FeatureSpec, Modality
 from sedimental.cache.writer import ClipFeatures, StoreWriter
@@ -30,6 +31,7 @@ from sedimental.train.data import Table
 from sedimental.train.inputs import find_inputs, layer_names
 from sedimental.train.loading import load
 from sedimental.train.processes import workers_for
+from sedimental.train.recording import representations_of
 from sedimental.train.run import train
 
 LAYERS = ("0", "1", "2", "3")
@@ -507,6 +509,30 @@ def test_what_is_streamed_equals_what_is_held(tmp_path: Path, scaling: str, dtyp
         np.testing.assert_allclose(
             whole.predictions.values, read.predictions.values, rtol=0, atol=1e-4
         )
+
+
+def test_a_run_keeps_the_vectors_its_head_reads_within_bounds(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run,) = train(config_of(corpus, seeds=[1], epochs=2))
+    (folder,) = list_runs(config_of(corpus, seeds=[1], epochs=2).experiment)
+    kept = read_representations(folder)
+    assert kept is not None
+    assert kept.rows.tolist() == list(range(len(run.predictions.ids)))
+    assert set(kept.vectors) == {"fused", *MODALITIES}
+    # what UEGD's decoder reads is its modalities' embeddings, each times its gate
+    own = np.stack([kept.vectors[m].astype(np.float64) for m in MODALITIES], axis=1)
+    expected = (run.outputs["gate"][:, :, None] * own).sum(axis=1)
+    np.testing.assert_allclose(kept.vectors["fused"], expected, atol=5e-3)
+    splits = ["train"] * 50 + ["test"] * 30
+    vectors = {"fused": np.ones((80, 4), np.float32), "text": np.ones((80, 6), np.float32)}
+    for most, rows in ((800, range(80)), (799, range(50, 80)), (100, range(50, 80, 3))):
+        monkeypatch.setattr("sedimental.train.recording.MOST", most)
+        found = representations_of(vectors, splits)  # type: ignore[arg-type]
+        assert found is not None
+        assert found.rows.tolist() == list(rows)
+        assert found.vectors["text"].shape == (len(rows), 6)
+    assert representations_of({}, splits) is None  # type: ignore[arg-type]
 
 
 LITTLE = {"width": 8, "heads": 2, "encoder_layers": 1, "fusion_feedforward": 16}

@@ -13,18 +13,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sedimental.cache.errors import RunError
+from sedimental.cache.errors import RunError, SedimentalError
 from sedimental.cache.manifest import Clip, Manifest, write_manifest
+from sedimental.cache.progress import Progress, Silent
 from sedimental.cache.runs import list_runs, read_run
 from sedimental.cache.spec import MODALITIES, FeatureSpec
 from sedimental.cache.store import Store
 from sedimental.cache.sweeps import Sweep, read_sweep
 from sedimental.cache.writer import ClipFeatures, StoreWriter
 from sedimental.config import Config, ConfigError, load_config
+from sedimental.train.jobs import Job, Share, balanced
+from sedimental.train.preemption import Preempted
+from sedimental.train.processes import Pool
 from sedimental.train.run import train
 from sedimental.train.sweep import sweep
-from sedimental.train.sweep_cells import Job
-from sedimental.train.sweep_pool import balanced
 
 LAYERS = ("0", "1", "2", "3")
 BEST = {"text": 2, "audio": 1, "vision": 3}
@@ -251,28 +253,86 @@ def test_faults_are_said_before_anything_is_trained(
     assert not (config.experiment / "sweep").exists()
 
 
-def test_a_fault_in_a_process_is_told_in_its_words(tmp_path: Path) -> None:
-    more = "[sweep]\nprocesses = 2\nepochs = 1\n"
-    config = config_of(tmp_path, more)
-    for part in (tmp_path / "features/toy").glob("audio-*/part-*"):
+def cut_short(root: Path) -> None:
+    """Damage the audio store."""
+    for part in (root / "features/toy").glob("audio-*/part-*"):
         for file in [part, *part.rglob("*")]:
             if file.is_file() and file.stat().st_size > 2000:
                 os.truncate(file, 1000)
-    with pytest.raises(RunError, match=r"audio-tiny-audio"):
+
+
+def test_a_fault_is_told_in_its_words(tmp_path: Path) -> None:
+    config = config_of(tmp_path, "[sweep]\nprocesses = 2\nepochs = 1\n")
+    cut_short(tmp_path)
+    with pytest.raises(SedimentalError, match=r"audio-tiny-audio"):
         sweep(config)
 
 
-def test_odd_jobs_are_split_by_seeds() -> None:
-    class Fake:
-        def __init__(self, seeds: tuple[int, ...]) -> None:
-            self.seeds = seeds
+def test_a_fault_in_another_process_ends_the_work_of_this_one(tmp_path: Path) -> None:
+    config = config_of(tmp_path, "", ["audio"])
+    cut_short(tmp_path)
+    job, heard = Job((Share(config, ("uegd A seed 1",)),)), Heard()
 
-        def of(self, seeds: tuple[int, ...]) -> "Fake":
-            return Fake(seeds)
+    def own(take: Any, told: Progress) -> None:
+        for _ in range(3000):  # leaves all jobs to the other process, and trains for a minute
+            time.sleep(0.02)
+            told.advance("sweep")
 
-    jobs: Any = [Job((Fake((1, 2, 3)),)) for _ in range(5)]  # type: ignore[arg-type]
-    found = balanced(jobs, 2)
-    assert [job.cells[0].seeds for job in found] == [(1, 2, 3)] * 4 + [(1, 3), (2,)]
+    with Pool("sweep", heard, threads=1) as pool, pytest.raises(RunError, match="audio-tiny-audio"):
+        pool.run([job], 2, own)
+    assert heard.done < 3000
+
+
+def test_a_fault_while_a_process_waits_for_its_next_job_is_told(tmp_path: Path) -> None:
+    config = config_of(tmp_path, "", ["audio"])
+    high = config.train.model_copy(update={"learning_rate": 1e30})
+    job = Job((Share(config.model_copy(update={"train": high}), ("uegd A seed 1",)),))
+    with (
+        Pool("sweep", Silent(), threads=1) as pool,
+        pytest.raises(RunError, match="uegd A seed 1: Epoch"),
+    ):
+        pool.run([job], 2, lambda take, told: None)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_sigterm_ends_a_sweep_which_goes_on_from_there(
+    swept: Swept, tmp_path: Path, processes: int
+) -> None:
+    reference, _, _ = swept
+    config = config_of(tmp_path, f"[sweep]\nprocesses = {processes}\n", ["text"])
+
+    class Ends(Silent):
+        left = 8
+
+        def advance(self, task: str, by: int = 1) -> None:
+            self.left -= by
+            if -by < self.left <= 0:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Preempted, match="The same command goes on from there"):
+        sweep(config, Ends())
+    assert 0 < len(values(config)) < 10
+    sweep(config)
+    assert values(config) == {k: v for k, v in values(reference).items() if ".T." in k}
+    assert not list(config.experiment.rglob(".resume-*"))
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 8])
+@pytest.mark.parametrize("count", [1, 2, 5, 6])
+def test_the_last_jobs_are_split_so_that_no_process_waits(count: int, processes: int) -> None:
+    jobs = [
+        Job((Share(Config(), (f"{k} a", f"{k} b", f"{k} c")), Share(Config(), (f"{k} d",))))
+        for k in range(count)
+    ]
+    found = balanced(jobs, processes)
+    titles = [title for job in found for share in job.shares for title in share.titles]
+    assert sorted(titles) == sorted(t for j in jobs for share in j.shares for t in share.titles)
+    whole = [job for job in found if job in jobs]
+    assert found[: len(whole)] == whole  # the small ones come last, the smallest last of all
+    sizes = [job.runs for job in found]
+    assert sizes == sorted(sizes, reverse=True)
+    if processes > 1:
+        assert len(found) - len(whole) >= processes or sizes[-1] == 1
 
 
 def test_a_killed_sweep_loses_only_cells_in_flight(swept: Swept, tmp_path: Path) -> None:
@@ -300,7 +360,7 @@ def test_a_killed_sweep_loses_only_cells_in_flight(swept: Swept, tmp_path: Path)
         settled = len(kept)
         time.sleep(0.7)
         kept = done()
-    assert 3 <= len(kept) < 10
+    assert 3 <= len(kept) < 10  # the kill itself cost at most what two processes had in hand
     whole = subprocess.run(command, capture_output=True, text=True, check=True)
     assert {p: t for p, t in done().items() if p in kept} == kept  # not trained again
     assert values(config) == {k: v for k, v in values(reference).items() if ".T." in k}

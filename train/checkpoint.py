@@ -91,17 +91,19 @@ class Checkpoint:
             return
         began = time.monotonic()
         optimizer, scaler = flight.stepper.state()
-        groups = {
-            "model": weights_of(flight.model),
-            "best": flight.track.state,
-            "optimizer": optimizer,
-        }
+        track = flight.track
+        groups = {"model": weights_of(flight.model), "best": track.state, "optimizer": optimizer}
+        # criteria that like the same epoch share its weights, here as in memory
+        rivals = {r.best_epoch: r.state for r in track.rivals.values()}
+        rivals.pop(track.best_epoch, None)
+        groups |= {f"rival.{epoch}": state for epoch, state in rivals.items()}
         head = {
             "format": FORMAT,
             "key": self.key,
-            "history": [asdict(line) for line in flight.track.history],
-            "best_epoch": flight.track.best_epoch,
-            "lowest": flight.track.lowest,
+            "history": [asdict(line) for line in track.history],
+            "best_epoch": track.best_epoch,
+            "lowest": track.lowest,
+            "rivals": {n: [r.best_epoch, r.lowest] for n, r in track.rivals.items()},
             "scaler": scaler,
         }
         if (within := flight.within) is not None:
@@ -137,6 +139,10 @@ class Checkpoint:
         track.history = [Epoch(**line) for line in head["history"]]
         track.best_epoch, track.lowest = head["best_epoch"], head["lowest"]
         track.state = _below(tensors, "best")
+        for name, rival in track.rivals.items():
+            rival.best_epoch, rival.lowest = head["rivals"][name]
+            shared = rival.best_epoch == track.best_epoch
+            rival.state = track.state if shared else _below(tensors, f"rival.{rival.best_epoch}")
         if "within" in head:
             streams = _below(tensors, "streams")
             flight.within = Within(**head["within"], losses=tensors["losses."], streams=streams)

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ..cache.stage import handed, stage
 from ..console import PIPELINE, AsJson, ConfigFile, bars, fail, out, pipeline, print_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ..cache.runs import Run
     from ..cache.sweeps import Sweep
@@ -31,7 +32,7 @@ def train_command(
     fresh: Fresh = False,
     json: AsJson = False,
 ) -> None:
-    """Train the pipeline's models on the cached layers.
+    """Train the pipeline's models on cached layers, or with encoders that are trained along.
 
     A run that is there already with equal settings and features is not repeated. The epoch is
     chosen on the validation split; the test split is scored at that epoch alone.
@@ -61,9 +62,9 @@ def train_stage(config: "Config", fresh: bool = False) -> "tuple[Run, ...]":
     from .joining import Follows
     from .launch import launched
     from .preemption import EXIT_CODE, Preempted
-    from .run import train
 
     launch = launched()
+    train: Callable[..., tuple[Run, ...]] = stage(str(__package__))
     try:
         if launch is not None and launch.rank > 0:
             train(config, fresh=fresh)
@@ -88,6 +89,7 @@ def sweep_stage(
     """Probe, then sweep, with progress on stderr; ends the command with a message on any fault."""
     from ..cache.errors import SedimentalError
     from ..config import ConfigError
+    from .preemption import EXIT_CODE, Preempted
     from .probe import probe
 
     try:
@@ -100,6 +102,8 @@ def sweep_stage(
             return found, sweep(config, progress, fresh)
     except ConfigError as fault:
         fail(str(fault), 2)
+    except Preempted as end:
+        fail(str(end), EXIT_CODE)
     except SedimentalError as fault:
         fail(str(fault))
     except KeyboardInterrupt:
@@ -107,20 +111,35 @@ def sweep_stage(
 
 
 def robustness_stage(
-    config: "Config", rates: "Sequence[float]", masks: int, fresh: bool = False
+    config: "Config",
+    rates: "Sequence[float]",
+    masks: int,
+    incomplete: bool = False,
+    fresh: bool = False,
 ) -> "tuple[Path, ...]":
-    """Test the trained runs with progress on stderr; ends the command with a message on a fault."""
+    """Test the trained runs with progress on stderr; ends the command with a message on a fault.
+
+    `incomplete`: also train each anew at every rate.
+    """
     from ..cache.errors import SedimentalError
     from ..config import ConfigError
-    from .robustness import robustness
+    from .preemption import EXIT_CODE, Preempted
+    from .robustness import robustness, train_incomplete
 
     try:
         with bars() as progress:
-            found = robustness(config, rates, masks, progress, fresh)
+            live = handed(str(__package__))["live"]
+            found = robustness(config, rates, masks, progress, fresh, live)
+            if found and incomplete:
+                train_incomplete(config, rates, progress, fresh, live)
     except ConfigError as fault:
         fail(str(fault), 2)
+    except Preempted as end:
+        fail(str(end), EXIT_CODE)
     except SedimentalError as fault:
         fail(str(fault))
+    except KeyboardInterrupt:
+        fail("stopped; finished runs are kept, the same command goes on from there.", 130)
     if not found:
         fail("no run of this pipeline is trained yet. `sedimental train` makes them.")
     return found
@@ -137,7 +156,7 @@ def show_runs(runs: "tuple[Run, ...]") -> None:
     )
     for run in runs:
         table.add_row(
-            run.model,
+            run.label,
             run.letters,
             str(run.seed),
             str(run.best_epoch),
@@ -160,4 +179,9 @@ def run_json(run: "Run") -> dict[str, object]:
         "criterion": run.criterion,
         "seconds": round(run.seconds, 3),
         "metrics": {split: dict(values) for split, values in run.metrics.items()},
+        "finetuned": run.finetuned,
+        "also": {
+            name: {"best_epoch": rival.best_epoch, "metrics": rival.metrics}
+            for name, rival in run.rivals.items()
+        },
     }

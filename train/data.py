@@ -6,8 +6,8 @@ to the longest clip of the batch, and a mask of the frames that are real.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -190,6 +190,33 @@ class Gatherer(Protocol):
 
 
 @dataclass(frozen=True)
+class Items:
+    """What a live encoder is to read of some clips."""
+
+    values: Tensor
+    """(batch, items, …)"""
+    mask: Tensor
+    """(batch, frames): the frames that they will become."""
+    sizes: Tensor
+    """(batch,) int64 items of each clip, on the CPU."""
+
+
+@runtime_checkable
+class Live(Protocol):
+    """A `Gatherer` whose features are items that a live encoder is yet to read."""
+
+    def items_of(self, index: Tensor) -> Tensor:
+        """(batch,) items of each of the clips `index`, on the CPU."""
+
+    def before(self, chain: Sequence[Tensor], device: torch.device) -> Items | None:
+        """What the clips before, `chain` of indices from the nearest on, are read as in one pass;
+        None: each by itself."""
+
+    def gone(self, index: Tensor, device: torch.device) -> Tensor | None:
+        """(batch, frames) frames that are to be missing when they are read; None: none."""
+
+
+@dataclass(frozen=True)
 class Selection:
     """The corpus as one run sees it: some modalities, and the clips of each split."""
 
@@ -222,14 +249,36 @@ class Selection:
         self, index: Tensor, parts: Mapping[Modality, tuple[Tensor, Tensor]], previous: int
     ) -> Batch:
         there = index.to(self.labels.device)
+        live = {m: s for m, s in self.sources.items() if isinstance(s, Live)}
         return Batch(
             features={m: features for m, (features, _) in parts.items()},
             masks={m: mask for m, (_, mask) in parts.items()},
             labels=self.labels[there],
             index=there,
             targets={m: values[there] for m, values in self.targets.items()},
-            previous=tuple(self.batch(self._before(index, k)) for k in range(previous)),
+            previous=tuple(self._earlier(index, k, previous) for k in range(previous)),
+            live={m: s.items_of(index) for m, s in live.items()},
+            gone={
+                m: gone
+                for m, s in live.items()
+                if (gone := s.gone(index, self.labels.device)) is not None
+            },
         )
+
+    def _earlier(self, index: Tensor, step: int, steps: int) -> Batch:
+        """The clips `step` + 1 before; what is read in one pass over all `steps` is the first's."""
+        batch = self.batch(self._before(index, step))
+        chain = [self._before(index, k) for k in range(steps)]
+        chain = chain if step == 0 else [torch.full_like(index, -1)]
+        for m, source in self.sources.items():
+            if isinstance(source, Live) and (one := source.before(chain, self.labels.device)):
+                batch = replace(
+                    batch,
+                    features={**batch.features, m: one.values},
+                    masks={**batch.masks, m: one.mask},
+                    live={**batch.live, m: one.sizes},
+                )
+        return batch
 
     def _before(self, index: Tensor, step: int) -> Tensor:
         """Rows of the clips `step` + 1 before those of `index`; -1 where there is none."""

@@ -3,12 +3,19 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..cache.errors import StoreError, StoreNotFoundError
+from ..cache.errors import RunError, StoreError, StoreNotFoundError
 from ..cache.runs import InputRecord
-from ..cache.spec import MODALITIES, FeatureSpec, Modality
+from ..cache.spec import MODALITIES, FeatureSpec, Modality, layer_names
 from ..cache.store import Store, open_store
-from ..config import AnyFeatures, Config, Features, LayerChoice, nearest
+from ..config import AnyFeatures, Config, Features, InputConfig, nearest
+
+if TYPE_CHECKING:  # a probe reads inputs without torch
+    from .live import FindLive, LiveInput
+
+UNSTATED = ("context", "case")
+"""Settings that a store states only where they are not the usual ones."""
 
 
 @dataclass(frozen=True)
@@ -36,44 +43,45 @@ class Input:
         )
 
 
-def find_inputs(config: Config) -> tuple[Input, ...]:
-    """The inputs of [train.inputs], in the order T, A, V.
+def find_inputs(
+    config: Config, live: "FindLive | None" = None, words: bool = False
+) -> "tuple[Input | LiveInput, ...]":
+    """The inputs of [train.inputs], in the order T, A, V; `live` finds those that are.
+
+    With `words`, live text is read as words, whatever is cached of it.
 
     Raises StoreError with a remedy where a store is missing, incomplete or made with other
     settings than its [[features]] table, or lacks a layer.
     """
-    found = []
+    found: list[Input | LiveInput] = []
     for modality in MODALITIES:
         wanted = getattr(config.train.inputs, modality)
         if wanted is None:
             continue
-        tables = [f for f in config.features if f.modality == modality]
-        table = next((f for f in tables if f.encoder == wanted.encoder), None)
-        if table is None:
-            raise StoreError(
-                f"train.inputs.{modality}.encoder: no [[features]] table makes "
-                f'"{wanted.encoder}".{nearest(wanted.encoder, [f.encoder for f in tables])}'
+        if not wanted.live:
+            found.append(find_cached(config, modality, wanted))
+        elif live is not None:
+            found.append(live(config, modality, words))
+        else:
+            raise RunError(
+                f"train.inputs.{modality}: nobody handed over its live encoder. "
+                "`sedimental train`, or sedimental.train(config) from Python, does."
             )
-        store = open_store(find_store(config.corpus_cache, table, config.cache.dtype))
-        layers = layer_names(store.spec, wanted.layers)
-        found.append(Input(modality, store, layers, weighted=wanted.layers == "weighted"))
     return tuple(found)
 
 
-def layer_names(spec: FeatureSpec, choice: LayerChoice) -> tuple[str, ...]:
-    """Names of the stored layers that `choice` means; raises StoreError if one is not stored.
-
-    ``"weighted"`` means every stored block: the embedding (layer 0) and the normed output
-    (``final``) are no blocks.
-
-    >>> spec = FeatureSpec("text", "b", "b", None, "random:0", "", ("0", "1", "2", "final"), 4)
-    >>> layer_names(spec, "weighted"), layer_names(spec, (-1, 1)), layer_names(spec, "final")
-    (('1', '2'), ('2', '1'), ('final',))
-    """
-    if choice == "weighted":
-        return tuple(name for name in spec.layers if name.isdigit() and name != "0")
-    asked = choice if isinstance(choice, tuple) else (choice,)
-    return tuple(spec.layers[position] for position in spec.positions(asked))
+def find_cached(config: Config, modality: Modality, wanted: InputConfig) -> Input:
+    """The store and layers that the line `wanted` means; raises StoreError as `find_inputs`."""
+    tables = [f for f in config.features if f.modality == modality]
+    table = next((f for f in tables if f.encoder == wanted.encoder), None)
+    if table is None:
+        raise StoreError(
+            f"train.inputs.{modality}.encoder: no [[features]] table makes "
+            f'"{wanted.encoder}".{nearest(wanted.encoder, [f.encoder for f in tables])}'
+        )
+    store = open_store(find_store(config.corpus_cache, table, config.cache.dtype))
+    layers = layer_names(store.spec, wanted.layers)
+    return Input(modality, store, layers, weighted=wanted.layers == "weighted")
 
 
 def find_store(folder: Path, table: AnyFeatures, dtype: str) -> Path:
@@ -126,7 +134,8 @@ def _differences(table: AnyFeatures, spec: FeatureSpec, dtype: str) -> list[str]
     if pinned and spec.revision != table.revision:
         found.append(f"revision {spec.revision}")
     own = type(table).model_fields.keys() - Features.model_fields.keys() - {"modality"}
-    for key in sorted(own & spec.preprocessing.keys()):
-        if spec.preprocessing[key] != getattr(table, key):
-            found.append(f"{key} {spec.preprocessing[key]}")
+    for key in sorted(own & {*spec.preprocessing.keys(), *UNSTATED}):
+        usual = type(table).model_fields[key].default  # what a store does not state
+        if (has := spec.preprocessing.get(key, usual)) != getattr(table, key):
+            found.append(f"{key} {has}")
     return found

@@ -1,6 +1,7 @@
 """From stores to memory: the chosen layers read once, scaled, and placed where batches are made."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from ..cache.spec import Modality
 from ..cache.store import Ragged
 from .data import Corpus, Gatherer, Source, Table, joined
 from .inputs import Input
+from .live import LiveInput, Reading, measured, shape_of
 from .models.base import InputShape
 from .scaling import Running, Scaling, measure
 from .streaming import Streamed, fitting, free_memory
@@ -29,7 +31,7 @@ HELD = 0.5
 
 def load(
     table: Table,
-    inputs: Sequence[Input],
+    inputs: Sequence[Input | LiveInput],
     scaling: str,
     device: torch.device,
     memory_mb: int | None = None,
@@ -51,11 +53,15 @@ def load(
     sources: dict[Modality, Gatherer] = {}
     for one in inputs:
         valid = one.store.side("valid")
+        live = None if isinstance(one, Input) else one
+        how = "none" if live else scaling
+        mixed = one.weighted and live is None
         if one.modality in held:
             ragged = one.store.layers(list(one.layers))
-            sources[one.modality] = arrange(table, ragged, valid, one.weighted, scaling, device)
+            source: Gatherer = arrange(table, ragged, valid, mixed, how, device)
         else:
-            sources[one.modality] = streamed(table, one, valid, scaling, device)
+            source = streamed(table, one, valid, how, device, mixed)
+        sources[one.modality] = reading(table, live, source, scaling, device) if live else source
     kind = np.int64 if table.classes else np.float32
     return Corpus(
         table=table,
@@ -98,8 +104,37 @@ def arrange(
     )
 
 
+def reading(
+    table: Table, one: LiveInput, rows: Gatherer, scaling: str, device: torch.device
+) -> Reading:
+    """The items of a live modality, lined up with the clips of `table`.
+
+    Its scaling is measured on what the encoder gives before it is trained, in one pass over the
+    training clips.
+    """
+    place = {clip: position for position, clip in enumerate(one.store.clips)}
+    own = one.sizes()
+    sizes = np.array([own[place[c]] if c in place else 0 for c in table.ids], dtype=np.int64)
+    found = Reading(
+        rows=rows,
+        source=one,
+        shape=shape_of(one),
+        sizes=torch.from_numpy(sizes),
+        length_here=torch.from_numpy(np.where(sizes > 0, one.frames(sizes), 0)),
+    )
+    if scaling != "standardize":
+        return found
+    encoder = one.build(torch.Generator().manual_seed(0)).eval().to(device)
+    return replace(found, scaling=measured(encoder, found, table.rows("train"), device))
+
+
 def streamed(
-    table: Table, one: Input, valid: NDArray[np.bool_], scaling: str, device: torch.device
+    table: Table,
+    one: Input | LiveInput,
+    valid: NDArray[np.bool_],
+    scaling: str,
+    device: torch.device,
+    weighted: bool,
 ) -> Streamed:
     """Line one modality up with the clips of `table` and leave it on disk.
 
@@ -107,7 +142,7 @@ def streamed(
     """
     store, layers = one.store, list(one.layers)
     first, length = lined_up(table, store.clips, store.offsets())
-    stacked = 1 if one.weighted else len(layers)
+    stacked = 1 if weighted else len(layers)
     scale = None
     if scaling == "standardize":
         chosen = np.zeros(len(valid), bool)
@@ -115,13 +150,11 @@ def streamed(
         running, done = Running(len(layers) // stacked, stacked * store.spec.width), 0
         for part in store.parts(layers):
             here = np.flatnonzero(chosen[done : done + part.offsets[-1]])
-            running.add(joined(part.values, one.weighted), torch.from_numpy(here))
+            running.add(joined(part.values, weighted), torch.from_numpy(here))
             done += int(part.offsets[-1])
         scale = running.scaling.to(device)
     return Streamed(
-        shape=InputShape(
-            stacked * store.spec.width, len(layers) if one.weighted else None, stacked
-        ),
+        shape=InputShape(stacked * store.spec.width, len(layers) if weighted else None, stacked),
         store=store,
         layers=one.layers,
         ids=table.ids,
@@ -133,7 +166,7 @@ def streamed(
     )
 
 
-def bytes_of(one: Input) -> int:
+def bytes_of(one: Input | LiveInput) -> int:
     """Memory that one input takes when it is held."""
     numbers = int(one.store.frames.sum()) * len(one.layers) * one.store.spec.width
     wide = 4 * numbers

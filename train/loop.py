@@ -4,6 +4,8 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -35,6 +37,9 @@ REMEDY = (
 )
 
 
+Values = TypeVar("Values", NDArray[np.float64], NDArray[np.float32])
+
+
 @dataclass(frozen=True)
 class Scores:
     """A model's answers for some clips, in the order asked."""
@@ -43,6 +48,8 @@ class Scores:
     """(clips,) scores, or (clips, classes) unnormalised."""
     extras: Mapping[str, NDArray[np.float64]]
     """Named, (clips, …)."""
+    representations: Mapping[str, NDArray[np.float32]]
+    """Named, (clips, width); empty unless asked for."""
 
 
 def fit(
@@ -77,8 +84,7 @@ def fit(
         for _ in track.history:
             on_epoch()
     while not track.finished:
-        if track.add(_epoch(flight, data, seed, protocol, kept)):
-            track.state = weights_of(model)
+        track.take(_epoch(flight, data, seed, protocol, kept), partial(weights_of, model))
         kept.at_epoch(flight)
         on_epoch()
     return track.fit
@@ -198,7 +204,13 @@ def validate(
     return loss, metrics_of(answers, truth, data.table, protocol)
 
 
-def predict(model: FusionModel, data: Selection, rows: Tensor, ranks: Ranks = ALONE) -> Scores:
+def predict(
+    model: FusionModel,
+    data: Selection,
+    rows: Tensor,
+    ranks: Ranks = ALONE,
+    representations: bool = False,
+) -> Scores:
     """Score the clips `rows` (int64 rows of the table); dropout and masking are off.
 
     Each of `ranks` scores some of them, and has the scores of all in the end.
@@ -208,6 +220,7 @@ def predict(model: FusionModel, data: Selection, rows: Tensor, ranks: Ranks = AL
     parts = [order[rank :: ranks.count] for rank in range(ranks.count)]
     own = rows[parts[ranks.rank]]
     values, extras = list[Tensor](), dict[str, list[Tensor]]()
+    vectors = dict[str, list[Tensor]]()
     with torch.inference_mode():
         batches = torch.split(own, SCORING_BATCH) if len(own) else ()
         for batch in data.batches(batches, previous_of(model)):
@@ -215,10 +228,21 @@ def predict(model: FusionModel, data: Selection, rows: Tensor, ranks: Ranks = AL
             values.append(output.prediction)
             for name, extra in output.extras.items():
                 extras.setdefault(name, []).append(extra)
-    found = ranks.gathered({name: _array(e) for name, e in {**extras, "": values}.items() if e})
+            for name, vector in output.representations.items() if representations else ():
+                vectors.setdefault(name, []).append(vector.float().cpu())
+    found = ranks.gathered(
+        (
+            {name: _array(e) for name, e in {**extras, "": values}.items() if e},
+            {name: torch.cat(v).numpy() for name, v in vectors.items()},
+        )
+    )
     back = torch.cat(parts).argsort().numpy()
-    joined = {name: np.concatenate([f[name] for f in found if f])[back] for name in found[0]}
-    return Scores(values=joined.pop(""), extras=joined)
+    answers = _joined([said for said, _ in found], back)
+    return Scores(
+        values=answers.pop(""),
+        extras=answers,
+        representations=_joined([seen for _, seen in found], back),
+    )
 
 
 def previous_of(model: FusionModel) -> int:
@@ -229,6 +253,11 @@ def previous_of(model: FusionModel) -> int:
 def _array(parts: list[Tensor]) -> NDArray[np.float64]:
     joined: NDArray[np.float64] = torch.cat(parts).cpu().double().numpy()
     return joined
+
+
+def _joined(parts: Sequence[Mapping[str, Values]], order: NDArray[np.intp]) -> dict[str, Values]:
+    """Of the clips of all processes, in `order`; a process without clips has said nothing."""
+    return {name: np.concatenate([p[name] for p in parts if p])[order] for name in parts[0]}
 
 
 def refuse_divergence(

@@ -2,17 +2,20 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..cache.errors import RunError
 from ..cache.manifest import Manifest
-from ..cache.runs import Run, read_run, run_folder
+from ..cache.runs import Run, Scored, read_run, read_scores, run_folder
 from ..cache.spec import LETTERS, MODALITIES, Modality
 from ..config import Config, TrainConfig
 from .inputs import Input, find_inputs
-from .models import model_options, stacks
+from .live import FindLive, LiveInput, live_of
+from .live_model import Tuning
+from .models import encoder_recipe, model_options, stacks
 from .settings import Settings, settings_of
 
 RECIPE = 2
@@ -29,22 +32,30 @@ class Plan:
     settings: Settings
     modalities: tuple[Modality, ...]
     seed: int
-    inputs: tuple[Input, ...]
+    inputs: tuple[Input | LiveInput, ...]
     """Those of `modalities`, in order."""
     key: str
     folder: Path
     stack: tuple[int, ...] = ()
     """The seeds it is trained with as one stacked model, its own among them; empty: alone."""
+    tuning: Mapping[Modality, Tuning] = field(default_factory=dict)
+    """How its live encoders are trained."""
 
     @property
     def title(self) -> str:
-        """``uegd TAV seed 1111``."""
-        return f"{self.model} {''.join(LETTERS[m] for m in self.modalities)} seed {self.seed}"
+        """``uegd TAV seed 1111``, ``mmml finetuned TA seed 1``."""
+        letters = "".join(LETTERS[m] for m in self.modalities)
+        return f"{self.model}{' finetuned' if self.finetuned else ''} {letters} seed {self.seed}"
+
+    @property
+    def finetuned(self) -> bool:
+        """Whether an encoder is trained along."""
+        return bool(self.tuning)
 
     @property
     def company(self) -> tuple[Any, ...]:
         """Equal for the runs of one stack."""
-        return self.model, self.modalities, self.stack
+        return self.model, self.modalities, self.stack, self.finetuned
 
     def finished(self) -> Run | None:
         """The run of this very plan, if its folder holds it."""
@@ -54,11 +65,30 @@ class Plan:
             return None
         return run if run.key == self.key else None
 
+    def scored(self) -> Scored | None:
+        """The scores of `finished`, without its predictions."""
+        try:
+            found = read_scores(self.folder)
+        except RunError:
+            return None
+        return found if found.key == self.key else None
 
-def plan_runs(config: Config, manifest: Manifest, device: str = "cpu") -> list[Plan]:
+
+def made_together(plans: Iterable[Plan]) -> list[list[Plan]]:
+    """`plans` in order, those of one stack as one list, all others alone."""
+    groups: dict[object, list[Plan]] = {}
+    for plan in plans:
+        groups.setdefault(plan.company if plan.stack else plan.title, []).append(plan)
+    return list(groups.values())
+
+
+def plan_runs(
+    config: Config, manifest: Manifest, device: str = "cpu", live: FindLive | None = None
+) -> list[Plan]:
     """Every run of [train] once: model by model, subset by subset, seed by seed.
 
     `device` is the type of the one that they are trained on: on it depends which are stacked.
+    `live` finds inputs whose encoders are trained.
     Raises RunError if there is none, ConfigError for a model's options, StoreError for an input.
     """
     section = config.train
@@ -67,9 +97,12 @@ def plan_runs(config: Config, manifest: Manifest, device: str = "cpu") -> list[P
             "[train] asks for no run: it needs models, seeds and [train.inputs], "
             "as `sedimental init` writes them."
         )
-    options = {n: model_options(n, getattr(section, n), section.preset) for n in section.models}
+    options = {n: _options(section, n) for n in section.models}
     settings = {name: settings_of(section, name) for name in section.models}
-    inputs = find_inputs(config)
+    hiding = section.missing_rate > 0 or any(
+        getattr(chosen, "missing_rate", 0) > 0 for chosen in options.values()
+    )
+    inputs = find_inputs(config, live, words=hiding)
     plans: dict[Path, Plan] = {}
     for name in section.models:
         for letters in getattr(section, name).get("modalities", section.subsets):
@@ -80,13 +113,44 @@ def plan_runs(config: Config, manifest: Manifest, device: str = "cpu") -> list[P
                     f'train.modalities: "{letters}" has no line for each of its letters in '
                     "[train.inputs]. Add them there, or take the letter away."
                 )
-            stack = stacked_seeds(section, name, settings[name], device)
+            tuning = tunings(section, name, used)
+            stack = () if tuning else stacked_seeds(section, name, settings[name], device)
             for seed in section.seeds:
-                folder = run_folder(config.experiment, name, modalities, seed)
+                folder = run_folder(config.experiment, name, modalities, seed, bool(tuning))
                 how = options[name], settings[name]
-                key = _key(config, manifest, name, *how, used, seed, stack)
-                plans[folder] = Plan(name, *how, modalities, seed, used, key, folder, stack)
+                key = _key(config, manifest, name, *how, used, seed, stack, tuning)
+                plans[folder] = Plan(name, *how, modalities, seed, used, key, folder, stack, tuning)
     return list(plans.values())
+
+
+def _options(section: TrainConfig, name: str) -> Any:
+    """The options of model `name`; one that hides frames by itself does so at [train]'s rate."""
+    table = getattr(section, name)
+    found = model_options(name, table, section.preset)
+    if section.missing_rate and hides_by_itself(found) and "missing_rate" not in table:
+        return replace(found, missing_rate=section.missing_rate)
+    return found
+
+
+def hides_by_itself(options: Any) -> bool:
+    """Whether a model with these options knows both the whole and the incomplete clip."""
+    return hasattr(options, "missing_rate")
+
+
+def tunings(
+    section: TrainConfig, model: str, inputs: Sequence[Input | LiveInput]
+) -> dict[Modality, Tuning]:
+    """How `model` trains each live one of `inputs`: by its line, else by the model's paper."""
+    recipe = encoder_recipe(model, getattr(section, model), section.preset)
+    found = {}
+    for m, one in live_of(inputs).items():
+        rate, decay = one.settings.learning_rate, one.settings.weight_decay
+        found[m] = Tuning(
+            learning_rate=recipe.learning_rate if rate is None else rate,
+            weight_decay=recipe.weight_decay if decay is None else decay,
+            spare=recipe.spare,
+        )
+    return found
 
 
 def stacked_seeds(
@@ -98,7 +162,8 @@ def stacked_seeds(
     """
     asked = section.stack == "on" or (section.stack == "auto" and device != "cpu")
     seeds = tuple(dict.fromkeys(section.seeds))
-    possible = stacks(model) and settings.precision == "fp32" and len(seeds) > 1
+    alike = section.missing_rate == 0  # else each seed has frames of its own
+    possible = stacks(model) and settings.precision == "fp32" and len(seeds) > 1 and alike
     return seeds if asked and possible else ()
 
 
@@ -108,15 +173,16 @@ def _key(
     model: str,
     options: Any,
     settings: Settings,
-    inputs: tuple[Input, ...],
+    inputs: tuple[Input | LiveInput, ...],
     seed: int,
     stack: tuple[int, ...],
+    tuning: Mapping[Modality, Tuning],
 ) -> str:
     """16 hex digits over all that decides a run's numbers beyond rounding.
 
     Device, threads and memory are left out for that reason, as are the file's other runs.
     """
-    how = {k: v for k, v in asdict(settings).items() if k != "source"}
+    how = {k: v for k, v in asdict(settings).items() if k != "source" and (k, v) != ("also", ())}
     decides = {
         "recipe": RECIPE,
         "settings": how,
@@ -128,8 +194,19 @@ def _key(
         "seed": seed,
         # dropout's masks are drawn for a stack as a whole
         **({"stack": stack} if stack else {}),
+        **({"missing_rate": rate} if (rate := config.train.missing_rate) else {}),
         "manifest": manifest.digest,
-        "inputs": [{**asdict(one.record), "clips": dict(one.store.sources)} for one in inputs],
+        "inputs": [_identity(one) | {"clips": dict(one.store.sources)} for one in inputs],
+        **({"tuning": {m: asdict(one) for m, one in tuning.items()}} if tuning else {}),
     }
     text = json.dumps(decides, sort_keys=True, ensure_ascii=False)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _identity(one: Input | LiveInput) -> dict[str, Any]:
+    """All of an input that decides numbers, but for the clips."""
+    record = {k: v for k, v in asdict(one.record).items() if k != "live"}
+    if isinstance(one, Input):
+        return record
+    line = one.settings.model_dump(mode="json", exclude={"checkpointing"})
+    return record | {"live": line, "start": one.start, "reads": one.store.spec.fingerprint}

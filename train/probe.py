@@ -49,7 +49,7 @@ def probe(config: Config, progress: Progress | None = None, fresh: bool = False)
     and the best layers of all modalities joined. Equal features, labels and settings are not
     probed again unless `fresh`. Raises StoreError, ManifestError or RunError with a remedy.
     """
-    told = progress or Silent()
+    told, config = progress or Silent(), config.frozen
     # a probe is cheap: it goes through everything, whatever a sweep is limited to
     limits = {"layers": "all", "modalities": None}
     section = (config.sweep or SweepConfig()).model_copy(update=limits)

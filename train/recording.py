@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
 
-from ..cache.runs import Predictions, Run
+from ..cache.representations import MOST, Representations, halved
+from ..cache.runs import Predictions, Rival, Run
 from ..cache.spec import SPLITS, Split
 from ..config import Config
 from .data import Selection
@@ -36,8 +37,14 @@ def finished_run(
 ) -> tuple[Run, bytes]:
     """The record of a run whose training took `seconds`, and its weights file."""
     began = time.perf_counter()
+    rivals = {}
+    for name, rival in fitted.rivals.items():
+        model.load_state_dict(rival.state)
+        rivals[name] = Rival(
+            rival.best_epoch, _final(model, data, config.evaluate.protocol, ranks)[2]
+        )
     model.load_state_dict(fitted.state)
-    predictions, outputs, metrics = _final(model, data, config.evaluate.protocol, ranks)
+    predictions, outputs, metrics, kept = _final(model, data, config.evaluate.protocol, ranks)
     environment = _environment(data.labels.device, config.train.threads)
     if plan.stack:
         environment["stacked"] = " ".join(map(str, plan.stack))
@@ -50,7 +57,11 @@ def finished_run(
         seed=plan.seed,
         key=plan.key,
         options=asdict(plan.options),
-        config={**config.train.model_dump(mode="json"), **asdict(plan.settings)},
+        config={
+            **config.train.model_dump(mode="json"),
+            **asdict(plan.settings),
+            "encoders": {m: asdict(tuning) for m, tuning in plan.tuning.items()},
+        },
         inputs=tuple(one.record for one in plan.inputs),
         environment=environment,
         parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
@@ -62,7 +73,9 @@ def finished_run(
         metrics=metrics,
         predictions=predictions,
         outputs=outputs,
+        representations=kept,
         memory=peak_memory(data.labels.device),
+        rivals=rivals,
     )
     return run, save(_weights(fitted, data))
 
@@ -75,16 +88,21 @@ def summary(run: Run) -> str:
 
 def _final(
     model: FusionModel, data: Selection, protocol: str, ranks: Ranks
-) -> tuple[Predictions, Mapping[str, NDArray[np.float64]], Mapping[Split, Mapping[str, float]]]:
-    """What the best epoch says of every clip, in manifest order, all it says beside, and how good
-    that is on each split."""
+) -> tuple[
+    Predictions,
+    Mapping[str, NDArray[np.float64]],
+    Mapping[Split, Mapping[str, float]],
+    Representations | None,
+]:
+    """What the best epoch says of every clip, in manifest order, all it says beside, how good that
+    is on each split, and the vectors behind it."""
     rows = torch.cat([data.rows[split] for split in SPLITS]).sort().values
-    scores, table = predict(model, data, rows, ranks), data.table
-    kept = rows.tolist()
-    answers, truth = scores.values, table.labels[kept]
-    splits = tuple(table.splits[row] for row in kept)
+    scores, table = predict(model, data, rows, ranks, representations=True), data.table
+    listed = rows.tolist()
+    answers, truth = scores.values, table.labels[listed]
+    splits = tuple(table.splits[row] for row in listed)
     predictions = Predictions(
-        ids=tuple(table.ids[row] for row in kept),
+        ids=tuple(table.ids[row] for row in listed),
         splits=splits,
         labels=truth,
         values=answers.argmax(axis=1).astype(np.float64) if table.classes else answers,
@@ -96,7 +114,25 @@ def _final(
     for split in SPLITS:
         of_split = np.array([s == split for s in splits])
         metrics[split] = metrics_of(answers[of_split], truth[of_split], table, protocol)
-    return predictions, {**scores.extras, **own}, metrics
+    kept = representations_of(scores.representations, splits)
+    return predictions, {**scores.extras, **own}, metrics, kept
+
+
+def representations_of(
+    vectors: Mapping[str, NDArray[np.float32]], splits: Sequence[Split]
+) -> Representations | None:
+    """What is kept of `vectors`, each (clips, width): at most `MOST` numbers.
+
+    Every clip's where that is enough, else those of test clips, evenly over them if need be.
+    """
+    width = sum(vector.shape[1] for vector in vectors.values())
+    if not width:
+        return None
+    rows = np.arange(len(splits))
+    if len(rows) * width > MOST:
+        rows = np.flatnonzero(np.array(splits) == "test")
+        rows = rows[:: max(1, -(-len(rows) * width // MOST))]
+    return Representations(rows, {name: halved(v[rows]) for name, v in vectors.items()})
 
 
 def softmax(answers: NDArray[np.float64]) -> NDArray[np.float64]:

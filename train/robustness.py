@@ -1,16 +1,13 @@
 """What trained runs still know when features go missing: scored again on damaged test clips.
 
-As in TFR-Net (Yuan et al., ACM MM 2021) and EMT-DLFR (arXiv:2208.07589): each real frame is lost
-with the missing rate, its features replaced by zeros, while the model is told that it is there. A
-frame lost at one rate is lost at every higher one. Whole modalities can be taken away as well: then
-the clip has none of their frames, as one that failed in extraction.
+What is lost is said in `damage`. Models may have been trained on whole data or, by
+`train.missing_rate`, on data as incomplete: both are tested alike. `train_incomplete` trains a
+model anew at every rate, as the papers' curves have it.
 """
 
-import hashlib
 import io
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,37 +15,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from torch import Tensor
 
 from ..cache.progress import Progress, Silent
-from ..cache.spec import LETTERS, Modality
-from ..config import Config
-from .data import Gatherer, Selection
+from ..cache.runs import Run
+from ..cache.spec import LETTERS
+from ..config import Config, RunsConfig
+from .damage import Case, damaged
+from .data import Selection
+from .live import FindLive, live_of
+from .live_model import LiveModel
 from .loop import predict
-from .models import build
-from .models.base import FusionModel, InputShape
+from .models import MODELS
+from .models.base import FusionModel
+from .models.emt_missing import nothing_of_its_own
 from .models.hooks import Remembers, Training
 from .plan import Plan
-from .run import Workshop
-from .scaling import Scaling
-from .seeding import stream
+from .run import Workshop, built, train
 
 TASK = "robustness"
 """The one task whose progress is told: damaged test sets."""
 FILE = "robustness.npz"
 """Beside run.json; `evaluate.robust` reads it."""
-VERSION = 1
-
-
-@dataclass(frozen=True)
-class Case:
-    """One way of losing features."""
-
-    kind: str
-    """``rate``: frames at random; ``drop``: a whole modality."""
-    of: str
-    """A modality's letter, or ``all``."""
-    rate: float
+VERSION = 2
 
 
 def robustness(
@@ -57,16 +45,19 @@ def robustness(
     masks: int = 1,
     progress: Progress | None = None,
     fresh: bool = False,
+    live: FindLive | None = None,
 ) -> tuple[Path, ...]:
     """Test every finished run of [train]; the answers lie as ``robustness.npz`` in its folder.
 
     Each of `rates` is tried on all modalities together and, for runs on several, on each alone,
     with `masks` random masks from the run's seed. A run that was tested so before is not tested
-    again unless `fresh`; one that is not trained is left out. Returns the files, of all runs.
+    again unless `fresh`; one that is not trained is left out. `live` finds inputs whose encoders
+    were trained along: their words are lost before they are read, as [UNK]. Returns the files, of
+    all runs.
     """
     told = progress or Silent()
-    shop = Workshop(config, told)
-    plans = [plan for plan in shop.plans if plan.finished() is not None]
+    shop = Workshop(config, told, live)
+    plans = [plan for plan in shop.plans if plan.finished() is not None and _whole(plan, told)]
     cases = {plan.title: _cases(plan, rates) for plan in plans}
     told.start(TASK, sum(len(own) for own in cases.values()) * masks, "test set")
     found = []
@@ -76,10 +67,12 @@ def robustness(
             data = shop.open(plans).select(plan.modalities)
             model = restore(plan, data)
             values = np.empty((len(own), masks, len(data.rows["test"])))
-            for number, case in enumerate(own):
-                for mask in range(masks):
-                    values[number, mask] = _answers(model, damaged(data, case, plan.seed, mask))
-                    told.advance(TASK)
+            with nothing_of_its_own(model.fusion if isinstance(model, LiveModel) else model):
+                for number, case in enumerate(own):
+                    for mask in range(masks):
+                        lossy = damaged(data, case, plan.seed, mask)
+                        values[number, mask] = _answers(model, lossy)
+                        told.advance(TASK)
             _write(file, _wanted(plan, own, masks), values)
         else:
             told.advance(TASK, len(own) * masks)
@@ -87,12 +80,38 @@ def robustness(
     return tuple(found)
 
 
+def train_incomplete(
+    config: Config,
+    rates: Sequence[float],
+    progress: Progress | None = None,
+    fresh: bool = False,
+    live: FindLive | None = None,
+) -> tuple[Run, ...]:
+    """Train every run of [train] anew at each of `rates` above 0, below ``incomplete``.
+
+    Each is trained, picked and tested on data with that share of frames missing. Finished runs
+    stand unless `fresh`. Raises as `train` does.
+    """
+    found: list[Run] = []
+    for rate in sorted(rate for rate in rates if rate > 0):
+        found += train(at_rate(config, rate), progress, fresh, live)
+    return tuple(found)
+
+
+def at_rate(config: Config, rate: float) -> Config:
+    """The pipeline that trains at a missing rate; its runs lie below the experiment's."""
+    tables = {
+        name: {k: v for k, v in getattr(config.train, name).items() if k != "missing_rate"}
+        for name in MODELS
+    }
+    section = config.train.model_copy(update={"missing_rate": rate, **tables})
+    runs = RunsConfig(root=config.experiment / "incomplete", name=f"rate-{rate:g}")
+    return config.model_copy(update={"train": section, "runs": runs})
+
+
 def restore(plan: Plan, data: Selection) -> FusionModel:
     """The model of a finished run with its best weights, on the device of `data`."""
-    shapes = {m: source.shape for m, source in data.sources.items()}
-    classes = len(data.table.classes)
-    model = build(plan.model, plan.options, shapes, stream(plan.seed, "init"), classes)
-    model.to(data.labels.device)
+    model = built(plan, data)
     rows = data.rows["train"].to(data.labels.device)
     if isinstance(model, Remembers):  # makes room for what it remembers of each clip
         with torch.no_grad():
@@ -102,68 +121,16 @@ def restore(plan: Plan, data: Selection) -> FusionModel:
     return model
 
 
-def damaged(data: Selection, case: Case, seed: int, mask: int = 0) -> Selection:
-    """`data` as `case` leaves it; the same frames are lost whatever batch they are in."""
-    sources: dict[Modality, Gatherer] = {}
-    for modality, source in data.sources.items():
-        if case.of not in ("all", LETTERS[modality]):
-            sources[modality] = source
-        elif case.kind == "drop":
-            sources[modality] = _Lossy(source, None, 1.0)
-        else:
-            sources[modality] = _Lossy(source, _draws(source, modality, seed, mask), case.rate)
-    return replace(data, sources=sources)
-
-
-@dataclass(frozen=True)
-class _Lossy:
-    """A modality that comes with losses; without `draws`, as if no clip had it."""
-
-    whole: Gatherer
-    draws: Tensor | None
-    """(clips, frames) uniform numbers: a frame is lost at every rate above its own."""
-    rate: float
-
-    @property
-    def shape(self) -> InputShape:
-        return self.whole.shape
-
-    @property
-    def length_here(self) -> Tensor:
-        return self.whole.length_here
-
-    @property
-    def present(self) -> NDArray[np.bool_]:
-        return self.whole.present
-
-    @property
-    def scaling(self) -> Scaling | None:
-        return self.whole.scaling
-
-    def gather(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-        return self._lose(index, *self.whole.gather(index, device))
-
-    def gathers(
-        self, indices: Sequence[Tensor], device: torch.device
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        for index, pair in zip(indices, self.whole.gathers(indices, device), strict=True):
-            yield self._lose(index, *pair)
-
-    def _lose(self, index: Tensor, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        if self.draws is None:
-            return torch.zeros_like(features), torch.zeros_like(mask)
-        lost = self.draws[index.clamp(min=0), : mask.shape[1]].to(mask.device) < self.rate
-        if features.dim() == 4:  # layers share their losses
-            return features.masked_fill(lost[:, None, :, None], 0), mask
-        return features.masked_fill(lost.unsqueeze(2), 0), mask
-
-
-def _draws(source: Gatherer, modality: Modality, seed: int, mask: int) -> Tensor:
-    text = f"{seed}:missing:{modality}:{mask}"
-    digest = hashlib.blake2b(text.encode(), digest_size=7).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest))
-    frames = max(1, int(source.length_here.max()))
-    return torch.rand(len(source.length_here), frames, generator=generator)
+def _whole(plan: Plan, progress: Progress) -> bool:
+    """Whether words can be taken away from the run; where they were read before, they cannot."""
+    text = live_of(plan.inputs).get("text")
+    if text is None or text.start is None:
+        return True
+    progress.note(
+        f"{plan.title}: left out; its text begins at cached hidden states (train.inputs.text.top), "
+        "which have read every word"
+    )
+    return False
 
 
 def _cases(plan: Plan, rates: Sequence[float]) -> tuple[Case, ...]:

@@ -1,29 +1,35 @@
 """`train`: every model on every modality subset with every seed, a run folder each."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 
 from ..cache.errors import RunError
-from ..cache.manifest import read_manifest
+from ..cache.manifest import Manifest, read_manifest
 from ..cache.progress import Progress, Silent
 from ..cache.runs import Run, read_run, write_run
 from ..config import Config
 from .checkpoint import Checkpoint
+from .cost import Sizes, tell
+from .damage import Case, damaged
 from .data import Corpus, Selection, Table
 from .distributed import ALONE, Ranks
+from .jobs import Job, Share
 from .joining import joined
 from .launch import launched
+from .live import FindLive, Reading, live_of
+from .live_model import LiveModel
 from .loading import HELD, load
 from .loop import fit
 from .memory import forget_peak
 from .models import build
 from .models.base import FusionModel
-from .plan import Plan, plan_runs
+from .plan import Plan, hides_by_itself, made_together, plan_runs
 from .preemption import Notice, Preempted, noticing
-from .processes import train_apart, workers_for
+from .processes import Pool, workers_for
 from .recording import finished_run, summary
 from .seeding import stream
 from .settings import check_criterion
@@ -34,8 +40,17 @@ TASK = "training"
 """The one task whose progress is told: epochs of all runs."""
 
 
-def train(config: Config, progress: Progress | None = None, fresh: bool = False) -> tuple[Run, ...]:
+def train(
+    config: Config,
+    progress: Progress | None = None,
+    fresh: bool = False,
+    live: FindLive | None = None,
+    sizes: Sizes | None = None,
+) -> tuple[Run, ...]:
     """Train what [train] asks for; a run whose key did not change is read, not repeated.
+
+    `live` finds the inputs whose encoders are trained along, `sizes` says how large others are;
+    `sedimental.train` hands both over.
 
     Each run is written to its folder as soon as it is done, and the run in flight keeps a
     checkpoint, so that a killed `train` goes on from there; `fresh` repeats all. Features are read
@@ -48,10 +63,10 @@ def train(config: Config, progress: Progress | None = None, fresh: bool = False)
     device = find_device(config.train.device)
     with noticing() as notice, joined(device) as ranks:
         told = progress if progress and ranks.lead else Silent()
-        return _train(Workshop(config, told, notice, ranks), fresh)
+        return _train(Workshop(config, told, live, notice=notice, ranks=ranks), fresh, sizes)
 
 
-def _train(shop: "Workshop", fresh: bool) -> tuple[Run, ...]:
+def _train(shop: "Workshop", fresh: bool, sizes: Sizes | None) -> tuple[Run, ...]:
     told = shop.progress
     told.start(TASK, sum(plan.settings.epochs for plan in shop.plans), "epoch")
     done: dict[str, Run] = {}
@@ -68,8 +83,10 @@ def _train(shop: "Workshop", fresh: bool) -> tuple[Run, ...]:
     if fresh and shop.ranks.lead:
         for plan in waiting:
             shop.checkpoint(plan).clear()
+    if waiting and sizes is not None:
+        shop.tell(waiting, sizes)
     for run in shop.make_all(waiting):
-        done[f"{run.model} {run.letters} seed {run.seed}"] = run
+        done[f"{run.row} seed {run.seed}"] = run
     return tuple(done[plan.title] for plan in shop.plans)
 
 
@@ -80,20 +97,24 @@ class Workshop:
         self,
         config: Config,
         progress: Progress,
+        live: FindLive | None = None,
+        manifest: Manifest | None = None,
         notice: Notice | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
-        """Plans alone; no features are read before `open`. `notice` may ask to end early.
+        """Plans alone; no features are read before `open`. None: the `manifest` is read too.
 
-        All of `ranks` make each run together, so that there is nothing to stack or to give away.
+        `notice` may ask to end early. All of `ranks` make each run together, so that there is
+        nothing to stack or to give away.
         """
         self.progress, self.notice, self.ranks = progress, notice or Notice(), ranks
         self.config = config if ranks.count == 1 else _shared(config)
-        manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
+        manifest = manifest or read_manifest(config.corpus_cache / "manifest.jsonl")
         self.table = Table.of(manifest, config.train.task)
         self.device = find_device(config.train.device)
-        check_criterion(config.train.criterion, config.evaluate.protocol, self.table.classes)
-        self.plans = plan_runs(self.config, manifest, self.device.type)
+        for criterion in (config.train.criterion, *config.train.also):
+            check_criterion(criterion, config.evaluate.protocol, self.table.classes)
+        self.plans = plan_runs(self.config, manifest, self.device.type, live)
         self._corpus: Corpus | None = None
 
     def finished(self) -> dict[str, Run | None]:
@@ -101,20 +122,33 @@ class Workshop:
         lead = self.ranks.lead
         return self.ranks.from_lead({p.title: p.finished() for p in self.plans} if lead else {})
 
-    def open(self, plans: Sequence[Plan]) -> Corpus:
-        """Read the features that `plans` need; once."""
+    def open(self, plans: Sequence[Plan], memory_mb: int | None = None) -> Corpus:
+        """Read the features that `plans` need, once; `memory_mb` goes before the config's."""
         if self._corpus is None:
             needed = {one.modality: one for plan in plans for one in plan.inputs}
             section = self.config.train
+            for one in live_of(list(needed.values())).values():
+                if one.note:
+                    self.progress.note(one.note)
             with _threads(section.threads):
                 self._corpus = load(
                     self.table,
                     list(needed.values()),
                     section.input_scaling,
                     self.device,
-                    section.memory_mb,
+                    memory_mb or section.memory_mb,
                 )
         return self._corpus
+
+    def share(self, corpus: Corpus) -> None:
+        """Use what another workshop has read, whose runs read the same features."""
+        self._corpus = corpus
+
+    def tell(self, plans: Sequence[Plan], sizes: Sizes) -> None:
+        """Note what `plans` cost with frozen and with trained encoders, before they begin."""
+        with _threads(self.config.train.threads):
+            for line in tell(plans, self.open(plans), built, partial(sizes, self.config)):
+                self.progress.note(line)
 
     def make_all(self, plans: Sequence[Plan]) -> Iterator[Run]:
         """Make `plans`, stacked or on several processes where that pays."""
@@ -122,42 +156,66 @@ class Workshop:
         if waiting:
             self.open(waiting)
         while waiting:
-            alone = [plan for plan in waiting if not plan.stack]
+            alone = [plan for plan in waiting if not (plan.stack or plan.finetuned)]
             count = self._processes(len(alone), seconds)
             if count > 1:
-                own = _with_memory_of_one(self.config, count)
-                train_apart(alone, own, count, self.progress, TASK, self.notice)
+                self._make_apart(alone, count)
                 yield from (read_run(plan.folder) for plan in alone)
-                waiting = [plan for plan in waiting if plan.stack]
+                waiting = [plan for plan in waiting if plan not in alone]
                 continue
-            first = waiting[0]
-            group = [p for p in waiting if first.stack and p.company == first.company] or [first]
+            group = made_together(waiting)[0]
             for run in self.make(group):
                 seconds.append(run.seconds)
                 yield run
             waiting = [plan for plan in waiting if plan not in group]
 
+    def _make_apart(self, plans: Sequence[Plan], count: int) -> None:
+        """Make `plans` on `count` processes, each written as soon as it is done."""
+        by_title = {plan.title: plan for plan in plans}
+        memory = _memory_of_one(self.config, count)
+
+        def own(take: Callable[[bool], Job | None], told: Progress) -> None:
+            while (job := take(False)) is not None:
+                for title in job.shares[0].titles:
+                    self.make([by_title[title]], told)
+
+        with Pool(TASK, self.progress, self.config.train.threads, self.notice) as pool:
+            jobs = [
+                Job((Share(self.config, (title,)),), tuple(by_title), memory) for title in by_title
+            ]
+            pool.run(jobs, count, own)
+
     def _processes(self, runs: int, seconds: Sequence[float]) -> int:
         """How many to make `runs` on, now that runs of `seconds` have been made here."""
-        if self.device.type != "cpu" or not (seconds or self.config.train.stack == "on"):
+        if self.device.type != "cpu" or self.config.train.mode == "finetune":
+            return 1  # other processes are not handed live encoders
+        if not (seconds or self.config.train.stack == "on"):
             return 1  # runs take what the first has taken, which is not known yet
         return workers_for(runs, sum(seconds) / max(1, len(seconds)), self.config)
 
-    def make(self, plans: Sequence[Plan]) -> list[Run]:
+    def seen(self, plan: Plan) -> Selection:
+        """The data of one run: all of its frames, or those that its missing rate leaves."""
+        data, rate = self.open([plan]).select(plan.modalities), self.config.train.missing_rate
+        if not rate or hides_by_itself(plan.options):
+            return data
+        return damaged(data, Case("rate", "all", rate), plan.seed)
+
+    def make(self, plans: Sequence[Plan], progress: Progress | None = None) -> list[Run]:
         """Make one run, or those of one stack, and write them."""
         self.notice.heed(f"before {plans[0].title}; finished runs are kept")
-        data = self.open(plans).select(plans[0].modalities)
+        told = progress or self.progress
+        data = self.seen(plans[0])
         with _threads(self.config.train.threads):
             if len(plans) > 1:
-                made = train_together(plans, data, self.config, self.progress, self.notice)
+                made = train_together(plans, data, self.config, told, self.notice)
             else:
                 kept = self.checkpoint(plans[0])
-                made = [train_one(plans[0], data, self.config, self.progress, kept, self.ranks)]
+                made = [train_one(plans[0], data, self.config, told, kept, self.ranks)]
         for plan, (run, weights) in zip(plans, made, strict=True):
             if self.ranks.lead:
                 write_run(plan.folder, run, weights)
                 self.checkpoint(plan).clear()
-            self.progress.note(f"{plan.title}: {summary(run)}")
+            told.note(f"{plan.title}: {summary(run)}")
         return [run for run, _ in made]
 
     def checkpoint(self, plan: Plan) -> Checkpoint:
@@ -166,18 +224,18 @@ class Workshop:
         return Checkpoint(path, plan.key, self.config.train.checkpoint_minutes, self.notice)
 
 
-def _with_memory_of_one(config: Config, count: int) -> Config:
-    """The config of one of `count` processes: together they keep to the memory of one."""
+def _memory_of_one(config: Config, count: int) -> int:
+    """MB for one of `count` processes: together they keep to the memory of one."""
     whole = config.train.memory_mb or int(HELD * free_memory() / 10**6)
-    own = config.train.model_copy(update={"memory_mb": max(1, whole // count)})
-    return config.model_copy(update={"train": own})
+    return max(1, whole // count)
 
 
 def _shared(config: Config) -> Config:
     """The config of a process that trains each run together with others."""
     launch = launched()
-    own = _with_memory_of_one(config, launch.local_world) if launch else config
-    return own.model_copy(update={"train": own.train.model_copy(update={"stack": "off"})})
+    memory = _memory_of_one(config, launch.local_world) if launch else config.train.memory_mb
+    own = config.train.model_copy(update={"memory_mb": memory, "stack": "off"})
+    return config.model_copy(update={"train": own})
 
 
 def train_together(
@@ -185,7 +243,7 @@ def train_together(
 ) -> list[tuple[Run, bytes]]:
     """`train_one` for the seeds of one stack, in one pass over the data; it keeps no checkpoint."""
     began = time.perf_counter()
-    models = [_built(plan, data) for plan in plans]
+    models = [built(plan, data) for plan in plans]
     seeds, settings = [plan.seed for plan in plans], plans[0].settings
 
     def on_epoch() -> None:
@@ -218,7 +276,7 @@ def train_one(
     which features were scaled: enough to score a new clip.
     """
     began = time.perf_counter()
-    model = _built(plan, data)
+    model = built(plan, data)
     protocol = config.evaluate.protocol
     try:
         fitted = fit(
@@ -237,11 +295,18 @@ def train_one(
     return finished_run(plan, model, fitted, data, config, time.perf_counter() - began, ranks)
 
 
-def _built(plan: Plan, data: Selection) -> FusionModel:
+def built(plan: Plan, data: Selection) -> FusionModel:
+    """The model of `plan` with its first weights, on the device; live encoders in front of it."""
     forget_peak(data.labels.device)
     shapes = {m: source.shape for m, source in data.sources.items()}
     classes = len(data.table.classes)
     model = build(plan.model, plan.options, shapes, stream(plan.seed, "init"), classes)
+    if live := live_of(plan.inputs):
+        readings = {m: s for m, s in data.sources.items() if isinstance(s, Reading)}
+        draws = stream(plan.seed, "init")
+        encoders = {m: one.build(draws) for m, one in live.items()}
+        rate = plan.settings.learning_rate
+        model = LiveModel(model, encoders, readings, plan.tuning, rate)
     model.to(data.labels.device)
     return model
 

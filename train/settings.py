@@ -20,6 +20,8 @@ class Settings(Recipe):
     criterion: str = "valid_loss"
     """What the kept epoch is best in: ``valid_loss`` or a metric's key."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    also: tuple[str, ...] = ()
+    """Other criteria whose best epochs are recorded."""
 
     @property
     def criterion_name(self) -> str:
@@ -49,7 +51,8 @@ def settings_of(section: TrainConfig, model: str) -> Settings:
 def resolve(recipe: Recipe, section: TrainConfig) -> Settings:
     """`recipe` with the keys of [train] that no recipe has."""
     values = {f.name: getattr(recipe, f.name) for f in fields(Recipe)}
-    return Settings(**values, criterion=section.criterion, precision=section.precision)
+    how = {name: getattr(section, name) for name in ("criterion", "precision", "also")}
+    return Settings(**values, **how)
 
 
 def stated(section: TrainConfig) -> dict[str, Any]:

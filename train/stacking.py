@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -85,8 +86,7 @@ def fit_stacked(
                 seconds=spent / sum(alive) + time.perf_counter() - began,
                 valid=metrics,
             )
-            if track.add(epoch):
-                track.state = weights_of(model)
+            track.take(epoch, partial(weights_of, model))
             on_epoch()
     return [track.fit for track in tracks]
 

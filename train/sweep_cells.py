@@ -1,25 +1,17 @@
-"""One choice of layers with its seeds: how a sweep trains it, and what it reads of the result.
-
-The one place where a sweep touches the training loop.
-"""
+"""One choice of layers with its seeds: how a sweep trains it, and what it reads of the result."""
 
 import re
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from ..cache.manifest import Manifest
 from ..cache.progress import Progress
-from ..cache.runs import Run
+from ..cache.runs import Scored
 from ..cache.spec import LETTERS, Modality
 from ..cache.sweeps import Point
 from ..config import Config, InputConfig, Inputs, LayerChoice, RunsConfig, SweepConfig
 from .plan import Plan, plan_runs
 from .sweep_grid import Arm
-
-if TYPE_CHECKING:
-    from .run import Workshop
 
 TASK = "sweep"
 """The one task whose progress is told: epochs of all runs."""
@@ -41,23 +33,13 @@ class Cell:
         """Modalities in short."""
         return "".join(LETTERS[m] for m in self.layers)
 
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """Those of its config."""
-        return self.config.train.seeds
-
-    def of(self, seeds: tuple[int, ...]) -> "Cell":
-        """The same with some of the seeds."""
-        train = self.config.train.model_copy(update={"seeds": seeds})
-        return replace(self, config=self.config.model_copy(update={"train": train}))
-
     def plans(self, manifest: Manifest) -> list[Plan]:
         """Its runs, a seed each."""
         from .run import find_device
 
         return plan_runs(self.config, manifest, find_device(self.config.train.device).type)
 
-    def point(self, runs: Iterable[Run]) -> Point:
+    def point(self, runs: Iterable[Scored]) -> Point:
         """What its finished runs come to."""
         kept = list(runs)
         return Point(
@@ -78,26 +60,6 @@ class Cell:
             folder=self.config.experiment.name,
             seconds=sum(run.seconds for run in kept),
         )
-
-
-@dataclass(frozen=True)
-class Job:
-    """Cells that read the same layers: they are read once for all of them."""
-
-    cells: tuple[Cell, ...]
-
-    @property
-    def runs(self) -> int:
-        """How many runs it trains."""
-        return sum(len(cell.seeds) for cell in self.cells)
-
-    def split(self, parts: int) -> "list[Job]":
-        """Up to `parts` jobs with about equally many seeds of every cell."""
-        pieces = [
-            tuple(cell.of(own) for cell in self.cells if (own := cell.seeds[k::parts]))
-            for k in range(parts)
-        ]
-        return [Job(cells) for cells in pieces if cells]
 
 
 def cell_of(
@@ -131,51 +93,9 @@ def cell_of(
     return Cell(arm, choice, layers, own)
 
 
-def train_jobs(jobs: Iterable[Job], progress: Progress) -> Iterable[Job]:
-    """Train each of `jobs` and give it back; the next one's layers are read meanwhile."""
-    iterator = iter(jobs)
-    with ThreadPoolExecutor(1, thread_name_prefix="sedimental-ahead") as ahead:
-        waiting = ahead.submit(_prepare, next(iterator, None), progress)
-        while (ready := waiting.result()) is not None:
-            waiting = ahead.submit(lambda: _prepare(next(iterator, None), progress))
-            _train(ready)
-            yield ready.job
-
-
 @dataclass(frozen=True)
-class _Ready:
-    job: Job
-    shops: "tuple[Workshop, ...]"
-    """One a cell, all on the same features."""
-
-
-def _prepare(job: Job | None, progress: Progress) -> _Ready | None:
-    """Read what `job` needs."""
-    if job is None:
-        return None
-    from .run import Workshop
-
-    told = _Renamed(progress)
-    shops = tuple(Workshop(cell.config, told) for cell in job.cells)
-    corpus = shops[0].open(shops[0].plans)
-    for shop in shops[1:]:
-        shop._corpus = corpus  # read once for all cells
-    return _Ready(job, shops)
-
-
-def _train(ready: _Ready) -> None:
-    for shop in ready.shops:
-        waiting = list(shop.plans)
-        while waiting:
-            first = waiting[0]
-            group = [p for p in waiting if first.stack and p.company == first.company] or [first]
-            shop.make(group)
-            waiting = [plan for plan in waiting if plan not in group]
-
-
-@dataclass(frozen=True)
-class _Renamed:
-    """Passes the advance of any task on as that of the sweep."""
+class Quiet:
+    """Passes the advance of any task on as that of the sweep, and no word of single runs."""
 
     progress: Progress
 
@@ -187,7 +107,7 @@ class _Renamed:
         self.progress.advance(TASK, by)
 
     def note(self, message: str) -> None:
-        """Say nothing of single runs: there are hundreds."""
+        """There are hundreds."""
 
 
 def _choice(layer: str) -> LayerChoice:

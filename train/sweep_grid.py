@@ -9,7 +9,7 @@ from ..cache.errors import RunError
 from ..cache.spec import LETTERS, MODALITIES, Modality
 from ..cache.sweeps import Encoder
 from ..config import Config, ConfigError, SweepConfig
-from .inputs import Input, find_inputs
+from .inputs import Input, find_cached
 from .models import model_options
 
 
@@ -62,7 +62,8 @@ def swept_inputs(config: Config, section: SweepConfig) -> tuple[Input, ...]:
 
     Raises RunError if there is none, and as `find_inputs` does.
     """
-    inputs = find_inputs(config)
+    lines = [(m, getattr(config.train.inputs, m)) for m in MODALITIES]
+    inputs = [find_cached(config, m, line) for m, line in lines if line is not None]
     wanted = section.modalities
     kept = tuple(i for i in inputs if wanted is None or LETTERS[i.modality] in wanted)
     if not kept:

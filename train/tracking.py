@@ -1,7 +1,7 @@
 """How far one run has come: its history, the epoch to keep, and when to stop."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
@@ -19,6 +19,8 @@ class Fit:
     state: Mapping[str, Tensor]
     """Weights after the best epoch, on the CPU."""
     history: tuple[Epoch, ...]
+    rivals: "Mapping[str, Fit]" = field(default_factory=dict)
+    """What other criteria would have kept, by name; their histories are empty."""
 
 
 @dataclass
@@ -32,6 +34,22 @@ class Track:
     """The criterion at the best epoch, turned so that less is better."""
     state: Mapping[str, Tensor] = field(default_factory=dict)
     """Weights after the best epoch, on the CPU."""
+    rivals: dict[str, "Track"] = field(default_factory=dict)
+    """The same by the other criteria of `settings.also`."""
+
+    def __post_init__(self) -> None:
+        for name in self.settings.also:
+            own = replace(self.settings, criterion=name, also=())
+            self.rivals[name] = Track(own)
+
+    def take(self, epoch: Epoch, weights: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Note a finished epoch, and keep the `weights` after it for every criterion it is best
+        in."""
+        tracks = (self, *self.rivals.values())
+        best = [track for track in tracks if track.add(epoch)]
+        kept = weights() if best else {}
+        for track in best:
+            track.state = kept
 
     def add(self, epoch: Epoch) -> bool:
         """Note a finished epoch; True if it is the best so far: its weights are to be kept."""
@@ -52,7 +70,8 @@ class Track:
     @property
     def fit(self) -> Fit:
         """What there is to be had of the run now."""
-        return Fit(self.best_epoch, self.state, tuple(self.history))
+        rivals = {n: Fit(t.best_epoch, t.state, ()) for n, t in self.rivals.items()}
+        return Fit(self.best_epoch, self.state, tuple(self.history), rivals)
 
 
 def weights_of(model: "FusionModel | nn.Module") -> dict[str, Tensor]:

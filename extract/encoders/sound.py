@@ -1,7 +1,7 @@
 """What every reader of sound shares: resampling, batches, kept frames a second, time stamps."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -73,15 +73,7 @@ class SoundEncoder(ABC):
 
     def prepare(self, waveform: Waveform) -> NDArray[np.float32]:
         """The waveform at the encoder's rate, (samples,); raises MediaError if too short."""
-        samples = torch.from_numpy(waveform.samples)
-        if waveform.rate != self.processing.sample_rate:
-            samples = _resampler(waveform.rate, self.processing.sample_rate)(samples)
-        if self.frames(len(samples)) < 1:
-            raise MediaError(
-                f"sound of {len(waveform.samples) / waveform.rate:.3f} s is too short for a frame"
-            )
-        resampled: NDArray[np.float32] = samples.numpy()
-        return resampled
+        return resampled(waveform, self.processing.sample_rate, self.frames)
 
     @abstractmethod
     def frames(self, samples: int) -> int:
@@ -132,18 +124,9 @@ class SoundEncoder(ABC):
         return -(-frames // self.hop)
 
     def _pooled(self, hidden: Tensor, real: Tensor) -> Tensor:
-        """Every hop-th frame, or the mean of each hop's real frames: (batch, kept, width).
-
-        `real` (batch, frames) is True where a frame is not padding.
-        """
-        if self.pool == "stride" or self.hop == 1:
-            return hidden[:, :: self.hop].clone()
-        batch, frames, width = hidden.shape
-        short = -frames % self.hop
-        weights = torch.nn.functional.pad(real, (0, short)).view(batch, -1, self.hop, 1)
-        padded = torch.nn.functional.pad(hidden.float(), (0, 0, 0, short))
-        total = (padded.view(batch, -1, self.hop, width) * weights).sum(2)
-        return total / weights.sum(2).clamp(min=1)
+        """`pooled`, owning its memory, so that the rest of the layer is freed."""
+        kept = pooled(hidden, real, self.hop, self.pool)
+        return kept if self.pool == "mean" and self.hop > 1 else kept.clone()
 
     def _features(self, clip: Sound, values: NDArray[Any]) -> ClipFeatures:
         frames, step = values.shape[1], self.hop * self.stride / self.processing.sample_rate
@@ -156,6 +139,34 @@ class SoundEncoder(ABC):
             valid=np.ones(frames, dtype=np.bool_),
             side={},
         )
+
+
+def resampled(waveform: Waveform, rate: int, frames: Callable[[int], int]) -> NDArray[np.float32]:
+    """The waveform at `rate`, (samples,); raises MediaError where `frames` of it are none."""
+    samples = torch.from_numpy(waveform.samples)
+    if waveform.rate != rate:
+        samples = _resampler(waveform.rate, rate)(samples)
+    if frames(len(samples)) < 1:
+        raise MediaError(
+            f"sound of {len(waveform.samples) / waveform.rate:.3f} s is too short for a frame"
+        )
+    found: NDArray[np.float32] = samples.numpy()
+    return found
+
+
+def pooled(hidden: Tensor, real: Tensor, hop: int, pool: str) -> Tensor:
+    """Every hop-th frame, or the mean of each hop's real frames: (batch, kept, width).
+
+    `real` (batch, frames) is True where a frame is not padding.
+    """
+    if pool == "stride" or hop == 1:
+        return hidden[:, ::hop]
+    batch, frames, width = hidden.shape
+    short = -frames % hop
+    weights = torch.nn.functional.pad(real, (0, short)).view(batch, -1, hop, 1)
+    padded = torch.nn.functional.pad(hidden.float(), (0, 0, 0, short))
+    total = (padded.view(batch, -1, hop, width) * weights).sum(2)
+    return total / weights.sum(2).clamp(min=1)
 
 
 def real_frames(frames: Sequence[int], longest: int, device: torch.device) -> Tensor:

@@ -47,7 +47,45 @@ class Tokens:
     """Whether words did not fit."""
 
 
-class TextEncoder:
+class TokenReader:
+    """Transcripts to token ids."""
+
+    def __init__(self, tokenizer: Any, max_length: int) -> None:
+        self.tokenizer, self.max_length = tokenizer, max_length
+
+    def tokens(self, clip: Words) -> Tokens:
+        """``[CLS] older [SEP] old [SEP] own words [SEP]``, at most `max_length` of them.
+
+        The clip's own words have the first claim on the room and lose their end; then what was
+        said before loses its oldest tokens. (MMML joins the same way, but as a sequence without
+        the clip's own words, and drops the nearest ones first.)
+        """
+        whole = self.tokenizer(clip.text, truncation=True, max_length=self.max_length)
+        ids, cut = list(whole["input_ids"]), bool(whole.encodings[0].overflowing)
+        special = self.special(np.asarray(ids))
+        own = ~special
+        earlier: list[int] = []
+        for text in clip.before:
+            said = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+            earlier += [*said, self.tokenizer.sep_token_id]
+        room = self.max_length - len(ids)
+        if len(earlier) > room:
+            earlier, cut = earlier[len(earlier) - room :], True
+        return Tokens(
+            ids=np.asarray([ids[0], *earlier, *ids[1:]], dtype=np.int32),
+            own=np.concatenate([own[:1], np.zeros(len(earlier), np.bool_), own[1:]]),
+            cut=cut,
+        )
+
+    def special(self, ids: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which of `ids` are special tokens, (tokens,)."""
+        special: NDArray[np.bool_] = np.isin(ids, np.asarray(self.tokenizer.all_special_ids))
+        unknown = self.tokenizer.unk_token_id
+        known: NDArray[np.bool_] = ids != (-1 if unknown is None else unknown)
+        return special & known
+
+
+class TextEncoder(TokenReader):
     """Hidden states of every token; special tokens are kept and marked.
 
     A clip's features do not depend on its batch: in fp32 to 1e-5 of the layer's largest value, in
@@ -64,8 +102,9 @@ class TextEncoder:
         arithmetic: Arithmetic,
         context: int = 0,
     ) -> None:
+        super().__init__(tokenizer, max_length)
         self.family, self.layers, self.arithmetic = checkpoint.family, layers, arithmetic
-        self.tokenizer, self.max_length, self.context = tokenizer, max_length, context
+        self.context = context
         self.cut: set[str] = set()
         """Clips that lost words, of their own or of what was said before, to `max_length`."""
         self.model = load_model(checkpoint).to(arithmetic.device)
@@ -86,30 +125,6 @@ class TextEncoder:
         self.arithmetic.settle()
         return [found[i] for i in range(len(clips))]
 
-    def tokens(self, clip: Words) -> Tokens:
-        """``[CLS] older [SEP] old [SEP] own words [SEP]``, at most `max_length` of them.
-
-        The clip's own words have the first claim on the room and lose their end; then what was
-        said before loses its oldest tokens. (MMML joins the same way, but as a sequence without
-        the clip's own words, and drops the nearest ones first.)
-        """
-        whole = self.tokenizer(clip.text, truncation=True, max_length=self.max_length)
-        ids, cut = list(whole["input_ids"]), bool(whole.encodings[0].overflowing)
-        special = self._special(np.asarray(ids))
-        own = ~special
-        earlier: list[int] = []
-        for text in clip.before:
-            said = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-            earlier += [*said, self.tokenizer.sep_token_id]
-        room = self.max_length - len(ids)
-        if len(earlier) > room:
-            earlier, cut = earlier[len(earlier) - room :], True
-        return Tokens(
-            ids=np.asarray([ids[0], *earlier, *ids[1:]], dtype=np.int32),
-            own=np.concatenate([own[:1], np.zeros(len(earlier), np.bool_), own[1:]]),
-            cut=cut,
-        )
-
     def _forward(self, tokens: Sequence[NDArray[np.int32]]) -> list[NDArray[Any]]:
         lengths = [len(ids) for ids in tokens]
         batch = torch.full((len(tokens), max(lengths)), self.tokenizer.pad_token_id)
@@ -126,12 +141,6 @@ class TextEncoder:
             hidden = stacked(found, self.layers)
         return self.arithmetic.unpacked(hidden, lengths)
 
-    def _special(self, ids: NDArray[Any]) -> NDArray[np.bool_]:
-        special: NDArray[np.bool_] = np.isin(ids, np.asarray(self.tokenizer.all_special_ids))
-        unknown = self.tokenizer.unk_token_id
-        known: NDArray[np.bool_] = ids != (-1 if unknown is None else unknown)
-        return special & known
-
     def _features(self, clip: Words, tokens: Tokens, values: NDArray[Any]) -> ClipFeatures:
         # words carry no time of their own here
         unknown = np.full(len(tokens.ids), np.nan, dtype=np.float32)
@@ -142,7 +151,7 @@ class TextEncoder:
             times=unknown,
             durations=unknown,
             valid=np.ones(len(tokens.ids), dtype=np.bool_),
-            side={"token_ids": tokens.ids, "special": self._special(tokens.ids)}
+            side={"token_ids": tokens.ids, "special": self.special(tokens.ids)}
             | ({"own": tokens.own} if self.context else {}),
         )
 
@@ -200,7 +209,17 @@ def preprocessing_of(settings: TextFeatures, tokenizer: Any) -> dict[str, Scalar
         "max_length": settings.max_length,
         "tokenizer": tokenizer_digest(tokenizer),
     }
-    return found | ({"context": settings.context} if settings.context else {})
+    found |= {"context": settings.context} if settings.context else {}
+    return found | ({"case": settings.case} if settings.case != "kept" else {})
+
+
+def cased(text: str, case: str) -> str:
+    """The transcript as it is read.
+
+    >>> cased("Not GOOD, Ann", "lower"), cased("NOT", "kept")
+    ('Not good, ann', 'NOT')
+    """
+    return text[:1] + text[1:].lower() if case == "lower" else text
 
 
 def _made(checkpoint: Checkpoint) -> Any:

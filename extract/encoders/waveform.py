@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from .hidden import stacked, tapped
 from .loading import Checkpoint, load_model
 from .sound import SoundEncoder, real_frames
+
+Count = TypeVar("Count", int, NDArray[np.int64])
 
 
 class WaveformEncoder(SoundEncoder):
@@ -33,15 +35,13 @@ class WaveformEncoder(SoundEncoder):
 
     def frames(self, samples: int) -> int:
         """Frames that the convolutions make of so many samples."""
-        for kernel, stride in zip(self.config.conv_kernel, self.config.conv_stride, strict=True):
-            samples = (samples - kernel) // stride + 1
-        return samples
+        return frames_of(self.config, samples)
 
     def _forward(self, samples: Sequence[NDArray[np.float32]]) -> list[NDArray[Any]]:
         lengths = [len(s) for s in samples]
         batch = torch.zeros(len(samples), max(lengths))
         for row, sound in zip(batch, samples, strict=True):
-            row[: len(sound)] = self._normalized(torch.from_numpy(sound))
+            row[: len(sound)] = normalized(torch.from_numpy(sound), self.processing.normalize)
         device = self.arithmetic.device
         mask = real_frames(lengths, max(lengths), device)
         frames = [self.frames(n) for n in lengths]
@@ -60,11 +60,19 @@ class WaveformEncoder(SoundEncoder):
             hidden = stacked(found, self.layers)
         return self.arithmetic.unpacked(hidden, [self._kept(n) for n in frames])
 
-    def _normalized(self, samples: Tensor) -> Tensor:
-        """Zero mean and unit variance over the clip's own samples, where the encoder expects it."""
-        if not self.processing.normalize:
-            return samples
-        return (samples - samples.mean()) / torch.sqrt(samples.var(correction=0) + 1e-7)
+
+def frames_of(config: Any, samples: Count) -> Count:
+    """Frames that the convolutions make of so many samples: one number, or an array of them."""
+    for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
+        samples = (samples - kernel) // stride + 1
+    return samples
+
+
+def normalized(samples: Tensor, wanted: bool) -> Tensor:
+    """Zero mean and unit variance over the clip's own samples, where the encoder expects it."""
+    if not wanted:
+        return samples
+    return (samples - samples.mean()) / torch.sqrt(samples.var(correction=0) + 1e-7)
 
 
 def norms_by_layer(config: Any) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # torch loads only when a model is used
     import torch
 
     from .base import FusionModel, InputShape
-    from .hooks import Recipe
+    from .hooks import EncoderRecipe, Recipe
 
 MODELS: Mapping[str, str] = {
     "uegd": "uegd:UEGD",
@@ -28,7 +28,8 @@ MODELS: Mapping[str, str] = {
 """Name in pipeline.toml -> file and class.
 
 Beside the class lie its `Options` and, where a paper gives them, `PRESETS` (options by corpus),
-`RECIPE` and `RECIPES` (how it is trained; by corpus).
+`RECIPE` and `RECIPES` (how it is trained; by corpus), and `ENCODER` and `ENCODERS` (the same of
+encoders that are trained along).
 """
 UNLIMITED: Mapping[tuple[str, Any], None] = {("patience", 0): None, ("clip_norm", 0): None}
 """Recipe values of pipeline.toml, which knows no null, that mean "none"."""
@@ -51,6 +52,18 @@ def model_recipe(name: str, table: Mapping[str, Any], preset: str | None = None)
     """
     _, recipe = _bound(name, table, preset)
     return recipe
+
+
+def encoder_recipe(
+    name: str, table: Mapping[str, Any], preset: str | None = None
+) -> "EncoderRecipe":
+    """How model `name` trains an encoder that is live: as its paper does, where it does."""
+    from .hooks import EncoderRecipe
+
+    module = _module(name)
+    general = getattr(module, "ENCODER", EncoderRecipe())
+    recipes: Mapping[str, EncoderRecipe] = getattr(module, "ENCODERS", {})
+    return recipes.get(str(table.get("preset") or preset), general)
 
 
 def stacks(name: str) -> bool:

@@ -1,6 +1,6 @@
 """What a fusion model is: padded, masked features of a batch in; scores and named terms out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -44,6 +44,18 @@ class Batch:
     """For a `hooks.Contextual` model, the clips before each clip in its video, nearest first, a
     batch of the same size a step back; where a video has no earlier clip, no frame is real."""
 
+    live: Mapping[Modality, Tensor] = field(default_factory=dict)
+    """For each modality that an encoder is yet to read: how many items (tokens, samples, …) each
+    clip has, (batch,) int64 on the CPU. Its `features` are those items then, (batch, items, …), and
+    its mask is that of the frames they will become. No fusion model sees a batch with any."""
+    gone: Mapping[Modality, Tensor] = field(default_factory=dict)
+    """Frames (batch, frames) of such a modality that are to be missing when it is read."""
+    after: Mapping[Modality, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    """What is done to the frames that come of such a modality."""
+    reread: Mapping[Modality, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    """For text that a live encoder has read: reads it again, to the same shape, with the tokens
+    (batch, frames) it is given as [UNK]."""
+
     @property
     def size(self) -> int:
         """Number of clips."""
@@ -60,6 +72,9 @@ class Output:
     """Named scalars, means over the batch and already weighted, added to the task's own loss."""
     extras: Mapping[str, Tensor] = field(default_factory=dict)
     """Named values of each clip, (batch, …), kept with the run: ``gate``."""
+    representations: Mapping[str, Tensor] = field(default_factory=dict)
+    """Vectors of each clip, (batch, width), without gradients, for the eye: ``fused``, what the
+    head reads, and by a modality's name its own, where the model has such."""
 
 
 class FusionModel(Protocol):

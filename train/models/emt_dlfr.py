@@ -20,9 +20,10 @@ states that are left have read the whole sentence. `outputs` says so of every ru
 
 Departures, and choices where the paper is silent:
 
-- Text enters as cached layers, not as a fine-tuned BERT. As [CLS] is never masked, with
-  ``special_tokens = "keep"`` the text vectors of both views are equal: their attraction trains its
-  own projector and predictor and nothing else (the published weight counts include them).
+- Text enters as cached layers, or by a live encoder as in the paper, which then reads [UNK] for
+  what is missing. Of cached layers: as [CLS] is never masked, with ``special_tokens = "keep"`` the
+  text vectors of both views are equal: their attraction trains its own projector and predictor and
+  nothing else (the published weight counts include them).
 - Feed-forward networks are gated (GEGLU), projections to d have no bias and serve local and
   utterance features alike, a projection or LSTM output layer between equal widths is left out, the
   head is three linear layers with ReLU: as released, and what the published sizes ask for.
@@ -54,7 +55,7 @@ from .base import Batch, InputShape, Output
 from .emt_fusion import Fusion
 from .emt_layout import Layout
 from .emt_missing import Special, hidden_frames, without_hidden
-from .emt_options import PRESETS, RECIPE, RECIPES, Options
+from .emt_options import ENCODER, ENCODERS, PRESETS, RECIPE, RECIPES, Options
 from .emt_parts import (
     RecurrentEncoder,
     Siamese,
@@ -66,7 +67,7 @@ from .emt_parts import (
 )
 from .hooks import Group, alone
 
-__all__ = ["EMTDLFR", "PRESETS", "RECIPE", "RECIPES", "Options"]
+__all__ = ["EMTDLFR", "ENCODER", "ENCODERS", "PRESETS", "RECIPE", "RECIPES", "Options"]
 
 
 class EMTDLFR(nn.Module):
@@ -137,8 +138,7 @@ class EMTDLFR(nn.Module):
         modalities), whose version of the context the last pooling chose.
         """
         mixed: dict[Modality, Tensor] = {
-            m: self.mixes[m](batch.features[m]) if m in self.mixes else batch.features[m]
-            for m in self.modalities
+            m: self._mixed(m, batch.features[m]) for m in self.modalities
         }
         layouts = {m: Layout.of(batch.masks[m]) for m in self.modalities}
         whole = {m: layouts[m].pick(mixed[m]) for m in self.modalities}
@@ -148,7 +148,10 @@ class EMTDLFR(nn.Module):
             for m in self.modalities:
                 mask = batch.masks[m]
                 gone = hidden_frames(mask, batch.index, m, rate, self.mask_seed)
-                shown = without_hidden(mixed[m], mask, gone, m, self.special_tokens)
+                if m in batch.reread:  # a live encoder reads [UNK] for what is gone
+                    shown = self._mixed(m, batch.reread[m](gone))
+                else:
+                    shown = without_hidden(mixed[m], mask, gone, m, self.special_tokens)
                 seen[m], hidden[m] = layouts[m].pick(shown), layouts[m].pick(gone)
         restoring = self.training and self.options.restores
         promote = restoring and self.reconstructs
@@ -168,7 +171,12 @@ class EMTDLFR(nn.Module):
             found = self._reconstruction(view, whole, hidden, layouts)
             losses["reconstruction"] = self.options.reconstruction * found
         extras = {} if view.pooling is None else {"pooling": view.pooling.detach()}
-        return Output(view.prediction, losses, extras)
+        return Output(view.prediction, losses, extras, {"fused": view.together.detach()})
+
+    def _mixed(self, m: Modality, features: Tensor) -> Tensor:
+        """(batch, frames, width) of one modality, its layers mixed."""
+        mixed: Tensor = self.mixes[m](features) if m in self.mixes else features
+        return mixed
 
     def see(
         self, rows: Mapping[Modality, Tensor], layouts: Mapping[Modality, Layout], promote: bool
@@ -188,6 +196,7 @@ class EMTDLFR(nn.Module):
             utterances=utterances,
             context=fused.context,
             frames=dict(zip(self.modalities, fused.frames, strict=True)),
+            together=together,
             prediction=answers if self.options.classes else answers.squeeze(-1),
             pooling=fused.pooling,
         )

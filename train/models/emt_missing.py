@@ -13,6 +13,8 @@ that is left has already read the whole sentence, [CLS] most of all. As publishe
 the last row ([CLS], [SEP]) are never masked, so with ``special = "keep"`` the words are never
 wholly gone, not even at rate 1. ``special = "mean"`` is the stricter reading: the first row becomes
 the mean of the states that are left (zero if none is), the last row zero.
+
+Where the text encoder is live, tokens are replaced by [UNK] before it, as in the papers.
 """
 
 import hashlib
@@ -26,6 +28,7 @@ from torch import Tensor, nn
 
 from ...cache.spec import Modality
 from ..data import Selection
+from ..live_model import LiveModel
 from ..loop import Scores, predict
 from .base import Batch, FusionModel, Output
 from .hooks import Contextual
@@ -83,13 +86,16 @@ def incomplete(
     batch: Batch, rate: float, seed: int = MASK_SEED, special: Special = "keep"
 ) -> Batch:
     """`batch` as it is seen at a missing rate; masks stay, for a hidden frame is still a frame."""
-    features = {}
+    features, gone = dict[Modality, Tensor](), dict[Modality, Tensor]()
     for modality, values in batch.features.items():
         mask = batch.masks[modality]
         hidden = hidden_frames(mask, batch.index, modality, rate, seed)
-        features[modality] = without_hidden(values, mask, hidden, modality, special)
+        if modality in batch.live:  # it is damaged as it is read: words are [UNK] by then
+            features[modality], gone[modality] = values, hidden
+        else:
+            features[modality] = without_hidden(values, mask, hidden, modality, special)
     before = tuple(incomplete(one, rate, seed, special) for one in batch.previous)
-    return replace(batch, features=features, previous=before)
+    return replace(batch, features=features, gone=gone, previous=before)
 
 
 @runtime_checkable
@@ -116,10 +122,11 @@ def predict_at_rates(
     curves show one model *a rate*, trained at it: call this once a model with its own rate for
     those, and with all rates for what one model loses as data go missing.
     """
-    own = model if isinstance(model, HidesFrames) else None
+    bare = model.fusion if isinstance(model, LiveModel) else model
+    own = bare if isinstance(bare, HidesFrames) else None
     seed = seed if seed is not None else own.mask_seed if own else MASK_SEED
     special = special or (own.special_tokens if own else "keep")
-    with _nothing_of_its_own(own):
+    with nothing_of_its_own(own):
         return {rate: predict(_AtRate(model, rate, seed, special), data, rows) for rate in rates}
 
 
@@ -140,9 +147,9 @@ class _AtRate(nn.Module):
 
 
 @contextmanager
-def _nothing_of_its_own(model: HidesFrames | None) -> Iterator[None]:
-    """`model` hides nothing within, and what it hid before afterwards."""
-    if model is None:
+def nothing_of_its_own(model: object) -> Iterator[None]:
+    """`model`, any of ours, hides nothing within, and what it hid before afterwards."""
+    if not isinstance(model, HidesFrames):
         yield
         return
     before = model.missing_rate

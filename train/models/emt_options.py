@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ...config import Fraction, Positive
 from .emt_missing import MASK_SEED, Special
-from .hooks import Recipe
+from .hooks import EncoderRecipe, Recipe
 
 NotNegative = Annotated[float, Field(ge=0)]
 
@@ -144,3 +144,9 @@ RECIPES: Mapping[str, Recipe] = {
     )
 }
 RECIPE = RECIPES["mosi"]
+ENCODERS: Mapping[str, EncoderRecipe] = {
+    corpus: EncoderRecipe(rate, 1e-3, source=_PUBLISHED)
+    for corpus, rate in (("mosi", 5e-5), ("mosei", 2e-5), ("sims", 2e-5))
+}
+ENCODER = ENCODERS["mosi"]
+"""Of text, where it is live."""

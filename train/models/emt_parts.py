@@ -25,6 +25,8 @@ class View:
     """g (batch, M * d)."""
     frames: Mapping[Modality, Tensor]
     """Z_m: promoted local features, rows (n_m, d)."""
+    together: Tensor
+    """What the head reads (batch, widths of the modalities + M * d)."""
     prediction: Tensor
     """(batch,), or (batch, classes)."""
     pooling: Tensor | None
@@ -175,6 +177,7 @@ def halves(both: View) -> tuple[View, View]:
             utterances={m: cut(h) for m, h in both.utterances.items()},
             context=cut(both.context),
             frames={m: z.chunk(2)[second] if len(z) else z for m, z in both.frames.items()},
+            together=cut(both.together),
             prediction=cut(both.prediction),
             pooling=None if both.pooling is None else cut(both.pooling),
         )

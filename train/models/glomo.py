@@ -51,7 +51,7 @@ from ..blocks import LayerMix
 from .base import Batch, InputShape, Output
 from .glomo_frames import OwnStart, Packed, TemporalConvolution, adaptive_max
 from .glomo_parts import Experts, Mixing, ScalarAttention, SequenceEncoder, TransformerLayer
-from .hooks import Group, Recipe
+from .hooks import EncoderRecipe, Group, Recipe
 
 GRAINS = ("global", "local")
 START = 0.02
@@ -154,6 +154,13 @@ RECIPES: Mapping[str, Recipe] = {
     "cherma": _recipe(2e-5, 400, 20, decay=0.0),
 }
 RECIPE = RECIPES["mosi"]
+ENCODERS: Mapping[str, EncoderRecipe] = {
+    corpus: EncoderRecipe(recipe.learning_rate, recipe.weight_decay, source=recipe.source)
+    for corpus, recipe in RECIPES.items()
+}
+ENCODER = ENCODERS["mosi"]
+"""Of text, where it is live: one rate for encoder and fusion. Its two last layers are
+``layers = [-1, -2]``."""
 
 
 class Unimodal(nn.Module):
@@ -351,7 +358,9 @@ class GLoMo(nn.Module):
         prediction = self.head(fused)
         if prediction.shape[1] == 1:
             prediction = prediction.squeeze(1)
-        return Output(prediction, losses, extras)
+        own: dict[str, Tensor] = {"fused": fused.detach()}
+        own |= {m: x.flatten(1).detach() for m, x in zip(self.modalities, found, strict=True)}
+        return Output(prediction, losses, extras, own)
 
     def groups(self) -> Sequence[Group]:
         """Biases and layer weights are not decayed."""

@@ -122,5 +122,17 @@ class Recipe:
     """Where the numbers stand: paper and table."""
 
 
+@dataclass(frozen=True)
+class EncoderRecipe:
+    """How a paper trains the encoder that it fine-tunes, in a group of its own."""
+
+    learning_rate: float = 2e-5
+    weight_decay: float = 0.01
+    spare: bool = True
+    """Whether biases and weights of norms are not decayed."""
+    source: str = field(default="", kw_only=True)
+    """Where the numbers stand."""
+
+
 Targets = Mapping[Modality, Tensor]
 """Labels of single modalities, each (batch,), NaN where the corpus has none."""

@@ -1,8 +1,9 @@
 """Multimodal Multi-Loss Fusion Network: Wu, Gong, Koo and Hirschberg, "Multimodal Multi-loss Fusion
 Network for Sentiment Analysis", NAACL 2024, arXiv:2308.00264.
 
-Written from the paper and the facts known of its released code; the fusion network alone, on cached
-layers of the two encoders. Symbols, with B clips, T_m frames of modality m, d the common width:
+Written from the paper and the facts known of its released code; the fusion network, on cached
+layers of the two encoders or behind live ones. Symbols, with B clips, T_m frames of modality m, d
+the common width:
 
     f_m  (B, 1 + T_m, d)  a learned [CLS] vector, then the frames
     u_m  (B, d)           utterance vector: tanh(Linear(<s>)) of text, mean of the frames of others
@@ -19,8 +20,10 @@ Departures, and choices where the paper is silent:
 - Encoders of different or unwanted widths are first projected (`width`); the paper has one width.
 - The transformer variation prepends a [CLS] of width 2d of its own and has no Linear before the
   head: so the released sizes come out.
-- Context is made of the cached frames of the clips before; the paper encodes two utterances of text
-  in one pass. With context = "concatenate" the ``<s>`` vectors of the joined clips are averaged.
+- The paper encodes the text of two clips before in one pass, and so does a live encoder; cached, it
+  is the frames of each. With context = "concatenate" their ``<s>`` vectors are averaged.
+- Live encoders are the paper's but for these: no LayerDrop and no masking of audio frames in
+  training; Chinese RoBERTa's own pooler is not taken over; audio is masked, not padded to 6 s.
 - A clip that lacks one of the two modalities gets the other's own score, as the paper proposes for
   its subnets. Two streams are what the network has: of three modalities, vision is left out as in
   the paper; in a pair it takes the place of the one that is missing.
@@ -42,7 +45,7 @@ from ..blocks import FrameLinear, LayerMix, on_real_frames
 from ..grouping import CPU, frames_to_read, like_length
 from ..tasks import Distance, task_loss
 from .base import Batch, InputShape, Output
-from .hooks import Recipe, alone
+from .hooks import EncoderRecipe, Recipe, alone
 from .mmml_parts import (
     CrossModalLayer,
     Restoring,
@@ -130,6 +133,8 @@ def _recipe(rate: float) -> Recipe:
     )
 
 
+ENCODER = EncoderRecipe(1e-5, 0.01, spare=False, source="MMML, appendix A.1; decay as released")
+"""Of text and audio, where they are live: one rate and one decay for every weight."""
 RECIPE = _recipe(1e-5)
 RECIPES: Mapping[str, Recipe] = {name: _recipe(1e-5) for name in ("mosi", "mosei", "sims")} | {
     "frozen": _recipe(1e-3)
@@ -232,21 +237,25 @@ class MMML(nn.Module):
             if len(now) == 2:
                 own = {m: vectors[m][-1] for m in now if vectors[m]}
                 fused.append(self._fused(streams, own))
+        own = {m: torch.cat(v, dim=-1) for m, v in vectors.items() if v}
         scores = {
-            m: shaped(self.heads[m](torch.cat(vectors[m], dim=-1)))
-            for m in (self.modalities if self.scored else ())
+            m: shaped(self.heads[m](own[m])) for m in (self.modalities if self.scored else ())
         }
         there = {m: batch.masks[m].any(dim=1) for m in self.modalities}
         if not fused:
+            together = own[self.modalities[0]]
             prediction = scores[self.modalities[0]]
         else:
-            prediction = shaped(self.head(torch.cat(fused, dim=-1)))
+            together = torch.cat(fused, dim=-1)
+            prediction = shaped(self.head(together))
             prediction = self._alone(prediction, scores, there)
         losses = self._losses(batch, scores, there) if fused else {}
+        kept: dict[str, Tensor] = {"fused": together.detach()}
         return Output(
             prediction=prediction,
             losses=losses,
             extras={f"score_{m}": score.detach() for m, score in scores.items()},
+            representations=kept | {m: vector.detach() for m, vector in own.items()},
         )
 
     def outputs(self) -> Mapping[str, Tensor]:

@@ -38,7 +38,7 @@ Departures, and choices where paper and released code differ:
 - Labels change after a step from epoch 2 on; as the unimodal loss is 0 while y_s = y_m, unimodal
   heads begin to learn in epoch 3, as released. `labels_from` is ours.
 - Table 4's Transformer and LSTM are described in `sugrm_plain`.
-- Text enters as cached features; the paper fine-tunes BERT with the rest.
+- Text enters as cached features, or by a live encoder: the paper fine-tunes BERT with the rest.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -54,7 +54,7 @@ from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
 from ..blocks import FrameLinear, LayerMix, on_real_frames
 from .base import Batch, InputShape, Output
-from .hooks import Group, Recipe, Training
+from .hooks import EncoderRecipe, Group, Recipe, Training
 from .sugrm_labels import Generator, LabelMemory
 from .sugrm_plain import PlainLSTM, PlainTransformer
 from .sugrm_spt import SequenceEncoder, Sizes, SparsePhasedTransformer
@@ -166,6 +166,8 @@ RECIPES: Mapping[str, Recipe] = {
 }
 """By corpus."""
 RECIPE = RECIPES["mosei"]
+ENCODER = EncoderRecipe(5e-5, 1e-3, source="SUGRM, Table 7; decay as released")
+"""Of text, where it is live; for both corpora."""
 
 
 DISTANCES: Mapping[Distance, Callable[..., Tensor]] = {
@@ -269,19 +271,21 @@ class SUGRM(nn.Module):
         made = [self.heads[m](vectors[self.modalities.index(m)]) for m in self.tasks]
         scores = {m: score for m, (_, score) in zip(self.tasks, made, strict=True)}
         extras = {f"score_{m}": score.detach() for m, score in scores.items()}
+        common: dict[str, Tensor] = {"fused": feature.detach()}
+        common |= {m: own.detach() for m, (own, _) in zip(self.tasks, made, strict=True)}
         if not self.memory.begun or not self.tasks:
-            return Output(prediction, extras=extras)
+            return Output(prediction, extras=extras, representations=common)
         labels = self.memory.of(batch.index)  # (tasks, batch)
         extras |= {f"label_{m}": y for m, y in zip(self.tasks, labels, strict=True)}
         if not self.training:
-            return Output(prediction, extras=extras)
+            return Output(prediction, extras=extras, representations=common)
         known = torch.stack([batch.masks[m].any(dim=1) for m in self.tasks], dim=1)
         space = torch.stack([feature, *(own for own, _ in made)], dim=1).detach()
         losses = {
             f"unimodal_{m}": self._loss(scores[m], y, batch.labels, known[:, place])
             for place, (m, y) in enumerate(zip(self.tasks, labels, strict=True))
         }
-        return Output(prediction, losses, extras | {"space": space, "known": known})
+        return Output(prediction, losses, extras | {"space": space, "known": known}, common)
 
     def begin(self, training: Training) -> None:
         """Every unimodal label is the multimodal one."""

@@ -17,6 +17,7 @@ Departures, and choices where the paper is silent:
   with an inner width of H and a bias in W1 only (one in W2 would cancel in the softmax): the one
   choice that gives the paper's sizes, 1,400,836 trainable weights for CMU-MOSEI and, with every
   width halved, 548,868 for CMU-MOSI. Its penalty on overlapping heads is left out.
+- Encoders are frozen in the paper. Live ones learn at `hooks.EncoderRecipe`'s rate, which is ours.
 - No norm and no activation between an encoder's last FC and the gate.
 - The decoder's FC layers are FC(F→F) + LayerNorm + ReLU + dropout, then FC(F→1).
 - Layer weights start equal; the embedding layer (0) is not among them.
@@ -191,6 +192,7 @@ class UEGD(nn.Module):
         return Output(
             prediction=decoded.squeeze(-1) if decoded.shape[-1] == 1 else decoded,
             extras={"gate": gate[:, used].detach()},
+            representations={"fused": fused.detach(), **{m: e.detach() for m, e in found.items()}},
         )
 
     def outputs(self) -> Mapping[str, Tensor]:

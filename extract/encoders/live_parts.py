@@ -1,0 +1,47 @@
+"""Parts of live encoders: what stands in for layers that are left out, and recomputed blocks."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+
+@contextmanager
+def masks_of_two_types() -> Iterator[None]:
+    """WavLM hands torch a float position bias beside a boolean padding mask, as it must."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
+        yield
+
+
+def computed_again(block: Callable[..., Any], *inputs: Any) -> Any:
+    """`block(*inputs)`, of which nothing but the inputs is kept for the way back."""
+
+    def quietly(*given: Any) -> Any:
+        with masks_of_two_types():
+            return block(*given)
+
+    return checkpoint(quietly, *inputs, use_reentrant=False)
+
+
+class Given(nn.Module):
+    """In the place of a text encoder's embeddings: hidden states that are there already."""
+
+    hidden: Tensor | None = None
+
+    def forward(self, **_asked: Any) -> Tensor:
+        """The states set beforehand."""
+        assert self.hidden is not None
+        return self.hidden
+
+
+class Nothing(nn.Module):
+    """In the place of positional convolutions: what was added before must not be added again."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Zeros like `hidden`."""
+        return torch.zeros_like(hidden)
