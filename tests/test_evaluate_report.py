@@ -95,6 +95,7 @@ def simulate(
                     "gate": noise.uniform(size=(len(ids), 3)),
                     **({"layers_audio": np.array([0.2, 0.3, 0.5])} if "A" in letters else {}),
                 },
+                memory=(seed % 1000) * 10**6,
             )
             write_run(run_folder(root, model, modalities, seed), change(run), b"")
     return Manifest(
@@ -305,6 +306,9 @@ def test_page_is_whole_and_alone(report, manifest: Manifest) -> None:
     assert report.best.epoch_seconds == pytest.approx(0.1)
     assert "Cost" in page.text
     assert "123" in page.text  # trainable weights
+    most = max(run.seed % 1000 for run in report.runs if run.row == report.best.name)
+    assert report.best.memory == most * 10**6
+    assert f"{most} MB" in page.text
     for metric in report.metrics.metrics:
         assert metric.key in page.text
         assert minus(metric.show(report.best.test[metric.key].mean)) in page.text
