@@ -1,11 +1,11 @@
 """How far extraction is from its own forward passes, and from the scripts that are published.
 
-Run as ``python -P tests/bench/bench_extract.py [FOLDER] [--quick] [--clips N] [--rounds N]``.
-FOLDER holds video files; without one the demo corpus's are taken. The encoders have their full
-size and random weights. Each round measures every contestant once, in turn; the table gives
-medians, and the median of the ratios within rounds, which a machine shared with others disturbs
-least. On a CPU the processor seconds of the whole process say the same with less noise yet: they do
-not grow when others have the processor.
+Run as ``python -P tests/bench/bench_extract.py [FOLDER] [--quick] [--clips N] [--rounds N]
+[--precision P]``; P is that of limit and extract, scripts compute in fp32. FOLDER holds videos;
+without one the demo corpus's are taken. The encoders have their full size and random weights. Each
+round measures every contestant once, in turn; the table gives medians, and the median of the ratios
+within rounds, which a machine shared with others disturbs least. On a CPU the processor seconds of
+the whole process say the same with less noise yet: they do not grow when others have the processor.
 
 * limit: nothing but the networks, detector and encoders, over batches that lie ready in memory;
 * extract: files in, stores out; the time to load weights is taken off, as the limit has none;
@@ -60,13 +60,13 @@ class Ready:
     words: list[tuple[torch.Tensor, torch.Tensor]]
 
 
-def pipeline(folder: Path, files: Sequence[Path]) -> Config:
+def pipeline(folder: Path, files: Sequence[Path], precision: str) -> Config:
     """A pipeline over `files` with an empty cache, all in `folder`."""
     with (folder / "clips.csv").open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["id", "split", "text", "label", "media"])
         table.writerows([f"{n:03d}", "train", WORDS, 0, path] for n, path in enumerate(files))
-    text = '[corpus]\nkind = "csv"\npath = "clips.csv"\n'
+    text = f'[corpus]\nkind = "csv"\npath = "clips.csv"\n[extract]\nprecision = "{precision}"\n'
     for modality, encoder in ENCODERS.items():
         text += (
             f'[[features]]\nmodality = "{modality}"\nencoder = "{encoder}"\nweights = "random:0"\n'
@@ -161,12 +161,13 @@ class Plain:
 
         self.limit, self.files, self.folder = limit, files, folder
         self.device = limit.arithmetic.device
+        self.arithmetic = Arithmetic(self.device, torch.float32)
         self.mtcnn: Any = MTCNN(image_size=256, margin=0, post_process=False, device=self.device)
 
     def __call__(self) -> None:
         from PIL import Image
 
-        with self.limit.arithmetic.running(), warnings.catch_warnings():
+        with self.arithmetic.running(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for path in self.files:
                 media = read_media(path, fps=3.0)
@@ -204,19 +205,21 @@ def timed(work: Callable[[], object]) -> Took:
     return Took(time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def rounds(files: Sequence[Path], count: int) -> tuple[dict[str, list[Took]], ExtractResult]:
+def rounds(
+    files: Sequence[Path], count: int, precision: str
+) -> tuple[dict[str, list[Took]], ExtractResult]:
     """What every contestant took in each round, and the last extraction's result."""
     found: dict[str, list[Took]] = {"limit": [], "extract": [], "plain": []}
     results: list[ExtractResult] = []
     with tempfile.TemporaryDirectory() as scratch:
         base = Path(scratch)
-        limit = Limit(pipeline(base, files), files)
+        limit = Limit(pipeline(base, files, precision), files)
         script = Plain(limit, files, base)
         limit()  # memory, kernels
         for number in range(count):
             folder = base / f"round-{number}"
             folder.mkdir()
-            config = pipeline(folder, files)
+            config = pipeline(folder, files, precision)
             found["limit"].append(timed(limit))
             took = timed(lambda config=config: results.append(extract(config)))  # type: ignore[misc]
             load = next(s for s in results[-1].stages if s.stage == "load")
@@ -246,10 +249,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="2 clips, 1 round")
     parser.add_argument("--clips", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"))
     asked = parser.parse_args()
     wanted, count = (2, 1) if asked.quick else (asked.clips, asked.rounds)
     files = usable(sorted(p for p in asked.folder.rglob("*") if p.suffix in SUFFIXES), wanted)
-    found, result = rounds(files, count)
+    found, result = rounds(files, count, asked.precision)
     print(f"\n{machine()}; {len(files)} clips of {asked.folder.name}, {count} rounds\n")
     print("| contestant | wall s | of the limit | processor s | of the limit |")
     print("|---|---:|---:|---:|---:|")
