@@ -50,11 +50,11 @@ def damaged(data: Selection, case: Case, seed: int, mask: int = 0) -> Selection:
 
 def undamaged(source: Gatherer) -> Gatherer:
     """A modality as it was before it was `damaged`, if it was."""
-    return source.whole if isinstance(source, _Lossy | _LossyItems) else source
+    return source.whole if isinstance(source, _Damaged) else source
 
 
 @dataclass(frozen=True)
-class _Lossy:
+class _Damaged:
     """A modality that comes with losses; without `draws`, as if no clip had it."""
 
     whole: Gatherer
@@ -78,6 +78,11 @@ class _Lossy:
     def scaling(self) -> Scaling | None:
         return self.whole.scaling
 
+
+@dataclass(frozen=True)
+class _Lossy(_Damaged):
+    """Frames that come with losses."""
+
     def gather(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
         return self._lose(index, *self.whole.gather(index, device))
 
@@ -97,32 +102,14 @@ class _Lossy:
 
 
 @dataclass(frozen=True)
-class _LossyItems:
-    """A live modality that comes with losses, made when it is read.
+class _LossyItems(_Damaged):
+    """What a live encoder reads; the losses are made when it is read.
 
     Of text the first and the last token stay, and so does what was said before in one pass.
     """
 
     whole: Reading
-    draws: Tensor | None
-    rate: float
     text: bool
-
-    @property
-    def shape(self) -> InputShape:
-        return self.whole.shape
-
-    @property
-    def length_here(self) -> Tensor:
-        return self.whole.length_here
-
-    @property
-    def present(self) -> NDArray[np.bool_]:
-        return self.whole.present
-
-    @property
-    def scaling(self) -> Scaling | None:
-        return self.whole.scaling
 
     def gather(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
         return self.whole.gather(self._kept(index), device)

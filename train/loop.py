@@ -161,7 +161,7 @@ def _train(
         batch = hide(plain, settings.mask_time, settings.mask_width, *masking)
         with stepper.autocast(), ranks.at(share):
             output = model(batch)
-        loss = ranks.weighted(_loss(output, batch, settings), share)
+        loss = ranks.weighted(whole_loss(output, batch, settings), share)
         losses[number] = loss.detach()
         stepper.backward(loss)
         stepped = (number + 1) % every == 0 or number + 1 == len(batches)
@@ -175,7 +175,7 @@ def _train(
     return ranks.sum(losses).cpu()
 
 
-def _loss(output: Output, batch: Batch, settings: Settings) -> Tensor:
+def whole_loss(output: Output, batch: Batch, settings: Settings) -> Tensor:
     """The task's own and all that the model adds, in fp32."""
     prediction = output.prediction
     if settings.precision != "fp32":

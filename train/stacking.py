@@ -21,14 +21,13 @@ from torch.func import functional_call, stack_module_state, vmap
 from ..cache.runs import Epoch
 from .blocks import everywhere
 from .data import Selection
-from .loop import refuse_divergence, shuffled, validate
+from .loop import refuse_divergence, shuffled, validate, whole_loss
 from .masking import hide
 from .models.base import Batch, FusionModel
 from .models.hooks import Contextual, Grouped, Remembers, Stackable
 from .optimising import rate_factors
 from .seeding import global_stream, stream
 from .settings import Settings
-from .tasks import task_loss
 from .tracking import Fit, Track, weights_of
 
 
@@ -153,10 +152,7 @@ class _Stack:
         """One model's loss on one batch."""
         batch = Batch(features, masks, labels, index)  # type: ignore[arg-type]
         output = functional_call(self.skeleton, dict(weights), (batch,))
-        loss = task_loss(output.prediction, labels, self.settings.loss)
-        for term in output.losses.values():
-            loss = loss + term
-        return loss
+        return whole_loss(output, batch, self.settings)
 
     def _step(self, rate: float) -> None:
         if self.settings.clip_norm is not None:
