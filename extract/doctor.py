@@ -85,6 +85,8 @@ class Diagnosis:
     disk_free: int
     device: str
     precision: str
+    faster: str | None
+    """A precision in which the device would need about half the time; None: there is none."""
     workers: int
     findings: tuple[Finding, ...]
     seconds: float | None = None
@@ -149,6 +151,7 @@ def diagnose(found: Survey) -> Diagnosis:
         disk_free=_free(config.corpus_cache),
         device=_device_name(arithmetic.device),
         precision=str(arithmetic.precision).removeprefix("torch."),
+        faster=arithmetic.faster,
         workers=workers(config),
         findings=(),
     )

@@ -8,7 +8,7 @@ from ..cache.errors import StoreError
 from ..cache.spec import FeatureSpec, Modality, layer_names
 from ..cache.store import open_store
 from ..config import AnyFeatures, AudioFeatures, Config, InputConfig, TextFeatures, nearest
-from .encoders.live import highest_block
+from .encoders.hidden import highest_block
 from .encoders.loading import EncoderError
 from .encoders.sound import checked_hop, frame_grid
 from .item_streams import items_folder, refuse_unreadable, token_spec, waveform_spec

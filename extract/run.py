@@ -23,7 +23,7 @@ from .golden import golden
 from .outcome import ExtractResult, Failure, StoreOutcome, write_failures
 from .plan import Pass, passes
 from .shards import Shard
-from .showing import duration_text
+from .showing import duration_text, faster_text
 from .storing import Storer
 from .survey import Survey, Work, decoders, survey, workers
 from .vision_stream import VisionStream
@@ -96,8 +96,9 @@ def _fill(found: Survey, diagnosis: Diagnosis, clock: Clock, progress: Progress)
                 progress.note(f"warning: {warning}")
     clock.stage("write", "MB")
     if max(len(todo.wanted) for _, todo in active) >= WORTH_A_PROBE:
-        estimate = timed(diagnosis, measure(found, load=False)).seconds
-        progress.note(f"about {duration_text(estimate or 0)} on {diagnosis.device}")
+        found_out = timed(diagnosis, measure(found, load=False))
+        duration = duration_text(found_out.seconds or 0) + faster_text(found_out)
+        progress.note(f"about {duration} on {diagnosis.device}")
     chosen = [work for work, _ in active]
     with decoders(config) as pool, Storer() as storer:
         for one in passes(found.sized, [todo for _, todo in active], config.cache):

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 from ..cache.manifest import Clip, Manifest
 from ..cache.spec import FeatureSpec, StoredType
 from ..config import AnyFeatures, AudioFeatures, TextFeatures, VisionFeatures
-from .attention import too_long
 from .chunk import Chunk, ClipError, encoded
 from .clock import Clock
 from .context import Before
@@ -17,6 +16,7 @@ from .encoders.describe import describe
 from .encoders.device import Arithmetic
 from .encoders.loading import resolve
 from .media import Media, MediaError, media_source
+from .memory import too_long
 from .vision_stream import VisionStream
 
 __all__ = ["AudioStream", "Stream", "TextStream", "VisionStream", "stream_of"]
@@ -220,9 +220,10 @@ class AudioStream(_Whole):
         except MediaError as fault:
             raise ClipError("decode", str(fault)) from None
         seconds = len(samples) / self.processing.sample_rate
-        frames = self.encoder.frames(len(samples))
-        if self._guarded and (reason := too_long(self.checkpoint.config, frames, seconds)):
-            raise ClipError("encode", reason)
+        if self._guarded:
+            kept = round(seconds * self.settings.rate) * len(self.spec.layers) * self.spec.width
+            if reason := too_long(self.checkpoint.config, len(samples), kept, seconds):
+                raise ClipError("encode", reason)
         return samples
 
     def add(self, clip: Clip, source: str, prepared: Any) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from typer.testing import CliRunner
 
 from sedimental.cli import app
 from sedimental.config import load_config
-from sedimental.extract import attention, doctor
+from sedimental.extract import doctor, memory
 from sedimental.extract.doctor import HopelessError, examine
+from sedimental.extract.encoders.loading import resolve
 from sedimental.extract.run import extract
+from sedimental.extract.showing import LONG, faster_text
 from sedimental.extract.streams import VisionStream
 
 RUNNER = CliRunner()
@@ -137,16 +140,36 @@ def test_sheets_show_every_crop_and_mark_what_has_no_face(
     assert RUNNER.invoke(app, ["cache", "faces", "-c", words]).exit_code == 2
 
 
-def test_a_clip_too_long_for_attention_fails_alone(
+def test_a_clip_too_long_for_the_memory_fails_alone(
     make_corpus: Any, make_pipeline: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = load_config(make_pipeline(make_corpus(3), modalities=("audio",)))
     lengths = examine(config, probe=False).lengths
     assert lengths is not None
-    # memory for all but the longest: 3 tables of 4 heads, 50 frames a second
-    limit = 3 * 4 * (50 * (lengths.longest - 0.1)) ** 2 * 4 / attention.MARGIN
-    monkeypatch.setattr(attention, "free_memory", lambda: limit)
+    # memory for all but the longest: 16,000 samples, a fifth as many frames of the first layer
+    first = resolve(config.features[0]).config.conv_dim[0] * 16_000 / 5
+    limit = 4 * memory.FIRST * first * (lengths.longest - 0.1) / memory.MARGIN
+    monkeypatch.setattr(memory, "free_memory", lambda: limit)
     result = extract(config)
     assert {f.stage for f in result.failures} == {"encode"}
     assert len(result.failures) < 3
     assert "cut it with start and end" in result.failures[0].reason
+
+
+@pytest.mark.parametrize(("able", "precision"), [(True, "fp32"), (True, "bf16"), (False, "fp32")])
+def test_a_long_run_is_told_how_to_be_shorter(
+    able: bool,
+    precision: str,
+    make_corpus: Any,
+    make_pipeline: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": able})
+    extra = f'[extract]\ndevice = "cpu"\nprecision = "{precision}"\n'
+    config = load_config(make_pipeline(make_corpus(2), modalities=("text",), more=extra))
+    plan = examine(config, probe=False)
+    advised = able and precision == "fp32"
+    assert plan.faster == ("bf16" if advised else None)
+    assert faster_text(plan) == ""  # nobody knows how long it takes
+    assert faster_text(replace(plan, seconds=LONG - 1)) == ""
+    assert ('extract.precision = "bf16"' in faster_text(replace(plan, seconds=LONG))) == advised

@@ -356,6 +356,22 @@ def test_half_precision_keeps_text_close(
         assert error(found.values, wanted.values) <= full
 
 
+@pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16], ids=["fp16", "bf16"])
+@pytest.mark.parametrize("name", VISION)
+def test_half_precision_keeps_faces_close(
+    folders: Mapping[str, Path], name: str, precision: torch.dtype
+) -> None:
+    low = faces(folders[name], Arithmetic(torch.device("cpu"), precision))
+    exact = faces(folders[name])
+    batch, full = LOW[precision]
+    crops = pictures(5)
+    together = low.encode(crops)
+    assert error(together, exact.encode(crops)) <= full
+    for index in range(5):
+        alone = low.encode(crops[index : index + 1])
+        assert error(together[:, index : index + 1], alone) <= batch
+
+
 LOW = {torch.float16: (2e-3, 5e-3), torch.bfloat16: (2e-2, 4e-2)}
 """Largest error of a padded batch against the clip alone, and against fp32."""
 

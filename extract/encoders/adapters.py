@@ -8,8 +8,6 @@ from .loading import EncoderError
 
 TARGETS = {"text": ("query", "value"), "audio": ("q_proj", "v_proj")}
 """Linear layers that get one, as published: queries and values."""
-FEEDFORWARD = ("intermediate_dense", "output_dense")
-"""Those of WavLM, whose attention hands its matrices to torch without calling the layers."""
 SCALE = 2
 """Alpha over rank."""
 
@@ -26,9 +24,9 @@ def with_adapters(model: nn.Module, family: Family, rank: int, generator: torch.
             "train.inputs: lora needs the library peft: `pip install 'sedimental[lora]'`, or take "
             "top to train some blocks as they are."
         ) from None
-    targets = FEEDFORWARD if family.model == "WavLMModel" else TARGETS[family.modality]
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        how = LoraConfig(r=rank, lora_alpha=SCALE * rank, target_modules=list(targets))
+        targets = list(TARGETS[family.modality])
+        how = LoraConfig(r=rank, lora_alpha=SCALE * rank, target_modules=targets)
         inject_adapter_in_model(how, model)

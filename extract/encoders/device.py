@@ -37,6 +37,15 @@ class Arithmetic:
         chosen = automatic if settings.precision == "auto" else settings.precision
         return cls(device, PRECISIONS[chosen], getattr(torch, stored))
 
+    @property
+    def faster(self) -> str | None:
+        """A precision that this device computes in about half the time, where it is not in use.
+
+        Never taken unasked: numbers would differ from one machine to the next.
+        """
+        exact_on_cpu = self.device.type == "cpu" and self.precision is torch.float32
+        return "bf16" if exact_on_cpu and _multiplies_in_bf16() else None
+
     @contextmanager
     def running(self) -> Iterator[None]:
         """A forward pass without gradients in this precision."""
@@ -111,3 +120,9 @@ class Arithmetic:
         """Return when everything that was fetched is there."""
         while self._copies:
             self._copies.pop().synchronize()
+
+
+def _multiplies_in_bf16() -> bool:
+    """Whether this CPU has instructions for products in bf16; without them it would be slower."""
+    able = torch.cpu.get_capabilities()
+    return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))

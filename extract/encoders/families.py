@@ -24,6 +24,8 @@ class Family:
     """Dotted paths of the list of blocks inside the model, by library version: the first there."""
     final: str | None = None
     """Dotted path of the norm after the last block, where the family has one."""
+    before_mlp: str | None = None
+    """Vision: name of a block's norm between its attention and its feed-forward layers."""
     key_mapping: Mapping[str, str] = field(default_factory=dict)
     """Renames of checkpoint entries, for a model that is one part of what the checkpoint holds."""
     processing: Mapping[str, Any] = field(default_factory=dict)
@@ -55,6 +57,7 @@ FAMILIES: Mapping[str, Family] = {
         "CLIPVisionConfig",
         ("encoder.layers", "vision_model.encoder.layers"),
         "post_layernorm",
+        "layer_norm2",
         processing=CLIP_PIXELS,
     ),
     "dinov2": Family(
@@ -64,10 +67,18 @@ FAMILIES: Mapping[str, Family] = {
         "Dinov2Config",
         _BLOCKS,
         "layernorm",
+        "norm2",
         processing=IMAGENET_PIXELS | {"size": 224, "resize": 256},
     ),
     "vit": Family(
-        "vision", "pixels", "ViTModel", "ViTConfig", _BLOCKS, "layernorm", processing=HALF_PIXELS
+        "vision",
+        "pixels",
+        "ViTModel",
+        "ViTConfig",
+        _BLOCKS,
+        "layernorm",
+        "layernorm_after",
+        processing=HALF_PIXELS,
     ),
     "wavlm": _speech("WavLM"),
     "hubert": _speech("Hubert"),

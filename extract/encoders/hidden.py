@@ -42,6 +42,15 @@ def layer_names(blocks: int, has_final: bool) -> tuple[str, ...]:
     return (*(str(n) for n in range(blocks + 1)), *(("final",) if has_final else ()))
 
 
+def highest_block(names: Sequence[str], blocks: int) -> int:
+    """Number of the highest block that the entries `names` need.
+
+    >>> highest_block(["3", "2"], 12), highest_block(["final"], 12)
+    (3, 12)
+    """
+    return blocks if "final" in names else max(1, *(int(name) for name in names))
+
+
 @contextmanager
 def tapped(
     model: nn.Module, family: Family, names: Sequence[str], reduce: Reduce

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from ...config import InputConfig
 from .adapters import with_adapters
-from .hidden import blocks_of, has_final, tapped
-from .live_parts import Given, Nothing, computed_again, masks_of_two_types
+from .hidden import blocks_of, has_final, highest_block, tapped
+from .live_parts import Given, Nothing, computed_again
 from .loading import Checkpoint, EncoderError, load_model
 from .sound import pooled, real_frames
 from .waveform import frames_of, normalized, norms_by_layer, sealed
+from .wavlm import stretch
 
 DROPOUTS = (
     "hidden_dropout_prob",
@@ -59,6 +60,7 @@ class LiveEncoder(nn.Module):
         self.family, self.start, self.names = checkpoint.family, start or 0, names
         self.given = start is not None
         model: Any = load_model(_configured(checkpoint, settings.dropout))
+        stretch(model)
         self.model = model
         for name in UNSEEDED:
             # only now: while it is made, the library draws a vector more where it is to mask
@@ -243,7 +245,7 @@ class LiveSound(LiveEncoder):
         width)."""
         if self.given:
             real = real_frames(sizes, items.shape[1], items.device)
-            with self._tapped() as found, masks_of_two_types():
+            with self._tapped() as found:
                 # a copy, for the encoder zeroes padding in place
                 self.model.encoder(items.clone(), attention_mask=real)
             return torch.stack(self._entries(found), dim=1)
@@ -254,7 +256,6 @@ class LiveSound(LiveEncoder):
         frames = [frames_of(self.model.config, size) for size in sizes]
         real = real_frames(frames, max(frames), items.device)
         with (
-            masks_of_two_types(),
             sealed(self.model, real) if self.paddable else nullcontext(),
             self._tapped() as found,
         ):
@@ -269,15 +270,6 @@ class LiveSound(LiveEncoder):
         mask = getattr(self.model, "masked_spec_embed", None)
         if mask is not None:
             mask.requires_grad_(False)
-
-
-def highest_block(names: Sequence[str], blocks: int) -> int:
-    """Number of the highest block that the entries `names` need.
-
-    >>> highest_block(["3", "2"], 12), highest_block(["final"], 12)
-    (3, 12)
-    """
-    return blocks if "final" in names else max(1, *(int(name) for name in names))
 
 
 def _configured(checkpoint: Checkpoint, dropout: float | None) -> Checkpoint:

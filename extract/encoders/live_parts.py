@@ -1,8 +1,6 @@
 """Parts of live encoders: what stands in for layers that are left out, and recomputed blocks."""
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,22 +8,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
-@contextmanager
-def masks_of_two_types() -> Iterator[None]:
-    """WavLM hands torch a float position bias beside a boolean padding mask, as it must."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
-        yield
-
-
 def computed_again(block: Callable[..., Any], *inputs: Any) -> Any:
     """`block(*inputs)`, of which nothing but the inputs is kept for the way back."""
-
-    def quietly(*given: Any) -> Any:
-        with masks_of_two_types():
-            return block(*given)
-
-    return checkpoint(quietly, *inputs, use_reentrant=False)
+    return checkpoint(block, *inputs, use_reentrant=False)
 
 
 class Given(nn.Module):

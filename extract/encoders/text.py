@@ -16,8 +16,9 @@ from ...cache.writer import ClipFeatures
 from ...config import TextFeatures
 from .budget import Budget
 from .device import Arithmetic
+from .frozen import frozen
 from .hidden import stacked, tapped
-from .loading import Checkpoint, EncoderError, load_model
+from .loading import Checkpoint, EncoderError
 from .made_tokenizers import HAN, Script, made_tokenizer
 
 TOKENS_PER_BATCH = {"cpu": 2_048, "cuda": 65_536}
@@ -107,7 +108,7 @@ class TextEncoder(TokenReader):
         self.context = context
         self.cut: set[str] = set()
         """Clips that lost words, of their own or of what was said before, to `max_length`."""
-        self.model = load_model(checkpoint).to(arithmetic.device)
+        self.model = frozen(checkpoint, self.layers, arithmetic)
         self.budget = Budget(arithmetic, TOKENS_PER_BATCH)
 
     def encode(self, clips: Sequence[Words]) -> list[ClipFeatures]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import center_crop, resize
 from transformers import AutoImageProcessor
@@ -15,8 +15,9 @@ from transformers import AutoImageProcessor
 from ...cache.spec import Scalar
 from .budget import Budget
 from .device import Arithmetic
-from .hidden import stacked, tapped
-from .loading import Checkpoint, load_model
+from .frozen import frozen
+from .hidden import blocks_of, stacked, tapped
+from .loading import Checkpoint
 
 CROPS_PER_BATCH = {"cpu": 4, "cuda": 256}
 """On a CPU more than a few crops only fall out of its cache: four layers of ViT-L/14 take 0.16 s
@@ -61,7 +62,9 @@ class VisionEncoder:
         self.family, self.layers, self.arithmetic = checkpoint.family, layers, arithmetic
         self.processing = processing
         self.budget = Budget(arithmetic, CROPS_PER_BATCH)
-        self.model: Any = load_model(checkpoint).to(arithmetic.device)
+        self.model: Any = frozen(checkpoint, self.layers, arithmetic)
+        last = blocks_of(self.model, self.family)[-1]
+        last.get_submodule(str(self.family.before_mlp)).register_forward_pre_hook(_first_alone)
 
     @property
     def batch(self) -> int:
@@ -103,6 +106,13 @@ class VisionEncoder:
         mean = torch.tensor(self.processing.mean, device=crops.device).view(3, 1, 1)
         std = torch.tensor(self.processing.std, device=crops.device).view(3, 1, 1)
         return (pictures / 255 - mean) / std
+
+
+def _first_alone(_module: nn.Module, given: tuple[Tensor]) -> tuple[Tensor]:
+    """Behind the last attention no token looks at another, and only the first one is kept: the rest
+    need no feed-forward layer. (Added back, the first one's output reaches all; they are not read.)
+    """
+    return (given[0][:, :1],)
 
 
 def _class_token(hidden: Tensor) -> Tensor:

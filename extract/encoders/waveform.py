@@ -1,6 +1,5 @@
 """Speech encoders over raw samples: wav2vec 2.0 and its kin (HuBERT, WavLM, data2vec)."""
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -10,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .frozen import frozen
 from .hidden import stacked, tapped
-from .loading import Checkpoint, load_model
+from .loading import Checkpoint
 from .sound import SoundEncoder, real_frames
 
 Count = TypeVar("Count", int, NDArray[np.int64])
@@ -29,7 +29,7 @@ class WaveformEncoder(SoundEncoder):
     """
 
     def _load(self, checkpoint: Checkpoint) -> None:
-        self.model: Any = load_model(checkpoint).to(self.arithmetic.device)
+        self.model: Any = frozen(checkpoint, self.layers, self.arithmetic)
         # A norm over time mixes padding into every frame, whatever mask is given.
         self.paddable = norms_by_layer(self.config)
 
@@ -48,14 +48,11 @@ class WaveformEncoder(SoundEncoder):
         real = real_frames(frames, max(frames), device)
         with (
             self.arithmetic.running(),
-            warnings.catch_warnings(),
             sealed(self.model, real),
             tapped(
                 self.model, self.family, self.layers, lambda hidden: self._pooled(hidden, real)
             ) as found,
         ):
-            # WavLM hands torch a float position bias beside a boolean padding mask, as it must
-            warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
             self.model(batch.to(device), attention_mask=mask.long() if self.paddable else None)
             hidden = stacked(found, self.layers)
         return self.arithmetic.unpacked(hidden, [self._kept(n) for n in frames])

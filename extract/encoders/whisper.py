@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import AutoFeatureExtractor, WhisperFeatureExtractor
 
+from .frozen import frozen
 from .hidden import stacked, tapped
-from .loading import Checkpoint, load_model
+from .loading import Checkpoint
 from .sound import SoundEncoder, real_frames
 
 SECONDS_OF_POSITION = 0.02
@@ -26,7 +27,7 @@ class WhisperEncoder(SoundEncoder):
     def _load(self, checkpoint: Checkpoint) -> None:
         self.spectrogram = load_spectrogram(checkpoint)
         self.window = int(self.config.max_source_positions) * self.stride
-        self.model: Any = load_model(checkpoint).to(self.arithmetic.device)
+        self.model: Any = frozen(checkpoint, self.layers, self.arithmetic)
 
     def frames(self, samples: int) -> int:
         """Frames that samples reach into: two convolutions, the second of stride 2, over hops."""

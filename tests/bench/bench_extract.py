@@ -1,16 +1,17 @@
 """How far extraction is from its own forward passes, and from the scripts that are published.
 
 Run as ``python -P tests/bench/bench_extract.py [FOLDER] [--quick] [--clips N] [--rounds N]
-[--precision P]``; P is that of limit and extract, scripts compute in fp32. FOLDER holds videos;
+[--precision P]``; P is that of limit and extract, the script computes in fp32. FOLDER holds videos;
 without one the demo corpus's are taken. The encoders have their full size and random weights. Each
 round measures every contestant once, in turn; the table gives medians, and the median of the ratios
 within rounds, which a machine shared with others disturbs least. On a CPU the processor seconds of
 the whole process say the same with less noise yet: they do not grow when others have the processor.
 
-* limit: nothing but the networks, detector and encoders, over batches that lie ready in memory;
+* limit: nothing but the networks of `extract`, detector and encoders, over batches that lie ready
+  in memory;
 * extract: files in, stores out; the time to load weights is taken off, as the limit has none;
-* plain: a clip at a time, a frame at a time in the detector, every layer copied by itself, a file a
-  clip: what scripts published beside papers do.
+* plain: a clip at a time, a frame at a time in the detector as it comes, the library's models as
+  they come, every layer copied by itself, a file a clip: what scripts published beside papers do.
 """
 
 import argparse
@@ -32,6 +33,7 @@ import torch
 from sedimental.config import Config, load_config
 from sedimental.extract.clock import Clock
 from sedimental.extract.encoders.device import Arithmetic
+from sedimental.extract.encoders.loading import load_model, resolve
 from sedimental.extract.encoders.sound import SECONDS_PER_BATCH
 from sedimental.extract.faces import Track
 from sedimental.extract.media import MediaError, read_media
@@ -154,14 +156,17 @@ def budget(encoder: Any) -> int:
 
 
 class Plain:
-    """A clip at a time, as published extraction scripts do; the same networks."""
+    """A clip at a time, as published extraction scripts do; the library's models, same weights."""
 
-    def __init__(self, limit: Limit, files: Sequence[Path], folder: Path) -> None:
+    def __init__(self, limit: Limit, config: Config, files: Sequence[Path], folder: Path) -> None:
         from facenet_pytorch import MTCNN
 
         self.limit, self.files, self.folder = limit, files, folder
         self.device = limit.arithmetic.device
         self.arithmetic = Arithmetic(self.device, torch.float32)
+        self.models: dict[str, Any] = {
+            f.modality: load_model(resolve(f)).to(self.device) for f in config.features
+        }
         self.mtcnn: Any = MTCNN(image_size=256, margin=0, post_process=False, device=self.device)
 
     def __call__(self) -> None:
@@ -177,14 +182,14 @@ class Plain:
                 kept: dict[str, Any] = {}
                 if crops:
                     pixels = self.limit.vision.pixels(torch.stack(crops).to(self.device))
-                    out = self.limit.vision.model(pixel_values=pixels, output_hidden_states=True)
+                    out = self.models["vision"](pixel_values=pixels, output_hidden_states=True)
                     kept["vision"] = [h[:, 0].float().cpu().numpy() for h in out.hidden_states]
                 if media.waveform is not None:
                     wave = torch.from_numpy(self.limit.audio.prepare(media.waveform))[None]
-                    out = self.limit.audio.model(wave.to(self.device), output_hidden_states=True)
+                    out = self.models["audio"](wave.to(self.device), output_hidden_states=True)
                     kept["audio"] = [h.float().cpu().numpy() for h in out.hidden_states]
                 tokens = self.limit.text.tokenizer(WORDS, return_tensors="pt").to(self.device)
-                out = self.limit.text.model(**tokens, output_hidden_states=True)
+                out = self.models["text"](**tokens, output_hidden_states=True)
                 kept["text"] = [h.float().cpu().numpy() for h in out.hidden_states]
                 arrays = {name: np.stack(layers) for name, layers in kept.items()}
                 np.savez(self.folder / f"{path.stem}.npz", **arrays)
@@ -213,8 +218,9 @@ def rounds(
     results: list[ExtractResult] = []
     with tempfile.TemporaryDirectory() as scratch:
         base = Path(scratch)
-        limit = Limit(pipeline(base, files, precision), files)
-        script = Plain(limit, files, base)
+        config = pipeline(base, files, precision)
+        limit = Limit(config, files)
+        script = Plain(limit, config, files, base)
         limit()  # memory, kernels
         for number in range(count):
             folder = base / f"round-{number}"
@@ -235,9 +241,11 @@ def said(found: Mapping[str, Sequence[Took]]) -> str:
     )
 
 
-def against(found: Mapping[str, Sequence[Took]], name: str, kind: str) -> float:
-    """Median over rounds of the ratio to the limit in the same round."""
-    pairs = zip(found[name], found["limit"], strict=True)
+def against(
+    found: Mapping[str, Sequence[Took]], name: str, kind: str, other: str = "limit"
+) -> float:
+    """Median over rounds of the ratio to `other` in the same round."""
+    pairs = zip(found[name], found[other], strict=True)
     return statistics.median(getattr(took, kind) / getattr(least, kind) for took, least in pairs)
 
 
@@ -262,6 +270,8 @@ def main() -> None:
         cpu = statistics.median(t.cpu for t in took)
         ratios = (against(found, name, "wall"), against(found, name, "cpu"))
         print(f"| {name} | {wall:.1f} | {ratios[0]:.2f} | {cpu:.1f} | {ratios[1]:.2f} |")
+    times = (against(found, "plain", kind, "extract") for kind in ("wall", "cpu"))
+    print("\nplain / extract: {:.2f} in wall time, {:.2f} in processor seconds".format(*times))
     print("\n| stage of extract | threads | busy s | of the time | items/s |")
     print("|---|---:|---:|---:|---:|")
     for s in result.stages:
