@@ -1,4 +1,4 @@
-"""Frames of GLoMo (see glomo.py): packed without padding, their convolution, their pooling.
+"""Frames packed without padding, their convolution, their pooling.
 
 Shapes: B clips, T frames of the longest, N real frames of the whole batch, d the common width.
 """
@@ -6,7 +6,9 @@ Shapes: B clips, T frames of the longest, N real frames of the whole batch, d th
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..attention import COMPANY, Company, meetings
@@ -54,6 +56,18 @@ class Packed:
         place = self.clip * self.longest + self.step
         blank = values.new_zeros(len(self.lengths) * self.longest, values.shape[-1])
         return blank.index_copy(0, place, values).view(len(self.lengths), self.longest, -1)
+
+    def last(self, rows: Tensor) -> Tensor:
+        """(N, any) -> (B, any): each clip's last, zero for a clip without frames."""
+        end = self.lengths.cumsum(dim=0)
+        place = torch.where(self.lengths > 0, end - 1, len(rows))
+        return torch.cat([rows, rows.new_zeros(1, rows.shape[1])]).index_select(0, place)
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """`lengths` where the CPU has them."""
+        found: NDArray[np.int64] = self.lengths.cpu().numpy()
+        return found
 
     def companies(self, heads: int) -> list[Company]:
         """All clips at once on a GPU; on a CPU few of like length at a time (see `attention`)."""
