@@ -5,6 +5,7 @@ Shapes: B clips, T frames of the longest, N real frames of the whole batch, d th
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -63,7 +64,7 @@ class Packed:
         place = torch.where(self.lengths > 0, end - 1, len(rows))
         return torch.cat([rows, rows.new_zeros(1, rows.shape[1])]).index_select(0, place)
 
-    @property
+    @cached_property
     def counts(self) -> NDArray[np.int64]:
         """`lengths` where the CPU has them."""
         found: NDArray[np.int64] = self.lengths.cpu().numpy()
@@ -75,7 +76,7 @@ class Packed:
             return []
         lengths = self.lengths
         if lengths.device.type == "cpu":
-            counts = lengths.numpy()
+            counts = self.counts
             return [one.here for one in meetings(counts, counts, heads, lengths.device, COMPANY)]
         first = lengths.cumsum(dim=0) - lengths
         steps = torch.arange(self.longest, device=lengths.device)
