@@ -14,7 +14,20 @@ from ..blocks import LayerMix, mean_frame
 from ..dropout import Dropout
 from ..recurrent import RowLSTM
 from .base import Batch, InputShape, Output, shaped
+from .hooks import Recipe
 from .packed import Packed
+
+RECIPE = Recipe(
+    learning_rate=2e-3,
+    batch_size=32,
+    epochs=40,
+    warmup=0.1,
+    schedule="cosine",
+    mask_time=0.2,
+    mask_width=0.2,
+    source="ours, by validation on the demo corpus; the masking is UEGD's",
+)
+"""Of baselines that have no published one for features like ours."""
 
 
 class Baseline(nn.Module):

@@ -15,8 +15,8 @@ Departures, and choices where there is nothing to depart from:
   equal parts of it; a frame across two parts counts for either by what lies in it, and a clip of
   fewer than S frames repeats them. For words that is an alignment by their number alone.
 - A modality that a clip lacks is zero at every step.
-- Sizes, dropout and recipe are ours; S is the number of words that the field's aligned features
-  are cut to.
+- Sizes, dropout and recipe are ours. S is about the words of a clip: with many more steps than
+  that, an LSTM must carry what the first words said too far.
 """
 
 from collections.abc import Mapping
@@ -28,18 +28,18 @@ from torch import Tensor, nn
 from ...cache.spec import Modality
 from ...config import Fraction, Positive
 from ..dropout import Dropout
+from . import baseline_parts
 from .base import Batch, InputShape, Output
 from .baseline_parts import Baseline, dense
-from .hooks import Recipe
 
 
 @dataclass(frozen=True)
 class Options:
     """[train.ef_lstm]"""
 
-    steps: Positive = 50
+    steps: Positive = 16
     """Steps S that every clip is resampled to."""
-    hidden: Positive = 64
+    hidden: Positive = 128
     """Units of the LSTM and of the layer behind it."""
     layers: Positive = 1
     """LSTM layers, one over the other."""
@@ -49,7 +49,7 @@ class Options:
     """1: a score a clip; more: logits of that many classes. Taken from the corpus in training."""
 
 
-RECIPE = Recipe(learning_rate=1e-3, batch_size=32, epochs=40, source="ours")
+RECIPE = baseline_parts.RECIPE
 
 
 def resampled(frames: Tensor, mask: Tensor, steps: int) -> Tensor:

@@ -22,9 +22,9 @@ from torch import nn
 
 from ...cache.spec import Modality
 from ...config import Fraction, Positive
+from . import baseline_parts
 from .base import Batch, InputShape, Output
 from .baseline_parts import Baseline, MeanSubnet, dense
-from .hooks import Recipe
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Options:
     """1: a score a clip; more: logits of that many classes. Taken from the corpus in training."""
 
 
-RECIPE = Recipe(learning_rate=1e-3, batch_size=32, epochs=40, source="ours")
+RECIPE = baseline_parts.RECIPE
 
 
 class LFDNN(Baseline):

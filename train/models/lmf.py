@@ -20,6 +20,7 @@ Departures, and choices where the paper is silent:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -27,9 +28,9 @@ from torch import Tensor, nn
 from ...cache.spec import Modality
 from ...config import Fraction, Positive
 from ..dropout import Dropout
+from . import baseline_parts
 from .base import Batch, InputShape, Output
 from .baseline_parts import Baseline, embedding_subnets, embedding_widths
-from .hooks import Recipe
 from .tfn import with_one
 
 
@@ -55,7 +56,7 @@ class Options:
     """1: a score a clip; more: logits of that many classes. Taken from the corpus in training."""
 
 
-RECIPE = Recipe(learning_rate=1e-3, batch_size=32, epochs=40, source="ours")
+RECIPE = baseline_parts.RECIPE
 
 
 class LowRankFusion(nn.Module):
@@ -74,7 +75,7 @@ class LowRankFusion(nn.Module):
     def forward(self, vectors: Sequence[Tensor]) -> Tensor:
         """(batch, w_m) of each modality -> (batch, out)."""
         parts = [with_one(z) @ factor for z, factor in zip(vectors, self.factors, strict=True)]
-        product = torch.stack(parts).prod(dim=0)  # (rank, batch, out)
+        product = reduce(torch.mul, parts)  # (rank, batch, out)
         return torch.einsum("r,rbd->bd", self.rank_weights, product) + self.bias
 
 

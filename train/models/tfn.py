@@ -20,16 +20,16 @@ Departures, and choices where the paper is silent:
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ...cache.spec import Modality
 from ...config import Fraction, Positive
+from . import baseline_parts
 from .base import Batch, InputShape, Output
 from .baseline_parts import Baseline, dense, embedding_subnets, embedding_widths
-from .hooks import Recipe
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Options:
     """1: a score a clip; more: logits of that many classes. Taken from the corpus in training."""
 
 
-RECIPE = Recipe(learning_rate=5e-4, batch_size=32, epochs=40, source="ours")
+RECIPE = replace(baseline_parts.RECIPE, learning_rate=1e-3)
 
 
 def with_one(vectors: Tensor) -> Tensor:
