@@ -58,7 +58,7 @@ class Options:
     dropout: Fraction = 0.2
     """Share dropped in the transformers."""
     output_dropout: Fraction = 0.1
-    """Share dropped before the head."""
+    """Share dropped within the residual layers before the head."""
     classes: Positive = 1
     """1: a score a clip; more: logits of that many classes. Taken from the corpus in training."""
 
