@@ -28,7 +28,18 @@ def _listed(value: Any) -> Any:
 LayerChoice = Annotated[
     int | Literal["weighted", "final"] | tuple[int, ...], BeforeValidator(_layer_choice)
 ]
-ModelName = Literal["uegd", "emt_dlfr", "glomo", "sugrm", "mmml"]
+ModelName = Literal[
+    "uegd",
+    "emt_dlfr",
+    "glomo",
+    "sugrm",
+    "mmml",
+    "ef_lstm",
+    "lf_dnn",
+    "tfn",
+    "lmf",
+    "mult",
+]
 MODEL_NAMES: tuple[str, ...] = get_args(ModelName)
 
 
@@ -280,6 +291,16 @@ class TrainConfig(Section):
     """Fields of SUGRM's Options."""
     mmml: Mapping[str, Any] = Field(default_factory=dict)
     """Fields of MMML's Options."""
+    ef_lstm: Mapping[str, Any] = Field(default_factory=dict)
+    """Fields of EF-LSTM's Options."""
+    lf_dnn: Mapping[str, Any] = Field(default_factory=dict)
+    """Fields of LF-DNN's Options."""
+    tfn: Mapping[str, Any] = Field(default_factory=dict)
+    """Fields of TFN's Options."""
+    lmf: Mapping[str, Any] = Field(default_factory=dict)
+    """Fields of LMF's Options."""
+    mult: Mapping[str, Any] = Field(default_factory=dict)
+    """Fields of MulT's Options."""
 
     @property
     def live(self) -> "Mapping[str, InputConfig]":

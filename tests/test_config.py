@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 import sedimental.config as config_module
-from sedimental.config import Config, ConfigError, Section, load_config
+from sedimental.config import MODEL_NAMES, Config, ConfigError, Section, load_config
 from sedimental.extract.encoders.presets import encoder_faults
 from sedimental.train.models import MODELS, option_faults
 
@@ -69,8 +69,8 @@ dropuot = 0.1
             'features[0].fpss: Extra inputs are not permitted. Did you mean "fps"?',
             "features[1]: Input tag 'audi' found using 'modality' does not match any of the "
             "expected tags: 'vision', 'audio', 'text'. Did you mean \"audio\"?",
-            "train.models[0]: Input should be 'uegd', 'emt_dlfr', 'glomo', 'sugrm' or 'mmml'. "
-            'Did you mean "uegd"?',
+            f"train.models[0]: Input should be {', '.join(map(repr, MODEL_NAMES[:-1]))} or "
+            f'{MODEL_NAMES[-1]!r}. Did you mean "uegd"?',
             "train.seeds[0]: Input should be a valid integer, got a number with a fractional part.",
             'train.modalities[0]: "TX" is no subset of "TAV".',
             'train.modalities[1]: "TV" needs vision in [train.inputs].',
@@ -128,4 +128,4 @@ def test_every_key_says_what_it_is() -> None:
 
 
 def test_models_of_the_config_are_those_there_are() -> None:
-    assert set(config_module.MODEL_NAMES) == set(MODELS)
+    assert set(MODEL_NAMES) == set(MODELS)

@@ -24,6 +24,7 @@ from sedimental.config import Config, load_config
 from sedimental.train.distributed import Ranks
 from sedimental.train.launch import Launch, launched
 from sedimental.train.masking import hide
+from sedimental.train.models import MODELS
 from sedimental.train.models.base import Batch
 from sedimental.train.run import find_device, train
 
@@ -31,8 +32,12 @@ MakeFeatures = Callable[..., Path]
 
 PARITY = """
 [train]
-models = ["uegd", "emt_dlfr", "glomo", "sugrm", "mmml"]
+models = [
+    "uegd", "emt_dlfr", "glomo", "sugrm", "mmml",
+    "ef_lstm", "lf_dnn", "tfn", "lmf", "mult",
+]
 seeds = [3]
+stack = "off"
 epochs = 3
 patience = 0
 batch_size = 5
@@ -84,8 +89,33 @@ heads = 2
 layers = 1
 head = 8
 dropout = 0.0
+[train.ef_lstm]
+steps = 6
+hidden = 8
+dropout = 0.0
+[train.lf_dnn]
+hidden = 8
+dropout = 0.0
+[train.tfn]
+text_width = 8
+audio_width = 4
+vision_width = 4
+hidden = 8
+dropout = 0.0
+[train.lmf]
+fused = 8
+dropout = 0.0
+[train.mult]
+width = 8
+heads = 2
+layers = 1
+memory_layers = 1
+text_dropout = 0.0
+dropout = 0.0
+output_dropout = 0.0
 """
-"""31 training clips, so that of the last batch's one clip the first process has none."""
+"""31 training clips, so that of the last batch's one clip the first process has none. Not stacked:
+a worker process would not know that gates are to be noiseless."""
 
 NOISELESS = """
 import sys, torch
@@ -119,7 +149,7 @@ def test_two_processes_have_the_loss_curve_of_one(
     assert done.stdout.count("runs:") == 1  # one of them speaks
     monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
     alone = train(runs_at(config, "alone"))
-    assert {run.model for run in alone} == {"uegd", "emt_dlfr", "glomo", "sugrm", "mmml"}
+    assert {run.model for run in alone} == set(MODELS)
     for one in alone:
         ((folder, shared),) = [
             (f, r) for f in list_runs(config.experiment) if (r := read_run(f)).model == one.model

@@ -19,7 +19,7 @@ from sedimental.cache.spec import MODALITIES, FeatureSpec, Modality
 from sedimental.cache.writer import ClipFeatures, StoreWriter
 from sedimental.config import Config, ConfigError
 from sedimental.train.attention import Company
-from sedimental.train.models import glomo_frames, model_options, model_recipe
+from sedimental.train.models import model_options, model_recipe
 from sedimental.train.models.base import Batch, InputShape
 from sedimental.train.models.glomo import (
     PRESETS,
@@ -29,17 +29,9 @@ from sedimental.train.models.glomo import (
     Options,
     PlainFusion,
 )
-from sedimental.train.models.glomo_frames import (
-    Packed,
-    TemporalConvolution,
-    adaptive_max,
-)
-from sedimental.train.models.glomo_parts import (
-    Experts,
-    ScalarAttention,
-    SequenceEncoder,
-    TransformerLayer,
-)
+from sedimental.train.models.glomo_parts import Experts, ScalarAttention
+from sedimental.train.models.packed import Packed, TemporalConvolution, adaptive_max
+from sedimental.train.models.transformer import SequenceEncoder, TransformerLayer
 from sedimental.train.run import train
 
 Array = NDArray[np.float64]
@@ -520,7 +512,7 @@ def test_companies_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     packed = Packed.of(x, mask)
     whole = packed.companies(2)
     assert len(whole) == 1
-    monkeypatch.setattr(glomo_frames, "COMPANY", 2 * 9**2)
+    monkeypatch.setattr("sedimental.train.models.packed.COMPANY", 2 * 9**2)
     several = packed.companies(2)
     assert len(several) > 2
     assert sorted(torch.cat([c.members for c in several]).tolist()) == list(range(30))

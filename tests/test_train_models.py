@@ -29,6 +29,9 @@ SMALL: dict[str, dict[str, object]] = {
     "glomo": {"width": 16, "heads": 4, "encoder_layers": 1, "fusion_feedforward": 32},
     "sugrm": {"width": 8, "heads": 2, "rounds": 2, "stride": 2, "input_window": 3},
     "mmml": {"width": 16, "heads": 2, "layers": 1, "head": 16},
+    "ef_lstm": {"steps": 6, "hidden": 16},
+    "tfn": {"text_width": 8, "audio_width": 4, "vision_width": 4, "hidden": 16},
+    "mult": {"width": 8, "heads": 2, "layers": 1, "memory_layers": 1},
 }
 """Options of each model that is big for a test; others are tested as they are."""
 

@@ -15,12 +15,16 @@ from sedimental.train.blocks import FrameLinear, everywhere, on_real_frames
 from sedimental.train.data import Corpus, Selection, Table
 from sedimental.train.loading import arrange
 from sedimental.train.loop import fit
-from sedimental.train.models import build, model_options
+from sedimental.train.models import MODELS, build, model_options, stacks
 from sedimental.train.models.base import Batch, FusionModel
 from sedimental.train.seeding import stream
 from sedimental.train.settings import Settings
 from sedimental.train.stacking import clip_each, fit_stacked, stackable
 
+SMALL: Mapping[str, dict[str, object]] = {
+    "uegd": {"hidden": 8, "embedding": 4, "heads": 2},
+    "lf_dnn": {"hidden": 8, "fused": 8},
+}
 WIDTH = 6
 SEEDS = (1, 2, 3)
 
@@ -59,10 +63,10 @@ def corpus(layers: int = 1) -> Selection:
     return Double(found.table, found.sources, found.rows, found.coverage, found.labels)
 
 
-def model_of(data: Selection, seed: int, dropout: float = 0.0) -> FusionModel:
-    options = model_options("uegd", {"hidden": 8, "embedding": 4, "heads": 2, "dropout": dropout})
+def model_of(data: Selection, seed: int, dropout: float = 0.0, name: str = "uegd") -> FusionModel:
+    options = model_options(name, SMALL[name] | {"dropout": dropout})
     shapes = {m: source.shape for m, source in data.sources.items()}
-    model = build("uegd", options, shapes, stream(seed, "init"))
+    model = build(name, options, shapes, stream(seed, "init"))
     assert isinstance(model, nn.Module)
     return model.double()
 
@@ -82,12 +86,14 @@ SETTINGS = Settings(
     ],
 )
 @pytest.mark.parametrize("layers", [1, 3])
-def test_stacked_equals_one_by_one(change: dict[str, object], layers: int) -> None:
+@pytest.mark.parametrize("name", list(filter(stacks, MODELS)))
+def test_stacked_equals_one_by_one(name: str, change: dict[str, object], layers: int) -> None:
     data, settings = corpus(layers), replace(SETTINGS, **change)  # type: ignore[arg-type]
-    together = fit_stacked([model_of(data, seed) for seed in SEEDS], data, settings, SEEDS, "mosi")
+    models = [model_of(data, seed, name=name) for seed in SEEDS]
+    together = fit_stacked(models, data, settings, SEEDS, "mosi")
     ends = set()
     for seed, stacked in zip(SEEDS, together, strict=True):
-        alone = fit(model_of(data, seed), data, settings, seed, "mosi")
+        alone = fit(model_of(data, seed, name=name), data, settings, seed, "mosi")
         assert stacked.best_epoch == alone.best_epoch
         assert len(stacked.history) == len(alone.history)
         ends.add(len(alone.history))
@@ -95,8 +101,8 @@ def test_stacked_equals_one_by_one(change: dict[str, object], layers: int) -> No
             assert one.learning_rate == other.learning_rate
             assert one.train_loss == pytest.approx(other.train_loss, abs=1e-6)  # summed in float32
             assert one.valid_loss == pytest.approx(other.valid_loss, abs=1e-9)
-        for name, weight in alone.state.items():
-            torch.testing.assert_close(stacked.state[name], weight, rtol=1e-9, atol=1e-9)
+        for where, weight in alone.state.items():
+            torch.testing.assert_close(stacked.state[where], weight, rtol=1e-9, atol=1e-9)
     if "patience" in change:
         assert len(ends) > 1  # they stopped at different epochs
 

@@ -65,6 +65,12 @@ def on_real_frames(layer: Callable[[Tensor], Tensor], frames: Tensor, mask: Tens
     return padded.view(*mask.shape, done.shape[-1])
 
 
+def mean_frame(frames: Tensor, mask: Tensor) -> Tensor:
+    """(batch, frames, width), (batch, frames) -> (batch, width) over real frames; zero without."""
+    real = mask.unsqueeze(-1)
+    return (frames * real).sum(dim=1) / real.sum(dim=1).clamp(min=1)
+
+
 class FrameLinear(nn.Linear):
     """`nn.Linear` for many rows (n, width), about twice as fast on some CPUs.
 

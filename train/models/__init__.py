@@ -24,6 +24,11 @@ MODELS: Mapping[str, str] = {
     "glomo": "glomo:GLoMo",
     "sugrm": "sugrm:SUGRM",
     "mmml": "mmml:MMML",
+    "ef_lstm": "ef_lstm:EFLSTM",
+    "lf_dnn": "lf_dnn:LFDNN",
+    "tfn": "tfn:TFN",
+    "lmf": "lmf:LMF",
+    "mult": "mult:MulT",
 }
 """Name in pipeline.toml -> file and class.
 

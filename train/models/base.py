@@ -77,6 +77,11 @@ class Output:
     head reads, and by a modality's name its own, where the model has such."""
 
 
+def shaped(answers: Tensor) -> Tensor:
+    """What a head gives, as a `prediction`: (batch, 1) -> (batch,); logits of classes stay."""
+    return answers.squeeze(-1) if answers.shape[-1] == 1 else answers
+
+
 class FusionModel(Protocol):
     """The part of `nn.Module` that the loop uses, with types; a model is an `nn.Module`."""
 

@@ -49,9 +49,10 @@ from ...config import Fraction, Positive
 from ..attention import Company
 from ..blocks import LayerMix
 from .base import Batch, InputShape, Output
-from .glomo_frames import OwnStart, Packed, TemporalConvolution, adaptive_max
-from .glomo_parts import Experts, Mixing, ScalarAttention, SequenceEncoder, TransformerLayer
+from .glomo_parts import Experts, Mixing, ScalarAttention
 from .hooks import EncoderRecipe, Group, Recipe
+from .packed import OwnStart, Packed, TemporalConvolution, adaptive_max
+from .transformer import SequenceEncoder, TransformerLayer
 
 GRAINS = ("global", "local")
 START = 0.02

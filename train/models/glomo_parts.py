@@ -1,20 +1,17 @@
-"""Parts of GLoMo (see glomo.py): transformers over packed frames, experts, attention.
+"""Parts of GLoMo (see glomo.py): experts and attention.
 
-Shapes: B clips, T frames of the longest, N real frames of the whole batch, d the common width.
+Shapes: B clips, d the common width.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..attention import Company, attend, placed
-from ..blocks import FrameLinear
 from ..dropout import Dropout
-from .glomo_frames import OwnStart, Packed
 from .hooks import alone
 
 Mixing = Literal["linear", "log"]
@@ -22,121 +19,6 @@ TINY = 1e-10
 """Keeps a coefficient of variation finite where every expert is idle."""
 LEAST_NOISE = 0.01
 """Deviation of the gate's noise where its own weights ask for none."""
-
-
-class QueryKeyValue(OwnStart):
-    """The three projections of an attention as one matrix, begun as Glorot has it."""
-
-    def reset_parameters(self) -> None:
-        """Xavier uniform over the packed matrix; biases zero."""
-        nn.init.xavier_uniform_(self.weight)
-        nn.init.zeros_(self.bias)
-
-
-class TransformerLayer(nn.Module):
-    """Self-attention and feed-forward with residuals, normed before (`norm_first`) or after."""
-
-    def __init__(
-        self,
-        width: int,
-        heads: int,
-        feedforward: int,
-        attention_dropout: float,
-        dropout: float,
-        norm_first: bool,
-    ) -> None:
-        """`dropout` acts behind the attention, inside and behind the feed-forward."""
-        super().__init__()
-        self.heads = heads
-        self.attention_dropout = attention_dropout
-        self.norm_first = norm_first
-        self.projections = QueryKeyValue(width, 3 * width)
-        self.attended = FrameLinear(width, width)
-        nn.init.zeros_(self.attended.bias)
-        self.feedforward = nn.Sequential(
-            FrameLinear(width, feedforward),
-            nn.ReLU(),
-            Dropout(dropout),
-            FrameLinear(feedforward, width),
-        )
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
-        self.dropout = Dropout(dropout)
-
-    def forward(self, rows: Tensor, companies: Sequence[Company]) -> Tensor:
-        """(N, d) -> (N, d); a row in no company attends to nothing."""
-        for block, norm in ((self._attention, self.norms[0]), (self._feed, self.norms[1])):
-            if self.norm_first:
-                rows = rows + self.dropout(block(norm(rows), companies))
-            else:
-                rows = norm(rows + self.dropout(block(rows, companies)))
-        return rows
-
-    def _feed(self, rows: Tensor, companies: Sequence[Company]) -> Tensor:
-        fed: Tensor = self.feedforward(rows)
-        return fed
-
-    def _attention(self, rows: Tensor, companies: Sequence[Company]) -> Tensor:
-        joined = self.projections(rows)
-        dropout = self.attention_dropout if self.training else 0.0
-        found = [joined[:0, : rows.shape[1]]]  # for a batch without any company
-        for one in companies:
-            shape = (*one.rows.shape, 3, self.heads, rows.shape[1] // self.heads)
-            three = joined.index_select(0, one.rows.flatten()).view(shape)
-            query, key, value = three.permute(2, 0, 3, 1, 4)  # (b, heads, t, d / heads)
-            # where a clip has no frame at all, nothing would be left for the softmax to divide by
-            keys = one.mask | ~one.mask.any(dim=1, keepdim=True)
-            heads = attend(query, key, value, None if one.full else keys, dropout)
-            found.append(one.real(heads.transpose(1, 2).flatten(2)))
-        attended: Tensor = self.attended(placed(found, companies, rows))
-        return attended
-
-
-def sinusoids(step: Tensor, width: int) -> Tensor:
-    """(N,) float positions -> (N, width): all sines, then all cosines (and 0 if `width` is odd)."""
-    half = width // 2
-    rates = torch.arange(half, dtype=step.dtype, device=step.device) / max(1, half - 1)
-    angles = step.unsqueeze(1) * torch.exp(-math.log(10000) * rates)
-    waves = torch.cat([angles.sin(), angles.cos()], dim=1)
-    return functional.pad(waves, (0, width % 2))
-
-
-class SequenceEncoder(nn.Module):
-    """TE of Eq. 3 and 4: a pre-norm transformer over each clip's frames, normed at its end."""
-
-    def __init__(
-        self,
-        width: int,
-        heads: int,
-        layers: int,
-        attention_dropout: float,
-        dropout: float,
-        embedding_dropout: float,
-    ) -> None:
-        """Feed-forward layers are four times as wide as the frames."""
-        super().__init__()
-        self.heads = heads
-        self.layers = nn.ModuleList(
-            TransformerLayer(width, heads, 4 * width, attention_dropout, dropout, norm_first=True)
-            for _ in range(layers)
-        )
-        self.norm = nn.LayerNorm(width)
-        self.dropout = Dropout(embedding_dropout)
-        for part in self.modules():
-            if isinstance(part, FrameLinear):
-                nn.init.xavier_uniform_(part.weight)
-                nn.init.zeros_(part.bias)
-
-    def forward(self, rows: Tensor, packed: Packed) -> Tensor:
-        """(N, d), the frames of `packed` -> (N, d)."""
-        width = rows.shape[1]
-        exact = torch.promote_types(rows.dtype, torch.float32)  # also under mixed precision
-        positions = sinusoids((packed.step + 1).to(exact), width)
-        rows = self.dropout(math.sqrt(width) * rows + positions)
-        companies = packed.companies(self.heads)
-        for layer in self.layers:
-            rows = layer(rows, companies)
-        normed: Tensor = self.norm(rows)
-        return normed
 
 
 def variation(shares: Tensor) -> Tensor:

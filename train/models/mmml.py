@@ -41,19 +41,12 @@ from torch.nn import functional
 
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
-from ..blocks import FrameLinear, LayerMix, on_real_frames
+from ..blocks import FrameLinear, LayerMix, mean_frame, on_real_frames
 from ..grouping import CPU, frames_to_read, like_length
 from ..tasks import Distance, task_loss
-from .base import Batch, InputShape, Output
+from .base import Batch, InputShape, Output, shaped
 from .hooks import EncoderRecipe, Recipe, alone
-from .mmml_parts import (
-    CrossModalLayer,
-    Restoring,
-    joined_clips,
-    mean_frame,
-    shaped,
-    with_token,
-)
+from .mmml_parts import CrossModalLayer, Restoring, joined_clips, with_token
 
 CALL = 128
 """Frames that take as long as a further group of clips (see `grouping`)."""

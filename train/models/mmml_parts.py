@@ -170,14 +170,3 @@ def joined_clips(clips: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor
     if len(clips) == 1:
         return clips[0]
     return torch.cat([x for x, _ in clips], dim=1), torch.cat([mask for _, mask in clips], dim=1)
-
-
-def mean_frame(x: Tensor, mask: Tensor) -> Tensor:
-    """(B, T, d) -> (B, d) over real frames; zero without any."""
-    real = mask.unsqueeze(-1)
-    return (x * real).sum(dim=1) / real.sum(dim=1).clamp(min=1)
-
-
-def shaped(scores: Tensor) -> Tensor:
-    """(B, 1) -> (B,); logits of classes stay."""
-    return scores.squeeze(-1) if scores.shape[-1] == 1 else scores

@@ -9,13 +9,9 @@ from torch.nn import functional
 from sedimental.train.blocks import everywhere
 from sedimental.train.models.base import Batch, Output
 from sedimental.train.models.glomo import GLoMo, Unimodal
-from sedimental.train.models.glomo_frames import TemporalConvolution, adaptive_max
-from sedimental.train.models.glomo_parts import (
-    Experts,
-    SequenceEncoder,
-    TransformerLayer,
-    sinusoids,
-)
+from sedimental.train.models.glomo_parts import Experts
+from sedimental.train.models.packed import TemporalConvolution, adaptive_max
+from sedimental.train.models.transformer import SequenceEncoder, TransformerLayer, sinusoids
 
 from .common import front, joined, linear, seen, split
 

@@ -1,12 +1,15 @@
-"""Frames of GLoMo (see glomo.py): packed without padding, their convolution, their pooling.
+"""Frames packed without padding, their convolution, their pooling.
 
 Shapes: B clips, T frames of the longest, N real frames of the whole batch, d the common width.
 """
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..attention import COMPANY, Company, meetings
@@ -55,13 +58,25 @@ class Packed:
         blank = values.new_zeros(len(self.lengths) * self.longest, values.shape[-1])
         return blank.index_copy(0, place, values).view(len(self.lengths), self.longest, -1)
 
+    def last(self, rows: Tensor) -> Tensor:
+        """(N, any) -> (B, any): each clip's last, zero for a clip without frames."""
+        end = self.lengths.cumsum(dim=0)
+        place = torch.where(self.lengths > 0, end - 1, len(rows))
+        return torch.cat([rows, rows.new_zeros(1, rows.shape[1])]).index_select(0, place)
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """`lengths` where the CPU has them."""
+        found: NDArray[np.int64] = self.lengths.cpu().numpy()
+        return found
+
     def companies(self, heads: int) -> list[Company]:
         """All clips at once on a GPU; on a CPU few of like length at a time (see `attention`)."""
         if not len(self.values):
             return []
         lengths = self.lengths
         if lengths.device.type == "cpu":
-            counts = lengths.numpy()
+            counts = self.counts
             return [one.here for one in meetings(counts, counts, heads, lengths.device, COMPANY)]
         first = lengths.cumsum(dim=0) - lengths
         steps = torch.arange(self.longest, device=lengths.device)

@@ -1,0 +1,91 @@
+"""Early-fusion LSTM: the modalities side by side, step by step, through one LSTM.
+
+No paper's own model: papers of the field train it to compare with, on features aligned to words.
+Symbols, with B clips, T_m frames of modality m, S common steps:
+
+    X_m  (B, T_m, width)       cached features
+    X̃_m  (B, S, width)         the same at S steps, each the mean over 1/S of the clip's time
+    h    (B, hidden)           state of an LSTM behind the last step of [X̃_text, X̃_audio, X̃_vision]
+    ŷ    (B,)                  head of a net over h
+
+Departures, and choices where there is nothing to depart from:
+
+- Early fusion needs frames that belong together. Ours come at the rate of each encoder, so a clip's
+  real frames of a modality are taken to fill its time evenly and are averaged within each of S
+  equal parts of it; a frame across two parts counts for either by what lies in it, and a clip of
+  fewer than S frames repeats them. For words that is an alignment by their number alone.
+- A modality that a clip lacks is zero at every step.
+- Sizes, dropout and recipe are ours. S is about the words of a clip: with many more steps than
+  that, an LSTM must carry what the first words said too far.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ...cache.spec import Modality
+from ...config import Fraction, Positive
+from ..dropout import Dropout
+from . import baseline_parts
+from .base import Batch, InputShape, Output
+from .baseline_parts import Baseline, dense
+
+
+@dataclass(frozen=True)
+class Options:
+    """[train.ef_lstm]"""
+
+    steps: Positive = 16
+    """Steps S that every clip is resampled to."""
+    hidden: Positive = 128
+    """Units of the LSTM and of the layer behind it."""
+    layers: Positive = 1
+    """LSTM layers, one over the other."""
+    dropout: Fraction = 0.2
+    """Share of units dropped behind the LSTM and behind the layer after it."""
+    classes: Positive = 1
+    """1: a score a clip; more: logits of that many classes. Taken from the corpus in training."""
+
+
+RECIPE = baseline_parts.RECIPE
+
+
+def resampled(frames: Tensor, mask: Tensor, steps: int) -> Tensor:
+    """(batch, frames, width), (batch, frames) -> (batch, steps, width): means over parts of time.
+
+    Of L real frames, frame r fills the time from r / L to (r + 1) / L; step s is the mean over the
+    time from s / steps to (s + 1) / steps. Zero for a clip without real frames.
+    """
+    length = mask.sum(dim=1).view(-1, 1, 1)
+    rank = (mask.cumsum(dim=1) - 1).unsqueeze(1)  # which of the real frames, (batch, 1, frames)
+    step = torch.arange(steps, device=mask.device).view(1, -1, 1)
+    # in units of 1 / (L * steps) of the clip's time, so that all borders are whole numbers
+    begin = torch.maximum(step * length, rank * steps)
+    end = torch.minimum((step + 1) * length, (rank + 1) * steps)
+    shared = (end - begin).clamp(min=0) * mask.unsqueeze(1)
+    shares = shared.to(frames.dtype) / length.clamp(min=1)  # each step's sum to one
+    return shares @ frames
+
+
+class EFLSTM(Baseline):
+    """One LSTM over all modalities at once."""
+
+    def __init__(self, options: Options, inputs: Mapping[Modality, InputShape]) -> None:
+        """For any modalities of `inputs`."""
+        super().__init__(inputs)
+        self.steps = options.steps
+        width = sum(inputs[m].width for m in self.modalities)
+        self.lstm = nn.LSTM(width, options.hidden, options.layers, batch_first=True)
+        self.dropout = Dropout(options.dropout)
+        self.post = dense([options.hidden, options.hidden], options.dropout)
+        self.head = nn.Linear(options.hidden, options.classes)
+
+    def forward(self, batch: Batch) -> Output:
+        """Scores; no modality has a vector of its own."""
+        aligned = [
+            resampled(self.frames(batch, m), batch.masks[m], self.steps) for m in self.modalities
+        ]
+        states, _ = self.lstm(torch.cat(aligned, dim=2))
+        return self.answer(self.post(self.dropout(states[:, -1])), {})

@@ -1,0 +1,169 @@
+"""Multimodal Transformer: Tsai, Bai, Liang, Kolter, Morency and Salakhutdinov, "Multimodal
+Transformer for Unaligned Multimodal Language Sequences", ACL 2019, arXiv:1906.00295.
+
+Written from the paper. Symbols, with B clips, T_m frames of modality m, d the common width and M
+modalities:
+
+    X̂_m      (B, T_m, d)            frames after a convolution over time
+    Z_{n→m}  (B, T_m, d)            frames of m, after D blocks that read those of n
+    Z_m      (B, T_m, (M - 1) d)    all Z_{n→m} side by side, after a transformer over themselves
+    s_m      (B, (M - 1) d)         Z_m at the last real frame, exactly 0 for a modality not there
+    ŷ        (B,)                   linear in s + MLP(s), s all s_m side by side
+
+Departures, and choices where the paper is silent:
+
+- Residuals go past the norms, x + f(LN(x)), as in the transformers that the field took over from
+  MulT; the paper's equations add the normed x.
+- The convolution's kernel is 3 for every modality, without bias (the paper: 1 or 3 for text).
+- Frames are multiplied by sqrt(d) before positions are added, and before the last transformer too.
+- Blocks read the other modality as it was convolved, with a norm of its own in every block.
+- Of one modality alone there is nothing to read: the last transformer takes X̂_m, and s_m is d wide.
+  Frames whose clip lacks the other modality read nothing, and go on.
+- The paper has one dropout for a block: it acts on attention weights, inside the feed-forward and
+  behind both. The last transformer has its own depth, which the paper does not tell.
+- No step of the learning rate: the paper's table has none.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from ...cache.spec import Modality
+from ...config import Fraction, Positive
+from ..attention import meetings
+from ..dropout import Dropout
+from .base import Batch, InputShape, Output
+from .baseline_parts import Baseline
+from .hooks import Recipe
+from .packed import Packed, TemporalConvolution
+from .transformer import CrossmodalEncoder, SequenceEncoder, embedded
+
+
+@dataclass(frozen=True)
+class Options:
+    """[train.mult]; the defaults are the paper's for CMU-MOSI, other corpora's are `PRESETS`."""
+
+    width: Positive = 40
+    """Common width d; a multiple of `heads`."""
+    heads: Positive = 10
+    """Attention heads of every transformer."""
+    layers: Positive = 4
+    """Crossmodal blocks D of each pair of modalities."""
+    memory_layers: Positive = 3
+    """Layers of the transformer behind them, one a modality."""
+    text_dropout: Fraction = 0.2
+    """Share dropped of the features of text."""
+    dropout: Fraction = 0.2
+    """Share dropped in the transformers."""
+    output_dropout: Fraction = 0.1
+    """Share dropped within the residual layers before the head."""
+    classes: Positive = 1
+    """1: a score a clip; more: logits of that many classes. Taken from the corpus in training."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where width and heads do not go together."""
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads = {self.heads}.")
+
+
+PRESETS: Mapping[str, Options] = {
+    "mosi": Options(),
+    "mosei": Options(heads=8, text_dropout=0.3, dropout=0.1),
+    "sims": Options(width=50, layers=2),
+}
+
+
+def _recipe(rate: float, batch: int, epochs: int, clip: float | None, source: str) -> Recipe:
+    return Recipe(
+        learning_rate=rate,
+        batch_size=batch,
+        epochs=epochs,
+        patience=8,
+        clip_norm=clip,
+        warmup=0.0,
+        schedule="constant",
+        source=source,
+    )
+
+
+_PAPER = "MulT, table of hyperparameters in its appendix; patience is the field's"
+RECIPE = _recipe(1e-3, 128, 100, 0.8, _PAPER)
+RECIPES: Mapping[str, Recipe] = {
+    "mosi": RECIPE,
+    "mosei": _recipe(1e-3, 16, 20, 1.0, _PAPER),
+    "sims": _recipe(2e-3, 16, 100, None, "MMSA's configuration; epochs are ours"),
+}
+
+
+class MulT(Baseline):
+    """Every modality reads every other one, then itself; the last frames decide."""
+
+    def __init__(self, options: Options, inputs: Mapping[Modality, InputShape]) -> None:
+        """For any modalities of `inputs`."""
+        super().__init__(inputs)
+        d, heads, share = options.width, options.heads, options.dropout
+        self.heads = heads
+        self.text_dropout = Dropout(options.text_dropout)
+        self.convolutions = nn.ModuleDict(
+            {m: TemporalConvolution(inputs[m].width, d) for m in self.modalities}
+        )
+        self.readers = nn.ModuleDict(
+            {
+                f"{m}_reads_{n}": CrossmodalEncoder(d, heads, options.layers, share, share)
+                for m in self.modalities
+                for n in self.modalities
+                if n != m
+            }
+        )
+        own = d * max(1, len(self.modalities) - 1)
+        self.memories = nn.ModuleDict(
+            {
+                m: SequenceEncoder(own, heads, options.memory_layers, share, share, 0.0)
+                for m in self.modalities
+            }
+        )
+        together = own * len(self.modalities)
+        self.residual = nn.Sequential(
+            nn.Linear(together, together),
+            nn.ReLU(),
+            Dropout(options.output_dropout),
+            nn.Linear(together, together),
+        )
+        self.head = nn.Linear(together, options.classes)
+
+    def forward(self, batch: Batch) -> Output:
+        """Scores."""
+        packed = {m: self._packed(batch, m) for m in self.modalities}
+        frames = {m: self._convolved(m, one) for m, one in packed.items()}
+        if len(frames) > 1:
+            frames = self._crossed(packed, frames)
+        own = {m: one.last(self.memories[m](frames[m], one)) for m, one in packed.items()}
+        last = torch.cat(list(own.values()), dim=1)
+        return self.answer(last + self.residual(last), own)
+
+    def _packed(self, batch: Batch, m: Modality) -> Packed:
+        one = Packed.of(self.frames(batch, m), batch.masks[m])
+        return replace(one, values=self.text_dropout(one.values)) if m == "text" else one
+
+    def _convolved(self, m: Modality, packed: Packed) -> Tensor:
+        """X̂_m, rows (N_m, d)."""
+        convolution = self.convolutions[m]
+        assert isinstance(convolution, TemporalConvolution)
+        return convolution.frames(packed)
+
+    def _crossed(
+        self, packed: Mapping[Modality, Packed], frames: Mapping[Modality, Tensor]
+    ) -> dict[Modality, Tensor]:
+        """X̂_m (N_m, d) of each modality -> all its Z_{n→m} side by side, (N_m, (M - 1) d)."""
+        start = {m: embedded(rows, packed[m]) for m, rows in frames.items()}
+        crossed = {}
+        for m, here in packed.items():
+            found = []
+            for n, there in packed.items():
+                if n != m:
+                    met = meetings(here.counts, there.counts, self.heads, start[m].device)
+                    found.append(self.readers[f"{m}_reads_{n}"](start[m], start[n], met))
+            crossed[m] = torch.cat(found, dim=1)
+        return crossed
