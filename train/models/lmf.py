@@ -1,7 +1,7 @@
 """Low-rank Multimodal Fusion: Liu, Shen, Lakshminarasimhan, Liang, Zadeh and Morency, "Efficient
 Low-rank Multimodal Fusion with Modality-Specific Factors", ACL 2018, arXiv:1806.00064.
 
-Written from the paper. A linear layer over TFN's outer product, whose weight tensor is never made:
+A linear layer over TFN's outer product, whose weight tensor is never made:
 it is a sum of R products of one factor a modality. Symbols, with B clips, w_m the width of modality
 m's vector and d the width of the fused one:
 

@@ -1,7 +1,7 @@
 """Tensor Fusion Network: Zadeh, Chen, Poria, Cambria and Morency, "Tensor Fusion Network for
 Multimodal Sentiment Analysis", EMNLP 2017, arXiv:1707.07250.
 
-Written from the paper. Symbols, with B clips and w_m the width of modality m's vector:
+Written without any code of it. Symbols, with B clips and w_m the width of modality m's vector:
 
     z_m  (B, w_m)          vector of a modality, exactly 0 if it is not there
     Z    (B, Π (w_m + 1))  outer product of all [z_m; 1]: products of one, two and three modalities
