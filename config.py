@@ -28,7 +28,7 @@ def _listed(value: Any) -> Any:
 LayerChoice = Annotated[
     int | Literal["weighted", "final"] | tuple[int, ...], BeforeValidator(_layer_choice)
 ]
-ModelName = Literal["uegd", "emt_dlfr", "glomo", "sugrm", "mmml"]
+ModelName = Literal["uegd", "emt_dlfr", "glomo", "sugrm", "mmml", "tfr_net"]
 MODEL_NAMES: tuple[str, ...] = get_args(ModelName)
 
 
@@ -280,6 +280,8 @@ class TrainConfig(Section):
     """Fields of SUGRM's Options."""
     mmml: Mapping[str, Any] = Field(default_factory=dict)
     """Fields of MMML's Options."""
+    tfr_net: Mapping[str, Any] = Field(default_factory=dict)
+    """Fields of TFR-Net's Options."""
 
     @property
     def live(self) -> "Mapping[str, InputConfig]":

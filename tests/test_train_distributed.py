@@ -31,7 +31,7 @@ MakeFeatures = Callable[..., Path]
 
 PARITY = """
 [train]
-models = ["uegd", "emt_dlfr", "glomo", "sugrm", "mmml"]
+models = ["uegd", "emt_dlfr", "glomo", "sugrm", "mmml", "tfr_net"]
 seeds = [3]
 epochs = 3
 patience = 0
@@ -84,6 +84,14 @@ heads = 2
 layers = 1
 head = 8
 dropout = 0.0
+[train.tfr_net]
+width = 8
+heads = 2
+levels = 1
+missing_rate = 0.3
+attention_dropout = 0.0
+embedding_dropout = 0.0
+dropout = 0.0
 """
 """31 training clips, so that of the last batch's one clip the first process has none."""
 
@@ -119,7 +127,7 @@ def test_two_processes_have_the_loss_curve_of_one(
     assert done.stdout.count("runs:") == 1  # one of them speaks
     monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
     alone = train(runs_at(config, "alone"))
-    assert {run.model for run in alone} == {"uegd", "emt_dlfr", "glomo", "sugrm", "mmml"}
+    assert {run.model for run in alone} == set(config.train.models)
     for one in alone:
         ((folder, shared),) = [
             (f, r) for f in list_runs(config.experiment) if (r := read_run(f)).model == one.model

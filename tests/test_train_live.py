@@ -131,7 +131,7 @@ def test_sound_can_be_cut_to_its_first_seconds(made: MakeConfig) -> None:
     live_model(plan, data)(data.batch(data.rows["train"]))
 
 
-@pytest.mark.parametrize("model", ["uegd", "emt_dlfr", "glomo", "sugrm", "mmml"])
+@pytest.mark.parametrize("model", ["uegd", "emt_dlfr", "glomo", "sugrm", "mmml", "tfr_net"])
 def test_every_model_learns_with_its_encoders(made: MakeConfig, model: str) -> None:
     """Weights of encoders move, runs are known again, and the file holds what was trained."""
     settings = 'learning_rate = 1e-3\nwarmup = 0.0\nalso = ["Has0_acc_2"]\nprecision = "bf16"\n'
@@ -140,6 +140,7 @@ def test_every_model_learns_with_its_encoders(made: MakeConfig, model: str) -> N
         "glomo": "width = 16\nheads = 2\nencoder_layers = 1\nfusion_feedforward = 16\n",
         "sugrm": "width = 8\nheads = 2\nrounds = 1\n",
         "mmml": 'heads = 4\nlayers = 1\nhead = 8\ncontext = "separate"\n',
+        "tfr_net": "width = 8\nheads = 2\nlevels = 1\nmissing_rate = 0.3\n",
     }
     tables = f"[train.{model}]\n{small[model]}" if model in small else ""
     config = made(

@@ -28,6 +28,7 @@ SMALL: Mapping[str, Mapping[str, object]] = {
     "glomo": {"width": 8, "heads": 2, "encoder_layers": 1, "fusion_feedforward": 16},
     "sugrm": {"width": 8, "heads": 2, "rounds": 1, "stride": 2, "input_window": 3},
     "mmml": {"width": 8, "heads": 2, "layers": 1, "head": 8, "context": "separate"},
+    "tfr_net": {"width": 8, "heads": 2, "levels": 1, "missing_rate": 0.3},
 }
 SETTINGS = Settings(learning_rate=3e-3, batch_size=8, epochs=5, accumulate=2, mask_time=0.2)
 

@@ -24,6 +24,7 @@ MODELS: Mapping[str, str] = {
     "glomo": "glomo:GLoMo",
     "sugrm": "sugrm:SUGRM",
     "mmml": "mmml:MMML",
+    "tfr_net": "tfr_net:TFRNet",
 }
 """Name in pipeline.toml -> file and class.
 
