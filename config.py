@@ -28,7 +28,7 @@ def _listed(value: Any) -> Any:
 LayerChoice = Annotated[
     int | Literal["weighted", "final"] | tuple[int, ...], BeforeValidator(_layer_choice)
 ]
-ModelName = Literal["uegd", "emt_dlfr", "glomo", "sugrm", "mmml", "tfr_net"]
+ModelName = Literal["uegd", "emt_dlfr", "glomo", "sugrm", "mmml", "tfr_net", "mag_bert"]
 MODEL_NAMES: tuple[str, ...] = get_args(ModelName)
 
 
@@ -282,6 +282,8 @@ class TrainConfig(Section):
     """Fields of MMML's Options."""
     tfr_net: Mapping[str, Any] = Field(default_factory=dict)
     """Fields of TFR-Net's Options."""
+    mag_bert: Mapping[str, Any] = Field(default_factory=dict)
+    """Fields of MAG-BERT's Options."""
 
     @property
     def live(self) -> "Mapping[str, InputConfig]":
