@@ -9,7 +9,14 @@ from safetensors.torch import load, save
 from sedimental.cache.errors import RunError
 from sedimental.cache.spec import MODALITIES, Modality
 from sedimental.config import MODEL_NAMES, ConfigError, TrainConfig
-from sedimental.train.models import MODELS, build, model_options, model_recipe, option_faults
+from sedimental.train.models import (
+    MODELS,
+    build,
+    model_options,
+    model_recipe,
+    option_faults,
+    within_text,
+)
 from sedimental.train.models.base import Batch, FusionModel, InputShape
 from sedimental.train.models.hooks import Remembers, Training
 from sedimental.train.models.uegd import PRESETS as UEGD_PRESETS
@@ -33,7 +40,8 @@ SMALL: dict[str, dict[str, object]] = {
 }
 """Options of each model that is big for a test; others are tested as they are."""
 
-every_model = pytest.mark.parametrize("name", MODELS)
+CACHED = [name for name in MODELS if not within_text(name)]
+every_model = pytest.mark.parametrize("name", CACHED)
 
 
 def shapes(modalities: tuple[Modality, ...], weighted: bool = False) -> dict[Modality, InputShape]:
