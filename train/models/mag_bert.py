@@ -10,13 +10,13 @@ model on cached text. Symbols, with B clips, T tokens, d the encoder's width:
     u      (B, d)         tanh(W [CLS] + b), of the encoder's layer in use
     ŷ      (B,)           sentiment, in the labels' unit, not clipped; (B, classes) logits
 
-Departures, and choices that are ours:
+Departures, and choices that are ours. Written without the paper at hand: the gate is as it is
+commonly told, and no equation is numbered here.
 
 - Words are not aligned: the features know when a frame was, not when a token was spoken. A clip's
   real frames are spread evenly over its words, the mean of each share (`mag_gate.laid_over`); the
-  papers' features are aligned word by word, by forced alignment. Special tokens get zeros.
-- The paper gives the gate's activation no name: it is ReLU. The frames' maps have no bias, their
-  sum has one.
+  published features are aligned word by word. Special tokens get zeros.
+- The gate's activation is ReLU. The frames' maps have no bias, their sum has one.
 - The gate stands behind block 1 unless told otherwise; the head reads [CLS] through a linear layer
   and tanh as BERT's pooler does, but untrained: extraction has no use for BERT's own.
 - A modality that is absent from a clip shows zeros; without voice and face at all (modalities
