@@ -39,6 +39,8 @@ ModelName = Literal[
     "tfn",
     "lmf",
     "mult",
+    "tfr_net",
+    "mag_bert",
 ]
 MODEL_NAMES: tuple[str, ...] = get_args(ModelName)
 
@@ -301,6 +303,10 @@ class TrainConfig(Section):
     """Fields of LMF's Options."""
     mult: Mapping[str, Any] = Field(default_factory=dict)
     """Fields of MulT's Options."""
+    tfr_net: Mapping[str, Any] = Field(default_factory=dict)
+    """Fields of TFR-Net's Options."""
+    mag_bert: Mapping[str, Any] = Field(default_factory=dict)
+    """Fields of MAG-BERT's Options."""
 
     @property
     def live(self) -> "Mapping[str, InputConfig]":

@@ -19,9 +19,9 @@ from .streams import AudioStream, TextStream
 def live_input(config: Config, modality: Modality, words: bool = False) -> LiveInput:
     """The live input of [train.inputs] `modality`, found but not loaded.
 
-    With `words`, text must come as tokens, because the model hides some of them: no start from
-    cached hidden states. Raises StoreError for what is not extracted, EncoderError for an encoder
-    that cannot be trained.
+    With `words`, text must come as tokens, because a model hides some of them or works among the
+    blocks that read them: no start from cached hidden states. Raises StoreError for what is not
+    extracted, EncoderError for an encoder that cannot be trained.
     """
     settings: InputConfig = getattr(config.train.inputs, modality)
     table = table_of(config, modality)
@@ -72,7 +72,7 @@ def _unfit(
 ) -> str:
     """Why training cannot begin with the hidden states of block `start`; empty if it can."""
     if words and isinstance(table, TextFeatures):
-        return "the model hides words before they are read"
+        return "a model hides words before they are read, or works inside the encoder"
     if any(name.isdigit() and int(name) < start for name in names):
         return "the model reads layers below"
     if settings.seconds is not None:

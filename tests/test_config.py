@@ -33,6 +33,12 @@ def faults(tmp_path: Path, text: str) -> list[str]:
     return sorted(line.removeprefix(f"{path}: ") for line in lines)
 
 
+def known_models() -> str:
+    """As pydantic lists them."""
+    *names, last = (f"'{name}'" for name in config_module.MODEL_NAMES)
+    return f"{', '.join(names)} or {last}"
+
+
 def test_every_fault_in_one_answer_with_place_and_nearest_name(tmp_path: Path) -> None:
     text = """
 [corpus]
@@ -69,8 +75,7 @@ dropuot = 0.1
             'features[0].fpss: Extra inputs are not permitted. Did you mean "fps"?',
             "features[1]: Input tag 'audi' found using 'modality' does not match any of the "
             "expected tags: 'vision', 'audio', 'text'. Did you mean \"audio\"?",
-            f"train.models[0]: Input should be {', '.join(map(repr, MODEL_NAMES[:-1]))} or "
-            f'{MODEL_NAMES[-1]!r}. Did you mean "uegd"?',
+            f'train.models[0]: Input should be {known_models()}. Did you mean "uegd"?',
             "train.seeds[0]: Input should be a valid integer, got a number with a fractional part.",
             'train.modalities[0]: "TX" is no subset of "TAV".',
             'train.modalities[1]: "TV" needs vision in [train.inputs].',

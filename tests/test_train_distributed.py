@@ -24,7 +24,6 @@ from sedimental.config import Config, load_config
 from sedimental.train.distributed import Ranks
 from sedimental.train.launch import Launch, launched
 from sedimental.train.masking import hide
-from sedimental.train.models import MODELS
 from sedimental.train.models.base import Batch
 from sedimental.train.run import find_device, train
 
@@ -34,7 +33,7 @@ PARITY = """
 [train]
 models = [
     "uegd", "emt_dlfr", "glomo", "sugrm", "mmml",
-    "ef_lstm", "lf_dnn", "tfn", "lmf", "mult",
+    "ef_lstm", "lf_dnn", "tfn", "lmf", "mult", "tfr_net",
 ]
 seeds = [3]
 stack = "off"
@@ -113,6 +112,14 @@ memory_layers = 1
 text_dropout = 0.0
 dropout = 0.0
 output_dropout = 0.0
+[train.tfr_net]
+width = 8
+heads = 2
+levels = 1
+missing_rate = 0.3
+attention_dropout = 0.0
+embedding_dropout = 0.0
+dropout = 0.0
 """
 """31 training clips, so that of the last batch's one clip the first process has none. Not stacked:
 a worker process would not know that gates are to be noiseless."""
@@ -149,7 +156,7 @@ def test_two_processes_have_the_loss_curve_of_one(
     assert done.stdout.count("runs:") == 1  # one of them speaks
     monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
     alone = train(runs_at(config, "alone"))
-    assert {run.model for run in alone} == set(MODELS)
+    assert {run.model for run in alone} == set(config.train.models)
     for one in alone:
         ((folder, shared),) = [
             (f, r) for f in list_runs(config.experiment) if (r := read_run(f)).model == one.model

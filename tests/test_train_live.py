@@ -31,6 +31,7 @@ from sedimental.train.checkpoint import Checkpoint
 from sedimental.train.data import Selection
 from sedimental.train.live_model import LiveModel
 from sedimental.train.loop import fit, predict
+from sedimental.train.models import MODELS
 from sedimental.train.models.emt_missing import hidden_frames, incomplete
 from sedimental.train.optimising import groups_of
 from sedimental.train.plan import Plan
@@ -131,7 +132,7 @@ def test_sound_can_be_cut_to_its_first_seconds(made: MakeConfig) -> None:
     live_model(plan, data)(data.batch(data.rows["train"]))
 
 
-@pytest.mark.parametrize("model", ["uegd", "emt_dlfr", "glomo", "sugrm", "mmml", "mult"])
+@pytest.mark.parametrize("model", MODELS)
 def test_every_model_learns_with_its_encoders(made: MakeConfig, model: str) -> None:
     """Weights of encoders move, runs are known again, and the file holds what was trained."""
     settings = 'learning_rate = 1e-3\nwarmup = 0.0\nalso = ["Has0_acc_2"]\nprecision = "bf16"\n'
@@ -141,6 +142,7 @@ def test_every_model_learns_with_its_encoders(made: MakeConfig, model: str) -> N
         "sugrm": "width = 8\nheads = 2\nrounds = 1\n",
         "mmml": 'heads = 4\nlayers = 1\nhead = 8\ncontext = "separate"\n',
         "mult": "width = 8\nheads = 2\nlayers = 1\nmemory_layers = 1\n",
+        "tfr_net": "width = 8\nheads = 2\nlevels = 1\nmissing_rate = 0.3\n",
     }
     tables = f"[train.{model}]\n{small[model]}" if model in small else ""
     config = made(

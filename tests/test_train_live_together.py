@@ -50,7 +50,7 @@ sedimental.train(sedimental.load_config(Path(sys.argv[1])))
 """
 
 EXACT = """
-models = ["uegd", "sugrm"]
+models = ["uegd", "sugrm", "mag_bert"]
 accumulate = 1
 learning_rate = 2e-3
 mask_time = 0.3
@@ -59,6 +59,7 @@ clip_norm = 1.0
 NO_DROPOUT = SUGRM + "".join(
     f"{where}_dropout = 0.0\n" for where in ("output", "embed", "relu", "residual")
 )
+NO_DROPOUT += "[train.mag_bert]\ngate_dropout = 0.0\ndropout = 0.0\n"
 
 
 def file_of(config: Config) -> Path:

@@ -9,7 +9,14 @@ from safetensors.torch import load, save
 from sedimental.cache.errors import RunError
 from sedimental.cache.spec import MODALITIES, Modality
 from sedimental.config import MODEL_NAMES, ConfigError, TrainConfig
-from sedimental.train.models import MODELS, build, model_options, model_recipe, option_faults
+from sedimental.train.models import (
+    MODELS,
+    build,
+    model_options,
+    model_recipe,
+    option_faults,
+    within_text,
+)
 from sedimental.train.models.base import Batch, FusionModel, InputShape
 from sedimental.train.models.hooks import Remembers, Training
 from sedimental.train.models.uegd import PRESETS as UEGD_PRESETS
@@ -32,10 +39,12 @@ SMALL: dict[str, dict[str, object]] = {
     "ef_lstm": {"steps": 6, "hidden": 16},
     "tfn": {"text_width": 8, "audio_width": 4, "vision_width": 4, "hidden": 16},
     "mult": {"width": 8, "heads": 2, "layers": 1, "memory_layers": 1},
+    "tfr_net": {"width": 12, "heads": 2, "levels": 1},
 }
 """Options of each model that is big for a test; others are tested as they are."""
 
-every_model = pytest.mark.parametrize("name", MODELS)
+CACHED = [name for name in MODELS if not within_text(name)]
+every_model = pytest.mark.parametrize("name", CACHED)
 
 
 def shapes(modalities: tuple[Modality, ...], weighted: bool = False) -> dict[Modality, InputShape]:

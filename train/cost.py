@@ -20,7 +20,7 @@ from .data import Corpus, Selection
 from .live_model import LiveModel
 from .loop import previous_of
 from .models.base import Batch, FusionModel
-from .models.hooks import Remembers, Training
+from .models.hooks import Remembers, Training, WithinText
 from .optimising import Stepper
 from .plan import Plan
 from .tasks import task_loss
@@ -81,7 +81,8 @@ class Cost:
 class Comparison:
     """One run both ways."""
 
-    frozen: Cost
+    frozen: Cost | None
+    """None where the model works inside an encoder that is trained."""
     finetuned: Cost | None
     """None where no encoder in use can be trained."""
     extraction: float = 0.0
@@ -107,8 +108,9 @@ def compared(plan: Plan, model: FusionModel, data: Selection) -> Comparison:
             break
     share, size = len(data.rows["train"]) / len(rows), plan.settings.batch_size / len(rows)
     fixed = ADAM * trained + 4 * frozen_weights
+    frozen = Cost(fused, int(ADAM * fused + held * size), light * share * epochs)
     return Comparison(
-        frozen=Cost(fused, int(ADAM * fused + held * size), light * share * epochs),
+        frozen=None if isinstance(model.fusion, WithinText) else frozen,
         finetuned=Cost(trained, int(fixed + kept * size), whole * share * epochs),
         extraction=reading * len(data.table.ids) / len(rows),
     )
@@ -149,10 +151,8 @@ def told(title: str, found: Comparison, live: Sequence[str]) -> str:
     names = " and ".join(live)
     once = f" after {time_text(found.extraction)} of extraction" if found.extraction else ""
     if found.measured:
-        return (
-            f"{title}: a seed with {names} fine-tuned: {found.finetuned}; "
-            f"frozen: {found.frozen}{once}"
-        )
+        tuned = f"{title}: a seed with {names} fine-tuned: {found.finetuned}"
+        return f"{tuned}; frozen: {found.frozen}{once}" if found.frozen is not None else tuned
     return (
         f"{title}: a seed on frozen encoders: {found.frozen}; "
         f"with {names} fine-tuned, by estimate: {found.finetuned}"

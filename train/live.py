@@ -20,6 +20,7 @@ from ..cache.store import Store
 from ..config import Config, InputConfig
 from .data import Gatherer, Items
 from .models.base import InputShape
+from .models.hooks import Between
 from .scaling import Running, Scaling
 
 
@@ -29,11 +30,21 @@ class LiveEncoder(Protocol):
     paddable: bool
     """Whether clips of different lengths can share a pass."""
 
-    def __call__(self, items: Tensor, sizes: Sequence[int], gone: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        items: Tensor,
+        sizes: Sequence[int],
+        gone: Tensor | None = None,
+        between: Between | None = None,
+    ) -> Tensor:
         """Items (batch, …) of which `sizes` are real -> (batch, layers, frames, width).
 
-        `gone` (batch, items) marks words to be read as unknown.
+        `gone` (batch, items) marks words to be read as unknown; `between` works behind the block
+        that was opened. Both are for text.
         """
+
+    def open_behind(self, block: int) -> None:
+        """Make room for what works behind `block`, from 1; an error if it is not computed."""
 
     def groups(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """Trained weights: matrices; biases and norms."""

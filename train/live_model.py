@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from ..cache.spec import Modality
 from .live import LiveEncoder, Reading, laid_side_by_side, passes
 from .models.base import Batch, FusionModel, Output
-from .models.hooks import Contextual, Group, Remembers, Training
+from .models.hooks import Between, Contextual, Group, Remembers, Training, WithinText
 from .optimising import groups_of
 
 
@@ -55,6 +55,9 @@ class LiveModel(nn.Module):
                 value = None if reading.scaling is None else getattr(reading.scaling, name)
                 # the run's file has them among its inputs
                 self.register_buffer(f"{name}_{m}", value, persistent=False)
+        self._inside = fusion if isinstance(fusion, WithinText) and "text" in encoders else None
+        if self._inside is not None:
+            self._encoder("text").open_behind(self._inside.text_block)
 
     @property
     def previous_clips(self) -> int:
@@ -68,11 +71,9 @@ class LiveModel(nn.Module):
 
     def read(self, batch: Batch) -> Batch:
         """`batch` with hidden states for items; each modality is read when it is asked for."""
-        readers = {m: partial(self._frames, batch, m) for m in batch.live}
-        again: dict[Modality, Callable[[Tensor], Tensor]] = {
-            m: partial(self._frames, batch, m) for m in batch.live if m == "text"
-        }
-        return replace(
+        readers = dict[Modality, Callable[[], Tensor]]()
+        again = dict[Modality, Callable[[Tensor], Tensor]]()
+        done = replace(
             batch,
             features=Lazily(batch.features, readers),
             live={},
@@ -81,6 +82,11 @@ class LiveModel(nn.Module):
             reread=again,
             previous=tuple(self.read(before) for before in batch.previous),
         )
+        for m in batch.live:
+            readers[m] = partial(self._frames, batch, done, m)
+            if m == "text":
+                again[m] = partial(self._frames, batch, done, m)
+        return done
 
     def begin(self, training: Training) -> None:
         """Hand on to a fusion model that remembers clips."""
@@ -137,10 +143,11 @@ class LiveModel(nn.Module):
         encoder: LiveEncoder = found
         return encoder
 
-    def _frames(self, batch: Batch, m: Modality, gone: Tensor | None = None) -> Tensor:
+    def _frames(self, batch: Batch, done: Batch, m: Modality, gone: Tensor | None = None) -> Tensor:
         """([batch, layers, frames, width] or without layers), scaled; zero where not real.
 
-        `gone` (batch, frames): words that are read as unknown, frames of sound that are zero.
+        `done` is `batch` as it will be, of which the other modalities can be asked for. `gone`
+        (batch, frames): words that are read as unknown, frames of sound that are zero.
         """
         sizes: list[int] = batch.live[m].tolist()
         lost, mask, encoder = batch.gone.get(m), batch.masks[m], self._encoder(m)
@@ -156,10 +163,11 @@ class LiveModel(nn.Module):
             own = [sizes[k] for k in group]
             items = batch.features[m][group, : max(own)]
             hidden = None if words is None else words[group, : max(own)]
+            between = self._between(done, group, mask.device) if m == "text" else None
             if again:
-                found = checkpoint(encoder, items, own, hidden, use_reentrant=False)
+                found = checkpoint(encoder, items, own, hidden, between, use_reentrant=False)
             else:
-                found = encoder(items, own, hidden)
+                found = encoder(items, own, hidden, between)
             laid = self._scaled(laid_side_by_side(found, source.weighted), m)
             parts.append(pad(laid, (0, 0, 0, mask.shape[1] - laid.shape[-2])))
             order += group
@@ -175,6 +183,12 @@ class LiveModel(nn.Module):
             joined = joined.new_zeros(len(mask), *joined.shape[1:]).index_copy(0, place, joined)
         made = joined.masked_fill(~wide, 0)
         return batch.after[m](made) if m in batch.after else made
+
+    def _between(self, done: Batch, group: Sequence[int], device: torch.device) -> Between | None:
+        """What the fusion model does inside the text encoder, to the clips of one pass."""
+        if self._inside is None:
+            return None
+        return self._inside.between(done, torch.tensor(group, device=device))
 
     def _learns(self, m: Modality) -> bool:
         return any(len(group) for group in self._encoder(m).groups())

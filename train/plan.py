@@ -15,7 +15,8 @@ from ..config import Config, TrainConfig
 from .inputs import Input, find_inputs
 from .live import FindLive, LiveInput, live_of
 from .live_model import Tuning
-from .models import encoder_recipe, model_options, stacks
+from .models import encoder_recipe, model_options, stacks, within_text
+from .models.inside import inside_text_only, wordless
 from .settings import Settings, settings_of
 
 RECIPE = 2
@@ -102,7 +103,11 @@ def plan_runs(
     hiding = section.missing_rate > 0 or any(
         getattr(chosen, "missing_rate", 0) > 0 for chosen in options.values()
     )
-    inputs = find_inputs(config, live, words=hiding)
+    inside = {name for name in section.models if within_text(name)}
+    for name in inside:
+        if "text" not in section.live:
+            raise RunError(f"train.models: {inside_text_only(name)}")
+    inputs = find_inputs(config, live, words=hiding or bool(inside))
     plans: dict[Path, Plan] = {}
     for name in section.models:
         for letters in getattr(section, name).get("modalities", section.subsets):
@@ -113,6 +118,8 @@ def plan_runs(
                     f'train.modalities: "{letters}" has no line for each of its letters in '
                     "[train.inputs]. Add them there, or take the letter away."
                 )
+            if name in inside and "text" not in modalities:
+                raise RunError(f"train.modalities: {wordless(name, letters)}")
             tuning = tunings(section, name, used)
             stack = () if tuning else stacked_seeds(section, name, settings[name], device)
             for seed in section.seeds:

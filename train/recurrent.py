@@ -1,10 +1,12 @@
-"""An LSTM over frames without padding: clips of like length share a pass."""
+"""Recurrence over frames without padding: an LSTM whose clips of like length share a pass, a GRU
+both ways."""
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.rnn import PackedSequence
 
 from .attention import Company, placed
 from .grouping import like_length
@@ -58,3 +60,25 @@ class RowLSTM(nn.LSTM):
             gates, [start, start], weights, True, 1, 0.0, self.training, False, True
         )[0]
         return states
+
+
+class RowGRU(nn.GRU):
+    """A two-way `nn.GRU` of one layer, with its names and its first weights."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        """For frames of length `width`; `hidden` units each way."""
+        super().__init__(width, hidden, bidirectional=True)
+
+    def rows(self, rows: Tensor, lengths: NDArray[np.int64]) -> Tensor:
+        """Frames (n, width), sequence after sequence, of these `lengths` -> (n, 2 * hidden)."""
+        if not len(rows):
+            return rows.new_zeros(0, 2 * self.hidden_size)
+        # as the library packs sequences: first frames of all, the longest first, then second frames
+        longest = np.argsort(-lengths, kind="stable")
+        first = (np.cumsum(lengths) - lengths)[longest]
+        steps = np.arange(lengths.max())[:, None]
+        there = steps < lengths[longest]
+        order = torch.from_numpy((first + steps)[there]).to(rows.device)
+        packed = PackedSequence(rows.index_select(0, order), torch.from_numpy(there.sum(axis=1)))
+        states = self(packed)[0].data
+        return torch.empty_like(states).index_copy(0, order, states)

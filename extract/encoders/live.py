@@ -6,8 +6,8 @@ off: LayerDrop, and masking of audio frames, whose draws come from NumPy's globa
 """
 
 import copy
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ...config import InputConfig
 from .adapters import with_adapters
 from .hidden import blocks_of, has_final, highest_block, tapped
-from .live_parts import Given, Nothing, computed_again
+from .live_parts import Given, Nothing, Opened, computed_again
 from .loading import Checkpoint, EncoderError, load_model
 from .sound import pooled, real_frames
 from .waveform import frames_of, normalized, norms_by_layer, sealed
@@ -35,6 +35,9 @@ DROPOUTS = (
 
 UNSEEDED = ("layerdrop", "mask_time_prob", "mask_feature_prob")
 """Fields by which the library drops blocks and frames in training."""
+
+Between = Callable[[Tensor, Tensor], Tensor]
+"""Hidden states (batch, tokens, width) and which tokens are real -> hidden states."""
 
 
 class LiveEncoder(nn.Module):
@@ -58,6 +61,7 @@ class LiveEncoder(nn.Module):
         """
         super().__init__()
         self.family, self.start, self.names = checkpoint.family, start or 0, names
+        self.name = checkpoint.slug
         self.given = start is not None
         model: Any = load_model(_configured(checkpoint, settings.dropout))
         stretch(model)
@@ -93,13 +97,32 @@ class LiveEncoder(nn.Module):
                 part.train(mode)
         return self
 
-    def forward(self, items: Tensor, sizes: Sequence[int], gone: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        items: Tensor,
+        sizes: Sequence[int],
+        gone: Tensor | None = None,
+        between: Between | None = None,
+    ) -> Tensor:
         """Items (batch, …) of which `sizes` are real -> (batch, layers, frames, width).
 
-        `gone` (batch, items) marks words to be read as unknown. Frames behind a clip's last one may
-        hold anything.
+        Of text, `gone` (batch, items) marks words to be read as unknown, and `between` works behind
+        the block that was opened. Frames behind a clip's last one may hold anything.
         """
         raise NotImplementedError
+
+    def open_behind(self, block: int) -> None:
+        """Make room for what works behind `block`, counted from 1.
+
+        Raises EncoderError where that block is not computed.
+        """
+        blocks = blocks_of(self.model, self.family)
+        if not self.start < block <= self.highest:
+            raise EncoderError(
+                f"block {block}: of encoder {self.name} the blocks {self.start + 1} to "
+                f"{self.highest} are computed for the layers in use; name one of them."
+            )
+        blocks[block - self.start - 1] = Opened(blocks[block - self.start - 1])
 
     def groups(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """Trained weights in two: matrices, and biases and weights of norms."""
@@ -122,6 +145,20 @@ class LiveEncoder(nn.Module):
         count = str(self.highest - self.start)
         wanted = [count if n == "final" else str(int(n) - self.start) for n in self.names]
         return tapped(self.model, self.family, wanted, lambda hidden: hidden)
+
+    @contextmanager
+    def _with(self, between: Between | None, real: Tensor) -> Iterator[None]:
+        """Within, `between` works behind the block that was opened, on the frames of `real`."""
+        if between is None:
+            yield
+            return
+        blocks = blocks_of(self.model, self.family)
+        opened = next(block for block in blocks if isinstance(block, Opened))
+        opened.change = lambda hidden: between(hidden, real)
+        try:
+            yield
+        finally:
+            opened.change = None
 
     def _entries(self, found: Any) -> list[Tensor]:
         entries = []
@@ -193,7 +230,13 @@ class LiveText(LiveEncoder):
         if self.given:
             self.model.embeddings = Given()
 
-    def forward(self, items: Tensor, sizes: Sequence[int], gone: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        items: Tensor,
+        sizes: Sequence[int],
+        gone: Tensor | None = None,
+        between: Between | None = None,
+    ) -> Tensor:
         """Ids (batch, tokens), or states (batch, tokens, width) -> (batch, layers, tokens, width).
 
         Raises ValueError for words `gone` where states are given: they have been read.
@@ -208,7 +251,7 @@ class LiveText(LiveEncoder):
         else:
             ids = items.masked_fill(~real, self.pad)
             ids = ids if gone is None else ids.masked_fill(gone, self.unknown)
-        with self._tapped() as found:
+        with self._tapped() as found, self._with(between, real):
             self.model(input_ids=ids, attention_mask=real.long())
         if self.given:
             self.model.embeddings.hidden = None
@@ -240,7 +283,13 @@ class LiveSound(LiveEncoder):
             if not has_final(self.model.config, self.family):  # its norm comes before block 1
                 self.model.encoder.layer_norm = nn.Identity()
 
-    def forward(self, items: Tensor, sizes: Sequence[int], gone: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        items: Tensor,
+        sizes: Sequence[int],
+        gone: Tensor | None = None,
+        between: Between | None = None,
+    ) -> Tensor:
         """Samples (batch, samples), or states (batch, frames, width) -> (batch, layers, kept,
         width)."""
         if self.given:

@@ -29,6 +29,8 @@ MODELS: Mapping[str, str] = {
     "tfn": "tfn:TFN",
     "lmf": "lmf:LMF",
     "mult": "mult:MulT",
+    "tfr_net": "tfr_net:TFRNet",
+    "mag_bert": "mag_bert:MAGBert",
 }
 """Name in pipeline.toml -> file and class.
 
@@ -77,6 +79,12 @@ def stacks(name: str) -> bool:
     return bool(getattr(found, "stackable", False))
 
 
+def within_text(name: str) -> bool:
+    """Whether model `name` works inside a live text encoder alone (`hooks.WithinText`)."""
+    found = getattr(_module(name), MODELS[name].partition(":")[2])
+    return bool(getattr(found, "within_text", False))
+
+
 def presets_of(name: str) -> tuple[str, ...]:
     """Corpora that model `name` has published settings for, sorted."""
     module = _module(name)
@@ -85,6 +93,8 @@ def presets_of(name: str) -> tuple[str, ...]:
 
 def option_faults(raw: Mapping[str, Any]) -> list[str]:
     """Every fault in the model tables of a raw pipeline.toml; a `Check` of `load_config`."""
+    from .inside import inside_faults
+
     section = raw.get("train", {})
     if not isinstance(section, Mapping):
         return []  # the typed config says so
@@ -95,6 +105,7 @@ def option_faults(raw: Mapping[str, Any]) -> list[str]:
         if preset not in known:
             hint = nearest(preset, known) or f" Known: {', '.join(known) or 'none'}."
             faults.append(f'train.preset: none of the models has "{preset}".{hint}')
+    faults += inside_faults(raw, section)
     for name in MODELS:
         table = section.get(name)
         if isinstance(table, Mapping) and table:

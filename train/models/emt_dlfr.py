@@ -44,6 +44,7 @@ Departures, and choices where the paper is silent:
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +55,7 @@ from ..blocks import FrameLinear, LayerMix
 from .base import Batch, InputShape, Output
 from .emt_fusion import Fusion
 from .emt_layout import Layout
-from .emt_missing import Special, hidden_frames, without_hidden
+from .emt_missing import Special, incomplete_view, restored_error, told_of_missing
 from .emt_options import ENCODER, ENCODERS, PRESETS, RECIPE, RECIPES, Options
 from .emt_parts import (
     RecurrentEncoder,
@@ -142,16 +143,12 @@ class EMTDLFR(nn.Module):
         }
         layouts = {m: Layout.of(batch.masks[m]) for m in self.modalities}
         whole = {m: layouts[m].pick(mixed[m]) for m in self.modalities}
-        rate, seen, hidden = self.missing_rate, whole, dict[Modality, Tensor]()
-        if rate > 0:
+        seen, hidden = whole, dict[Modality, Tensor]()
+        if self.missing_rate > 0:
             seen = {}
             for m in self.modalities:
-                mask = batch.masks[m]
-                gone = hidden_frames(mask, batch.index, m, rate, self.mask_seed)
-                if m in batch.reread:  # a live encoder reads [UNK] for what is gone
-                    shown = self._mixed(m, batch.reread[m](gone))
-                else:
-                    shown = without_hidden(mixed[m], mask, gone, m, self.special_tokens)
+                mix = partial(self._mixed, m)
+                shown, gone = incomplete_view(self, batch, m, mix, mixed[m])
                 seen[m], hidden[m] = layouts[m].pick(shown), layouts[m].pick(gone)
         restoring = self.training and self.options.restores
         promote = restoring and self.reconstructs
@@ -236,9 +233,7 @@ class EMTDLFR(nn.Module):
             gone = hidden[m][kept].nonzero().squeeze(1)
             target = whole[m].index_select(0, kept[gone]).detach()
             guess = self.decoders[m](view.frames[m].index_select(0, gone))
-            distance = functional.smooth_l1_loss(guess, target, reduction="sum")
-            count = self.total(distance.new_full((), target.numel()))
-            total = total + self.total(distance) / count.clamp(min=1)
+            total = total + restored_error(guess, target, self.total)
         return total
 
     def groups(self) -> Sequence[Group]:
@@ -258,21 +253,14 @@ class EMTDLFR(nn.Module):
         return [*groups, Group(rest)]
 
     def outputs(self) -> Mapping[str, Tensor]:
-        """``layers_<modality>`` (layers,) of every weighted input, and how frames go missing.
-
-        Of the latter, where ``missing_rate`` is above 0: the rate itself, and
-        ``text_states_zeroed`` = 1, which means that masked text is zeroed hidden states of an
-        encoder that had read them, not [UNK] tokens, and no number to set beside the papers'.
-        """
+        """``layers_<modality>`` (layers,) of every weighted input, and how frames go missing
+        (`told_of_missing`)."""
         found = {
             f"layers_{m}": mix.weights.detach()
             for m, mix in self.mixes.items()
             if isinstance(mix, LayerMix)
         }
-        if self.missing_rate > 0:
-            found["missing_rate"] = torch.tensor(self.missing_rate)
-            found |= {"text_states_zeroed": torch.ones(())} if "text" in self.modalities else {}
-        return found
+        return found | told_of_missing(self.missing_rate, self.modalities)
 
 
 def _encoder(

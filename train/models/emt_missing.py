@@ -18,13 +18,14 @@ Where the text encoder is live, tokens are replaced by [UNK] before it, as in th
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ...cache.spec import Modality
 from ..data import Selection
@@ -105,6 +106,50 @@ class HidesFrames(Protocol):
     missing_rate: float
     mask_seed: int
     special_tokens: Special
+
+
+def incomplete_view(
+    model: HidesFrames,
+    batch: Batch,
+    modality: Modality,
+    mix: Callable[[Tensor], Tensor],
+    whole: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """One modality as `model` sees it at its own rate, and which of its frames are missing.
+
+    (batch, frames, width) after `mix`, which makes one layer of several, and (batch, frames) bool.
+    What a live encoder reads is read again, with [UNK] for what is gone. `whole` is what `mix` has
+    made of the complete features, where that is known already.
+    """
+    mask = batch.masks[modality]
+    gone = hidden_frames(mask, batch.index, modality, model.missing_rate, model.mask_seed)
+    if modality in batch.reread:
+        return mix(batch.reread[modality](gone)), gone
+    whole = mix(batch.features[modality]) if whole is None else whole
+    return without_hidden(whole, mask, gone, modality, model.special_tokens), gone
+
+
+def restored_error(guess: Tensor, truth: Tensor, total: Callable[[Tensor], Tensor]) -> Tensor:
+    """Smooth L1 distance of missing frames (n, width), the mean over all values of the whole batch.
+
+    `total` sums over the processes that share it (`hooks.AcrossClips`). Zero where none is missing.
+    """
+    distance = functional.smooth_l1_loss(guess, truth, reduction="sum")
+    count = total(distance.new_full((), truth.numel()))
+    return total(distance) / count.clamp(min=1)
+
+
+def told_of_missing(rate: float, modalities: Sequence[Modality]) -> dict[str, Tensor]:
+    """What `outputs` says of frames that go missing at `rate`; nothing at 0.
+
+    ``missing_rate``, and ``text_states_zeroed`` = 1, which means that masked text is zeroed hidden
+    states of an encoder that had read them, not [UNK] tokens, and no number to set beside the
+    papers'.
+    """
+    if not rate:
+        return {}
+    zeroed = {"text_states_zeroed": torch.ones(())} if "text" in modalities else {}
+    return {"missing_rate": torch.tensor(rate), **zeroed}
 
 
 def predict_at_rates(

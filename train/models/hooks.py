@@ -87,6 +87,30 @@ class Contextual(Protocol):
     """How many."""
 
 
+Between = Callable[[Tensor, Tensor], Tensor]
+"""Hidden states (clips, tokens, width) that leave a block, and which tokens are real, (clips,
+tokens) -> the states that enter the next one."""
+
+
+@runtime_checkable
+class WithinText(Protocol):
+    """A model that works inside a live text encoder, between two of its blocks.
+
+    Its class says ``within_text = True``, by which `plan` and the config's checks know that there
+    is no such model on cached text.
+    """
+
+    within_text: bool
+    text_block: int
+    """The block, from 1, behind which it works."""
+
+    def between(self, batch: Batch, clips: Tensor) -> Between:
+        """What it does to the text of the rows `clips` of `batch`, whose other modalities are read.
+
+        Called once for every pass that the batch takes through the encoder.
+        """
+
+
 @runtime_checkable
 class Stackable(Protocol):
     """A model whose forward pass `torch.func.vmap` can run for several seeds at once.

@@ -1,0 +1,146 @@
+"""MAG-BERT: Rahman, Hasan, Lee, Zadeh, Mao, Morency and Hoque, "Integrating Multimodal Information
+in Large Pretrained Transformers", ACL 2020, arXiv:1908.05787.
+
+Works inside a live text encoder, behind one of its blocks (`hooks.WithinText`); there is no such
+model on cached text. Symbols, with B clips, T tokens, d the encoder's width:
+
+    Z      (B, T, d)      what leaves the block
+    X_m    (B, T, width)  frames of voice or face, laid over the words
+    Z̄      (B, T, d)      words moved by the gate (`mag_gate`), which enter the next block
+    u      (B, d)         tanh(W [CLS] + b), of the encoder's layer in use
+    ŷ      (B,)           sentiment, in the labels' unit, not clipped; (B, classes) logits
+
+Departures, and choices that are ours. Written without the paper at hand: the gate is as it is
+commonly told, and no equation is numbered here.
+
+- Words are not aligned: the features know when a frame was, not when a token was spoken. A clip's
+  real frames are spread evenly over its words, the mean of each share (`mag_gate.laid_over`); the
+  published features are aligned word by word. Special tokens get zeros.
+- The gate's activation is ReLU. The frames' maps have no bias, their sum has one.
+- The gate stands behind block 1 unless told otherwise; the head reads [CLS] through a linear layer
+  and tanh as BERT's pooler does, but untrained: extraction has no use for BERT's own.
+- A modality that is absent from a clip shows zeros; without voice and face at all (modalities
+  "T") there is no gate, and what is left is the encoder fine-tuned: the comparison.
+- A clip without text is scored by the head's bias.
+- The rates are ours: what is usual for BERT, and more for the weights that begin untrained.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ...cache.spec import MODALITIES, Modality
+from ...config import Fraction, Positive
+from ..blocks import LayerMix, on_real_frames
+from .base import Batch, InputShape, Output, shaped
+from .hooks import Between, EncoderRecipe, Recipe
+from .mag_gate import AdaptationGate, laid_over
+
+
+@dataclass(frozen=True)
+class Options:
+    """[train.mag_bert]; all of them ours."""
+
+    block: Positive = 1
+    """Encoder block behind which the gate stands."""
+    beta: Annotated[float, Field(ge=0)] = 1.0
+    """Longest displacement of a word, as a share β of its own length."""
+    gate_dropout: Fraction = 0.1
+    """Share dropped of what leaves the gate."""
+    dropout: Fraction = 0.1
+    """Share dropped of what the head reads."""
+    classes: Positive = 1
+    """1: a score a clip; more: logits of that many classes. Taken from the corpus in training."""
+
+
+RECIPE = Recipe(
+    learning_rate=1e-3,
+    batch_size=32,
+    epochs=40,
+    patience=8,
+    weight_decay=0.01,
+    warmup=0.1,
+    schedule="cosine",
+    optimizer="adamw",
+    source="ours: as BERT is usually fine-tuned",
+)
+ENCODER = EncoderRecipe(2e-5, 0.01, source=RECIPE.source)
+
+
+class MAGBert(nn.Module):
+    """A text encoder whose words are moved by voice and face while it reads them."""
+
+    within_text = True
+
+    def __init__(self, options: Options, inputs: Mapping[Modality, InputShape]) -> None:
+        """For text, by a live encoder, and what else is among `inputs`.
+
+        Raises ValueError without text.
+        """
+        super().__init__()
+        if "text" not in inputs:
+            raise ValueError("mag_bert: works inside a text encoder, and there is no text.")
+        self.text_block, shape = options.block, inputs["text"]
+        self.modalities = tuple(m for m in MODALITIES if m in inputs)
+        self.others: tuple[Modality, ...] = tuple(m for m in self.modalities if m != "text")
+        widths = {m: inputs[m].width for m in self.others}
+        self.mixes = nn.ModuleDict(
+            {m: LayerMix(n) for m, n in ((m, inputs[m].layers) for m in self.modalities) if n}
+        )
+        inner = shape.width // shape.stacked
+        self.gate: AdaptationGate | None = None
+        if widths:
+            self.gate = AdaptationGate(inner, widths, options.beta, options.gate_dropout)
+        self.pooler = nn.Linear(shape.width, shape.width)
+        self.dropout = nn.Dropout(options.dropout)
+        self.head = nn.Linear(shape.width, options.classes)
+
+    def between(self, batch: Batch, clips: Tensor) -> Between:
+        """The gate, for the rows `clips` of `batch`."""
+        if (gate := self.gate) is None:
+            return lambda hidden, tokens: hidden
+        shown = {
+            m: (self._mixed(m, batch.features[m].index_select(0, clips)), batch.masks[m][clips])
+            for m in self.others
+        }
+        widths = [frames.shape[2] for frames, _ in shown.values()]
+
+        def gated(hidden: Tensor, tokens: Tensor) -> Tensor:
+            laid = [laid_over(frames, real, tokens) for frames, real in shown.values()]
+
+            def of_rows(rows: Tensor) -> Tensor:
+                words, *frames = torch.split(rows, [hidden.shape[2], *widths], dim=1)
+                moved: Tensor = gate(words, dict(zip(self.others, frames, strict=True)))
+                return moved
+
+            return on_real_frames(of_rows, torch.cat([hidden, *laid], dim=2), tokens)
+
+        return gated
+
+    def forward(self, batch: Batch) -> Output:
+        """Scores, of text that the encoder has read with `between` inside."""
+        text, mask = self._mixed("text", batch.features["text"]), batch.masks["text"]
+        first = text[torch.arange(len(text), device=text.device), mask.int().argmax(dim=1)]
+        pooled = torch.tanh(self.pooler(first)) * mask.any(dim=1, keepdim=True)
+        answers = self.head(self.dropout(pooled))
+        return Output(
+            prediction=shaped(answers),
+            representations={"fused": pooled.detach()},
+        )
+
+    def _mixed(self, m: Modality, features: Tensor) -> Tensor:
+        """(batch, frames, width) of one modality, its layers mixed."""
+        mixed: Tensor = self.mixes[m](features) if m in self.mixes else features
+        return mixed
+
+    def outputs(self) -> Mapping[str, Tensor]:
+        """``layers_<modality>`` (layers,) of every weighted input, summing to one."""
+        return {
+            f"layers_{m}": mix.weights.detach()
+            for m, mix in self.mixes.items()
+            if isinstance(mix, LayerMix)
+        }
