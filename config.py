@@ -28,7 +28,7 @@ def _listed(value: Any) -> Any:
 LayerChoice = Annotated[
     int | Literal["weighted", "final"] | tuple[int, ...], BeforeValidator(_layer_choice)
 ]
-ModelName = Literal["uegd", "emt_dlfr", "glomo", "sugrm", "mmml"]
+ModelName = Literal["uegd", "emt_dlfr", "glomo", "sugrm", "mmml", "misa", "self_mm", "mmim"]
 MODEL_NAMES: tuple[str, ...] = get_args(ModelName)
 
 
@@ -280,6 +280,12 @@ class TrainConfig(Section):
     """Fields of SUGRM's Options."""
     mmml: Mapping[str, Any] = Field(default_factory=dict)
     """Fields of MMML's Options."""
+    misa: Mapping[str, Any] = Field(default_factory=dict)
+    """Fields of MISA's Options."""
+    self_mm: Mapping[str, Any] = Field(default_factory=dict)
+    """Fields of Self-MM's Options."""
+    mmim: Mapping[str, Any] = Field(default_factory=dict)
+    """Fields of MMIM's Options."""
 
     @property
     def live(self) -> "Mapping[str, InputConfig]":

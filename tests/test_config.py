@@ -69,7 +69,8 @@ dropuot = 0.1
             'features[0].fpss: Extra inputs are not permitted. Did you mean "fps"?',
             "features[1]: Input tag 'audi' found using 'modality' does not match any of the "
             "expected tags: 'vision', 'audio', 'text'. Did you mean \"audio\"?",
-            "train.models[0]: Input should be 'uegd', 'emt_dlfr', 'glomo', 'sugrm' or 'mmml'. "
+            "train.models[0]: Input should be 'uegd', 'emt_dlfr', 'glomo', 'sugrm', 'mmml', "
+            "'misa', 'self_mm' or 'mmim'. "
             'Did you mean "uegd"?',
             "train.seeds[0]: Input should be a valid integer, got a number with a fractional part.",
             'train.modalities[0]: "TX" is no subset of "TAV".',

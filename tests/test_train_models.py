@@ -29,6 +29,9 @@ SMALL: dict[str, dict[str, object]] = {
     "glomo": {"width": 16, "heads": 4, "encoder_layers": 1, "fusion_feedforward": 32},
     "sugrm": {"width": 8, "heads": 2, "rounds": 2, "stride": 2, "input_window": 3},
     "mmml": {"width": 16, "heads": 2, "layers": 1, "head": 16},
+    "misa": {"width": 16, "recurrent": 8, "feedforward": 32},
+    "self_mm": {"fusion_width": 24},
+    "mmim": {"width": 24, "audio_hidden": 8, "vision_hidden": 8, "memory": 8},
 }
 """Options of each model that is big for a test; others are tested as they are."""
 

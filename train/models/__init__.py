@@ -24,6 +24,9 @@ MODELS: Mapping[str, str] = {
     "glomo": "glomo:GLoMo",
     "sugrm": "sugrm:SUGRM",
     "mmml": "mmml:MMML",
+    "misa": "misa:MISA",
+    "self_mm": "self_mm:SelfMM",
+    "mmim": "mmim:MMIM",
 }
 """Name in pipeline.toml -> file and class.
 
