@@ -131,7 +131,9 @@ def test_sound_can_be_cut_to_its_first_seconds(made: MakeConfig) -> None:
     live_model(plan, data)(data.batch(data.rows["train"]))
 
 
-@pytest.mark.parametrize("model", ["uegd", "emt_dlfr", "glomo", "sugrm", "mmml"])
+@pytest.mark.parametrize(
+    "model", ["uegd", "emt_dlfr", "glomo", "sugrm", "mmml", "misa", "self_mm", "mmim"]
+)
 def test_every_model_learns_with_its_encoders(made: MakeConfig, model: str) -> None:
     """Weights of encoders move, runs are known again, and the file holds what was trained."""
     settings = 'learning_rate = 1e-3\nwarmup = 0.0\nalso = ["Has0_acc_2"]\nprecision = "bf16"\n'
@@ -282,6 +284,8 @@ def test_groups_have_the_rates_and_decay_of_the_papers(made: MakeConfig) -> None
         ("emt_dlfr", "mosi"): (5e-5, 1e-3, 0.0),
         ("emt_dlfr", "sims"): (2e-5, 1e-3, 0.0),
         ("sugrm", "mosei"): (5e-5, 1e-3, 0.0),
+        ("self_mm", "sims"): (5e-5, 0.01, 0.0),
+        ("mmim", "mosi"): (5e-5, 1e-4, 0.0),
         ("glomo", "mosei"): (1e-5, 1e-4, 0.0),
         ("mmml", "mosi"): (1e-5, 0.01, 0.01),
     }

@@ -28,6 +28,8 @@ SMALL: Mapping[str, Mapping[str, object]] = {
     "glomo": {"width": 8, "heads": 2, "encoder_layers": 1, "fusion_feedforward": 16},
     "sugrm": {"width": 8, "heads": 2, "rounds": 1, "stride": 2, "input_window": 3},
     "mmml": {"width": 8, "heads": 2, "layers": 1, "head": 8, "context": "separate"},
+    "misa": {"width": 8, "recurrent": 4, "feedforward": 16},
+    "mmim": {"width": 8, "audio_hidden": 4, "vision_hidden": 4, "memory": 5},
 }
 SETTINGS = Settings(learning_rate=3e-3, batch_size=8, epochs=5, accumulate=2, mask_time=0.2)
 

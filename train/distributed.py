@@ -94,12 +94,15 @@ class Ranks:
         return total
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Rows of the own clips -> of all clips of a batch, with gradients; outside of `at`, `rows`."""
+        """Rows of own clips -> of all clips of a batch, with gradients; outside of `at`, `rows`."""
         if (share := self._share) is None:
             return rows
         sizes = share.first, share.whole - share.first - share.own
         before, after = (rows.new_zeros(size, *rows.shape[1:]) for size in sizes)
-        return self.total(torch.cat([before, rows[: share.own], after]))
+        placed = torch.cat([before, rows[: share.own], after])
+        if torch.is_grad_enabled() and not placed.requires_grad:
+            placed.requires_grad_()  # on the way back the others wait for all, whatever they had
+        return self.total(placed)
 
     def weighted(self, loss: Tensor, share: Share) -> Tensor:
         """The part of a batch's mean loss that comes from the clips of `share`."""

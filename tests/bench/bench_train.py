@@ -37,7 +37,7 @@ from sedimental.cache.store import Ragged
 from sedimental.train.data import Corpus, Selection, Source, Table
 from sedimental.train.loading import arrange
 from sedimental.train.loop import fit, previous_of
-from sedimental.train.models import MODELS, build, model_options
+from sedimental.train.models import build, model_options
 from sedimental.train.models.base import Batch, FusionModel
 from sedimental.train.models.hooks import Remembers, Training
 from sedimental.train.seeding import stream
@@ -213,7 +213,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the clips, one round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clips", type=int, default=CLIPS)
-    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
+    parser.add_argument("--models", nargs="+", default=list(PADDED), choices=list(PADDED))
     given = parser.parse_args()
     torch.set_num_threads(1)
     clips, rounds = (CLIPS // 10, 1) if given.quick else (given.clips, given.rounds)

@@ -109,7 +109,7 @@ def _recipe(batch_size: int, clip_norm: float | None, decay: float = 0.0) -> Rec
         schedule="constant",
         clip_norm=clip_norm,
         loss="l2",
-        source="MMSA's configuration of MISA; the rate is that for CMU-MOSI; epochs unlimited there",
+        source="MMSA's configuration of MISA; rate of CMU-MOSI for all; epochs unlimited there",
     )
 
 

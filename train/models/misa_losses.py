@@ -40,7 +40,7 @@ def similarity(vectors: Tensor, there: Tensor, order: int, total: Total) -> Tens
     """
     one, other = _pairs(len(vectors), vectors.device)
     found = moments(vectors.float(), there, order, total)
-    apart = vector_norm(found[one] - found[other], dim=-1).sum(dim=1)
+    apart: Tensor = vector_norm(found[one] - found[other], dim=-1).sum(dim=1)
     known = total(there.float().sum(dim=1)) > 0
     return (apart * (known[one] & known[other])).mean()
 

@@ -8,7 +8,7 @@ frames of modality m:
     h_m  (B, width_m)     vector of a modality: [CLS] of text, the end state of an LSTM for others
     Z    (B, d)           fusion result, from all h_m side by side
     ŷ    (B,)             score, Linear(Z)
-    q    (B,)             log-likelihood of h_m given h_text, Gaussian with learned mean and variance
+    q    (B,)             log-likelihood of h_m given h_text: a Gaussian, mean and variance learned
     G(Z) (B, width_m)     what the fusion result predicts of h_m
 
 The loss is that of the task + `contrast` (alpha) * the noise-contrastive losses of G(Z) and h_m
@@ -47,7 +47,7 @@ from ...config import Fraction, Positive
 from ..dropout import Dropout
 from .base import Batch, InputShape, Output
 from .hooks import EncoderRecipe, Group, Recipe, Training, alone
-from .mmim_information import ClassMemory, Conditional, contrast, entropy, learned, members_of
+from .mmim_information import ClassMemory, Conditional, contrast, entropy, members_of
 from .mmml_parts import shaped
 from .utterance import EndState, Pick, Tokens, layer_weights
 
@@ -109,7 +109,6 @@ class MMIM(nn.Module):
         """For the modalities of `inputs`, any of them."""
         super().__init__()
         self.options = options
-        self.total: Callable[[Tensor], Tensor] = alone
         self.gather: Callable[[Tensor], Tensor] = alone
         self.modalities = tuple(m for m in MODALITIES if m in inputs)
         self.given, self.told = self.modalities[0], self.modalities[1:]
@@ -130,7 +129,10 @@ class MMIM(nn.Module):
             {m: Conditional(sizes[self.given], sizes[m]) for m in self.told}
         )
         self.predictors = nn.ModuleDict(
-            {m: nn.Sequential(nn.Linear(d, d), nn.ReLU(), nn.Linear(d, n)) for m, n in sizes.items()}
+            {
+                m: nn.Sequential(nn.Linear(d, d), nn.ReLU(), nn.Linear(d, n))
+                for m, n in sizes.items()
+            }
         )
         self.memories = nn.ModuleDict(
             {m: ClassMemory(self.kinds, options.memory, sizes[m]) for m in self.told}
@@ -149,9 +151,7 @@ class MMIM(nn.Module):
         if not self.training:
             return Output(prediction, representations=seen)
         there = {m: batch.masks[m].any(dim=1) for m in self.modalities}
-        losses = {"contrast": self.options.contrast * self._contrast(fused, vectors, there)}
-        if self.told:
-            losses |= self._bound(vectors, there, batch.labels)
+        losses = self._losses(fused, vectors, there, batch.labels)
         extras = {f"vector_{m}": seen[m] for m in self.told}
         extras |= {f"known_{m}": there[m] for m in self.told}
         return Output(prediction, losses, extras, seen)
@@ -183,33 +183,35 @@ class MMIM(nn.Module):
     def _memories(self) -> Mapping[str, ClassMemory]:
         return {m: one for m, one in self.memories.items() if isinstance(one, ClassMemory)}
 
-    def _contrast(
-        self, fused: Tensor, vectors: Mapping[Modality, Tensor], there: Mapping[Modality, Tensor]
-    ) -> Tensor:
-        """Sum over modalities, among the clips of the whole batch."""
-        parts = list[Tensor]()
-        for m, own in vectors.items():
-            predicted = self.gather(self.predictors[m](fused))
-            known = self.gather(there[m].to(own.dtype)) > 0
-            parts.append(contrast(predicted, self.gather(own), known))
-        return torch.stack(parts).sum()
-
-    def _bound(
+    def _losses(
         self,
+        fused: Tensor,
         vectors: Mapping[Modality, Tensor],
         there: Mapping[Modality, Tensor],
         labels: Tensor,
     ) -> dict[str, Tensor]:
-        """What q learns by, and minus the bounds, weighted."""
-        x, members = vectors[self.given], members_of(labels, self.kinds)
-        fitted, used = dict[str, Tensor](), dict[str, Tensor]()
-        uncertain = list[Tensor]()
-        for m, memory in self._memories.items():
-            y, q = vectors[m], self.likelihoods[m]
+        """All of them, weighted."""
+        x, members = vectors[self.given], self._all(members_of(labels, self.kinds))
+        contrasts, fits, bounds = list[Tensor](), list[Tensor](), list[Tensor]()
+        for m, y in vectors.items():
+            together, known = self.gather(y), self._all(there[m])
+            predicted = self.gather(self.predictors[m](fused))
+            contrasts.append(contrast(predicted, together, known))
+            if m == self.given:
+                continue
+            q, memory = self.likelihoods[m], self._memories[m]
             assert isinstance(q, Conditional)
-            fitted[m], used[m] = q(x.detach(), y.detach()), q.as_it_is(x, y)
-            own = members & there[m].unsqueeze(1)
-            uncertain.append(entropy(y, own, memory, self.options.ridge, self.total))
-        both = {m: there[m] & there[self.given] for m in self.told}
-        bound = learned(used, both) + torch.stack(uncertain).sum()
-        return {"likelihood": -learned(fitted, both), "bound": -self.options.bound * bound}
+            both = there[m] & there[self.given]
+            fits.append(torch.where(both, q(x.detach(), y.detach()), 0).mean())
+            likelihood = torch.where(both, q.as_it_is(x, y), 0).mean()
+            own = members & known.unsqueeze(1)
+            bounds.append(likelihood + entropy(together, own, memory, self.options.ridge))
+        losses = {"contrast": self.options.contrast * torch.stack(contrasts).sum()}
+        if fits:
+            losses["likelihood"] = -torch.stack(fits).sum()
+            losses["bound"] = -self.options.bound * torch.stack(bounds).sum()
+        return losses
+
+    def _all(self, said: Tensor) -> Tensor:
+        """What is true, (own clips, …) bool, of all clips of the batch."""
+        return self.gather(said.float()) > 0

@@ -1,12 +1,10 @@
 """What MMIM estimates of mutual information: a conditional Gaussian, an entropy, a contrast.
 
 Shapes: B clips, k the width of a vector, C classes of clips (negative and not negative, where
-scores are predicted). What is summed over clips goes through `total`, what compares them is given
-all clips of a batch (`hooks.AcrossClips`, `hooks.AmongClips`).
+scores are predicted). `entropy` and `contrast` look at all clips of a batch (`hooks.AmongClips`).
 """
 
 import math
-from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +32,8 @@ class Conditional(nn.Module):
         """log q(y | x), (B, given) and (B, told) -> (B,) float32."""
         log_variance = MOST * self.spread(x).float()
         distance = (y - self.mean(x)).float().square()
-        return -0.5 * (distance * torch.exp(-log_variance) + log_variance + LOG_2PI).sum(dim=-1)
+        parts: Tensor = distance * torch.exp(-log_variance) + log_variance + LOG_2PI
+        return -0.5 * parts.sum(dim=-1)
 
     def as_it_is(self, x: Tensor, y: Tensor) -> Tensor:
         """The same, without a gradient for the weights."""
@@ -77,13 +76,7 @@ class ClassMemory(nn.Module):
             self.held[kind] = len(latest)
 
 
-def entropy(
-    vectors: Tensor,
-    members: Tensor,
-    memory: ClassMemory,
-    ridge: float,
-    total: Callable[[Tensor], Tensor],
-) -> Tensor:
+def entropy(vectors: Tensor, members: Tensor, memory: ClassMemory, ridge: float) -> Tensor:
     """H(Y) of `vectors` (B, k) by a Gaussian a class, () float32: the mean of the classes' own.
 
     `members` (B, C) bool says which clips are of which class; the vectors that `memory` holds
@@ -93,17 +86,16 @@ def entropy(
     """
     exact, width = vectors.float(), vectors.shape[1]
     now, before = members.T.float(), memory.real.float()  # (C, B), (C, slots)
-    past = memory.rows
     with torch.autocast(vectors.device.type, enabled=False):
-        count = total(now.sum(dim=1)) + before.sum(dim=1)
+        known = torch.cat([now, before], dim=1)  # (C, B + slots)
+        rows = torch.cat([exact.expand(len(now), -1, -1), memory.rows], dim=1)
+        count = known.sum(dim=1)
         shared = count.clamp(min=1)[:, None, None]
-        sums = total(now @ exact) + (before.unsqueeze(1) @ past).squeeze(1)
-        mean = sums.unsqueeze(1) / shared  # (C, 1, k)
-        here = (exact - mean) * now.unsqueeze(2)
-        there = (past - mean) * before.unsqueeze(2)
-        spread = total(here.transpose(1, 2) @ here) + there.transpose(1, 2) @ there
+        mean = known.unsqueeze(1) @ rows / shared  # (C, 1, k)
+        centred = (rows - mean) * known.unsqueeze(2)
         regular = ridge * torch.eye(width, dtype=exact.dtype, device=exact.device)
-        _, log_det = torch.linalg.slogdet(spread / shared + regular)
+        covariance = centred.transpose(1, 2) @ centred / shared + regular
+        _, log_det = torch.linalg.slogdet(covariance)
     enough = count > 1
     own = torch.where(enough, 0.5 * (width * (1 + LOG_2PI) + log_det), 0)
     return own.sum() / enough.sum().clamp(min=1)
@@ -132,9 +124,3 @@ def members_of(labels: Tensor, classes: int) -> Tensor:
     """
     kinds = (labels >= 0).long() if labels.is_floating_point() else labels
     return functional.one_hot(kinds, classes).bool()
-
-
-def learned(likelihoods: Mapping[str, Tensor], there: Mapping[str, Tensor]) -> Tensor:
-    """Sum over pairs of the mean over clips (B,) of what is there."""
-    parts = [torch.where(there[m], found, 0).mean() for m, found in likelihoods.items()]
-    return torch.stack(parts).sum()
