@@ -20,7 +20,8 @@ Departures, and choices where the paper is silent:
 - The paper learns q in a stage of its own, before the rest. There is one loop and one optimizer
   here: each step holds both. q's weights learn from -E[q] of vectors that are detached, and from
   nothing else; the vectors learn from the bound, in which q's weights are detached. No weight gets
-  gradients from both, so with Adam it is two optimizers in one, stepping in turn batch by batch.
+  gradients from both: Adam's steps are those of two optimizers, but for `clip_norm`, which is of
+  the gradients of all weights together.
 - H is that of a Gaussian a class of clips, negative and not negative, over the batch and a memory
   of each class's latest clips; the paper's memory is of latest batches. `ridge` is added to
   the covariances, as without it their determinant is 0 in a small batch, and the loss no number.
