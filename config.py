@@ -39,6 +39,9 @@ ModelName = Literal[
     "tfn",
     "lmf",
     "mult",
+    "misa",
+    "self_mm",
+    "mmim",
     "tfr_net",
     "mag_bert",
 ]
@@ -307,6 +310,12 @@ class TrainConfig(Section):
     """Fields of TFR-Net's Options."""
     mag_bert: Mapping[str, Any] = Field(default_factory=dict)
     """Fields of MAG-BERT's Options."""
+    misa: Mapping[str, Any] = Field(default_factory=dict)
+    """Fields of MISA's Options."""
+    self_mm: Mapping[str, Any] = Field(default_factory=dict)
+    """Fields of Self-MM's Options."""
+    mmim: Mapping[str, Any] = Field(default_factory=dict)
+    """Fields of MMIM's Options."""
 
     @property
     def live(self) -> "Mapping[str, InputConfig]":

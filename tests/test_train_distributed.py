@@ -33,7 +33,7 @@ PARITY = """
 [train]
 models = [
     "uegd", "emt_dlfr", "glomo", "sugrm", "mmml",
-    "ef_lstm", "lf_dnn", "tfn", "lmf", "mult", "tfr_net",
+    "ef_lstm", "lf_dnn", "tfn", "lmf", "mult", "misa", "self_mm", "mmim", "tfr_net",
 ]
 seeds = [3]
 stack = "off"
@@ -47,6 +47,7 @@ schedule = "cosine"
 mask_time = 0.3
 mask_width = 0.3
 clip_norm = 1.0
+stack = "off"
 [train.uegd]
 hidden = 8
 embedding = 4
@@ -119,6 +120,21 @@ levels = 1
 missing_rate = 0.3
 attention_dropout = 0.0
 embedding_dropout = 0.0
+[train.misa]
+width = 8
+recurrent = 4
+feedforward = 8
+dropout = 0.0
+[train.self_mm]
+fusion_width = 8
+audio_hidden = 4
+vision_hidden = 4
+dropout = 0.0
+[train.mmim]
+width = 8
+audio_hidden = 4
+vision_hidden = 4
+memory = 3
 dropout = 0.0
 """
 """31 training clips, so that of the last batch's one clip the first process has none. Not stacked:
@@ -323,6 +339,39 @@ def test_a_batch_is_cut_into_neighbouring_shares() -> None:
     ]
     few = [Ranks(rank, 3).share(rows[:1]) for rank in range(3)]
     assert [(share.own, share.rows.tolist()) for share in few] == [(0, [40]), (0, [40]), (1, [40])]
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_gathered_rows_are_those_of_all_clips(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process puts its own in their place, and takes back what is said of them."""
+    rows, sent = torch.arange(10.0, 24).view(7, 2), list[torch.Tensor]()
+    ranks, share = Ranks(rank, 3), Ranks(rank, 3).share(torch.arange(7))
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda x: sent.append(x.clone()))
+    own = rows[share.rows].requires_grad_()
+    assert ranks.gather(own) is own
+    with ranks.at(share):
+        placed = ranks.gather(own)
+    here = torch.zeros(7, dtype=torch.bool)
+    here[share.first : share.first + share.own] = True
+    assert torch.equal(placed, torch.where(here.unsqueeze(1), rows, 0))
+    placed.backward(rows)
+    assert torch.equal(own.grad, own)  # type: ignore[arg-type]
+    assert len(sent) == 2
+
+
+def test_who_has_nothing_to_learn_from_does_not_keep_others_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent = list[torch.Tensor]()
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda x: sent.append(x.clone()))
+    ranks = Ranks(0, 2)
+    for clips in (4, 1):  # some of the batch, and none of it
+        sent.clear()
+        share = ranks.share(torch.arange(clips))
+        with ranks.at(share):
+            ranks.gather(torch.ones(len(share.rows), 3)).sum().backward()
+        assert len(sent) == 2  # on the way there and back
+        assert sent[0].sum() == 3 * share.own
 
 
 def test_hidden_spans_do_not_depend_on_the_processes() -> None:

@@ -285,6 +285,8 @@ def test_groups_have_the_rates_and_decay_of_the_papers(made: MakeConfig) -> None
         ("emt_dlfr", "mosi"): (5e-5, 1e-3, 0.0),
         ("emt_dlfr", "sims"): (2e-5, 1e-3, 0.0),
         ("sugrm", "mosei"): (5e-5, 1e-3, 0.0),
+        ("self_mm", "sims"): (5e-5, 0.01, 0.0),
+        ("mmim", "mosi"): (5e-5, 1e-4, 0.0),
         ("glomo", "mosei"): (1e-5, 1e-4, 0.0),
         ("mmml", "mosi"): (1e-5, 0.01, 0.01),
     }

@@ -40,6 +40,9 @@ SMALL: dict[str, dict[str, object]] = {
     "tfn": {"text_width": 8, "audio_width": 4, "vision_width": 4, "hidden": 16},
     "mult": {"width": 8, "heads": 2, "layers": 1, "memory_layers": 1},
     "tfr_net": {"width": 12, "heads": 2, "levels": 1},
+    "misa": {"width": 16, "recurrent": 8, "feedforward": 32},
+    "self_mm": {"fusion_width": 24},
+    "mmim": {"width": 24, "audio_hidden": 8, "vision_hidden": 8, "memory": 8},
 }
 """Options of each model that is big for a test; others are tested as they are."""
 

@@ -32,6 +32,8 @@ SMALL: Mapping[str, Mapping[str, object]] = {
     "tfn": {"text_width": 8, "audio_width": 4, "vision_width": 4, "hidden": 8},
     "mult": {"width": 8, "heads": 2, "layers": 1, "memory_layers": 1},
     "tfr_net": {"width": 8, "heads": 2, "levels": 1, "missing_rate": 0.3},
+    "misa": {"width": 8, "recurrent": 4, "feedforward": 16},
+    "mmim": {"width": 8, "audio_hidden": 4, "vision_hidden": 4, "memory": 5},
 }
 SETTINGS = Settings(learning_rate=3e-3, batch_size=8, epochs=5, accumulate=2, mask_time=0.2)
 

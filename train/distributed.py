@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from .models.base import Batch, FusionModel, Output
-from .models.hooks import AcrossClips
+from .models.hooks import AcrossClips, AmongClips
 
 BUCKET = 2**23
 """Numbers that travel at once: while some are on their way, the next are packed."""
@@ -52,7 +52,7 @@ class Ranks:
         return self.rank == 0
 
     def join(self, model: FusionModel) -> None:
-        """All begin with the weights and buffers of the lead; sums over clips reach all clips."""
+        """All begin with the lead's weights and buffers; what looks at a whole batch sees it."""
         if self.count == 1:
             return
         for value in model.state_dict().values():
@@ -63,6 +63,8 @@ class Ranks:
         for part in model.modules():
             if isinstance(part, AcrossClips):
                 part.total = self.total
+            if isinstance(part, AmongClips):
+                part.gather = self.gather
 
     def share(self, rows: Tensor) -> Share:
         """What this process has of the batch `rows`."""
@@ -72,7 +74,7 @@ class Ranks:
         return Share(rows[first:end], first, len(rows), end - first)
 
     def at(self, share: Share) -> AbstractContextManager[None]:
-        """Within, `total` sums over the batch that `share` is a part of."""
+        """Within, `total` and `gather` reach over the batch that `share` is a part of."""
         return nullcontext() if self.count == 1 else self._at(share)
 
     @contextmanager
@@ -90,6 +92,17 @@ class Ranks:
         counted = values if self._share.own else values * 0
         total: Tensor = _Total.apply(counted)  # type: ignore[no-untyped-call]
         return total
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Rows of own clips -> of all clips of a batch, with gradients; outside of `at`, `rows`."""
+        if (share := self._share) is None:
+            return rows
+        sizes = share.first, share.whole - share.first - share.own
+        before, after = (rows.new_zeros(size, *rows.shape[1:]) for size in sizes)
+        placed = torch.cat([before, rows[: share.own], after])
+        if torch.is_grad_enabled() and not placed.requires_grad:
+            placed.requires_grad_()  # on the way back the others wait for all, whatever they had
+        return self.total(placed)
 
     def weighted(self, loss: Tensor, share: Share) -> Tensor:
         """The part of a batch's mean loss that comes from the clips of `share`."""

@@ -29,6 +29,9 @@ MODELS: Mapping[str, str] = {
     "tfn": "tfn:TFN",
     "lmf": "lmf:LMF",
     "mult": "mult:MulT",
+    "misa": "misa:MISA",
+    "self_mm": "self_mm:SelfMM",
+    "mmim": "mmim:MMIM",
     "tfr_net": "tfr_net:TFRNet",
     "mag_bert": "mag_bert:MAGBert",
 }

@@ -59,7 +59,7 @@ class Remembers(Protocol):
 
 
 def alone(values: Tensor) -> Tensor:
-    """The `AcrossClips.total` of a process that has the whole batch.
+    """The `AcrossClips.total`, or `AmongClips.gather`, of a process that has the whole batch.
 
     >>> alone(3)
     3
@@ -77,6 +77,17 @@ class AcrossClips(Protocol):
     """
 
     total: Callable[[Tensor], Tensor]
+
+
+@runtime_checkable
+class AmongClips(Protocol):
+    """A model, or a part of one, whose loss compares the clips of a batch with each other.
+
+    What it has of each clip, (clips, …), goes through `gather`. That is `alone` at first; where
+    several processes share a batch, it has the rows of all clips, in order and with gradients.
+    """
+
+    gather: Callable[[Tensor], Tensor]
 
 
 @runtime_checkable

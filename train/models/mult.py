@@ -1,8 +1,8 @@
 """Multimodal Transformer: Tsai, Bai, Liang, Kolter, Morency and Salakhutdinov, "Multimodal
 Transformer for Unaligned Multimodal Language Sequences", ACL 2019, arXiv:1906.00295.
 
-Written without any code of it. Symbols, with B clips, T_m frames of modality m, d the common width and M
-modalities:
+Written without any code of it. Symbols, with B clips, T_m frames of modality m, d the common width
+and M modalities:
 
     X̂_m      (B, T_m, d)            frames after a convolution over time
     Z_{n→m}  (B, T_m, d)            frames of m, after D blocks that read those of n

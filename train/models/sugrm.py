@@ -41,27 +41,26 @@ Departures, and choices where paper and released code differ:
 - Text enters as cached features, or by a live encoder: the paper fine-tunes BERT with the rest.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
 from ..blocks import FrameLinear, LayerMix, on_real_frames
+from ..tasks import Distance
 from .base import Batch, InputShape, Output
 from .hooks import EncoderRecipe, Group, Recipe, Training
-from .sugrm_labels import Generator, LabelMemory
+from .sugrm_labels import Generator, LabelMemory, unimodal_loss
 from .sugrm_plain import PlainLSTM, PlainTransformer
 from .sugrm_spt import SequenceEncoder, Sizes, SparsePhasedTransformer
 
 Rate = Annotated[float, Field(gt=0)]
 Decay = Annotated[float, Field(ge=0)]
-Distance = Literal["l1", "l2", "huber"]
 
 
 @dataclass(frozen=True)
@@ -170,13 +169,6 @@ ENCODER = EncoderRecipe(5e-5, 1e-3, source="SUGRM, Table 7; decay as released")
 """Of text, where it is live; for both corpora."""
 
 
-DISTANCES: Mapping[Distance, Callable[..., Tensor]] = {
-    "l1": functional.l1_loss,
-    "l2": functional.mse_loss,
-    "huber": functional.huber_loss,
-}
-
-
 class Recalibration(nn.Module):
     """Modality recalibration (squeeze and excitation): each modality's features are weighted by
     what all modalities say (section 3.2.1)."""
@@ -282,7 +274,9 @@ class SUGRM(nn.Module):
         known = torch.stack([batch.masks[m].any(dim=1) for m in self.tasks], dim=1)
         space = torch.stack([feature, *(own for own, _ in made)], dim=1).detach()
         losses = {
-            f"unimodal_{m}": self._loss(scores[m], y, batch.labels, known[:, place])
+            f"unimodal_{m}": unimodal_loss(
+                scores[m], y, batch.labels, known[:, place], self.options.unimodal_loss
+            )
             for place, (m, y) in enumerate(zip(self.tasks, labels, strict=True))
         }
         return Output(prediction, losses, extras | {"space": space, "known": known}, common)
@@ -322,9 +316,3 @@ class SUGRM(nn.Module):
         if modality in self.projections:
             x = on_real_frames(self.projections[modality], x, batch.masks[modality])
         return x
-
-    def _loss(self, scores: Tensor, labels: Tensor, truth: Tensor, known: Tensor) -> Tensor:
-        """Weighted mean distance of one unimodal task; all (batch,)."""
-        weight = torch.tanh((labels - truth).abs()) * known
-        distance = DISTANCES[self.options.unimodal_loss]
-        return (weight * distance(scores.to(labels.dtype), labels, reduction="none")).mean()

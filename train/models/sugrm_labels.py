@@ -13,19 +13,26 @@ Self-MM: Yu et al., "Learning Modality-Specific Representations with Self-Superv
 Learning for Multimodal Sentiment Analysis", AAAI 2021, arXiv:2102.04830.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.linalg import vector_norm
+from torch.nn import functional
 
 from ...cache.spec import Modality
+from ..tasks import Distance
 from .hooks import Training
 
 Generator = Literal["sugrm", "self_mm"]
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Of the generated labels of all training clips, noted for every epoch."""
+DISTANCES: Mapping[Distance, Callable[..., Tensor]] = {
+    "l1": functional.l1_loss,
+    "l2": functional.mse_loss,
+    "huber": functional.huber_loss,
+}
 DECILE = 0.1
 """Share of the clips on each side that stand for ±H where no clip has that very label."""
 
@@ -87,6 +94,17 @@ def averaged(old: Tensor, new: Tensor, epoch: int) -> Tensor:
     return (epoch - 1) / (epoch + 1) * old + 2 / (epoch + 1) * new
 
 
+def unimodal_loss(
+    scores: Tensor, labels: Tensor, truth: Tensor, known: Tensor, distance: Distance = "l1"
+) -> Tensor:
+    """Mean over a batch of tanh|y_s - y_m| times the distance of score and label; all (batch,).
+
+    A clip that lacks the modality, by `known`, adds nothing.
+    """
+    weight = torch.tanh((labels - truth).abs()) * known
+    return (weight * DISTANCES[distance](scores.to(labels.dtype), labels, reduction="none")).mean()
+
+
 class LabelMemory(nn.Module):
     """Every training clip's features and generated labels; all of it lies in buffers.
 
@@ -109,14 +127,23 @@ class LabelMemory(nn.Module):
     """(epochs before this one, tasks, quantiles) of the labels as each epoch left them."""
 
     def __init__(
-        self, tasks: Sequence[Modality], width: int, generator: Generator, first: int = 2
+        self,
+        tasks: Sequence[Modality],
+        width: int,
+        generator: Generator,
+        first: int = 2,
+        exclude_zero: bool = False,
     ) -> None:
-        """Labels for `tasks`, from features of length `width`, moved from epoch `first` on."""
+        """Labels for `tasks`, from features of length `width`, moved from epoch `first` on.
+
+        A clip labelled 0 is one of the positive clips, or of neither kind if `exclude_zero`.
+        """
         super().__init__()
         self.tasks = tuple(tasks)
         self.width = width
         self.generator = generator
         self.first = first
+        self.exclude_zero = exclude_zero
         self.register_buffer("truth", torch.zeros(0))
         self.register_buffer("labels", torch.zeros(len(tasks), 0))
         self.register_buffer("bank", torch.zeros(self._banks, 0, width))
@@ -139,7 +166,8 @@ class LabelMemory(nn.Module):
         """Forget all; every label is the multimodal one (epoch 1)."""
         labels = training.labels.to(self.truth.dtype)
         limit, top, bottom = extremes(labels)
-        groups = torch.stack([labels >= 0, labels < 0, top, bottom]).to(labels.dtype)
+        positive = labels > 0 if self.exclude_zero else labels >= 0
+        groups = torch.stack([positive, labels < 0, top, bottom]).to(labels.dtype)
         self.truth = labels.new_full((training.table,), torch.nan)
         self.truth[training.index] = labels
         self.labels = self.truth.repeat(len(self.tasks), 1)

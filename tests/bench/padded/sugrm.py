@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from sedimental.train.models.base import Batch, Output
 from sedimental.train.models.sugrm import SUGRM
+from sedimental.train.models.sugrm_labels import unimodal_loss
 from sedimental.train.models.sugrm_spt import CIRCLE, GroupedLinear, GroupedNorm, Layer, sinusoids
 
 from .common import front, linear
@@ -40,7 +41,7 @@ class PaddedSUGRM(nn.Module):
         labels = model.memory.of(batch.index)
         known = torch.stack([batch.masks[m].any(dim=1) for m in model.tasks], dim=1)
         losses = {
-            f"unimodal_{m}": model._loss(score, labels[place], batch.labels, known[:, place])
+            f"unimodal_{m}": unimodal_loss(score, labels[place], batch.labels, known[:, place])
             for place, (m, (_, score)) in enumerate(zip(model.tasks, made, strict=True))
         }
         space = torch.stack([feature, *(own for own, _ in made)], dim=1).detach()

@@ -1,0 +1,217 @@
+"""Self-MM: Yu, Xu, Yuan and Wu, "Learning Modality-Specific Representations with Self-Supervised
+Multi-Task Learning for Multimodal Sentiment Analysis", AAAI 2021, arXiv:2102.04830.
+
+Written from what the paper says and the facts known of its settings. Symbols, with B clips, T_s
+frames of modality s:
+
+    X_s  (B, T_s, width)  cached features of one layer, or of several mixed by learned weights
+    F_s  (B, width_s)     vector of a modality: [CLS] of text, the end state of an LSTM for others
+    F*_m (B, width*_m)    fusion feature: ReLU(Linear([F_t; F_a; F_v]))
+    F*_s (B, width*_s)    feature of one modality, ReLU(Linear(F_s)), in a space of its own
+    ŷ    (B,)             score of the fusion (m) or of one modality: Linear(F*)
+    y_s  (B,)             generated label (`sugrm_labels`)
+
+The loss is |ŷ_m - y_m| + sum over s of tanh|y_s - y_m| * |ŷ_s - y_s|, a mean over the batch.
+
+Departures, and choices where the paper is silent:
+
+- Text enters as cached features, or by a live encoder, as in the paper. On frozen layers [CLS] says
+  little: `text = "mean"` takes the mean of all tokens.
+- Padding and frames that are not real are passed over. A clip without frames of a modality: F_s is
+  zero, it has no loss for that modality, and its label stays.
+- Generated labels are kept within ±H, with H the largest label; a clip labelled 0 has no part in
+  the centres, as in MMSA's configuration (`exclude_zero`). Centres are those that features had at
+  their clips' last steps, the batch's own before this step. Spaces of different widths share
+  one bank, padded with zeros: no distance changes.
+- Labels change from epoch 2 on, and the unimodal heads learn from epoch 3 on: the loss is 0 while
+  y_s = y_m. `labels_from` is ours.
+- The share of units dropped is ours, and so is the weight decay, which is none.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ...cache.spec import MODALITIES, Modality
+from ...config import Fraction, Positive
+from ..dropout import Dropout
+from .base import Batch, InputShape, Output
+from .hooks import EncoderRecipe, Group, Recipe, Training
+from .sugrm_labels import LabelMemory, unimodal_loss
+from .utterance import EndState, Pick, Tokens, layer_weights
+
+Rate = Annotated[float, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class Options:
+    """[train.self_mm]; the defaults are MMSA's for CMU-MOSI, `PRESETS` has other corpora."""
+
+    text: Pick = "first"
+    """The vector of a text: its `first` token, [CLS], or the `mean` of all."""
+    audio_hidden: Positive = 16
+    """Units of the LSTM of audio."""
+    vision_hidden: Positive = 32
+    """Units of the LSTM of vision."""
+    fusion_width: Positive = 128
+    """Width of the fusion feature."""
+    text_width: Positive = 32
+    """Width of the text feature."""
+    audio_width: Positive = 16
+    """Width of the audio feature."""
+    vision_width: Positive = 32
+    """Width of the vision feature."""
+    dropout: Fraction = 0.1
+    """Share dropped of the vectors that the heads read."""
+    unimodal_tasks: tuple[Modality, ...] = MODALITIES
+    """Modalities with a score and a generated label of their own; those that a run does not use
+    are passed over."""
+    exclude_zero: bool = True
+    """Whether clips labelled 0 have no part in the centres; else they count as positive."""
+    labels_from: Annotated[int, Field(ge=2)] = 2
+    """First epoch that moves labels, as in SUGRM."""
+    audio_rate: Rate = 5.0
+    """Learning rate of audio's LSTM, times the run's: 5e-3 of 1e-3."""
+    vision_rate: Rate = 5.0
+    """The same for vision's."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.unimodal_tasks)) < len(self.unimodal_tasks):
+            raise ValueError("unimodal_tasks names a modality twice. Name each once.")
+
+
+PRESETS: Mapping[str, Options] = {
+    "mosi": Options(),
+    "mosei": Options(vision_rate=0.1),
+    "sims": Options(),
+}
+"""By corpus; sizes are those of CMU-MOSI everywhere."""
+
+
+def _recipe(batch_size: int) -> Recipe:
+    return Recipe(
+        learning_rate=1e-3,
+        batch_size=batch_size,
+        epochs=100,
+        patience=8,
+        warmup=0.0,
+        schedule="constant",
+        accumulate=4,
+        source="MMSA's configuration of Self-MM (2025); epochs unlimited there; accumulation is "
+        "that for CMU-MOSI",
+    )
+
+
+RECIPES: Mapping[str, Recipe] = {"mosi": _recipe(16), "mosei": _recipe(32), "sims": _recipe(32)}
+RECIPE = RECIPES["mosi"]
+ENCODER = EncoderRecipe(5e-5, source="MMSA's configuration of Self-MM (2025); the decay is ours")
+"""Of text, where it is live; for all corpora."""
+
+
+class Head(nn.Module):
+    """A vector -> its feature F* and a score."""
+
+    def __init__(self, inputs: int, width: int, dropout: float) -> None:
+        """For vectors of length `inputs`; the feature is `width` long."""
+        super().__init__()
+        self.space = nn.Sequential(Dropout(dropout), nn.Linear(inputs, width), nn.ReLU())
+        self.score = nn.Linear(width, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, inputs) -> (batch, width), (batch,)."""
+        feature = self.space(x)
+        return feature, self.score(feature).squeeze(-1)
+
+
+class SelfMM(nn.Module):
+    """Multimodal score, and unimodal ones that learn from labels the model makes itself."""
+
+    def __init__(self, options: Options, inputs: Mapping[Modality, InputShape]) -> None:
+        """For the modalities of `inputs`, any of them."""
+        super().__init__()
+        self.options = options
+        self.modalities = tuple(m for m in MODALITIES if m in inputs)
+        self.tasks = tuple(m for m in self.modalities if m in options.unimodal_tasks)
+        hidden = {"audio": options.audio_hidden, "vision": options.vision_hidden}
+        widths = {
+            "text": options.text_width,
+            "audio": options.audio_width,
+            "vision": options.vision_width,
+        }
+        self.encoders = nn.ModuleDict()
+        sizes = dict[Modality, int]()
+        for m in self.modalities:
+            shape = inputs[m]
+            own = Tokens(shape, options.text) if m == "text" else EndState(shape, hidden[m])
+            self.encoders[m], sizes[m] = own, own.out
+        self.fusion = Head(sum(sizes.values()), options.fusion_width, options.dropout)
+        self.heads = nn.ModuleDict(
+            {m: Head(sizes[m], widths[m], options.dropout) for m in self.tasks}
+        )
+        self.widest = max([options.fusion_width, *(widths[m] for m in self.tasks)])
+        self.memory = LabelMemory(
+            self.tasks, self.widest, "self_mm", options.labels_from, options.exclude_zero
+        )
+
+    def forward(self, batch: Batch) -> Output:
+        """Scores; ``unimodal_<modality>`` losses in training, once `begin` was called.
+
+        Extras: ``score_<modality>`` (batch,), a unimodal task's score; ``label_<modality>``
+        (batch,), its generated label, NaN for clips that are not trained on; in training also
+        ``space`` (batch, 1 + tasks, widest), the features F*, fusion first, and ``known``
+        (batch, tasks) bool.
+        """
+        vectors = {m: self.encoders[m](batch.features[m], batch.masks[m]) for m in self.modalities}
+        feature, prediction = self.fusion(torch.cat([*vectors.values()], dim=-1))
+        made = {m: self.heads[m](vectors[m]) for m in self.tasks}
+        extras = {f"score_{m}": score.detach() for m, (_, score) in made.items()}
+        seen = {"fused": feature.detach()} | {m: own.detach() for m, (own, _) in made.items()}
+        if not self.memory.begun or not self.tasks:
+            return Output(prediction, extras=extras, representations=seen)
+        labels = dict(zip(self.tasks, self.memory.of(batch.index), strict=True))
+        extras |= {f"label_{m}": y for m, y in labels.items()}
+        if not self.training:
+            return Output(prediction, extras=extras, representations=seen)
+        known = {m: batch.masks[m].any(dim=1) for m in self.tasks}
+        losses = {
+            f"unimodal_{m}": unimodal_loss(score, labels[m], batch.labels, known[m])
+            for m, (_, score) in made.items()
+        }
+        extras["space"] = torch.stack([self._widened(x) for x in seen.values()], dim=1)
+        extras["known"] = torch.stack([*known.values()], dim=1)
+        return Output(prediction, losses, extras, seen)
+
+    def begin(self, training: Training) -> None:
+        """Every unimodal label is the multimodal one."""
+        self.memory.begin(training)
+
+    def after_step(self, batch: Batch, output: Output, epoch: int) -> None:
+        """From epoch 2 on, new labels for the batch's clips."""
+        if self.tasks:
+            space, known = output.extras["space"], output.extras["known"]
+            self.memory.after_step(batch.index, space.transpose(0, 1), known.T, epoch)
+
+    def groups(self) -> Sequence[Group]:
+        """The LSTMs of audio and of vision, each at a rate of its own, and all else."""
+        rates = {"audio": self.options.audio_rate, "vision": self.options.vision_rate}
+        lstms = {m: tuple(self.encoders[m].parameters()) for m in self.modalities if m in rates}
+        own = {id(weight) for weights in lstms.values() for weight in weights}
+        return (
+            Group(tuple(p for p in self.parameters() if id(p) not in own)),
+            *(Group(weights, rates[m]) for m, weights in lstms.items()),
+        )
+
+    def outputs(self) -> Mapping[str, Tensor]:
+        """``layers_<modality>`` (layers,) of every weighted input, summing to one, and
+        ``label_quantiles_<modality>`` (epochs, 5) of the labels generated up to these weights."""
+        trails = {f"label_quantiles_{m}": rows for m, rows in self.memory.trajectory().items()}
+        return {**layer_weights(self.encoders), **trails}
+
+    def _widened(self, feature: Tensor) -> Tensor:
+        """(batch, width) -> (batch, widest), zeros behind."""
+        return functional.pad(feature, (0, self.widest - feature.shape[-1]))
