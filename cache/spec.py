@@ -15,6 +15,17 @@ MODALITIES: tuple[Modality, ...] = get_args(Modality)
 LETTERS: Mapping[Modality, str] = {"text": "T", "audio": "A", "vision": "V"}
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+SPLIT_NAMES: Mapping[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "valid": "valid",
+    "val": "valid",
+    "validation": "valid",
+    "dev": "valid",
+    "test": "test",
+    "testing": "test",
+}
+"""What the splits are called elsewhere, in lower case."""
 StoredType = Literal["float16", "float32"]
 Scalar = str | int | float | bool | None
 
@@ -39,7 +50,7 @@ class FeatureSpec:
     revision: str | None
     """Commit the Hub resolved; None for a folder or random weights."""
     weights: str
-    """``hub``, ``folder`` or ``random:<seed>``."""
+    """``hub``, ``folder``, ``random:<seed>``, or ``imported``: whoever made them, not we."""
     weights_digest: str
     """blake2b over every parameter: the same name with other numbers is another store."""
     layers: tuple[str, ...]

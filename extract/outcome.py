@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..cache.spec import Modality, Split
+from ..cache.manifest import Manifest
+from ..cache.spec import SPLITS, Modality, Split
+from ..cache.store import Store
 from .clock import StageTime
 
 
@@ -30,7 +32,7 @@ class StoreOutcome:
     modality: Modality
     encoder: str
     weights: str
-    """``hub``, ``folder`` or ``random:<seed>``."""
+    """``hub``, ``folder``, ``random:<seed>`` or ``imported``."""
     path: Path
     clips: int
     """Clips of the corpus."""
@@ -47,6 +49,31 @@ class StoreOutcome:
     """Size of the store on disk."""
     coverage: Mapping[Split, tuple[int, int]]
     """Per split: clips with features, clips."""
+
+
+def outcome_of(
+    store: Store, manifest: Manifest, *, held: int, new: int, failed: int, truncated: int
+) -> StoreOutcome:
+    """The row of `store`, opened after the run."""
+    here = set(store.clips)
+    coverage = {
+        split: (sum(c.id in here for c in manifest.split(split)), len(manifest.split(split)))
+        for split in SPLITS
+    }
+    return StoreOutcome(
+        modality=store.spec.modality,
+        encoder=store.spec.encoder,
+        weights=store.spec.weights,
+        path=store.path,
+        clips=len(manifest.clips),
+        held=held,
+        new=new,
+        failed=failed,
+        truncated=truncated,
+        frames=int(store.frames.sum()),
+        bytes=sum(f.stat().st_size for f in store.path.rglob("*") if f.is_file()),
+        coverage=coverage,
+    )
 
 
 @dataclass(frozen=True)

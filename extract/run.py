@@ -1,16 +1,16 @@
 """Stage 1 from end to end: reader -> encoder -> writer, all three at work at once."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..cache.boxes import BoxStore
 from ..cache.errors import ManifestError
+from ..cache.finding import find_store
 from ..cache.manifest import Manifest, read_manifest, write_manifest
 from ..cache.progress import Progress, Silent
-from ..cache.spec import SPLITS
 from ..cache.store import open_store
 from ..config import Config
 from .chunk import Chunk, ClipError
@@ -20,7 +20,7 @@ from .doctor import Diagnosis, diagnose, refuse, timed
 from .encoders.device import Arithmetic
 from .estimate import measure
 from .golden import golden
-from .outcome import ExtractResult, Failure, StoreOutcome, write_failures
+from .outcome import ExtractResult, Failure, StoreOutcome, outcome_of, write_failures
 from .plan import Pass, passes
 from .shards import Shard
 from .showing import duration_text
@@ -68,7 +68,7 @@ def extract(
     seconds = time.monotonic() - began
     return ExtractResult(
         corpus=found.manifest.corpus,
-        stores=tuple(_outcome(work, found) for work in found.works),
+        stores=(*(_outcome(work, found) for work in found.works), *_imported(found)),
         failures=failures,
         failures_file=failures_file,
         seconds=seconds,
@@ -212,24 +212,23 @@ def _complete(found: Survey, failures: Sequence[Failure]) -> None:
 
 def _outcome(work: Work, found: Survey) -> StoreOutcome:
     store = open_store(work.writer.path, allow_partial=True)
-    manifest, spec, held = found.manifest, work.stream.spec, set(store.clips)
-    mine = {clip.id for clip in found.mine}
-    coverage = {
-        split: (sum(c.id in held for c in manifest.split(split)), len(manifest.split(split)))
-        for split in SPLITS
-    }
+    held, mine = set(store.clips), {clip.id for clip in found.mine}
     truncated: Any = getattr(work.stream, "truncated", 0)
-    return StoreOutcome(
-        modality=spec.modality,
-        encoder=spec.encoder,
-        weights=spec.weights,
-        path=store.path,
-        clips=len(manifest.clips),
+    return outcome_of(
+        store,
+        found.manifest,
         held=len(work.held),
         new=len(mine & held - work.held),
         failed=len(mine & work.failures.keys()),
         truncated=int(truncated),
-        frames=int(store.frames.sum()),
-        bytes=sum(f.stat().st_size for f in store.path.rglob("*") if f.is_file()),
-        coverage=coverage,
     )
+
+
+def _imported(found: Survey) -> Iterator[StoreOutcome]:
+    """The stores of tables that ask for nothing to be made: they must be there already."""
+    for table in found.config.features:
+        if table.imported:
+            path = find_store(found.config.corpus_cache, table, found.config.cache.dtype)
+            store = open_store(path, allow_partial=True)
+            held, failed = len(store.clips), len(store.failures)
+            yield outcome_of(store, found.manifest, held=held, new=0, failed=failed, truncated=0)

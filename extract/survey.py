@@ -127,7 +127,8 @@ def survey(config: Config, shard: Shard | None = None, create: bool = True) -> S
     """
     manifest = load_manifest(config.corpus)
     _check_media(manifest, config)
-    streams = [s for f in config.features for s in streams_of(f, config, manifest)]
+    made_here = [f for f in config.features if not f.imported]
+    streams = [s for f in made_here for s in streams_of(f, config, manifest)]
     with decoders(config) as pool:
         works = tuple(_work(stream, manifest, config, pool, create) for stream in streams)
     return Survey(config, manifest, works, shard)
@@ -175,11 +176,12 @@ def _check_media(manifest: Manifest, config: Config) -> None:
     """A corpus of texts cannot give faces or voices: said before anything is loaded."""
     if any(clip.media for clip in manifest.clips):
         return
-    asked = [f.modality for f in config.features if f.modality != "text"]
+    asked = [f.modality for f in config.features if f.modality != "text" and not f.imported]
     if asked:
         raise ConfigError(
             f"corpus {manifest.corpus} has texts alone (no `media` column), but [[features]] asks "
-            f"for {' and '.join(sorted(set(asked)))}. Take those tables out, or add the column."
+            f"for {' and '.join(sorted(set(asked)))}. Take those tables out, or add the column; "
+            'what `sedimental cache import` has brought says weights = "imported".'
         )
 
 
