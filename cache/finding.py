@@ -70,7 +70,8 @@ def _differences(table: AnyFeatures, spec: FeatureSpec, dtype: str) -> list[str]
     if table.weights is not None:
         given = table.weights
         of_folder = "/" in given or given == "."
-        if spec.weights != ("folder" if of_folder else given):
+        kind = spec.weights.split(" ")[0]
+        if kind != ("folder" if of_folder else given):
             found.append(f"weights {spec.weights}")
         elif of_folder and Path(spec.source).name != Path(given).resolve().name:
             found.append(f"weights {spec.source}")

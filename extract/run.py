@@ -1,17 +1,17 @@
 """Stage 1 from end to end: reader -> encoder -> writer, all three at work at once."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..cache.boxes import BoxStore
 from ..cache.errors import ManifestError
-from ..cache.finding import find_store
+from ..cache.failures import FAILURES, Failure, write_failures
 from ..cache.manifest import Manifest, read_manifest, write_manifest
 from ..cache.progress import Progress, Silent
-from ..cache.store import open_store
+from ..cache.store import Store, open_store
 from ..config import Config
 from .chunk import Chunk, ClipError
 from .clock import Clock
@@ -20,7 +20,7 @@ from .doctor import Diagnosis, diagnose, refuse, timed
 from .encoders.device import Arithmetic
 from .estimate import measure
 from .golden import golden
-from .outcome import ExtractResult, Failure, StoreOutcome, outcome_of, write_failures
+from .outcome import ExtractResult, StoreOutcome, outcome_of
 from .plan import Pass, passes
 from .shards import Shard
 from .showing import duration_text
@@ -57,7 +57,7 @@ def extract(
         refuse(diagnosis)
     folder = config.corpus_cache
     _keep_manifest(folder / "manifest.jsonl", found.manifest)
-    failures_file = folder / (shard.failures if shard else "failures.csv")
+    failures_file = folder / (shard.failures if shard else FAILURES)
     if shard:  # the other shares must not count what failed in an earlier run
         failures_file.unlink(missing_ok=True)
     try:
@@ -68,7 +68,10 @@ def extract(
     seconds = time.monotonic() - began
     return ExtractResult(
         corpus=found.manifest.corpus,
-        stores=(*(_outcome(work, found) for work in found.works), *_imported(found)),
+        stores=(
+            *(_outcome(work, found) for work in found.works),
+            *(_imported(store, found) for store in found.imported),
+        ),
         failures=failures,
         failures_file=failures_file,
         seconds=seconds,
@@ -186,6 +189,12 @@ def _finish(found: Survey, failures_file: Path) -> tuple[Failure, ...]:
         for id_, f in work.failures.items()
         if id_ in mine
     )
+    failures += tuple(
+        Failure(id_, store.spec.modality, store.spec.encoder, "import", reason)
+        for store in found.imported
+        for id_, reason in store.failures.items()
+        if id_ in mine
+    )
     write_failures(failures_file, failures)
     if found.shard is None:
         _complete(found, failures)
@@ -224,11 +233,6 @@ def _outcome(work: Work, found: Survey) -> StoreOutcome:
     )
 
 
-def _imported(found: Survey) -> Iterator[StoreOutcome]:
-    """The stores of tables that ask for nothing to be made: they must be there already."""
-    for table in found.config.features:
-        if table.imported:
-            path = find_store(found.config.corpus_cache, table, found.config.cache.dtype)
-            store = open_store(path, allow_partial=True)
-            held, failed = len(store.clips), len(store.failures)
-            yield outcome_of(store, found.manifest, held=held, new=0, failed=failed, truncated=0)
+def _imported(store: Store, found: Survey) -> StoreOutcome:
+    held, failed = len(store.clips), len(store.failures)
+    return outcome_of(store, found.manifest, held=held, new=0, failed=failed, truncated=0)

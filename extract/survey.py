@@ -12,7 +12,9 @@ import av
 import av.error
 import torch
 
+from ..cache.finding import find_store
 from ..cache.manifest import Clip, Manifest
+from ..cache.store import Store, open_store
 from ..cache.writer import StoreWriter
 from ..config import Config, ConfigError
 from .chunk import ClipError
@@ -68,6 +70,8 @@ class Survey:
     manifest: Manifest
     works: tuple[Work, ...]
     shard: Shard | None
+    imported: tuple[Store, ...]
+    """The stores that `sedimental cache import` has filled: nothing is made for them."""
 
     @cached_property
     def headers(self) -> Mapping[str, Header]:
@@ -131,7 +135,8 @@ def survey(config: Config, shard: Shard | None = None, create: bool = True) -> S
     streams = [s for f in made_here for s in streams_of(f, config, manifest)]
     with decoders(config) as pool:
         works = tuple(_work(stream, manifest, config, pool, create) for stream in streams)
-    return Survey(config, manifest, works, shard)
+    paths = (find_store(config.corpus_cache, f, "") for f in config.features if f.imported)
+    return Survey(config, manifest, works, shard, tuple(open_store(path) for path in paths))
 
 
 def cores() -> int:

@@ -40,6 +40,8 @@ class Offer:
     """What to call the features where the user has no name for them."""
     how: Mapping[str, Scalar]
     """How they were read: goes into the fingerprint."""
+    weights: str = "imported"
+    """As a spec has them."""
 
 
 class Foreign(Protocol):

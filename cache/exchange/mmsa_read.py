@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..clip import ClipFeatures
 from ..manifest import Clip
 from ..safe_pickle import load_plain
-from ..spec import MODALITIES, SPLIT_NAMES, SPLITS, Modality, Split
+from ..spec import MODALITIES, SPLIT_NAMES, SPLITS, Modality, Split, is_untrained
 from . import multibench
 from .columns import frame_rows, numbers, real_frames, texts, width_of
 from .foreign import INTERNAL, Absent, ExchangeError, Offer, features, named, refuse, with_contexts
@@ -141,10 +141,14 @@ class MmsaFile:
         width = max(width_of(self._rows[split, modality]) for split in self._tables)
         how = {lengths.how(modality) for lengths in self._lengths.values()}
         aligned = "-aligned" if how == {MASK} and modality != "text" else ""
-        name = made.get(f"{modality}_features")  # as `sedimental cache export` names them
-        if not isinstance(name, str):
+        name, weights = made.get(f"{modality}_features"), "imported"
+        if isinstance(name, str):  # what we exported says what made it
+            origin = made.get(modality)
+            had = str(origin.get("weights", "")) if isinstance(origin, Mapping) else ""
+            weights = f"imported {had}" if is_untrained(had) else weights
+        else:
             name = f"{family}{aligned}-{modality}-{width}"
-        return Offer(width, name, {"lengths": " / ".join(sorted(how))})
+        return Offer(width, name, {"lengths": " / ".join(sorted(how))}, weights)
 
 
 class _Lengths:

@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,12 @@ def write_mmsa(
         raise ExchangeError(f"{path}: is there already. Remove it, or name another file.")
     progress, clips = progress or Silent(), labelled(manifest)
     told = tuple(shipped(one, clips) for one in chosen)
-    tables: dict[str, Any] = {}
-    for split in SPLITS:
-        own = [clip for clip in clips if clip.split == split]
-        tables[split] = _labels(own, clips)
-        for one, about in zip(chosen, told, strict=True):
-            progress.start(f"{split} {one.modality}", len(own))
-            advance = _advancing(progress, f"{split} {one.modality}")
+    by_split = {split: [clip for clip in clips if clip.split == split] for split in SPLITS}
+    tables: dict[str, Any] = {split: _labels(own, clips) for split, own in by_split.items()}
+    for one, about in zip(chosen, told, strict=True):
+        progress.start(one.name, len(clips))
+        advance = partial(progress.advance, one.name)
+        for split, own in by_split.items():
             tables[split] |= _columns(one, own, max(1, about.longest), advance)
     tables["config"] = _provenance(chosen)
     with explained(path):
@@ -50,15 +50,11 @@ def write_mmsa(
     return Sent(
         path=path,
         kind="mmsa",
-        clips={split: sum(clip.split == split for clip in clips) for split in SPLITS},
+        clips={split: len(own) for split, own in by_split.items()},
         shipped=told,
         bytes=path.stat().st_size,
         notes=tuple(_notes(manifest, clips, chosen)),
     )
-
-
-def _advancing(progress: Progress, task: str) -> Callable[[int], None]:
-    return lambda by: progress.advance(task, by)
 
 
 def _columns(

@@ -35,8 +35,7 @@ def whole(received: Received, pipeline: Path) -> str:
         f"# {received.title} of {received.source.name}, sha256 {received.digest}\n"
         "# `sedimental train`, then `sedimental report`.\n\n"
     )
-    models = [m for m, needs in _NEEDS.items() if needs <= {a.modality for a in received.arrivals}]
-    named = ", ".join(f'"{model}"' for model in models)
+    named = ", ".join(f'"{model}"' for model in models(received))
     train = f"[train]\nmodels = [{named}]\nseeds = [1111, 1112, 1113, 1114, 1115]\n\n"
     scores = f'\n[evaluate]\nprotocol = "{protocol(received.manifest)}"\n'
     return (
@@ -46,14 +45,15 @@ def whole(received: Received, pipeline: Path) -> str:
     )
 
 
-_NEEDS = {
-    "uegd": set[str](),
-    "emt_dlfr": {"text", "audio", "vision"},
-    "glomo": {"text", "audio", "vision"},
-    "sugrm": {"text", "audio", "vision"},
-    "mmml": {"text", "audio"},
-}
-"""Modalities without which a model is not what its paper says."""
+def models(received: Received) -> tuple[str, ...]:
+    """Models that these features can train without a further setting."""
+    widths = {one.modality: one.width for one in received.arrivals}
+    found = ["uegd"]
+    if len(widths) == 3:
+        found += ["emt_dlfr", "glomo", "sugrm"]
+    if "text" in widths and widths["text"] == widths.get("audio"):
+        found.append("mmml")  # of other widths it must be told to which it projects them
+    return tuple(found)
 
 
 def protocol(manifest: Manifest) -> str:

@@ -1,7 +1,8 @@
 """Features of a foreign file into our stores, with a manifest, so that all stages work on them."""
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from ..clip import ClipFeatures
 from ..errors import ManifestError
+from ..failures import FAILURES, Failure, read_failures, write_failures
 from ..known import known_sizes
 from ..manifest import Clip, Manifest, read_manifest, write_manifest
 from ..progress import Progress, Silent
@@ -22,6 +24,7 @@ from .foreign import Absent, ExchangeError, Foreign, Offer, refuse
 
 LAYER = "1"
 """The one entry of an imported store: the output of whatever made it, so that -1 means it."""
+NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 PART = 150 * 10**6
 """Bytes of one part."""
 NEAR = 1e-5
@@ -91,6 +94,7 @@ def receive(
         _arrive(foreign, manifest, folder, modality, names, dtype, format, progress)
         for modality in foreign.offers
     ]
+    _list_failures(folder / FAILURES, arrivals)
     for one in arrivals:
         if others := _namesakes(folder, one):
             notes.append(
@@ -147,7 +151,12 @@ def _arrive(
     progress: Progress,
 ) -> Arrival:
     offer = foreign.offers[modality]
-    spec = _spec(foreign, modality, names.get(modality, offer.name), offer, dtype)
+    name = names.get(modality, offer.name)
+    if not NAME.fullmatch(name):
+        raise ExchangeError(
+            f"--{modality} {name!r}: no name fit for a folder; take letters, digits, . _ and -."
+        )
+    spec = _spec(foreign, modality, name, offer, dtype)
     writer = StoreWriter.create(folder, spec, format)
     present, wanted = writer.present(), {clip.id for clip in manifest.clips}
     absent = dict.fromkeys(wanted - {clip.id for clip in foreign.clips}, "not in the file")
@@ -187,6 +196,18 @@ def _arrive(
     )
 
 
+def _list_failures(path: Path, arrivals: Sequence[Arrival]) -> None:
+    """Add the clips without features to what is listed of other stores."""
+    ours = {(one.modality, one.encoder) for one in arrivals}
+    others = [f for f in read_failures(path) if (f.modality, f.encoder) not in ours]
+    own = [
+        Failure(id_, one.modality, one.encoder, "import", reason)
+        for one in arrivals
+        for id_, reason in one.absent.items()
+    ]
+    write_failures(path, [*others, *own])
+
+
 def _spec(
     foreign: Foreign, modality: Modality, name: str, offer: Offer, dtype: StoredType
 ) -> FeatureSpec:
@@ -195,7 +216,7 @@ def _spec(
         encoder=name,
         source=foreign.title,
         revision=None,
-        weights="imported",
+        weights=offer.weights,
         weights_digest=f"sha256:{foreign.digest}",
         layers=(LAYER,),
         width=offer.width,
