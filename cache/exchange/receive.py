@@ -89,9 +89,10 @@ def receive(
     """
     progress = progress or Silent()
     notes: list[str] = []
+    chosen = _names(foreign, names)
     manifest = _manifest(foreign, folder, notes)
     arrivals = [
-        _arrive(foreign, manifest, folder, modality, names, dtype, format, progress)
+        _arrive(foreign, manifest, folder, modality, chosen, dtype, format, progress)
         for modality in foreign.offers
     ]
     _list_failures(folder / FAILURES, arrivals)
@@ -105,6 +106,19 @@ def receive(
     return Received(
         foreign.title, foreign.path, foreign.digest, manifest, folder, tuple(arrivals), tuple(notes)
     )
+
+
+def _names(foreign: Foreign, given: Mapping[Modality, str]) -> Mapping[Modality, str]:
+    """What the features of each modality are called, seen to before anything is written."""
+    found = {m: given.get(m, offer.name) for m, offer in foreign.offers.items()}
+    faults = [f"--{m}: there are no {m} features in it." for m in given if m not in found]
+    faults += [
+        f"--{m} {name!r}: no name fit for a folder; take letters, digits, . _ and -."
+        for m, name in found.items()
+        if not NAME.fullmatch(name)
+    ]
+    refuse(foreign.path, faults)
+    return found
 
 
 def _manifest(foreign: Foreign, folder: Path, notes: list[str]) -> Manifest:
@@ -151,12 +165,7 @@ def _arrive(
     progress: Progress,
 ) -> Arrival:
     offer = foreign.offers[modality]
-    name = names.get(modality, offer.name)
-    if not NAME.fullmatch(name):
-        raise ExchangeError(
-            f"--{modality} {name!r}: no name fit for a folder; take letters, digits, . _ and -."
-        )
-    spec = _spec(foreign, modality, name, offer, dtype)
+    spec = _spec(foreign, modality, names[modality], offer, dtype)
     writer = StoreWriter.create(folder, spec, format)
     present, wanted = writer.present(), {clip.id for clip in manifest.clips}
     absent = dict.fromkeys(wanted - {clip.id for clip in foreign.clips}, "not in the file")
