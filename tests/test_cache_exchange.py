@@ -244,6 +244,8 @@ def test_every_fault_of_a_file_in_one_answer(tmp_path: Path) -> None:
     ]
     with pytest.raises(ExchangeError, match=r"vid\$_\$0 stands already in train"):
         open_foreign(pickled(tmp_path / "twice.pkl", train=mmsa(), test=mmsa(1)), {})
+    with pytest.raises(ExchangeError, match="test: no column `text_bert`, which other splits"):
+        open_foreign(pickled(tmp_path / "some.pkl", train=mmsa(), test=mmsa(1, text_bert=None)), {})
     with pytest.raises(ExchangeError, match="no tables train, valid and test"):
         open_foreign(pickled(tmp_path / "none.pkl", rows=[1]), {})
     with pytest.raises(ExchangeError, match="no name fit for a folder"):
@@ -324,9 +326,9 @@ def test_no_array_makes_numpy_read_bytes_as_addresses(tmp_path: Path) -> None:
 
 def test_a_large_file_is_in_memory_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receiving, "PART", 10**6)
-    sound = np.random.default_rng(0).normal(size=(150, 200, 30)).astype(np.float32)
-    table = {"id": [f"v$_${k}" for k in range(150)], "audio": sound, "vision": sound + 1}
-    path = pickled(tmp_path / "large.pkl", train=table | {"regression_labels": np.ones(150)})
+    sound = np.random.default_rng(0).normal(size=(300, 200, 30)).astype(np.float32)
+    table = {"id": [f"v$_${k}" for k in range(300)], "audio": sound, "vision": sound + 1}
+    path = pickled(tmp_path / "large.pkl", train=table | {"regression_labels": np.ones(300)})
     del sound, table
     tracemalloc.start()
     try:
@@ -334,7 +336,7 @@ def test_a_large_file_is_in_memory_once(tmp_path: Path, monkeypatch: pytest.Monk
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 1.25 * path.stat().st_size
+    assert peak < 1.3 * path.stat().st_size
 
 
 def test_multibench_files_have_other_names_and_may_be_padded_in_front(tmp_path: Path) -> None:

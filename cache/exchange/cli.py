@@ -71,9 +71,11 @@ def import_command(
     from ..errors import SedimentalError
     from .opening import corpus_name, open_foreign
     from .pasting import lines, whole
-    from .receive import receive
+    from .receive import NAME, receive
     from .showing import absent_lines, received_json, received_table
 
+    if corpus is not None and not NAME.fullmatch(corpus):
+        fail(f"--corpus {corpus!r}: take letters, digits, . _ and -.", 2)
     there = config.is_file()
     if root is None:
         root = pipeline(config).cache.root if there else config.parent / "features"

@@ -73,8 +73,7 @@ class MmsaFile:
         refuse(path, faults)
         self._masks = {split: _mask(table) for split, table in tables.items()}
         present = [m for m in MODALITIES if any(m in table for table in tables.values())]
-        lacking = [(s, m) for m in present for s, table in tables.items() if m not in table]
-        refuse(path, [f"{s}: no column `{m}`, which other splits have." for s, m in lacking])
+        refuse(path, _lacking(tables, (*present, "text_bert")))
         self._rows = {
             (split, m): frame_rows(table.pop(m)) for split, table in tables.items() for m in present
         }
@@ -87,7 +86,7 @@ class MmsaFile:
         widths = {m: {width_of(self._rows[s, m]) for s in tables} for m in present}
         refuse(path, _twice(clips) + _widths(widths))
         self.clips = with_contexts(clips)
-        if not any(mask is not None for mask in self._masks.values()):
+        if "text" in present and all(mask is None for mask in self._masks.values()):
             self.notes.append("no text_bert in it: token ids are not kept.")
 
     def take(self, modality: Modality) -> Iterator[ClipFeatures | Absent]:
@@ -227,6 +226,17 @@ def _faults(split: Split, table: Table) -> list[str]:
     if len(shape) != 3 or shape[1] != 3:
         found.append(f"{split}: text_bert has the shape {shape}, not (clips, 3, tokens).")
     return found
+
+
+def _lacking(tables: Mapping[Split, Table], columns: Sequence[str]) -> list[str]:
+    """Columns that some splits have and others do not."""
+    return [
+        f"{split}: no column `{column}`, which other splits have."
+        for column in columns
+        if any(column in table for table in tables.values())
+        for split, table in tables.items()
+        if column not in table
+    ]
 
 
 def _twice(clips: list[Clip]) -> list[str]:
