@@ -12,17 +12,18 @@ UNSTATED = ("context", "case")
 """Settings that a store states only where they are not the usual ones."""
 
 
-def store_of(config: Config, modality: Modality, encoder: str) -> Store:
+def store_of(config: Config, modality: Modality, encoder: str, asked: str | None = None) -> Store:
     """The finished store of the [[features]] table of this modality and encoder.
 
     Raises StoreError with a remedy where there is no such table, or its store is missing,
-    unfinished or made with other settings.
+    unfinished or made with other settings. `asked` says where the encoder was asked for, if it was
+    not in [train.inputs].
     """
     tables = [f for f in config.features if f.modality == modality]
     table = next((f for f in tables if f.encoder == encoder), None)
     if table is None:
         raise StoreError(
-            f"train.inputs.{modality}.encoder: no [[features]] table makes "
+            f"{asked or f'train.inputs.{modality}.encoder'}: no [[features]] table makes "
             f'"{encoder}".{nearest(encoder, [f.encoder for f in tables])}'
         )
     return open_store(find_store(config.corpus_cache, table, config.cache.dtype))

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from sedimental.cache.cli import app
 from sedimental.cache.clip import ClipFeatures
+from sedimental.cache.errors import SedimentalError
 from sedimental.cache.exchange import receive as receiving
 from sedimental.cache.exchange.foreign import ExchangeError
 from sedimental.cache.exchange.merbench_write import write_tree
@@ -360,6 +361,22 @@ def test_multibench_files_have_other_names_and_may_be_padded_in_front(tmp_path: 
     assert [s.frames.tolist() for s in stores] == [[2, 5]] * 3
     assert stores[2].side("valid", ["vid$_$3"]).tolist() == [False, True]
     assert stores[0].spec.encoder == "multibench-text-3"
+
+
+def test_what_is_to_be_exported_must_be_there_and_definite(tmp_path: Path) -> None:
+    frames = {"text": [3, 5, 4, 2], "audio": [0, 2, 6, 1], "vision": [2, 1, 2, 4]}
+    config = features_of(frames, tmp_path, "hub")  # type: ignore[arg-type]
+    for asked, fault in {
+        "nope:1": r'--audio: no \[\[features\]\] table makes "nope"',
+        "toy-audio:x": '"x" is no layer',
+        "toy-audio:7": "layer 7 is not stored",
+    }.items():
+        with pytest.raises(SedimentalError, match=fault):
+            choose(config, {"audio": asked})
+    path = tmp_path / "pipeline.toml"
+    path.write_text(path.read_text().replace("layers = [1, 0]", 'layers = "weighted"'))
+    with pytest.raises(ExchangeError, match=r"a sum that each model learns.*--audio toy-audio:"):
+        choose(load_config(path), {})
 
 
 def test_round_trip_through_the_merbench_folder(tmp_path: Path) -> None:

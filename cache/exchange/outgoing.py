@@ -94,13 +94,12 @@ def choose(config: Config, given: Mapping[Modality, str]) -> tuple[Chosen, ...]:
     """
     found = []
     for modality in MODALITIES:
-        wanted = (
-            _asked(modality, given[modality]) if modality in given else _input(config, modality)
-        )
+        asked = given.get(modality)
+        wanted = _input(config, modality) if asked is None else _asked(modality, asked)
         if wanted is None:
             continue
         encoder, layers = wanted
-        store = store_of(config, modality, encoder)
+        store = store_of(config, modality, encoder, asked and f"--{modality}")
         found.append(Chosen(modality, store, layer_names(store.spec, layers)))
     if not found:
         raise ExchangeError(
