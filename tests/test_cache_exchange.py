@@ -446,6 +446,35 @@ def test_training_on_imported_features_is_training_on_the_originals(tmp_path: Pa
     assert "ntrained" not in json.dumps(json.loads(reported.stdout)["cautions"])
 
 
+@pytest.mark.parametrize("corpus", ["mosi", "sims", "mine"])
+@pytest.mark.parametrize("without", [(), ("vision",), ("text", "audio")])
+def test_the_written_pipeline_is_sound(
+    tmp_path: Path, corpus: str, without: tuple[Modality, ...]
+) -> None:
+    from sedimental.extract.encoders.presets import encoder_faults
+    from sedimental.train.models import option_faults
+
+    few = {k: v for k, v in mmsa().items() if k not in without}
+    path = pickled(tmp_path / "a.pkl", train=few)
+    made = tmp_path / "p.toml"
+    result = CliRunner().invoke(
+        app, ["import", str(path), "--corpus", corpus, "-c", str(made), "--json"]
+    )
+    assert result.exit_code == 0, result.output
+    config = load_config(made, [encoder_faults, option_faults])
+    assert config.corpus_cache == tmp_path / "features" / corpus
+    assert config.evaluate.protocol == "mosi"
+    assert {f.modality for f in config.features} == {*MODALITIES} - {*without}
+    pasted = load_config(_written(tmp_path / "q.toml", json.loads(result.stdout)["pipeline"]))
+    assert (pasted.corpus, pasted.features) == (config.corpus, config.features)
+    assert pasted.train.inputs == config.train.inputs
+
+
+def _written(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
 def test_what_is_imported_has_no_encoder_to_train(tmp_path: Path) -> None:
     path = tmp_path / "p.toml"
     path.write_text(
