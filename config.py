@@ -57,12 +57,16 @@ class Section(BaseModel):
 class CorpusConfig(Section):
     """[corpus]: the clips, their words and their labels."""
 
-    kind: Literal["demo", "csv", "mmsa", "meld", "mustard", "urfunny", "cherma"] = "demo"
+    kind: Literal["demo", "csv", "mmsa", "meld", "mustard", "urfunny", "cherma", "imported"] = (
+        "demo"
+    )
     """`demo` ships with the package; `csv` is any table; `mmsa` is label.csv and
-    Raw/<video>/<clip>.mp4 (CMU-MOSI, CMU-MOSEI, CH-SIMS); the others are the corpora of their
-    name, as they are published."""
+    Raw/<video>/<clip>.mp4 (CMU-MOSI, CMU-MOSEI, CH-SIMS); `imported` is what `sedimental cache
+    import` made of a file of features; the others are the corpora of their name, as they are
+    published."""
     path: Path | None = None
-    """The table (csv) or the folder (any other), relative to pipeline.toml."""
+    """The table (csv), the corpus's folder in the cache (imported) or the folder (any other),
+    relative to pipeline.toml."""
     label: Literal["emotion", "sentiment"] = "emotion"
     """Which of MELD's two labels is the clip's class."""
     speakers: Literal["shared", "apart"] = "shared"
@@ -99,12 +103,19 @@ class Features(Section):
 
     encoder: str
     """A preset (`sedimental extract --encoders`), a Hub id, or a `save_pretrained` folder."""
-    weights: str | None = Field(default=None, pattern=r"^(hub|random:\d+|.*/.*|\.)$")
-    """`hub`, a folder with a slash in its name, or `random:<seed>`; unset: what the preset says."""
+    weights: str | None = Field(default=None, pattern=r"^(hub|imported|random:\d+|.*/.*|\.)$")
+    """`hub`, a folder with a slash in its name, or `random:<seed>`; unset: what the preset says.
+    `imported`: nothing is extracted, `sedimental cache import` has brought features of this name,
+    and the other keys of the table mean nothing."""
     revision: str | None = None
     """Commit, tag or branch on the Hub; the commit it resolves to is recorded."""
     layers: Literal["all"] | tuple[int, ...] = "all"
     """Which layers to keep: 0 is the embedding, n the output of block n, -1 the last block."""
+
+    @property
+    def imported(self) -> bool:
+        """Whether the features were made elsewhere, so that there is nothing to extract."""
+        return self.weights == "imported"
 
 
 class VisionFeatures(Features):
@@ -467,13 +478,16 @@ def _cross_faults(raw: Mapping[str, Any]) -> Iterable[str]:
         yield f'corpus.path: kind = "{corpus["kind"]}" needs the path of its table or folder.'
     made: dict[str, list[str]] = {"text": [], "audio": [], "vision": []}
     tables = raw.get("features")
+    inputs = _table(raw, "train", "inputs")
     for index, table in enumerate(tables if isinstance(tables, list) else ()):
         modality, encoder = _table(table).get("modality"), str(_table(table).get("encoder"))
+        line, imported = _table(inputs, str(modality)), _table(table).get("weights") == "imported"
+        if imported and line.get("live") is True and line.get("encoder") == encoder:
+            yield f"train.inputs.{modality}.live: {encoder} is imported; no encoder is there."
         if modality in made:
             if encoder in made[modality]:
                 yield f'features[{index}].encoder: a second {modality} table for "{encoder}".'
             made[modality].append(encoder)
-    inputs = _table(raw, "train", "inputs")
     for modality, names in made.items():
         wanted = _table(inputs, modality).get("encoder")
         if isinstance(wanted, str) and wanted not in names:

@@ -7,11 +7,15 @@ from typing import Annotated
 import typer
 
 from ..console import AsJson, bars, err, fail, out, pipeline, print_json
+from .exchange.cli import export_command, import_command
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Feature stores: list, describe, verify and repair, convert, remove.",
+    help="Feature stores: list, describe, verify and repair, convert, remove, import, export.",
 )
+
+app.command("import")(import_command)
+app.command("export")(export_command)
 
 StorePath = Annotated[Path, typer.Argument(help="Folder of the store.", show_default=False)]
 

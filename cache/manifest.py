@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -65,6 +65,26 @@ class Manifest:
         """16 hex digits over every row; two runs with equal digests saw the same table."""
         rows = "\n".join(json.dumps(asdict(clip), ensure_ascii=False) for clip in self.clips)
         return hashlib.blake2b(rows.encode(), digest_size=8).hexdigest()
+
+
+def contexts(clips: Sequence[Clip]) -> dict[str, tuple[str, ...]]:
+    """For each clip the ids of those before it in its video, oldest first.
+
+    Order is that of `start` where every clip of the video has one, else of clip ids that are
+    numbers, else of the table: label files are often shuffled.
+    """
+    videos: dict[str, list[Clip]] = {}
+    for clip in clips:
+        videos.setdefault(clip.video_id, []).append(clip)
+    found = {}
+    for own in videos.values():
+        if all(c.start is not None for c in own):
+            own.sort(key=lambda c: c.start or 0.0)
+        elif all(c.clip_id.isdigit() for c in own):
+            own.sort(key=lambda c: int(c.clip_id))
+        for index, clip in enumerate(own):
+            found[clip.id] = tuple(c.id for c in own[:index])
+    return found
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:

@@ -15,6 +15,17 @@ MODALITIES: tuple[Modality, ...] = get_args(Modality)
 LETTERS: Mapping[Modality, str] = {"text": "T", "audio": "A", "vision": "V"}
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+SPLIT_NAMES: Mapping[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "valid": "valid",
+    "val": "valid",
+    "validation": "valid",
+    "dev": "valid",
+    "test": "test",
+    "testing": "test",
+}
+"""What the splits are called elsewhere, in lower case."""
 StoredType = Literal["float16", "float32"]
 Scalar = str | int | float | bool | None
 
@@ -39,7 +50,8 @@ class FeatureSpec:
     revision: str | None
     """Commit the Hub resolved; None for a folder or random weights."""
     weights: str
-    """``hub``, ``folder`` or ``random:<seed>``."""
+    """``hub``, ``folder``, ``random:<seed>``; ``imported`` where others made the features, then
+    perhaps a space and what is known of theirs."""
     weights_digest: str
     """blake2b over every parameter: the same name with other numbers is another store."""
     layers: tuple[str, ...]
@@ -53,7 +65,7 @@ class FeatureSpec:
     @property
     def untrained(self) -> bool:
         """Whether the encoder has random weights: true for every tiny-* encoder."""
-        return self.weights.startswith("random:")
+        return is_untrained(self.weights)
 
     @property
     def fingerprint(self) -> str:
@@ -102,6 +114,15 @@ class FeatureSpec:
     def from_json(cls, values: Mapping[str, Any]) -> "FeatureSpec":
         """The spec that `to_json` wrote."""
         return cls(**{**values, "layers": tuple(values["layers"])})
+
+
+def is_untrained(weights: str) -> bool:
+    """Whether `weights`, as a spec has them, are random.
+
+    >>> is_untrained("random:0"), is_untrained("imported random:0"), is_untrained("imported")
+    (True, True, False)
+    """
+    return weights.removeprefix("imported ").startswith("random:")
 
 
 def layer_names(spec: FeatureSpec, choice: LayerChoice) -> tuple[str, ...]:

@@ -186,6 +186,8 @@ def show_result(result: "ExtractResult") -> None:
     for store in result.stores:
         if store.truncated:
             _say(f"{store.truncated} texts were cut at max_length ({store.encoder})")
+    if result.stores and all(s.weights.startswith("imported") for s in result.stores):
+        _say("every store is imported: there is nothing to extract")
     if not result.failures:
         return
     for failure in result.failures[:SHOWN]:

@@ -11,9 +11,9 @@ from typing import Literal
 import torch
 
 from ..cache.errors import SedimentalError
+from ..cache.known import known_sizes
 from ..cache.spec import SPLITS, Modality, Split
 from ..config import Config
-from .corpora.known import known_sizes
 from .encoders.device import Arithmetic
 from .plan import frame_bytes
 from .shards import Shard

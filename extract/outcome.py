@@ -1,26 +1,15 @@
 """What an extraction did: a row a store, and every clip that failed with its reason."""
 
-import csv
-import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..cache.spec import Modality, Split
+from ..cache.failures import Failure
+from ..cache.manifest import Manifest
+from ..cache.spec import SPLITS, Modality, Split
+from ..cache.store import Store
 from .clock import StageTime
-
-
-@dataclass(frozen=True)
-class Failure:
-    """One clip without features of one modality."""
-
-    clip: str
-    modality: Modality
-    encoder: str
-    stage: str
-    """read, decode, detect or encode."""
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -30,7 +19,7 @@ class StoreOutcome:
     modality: Modality
     encoder: str
     weights: str
-    """``hub``, ``folder`` or ``random:<seed>``."""
+    """``hub``, ``folder``, ``random:<seed>`` or ``imported``."""
     path: Path
     clips: int
     """Clips of the corpus."""
@@ -47,6 +36,31 @@ class StoreOutcome:
     """Size of the store on disk."""
     coverage: Mapping[Split, tuple[int, int]]
     """Per split: clips with features, clips."""
+
+
+def outcome_of(
+    store: Store, manifest: Manifest, *, held: int, new: int, failed: int, truncated: int
+) -> StoreOutcome:
+    """The row of `store`, opened after the run."""
+    here = set(store.clips)
+    coverage = {
+        split: (sum(c.id in here for c in manifest.split(split)), len(manifest.split(split)))
+        for split in SPLITS
+    }
+    return StoreOutcome(
+        modality=store.spec.modality,
+        encoder=store.spec.encoder,
+        weights=store.spec.weights,
+        path=store.path,
+        clips=len(manifest.clips),
+        held=held,
+        new=new,
+        failed=failed,
+        truncated=truncated,
+        frames=int(store.frames.sum()),
+        bytes=sum(f.stat().st_size for f in store.path.rglob("*") if f.is_file()),
+        coverage=coverage,
+    )
 
 
 @dataclass(frozen=True)
@@ -69,14 +83,3 @@ class ExtractResult:
             f"{f.modality}: {f.reason.split(': ')[0].split(' of ')[0]}" for f in self.failures
         )
         return dict(counted.most_common())
-
-
-def write_failures(path: Path, failures: Sequence[Failure]) -> None:
-    """Write failures.csv (a head line alone when nothing failed), replacing the file at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["clip", "modality", "encoder", "stage", "reason"])
-        table.writerows([f.clip, f.modality, f.encoder, f.stage, f.reason] for f in failures)
-    temporary.replace(path)

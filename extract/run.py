@@ -8,10 +8,10 @@ from typing import Any
 
 from ..cache.boxes import BoxStore
 from ..cache.errors import ManifestError
+from ..cache.failures import FAILURES, Failure, write_failures
 from ..cache.manifest import Manifest, read_manifest, write_manifest
 from ..cache.progress import Progress, Silent
-from ..cache.spec import SPLITS
-from ..cache.store import open_store
+from ..cache.store import Store, open_store
 from ..config import Config
 from .chunk import Chunk, ClipError
 from .clock import Clock
@@ -20,7 +20,7 @@ from .doctor import Diagnosis, diagnose, refuse, timed
 from .encoders.device import Arithmetic
 from .estimate import measure
 from .golden import golden
-from .outcome import ExtractResult, Failure, StoreOutcome, write_failures
+from .outcome import ExtractResult, StoreOutcome, outcome_of
 from .plan import Pass, passes
 from .shards import Shard
 from .showing import duration_text, faster_text
@@ -57,7 +57,7 @@ def extract(
         refuse(diagnosis)
     folder = config.corpus_cache
     _keep_manifest(folder / "manifest.jsonl", found.manifest)
-    failures_file = folder / (shard.failures if shard else "failures.csv")
+    failures_file = folder / (shard.failures if shard else FAILURES)
     if shard:  # the other shares must not count what failed in an earlier run
         failures_file.unlink(missing_ok=True)
     try:
@@ -68,7 +68,10 @@ def extract(
     seconds = time.monotonic() - began
     return ExtractResult(
         corpus=found.manifest.corpus,
-        stores=tuple(_outcome(work, found) for work in found.works),
+        stores=(
+            *(_outcome(work, found) for work in found.works),
+            *(_imported(store, found) for store in found.imported),
+        ),
         failures=failures,
         failures_file=failures_file,
         seconds=seconds,
@@ -187,6 +190,12 @@ def _finish(found: Survey, failures_file: Path) -> tuple[Failure, ...]:
         for id_, f in work.failures.items()
         if id_ in mine
     )
+    failures += tuple(
+        Failure(id_, store.spec.modality, store.spec.encoder, "import", reason)
+        for store in found.imported
+        for id_, reason in store.failures.items()
+        if id_ in mine
+    )
     write_failures(failures_file, failures)
     if found.shard is None:
         _complete(found, failures)
@@ -213,24 +222,18 @@ def _complete(found: Survey, failures: Sequence[Failure]) -> None:
 
 def _outcome(work: Work, found: Survey) -> StoreOutcome:
     store = open_store(work.writer.path, allow_partial=True)
-    manifest, spec, held = found.manifest, work.stream.spec, set(store.clips)
-    mine = {clip.id for clip in found.mine}
-    coverage = {
-        split: (sum(c.id in held for c in manifest.split(split)), len(manifest.split(split)))
-        for split in SPLITS
-    }
+    held, mine = set(store.clips), {clip.id for clip in found.mine}
     truncated: Any = getattr(work.stream, "truncated", 0)
-    return StoreOutcome(
-        modality=spec.modality,
-        encoder=spec.encoder,
-        weights=spec.weights,
-        path=store.path,
-        clips=len(manifest.clips),
+    return outcome_of(
+        store,
+        found.manifest,
         held=len(work.held),
         new=len(mine & held - work.held),
         failed=len(mine & work.failures.keys()),
         truncated=int(truncated),
-        frames=int(store.frames.sum()),
-        bytes=sum(f.stat().st_size for f in store.path.rglob("*") if f.is_file()),
-        coverage=coverage,
     )
+
+
+def _imported(store: Store, found: Survey) -> StoreOutcome:
+    held, failed = len(store.clips), len(store.failures)
+    return outcome_of(store, found.manifest, held=held, new=0, failed=failed, truncated=0)

@@ -1,13 +1,12 @@
 """One share of a corpus, for several processes that fill the same stores at once."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from ..cache.failures import Failure, read_failures
 from ..config import ConfigError
-from .outcome import Failure
 
 T = TypeVar("T")
 
@@ -53,9 +52,6 @@ class Shard:
         """What the other shares' files in `folder` list, of those that have finished."""
         found: list[Failure] = []
         for index in range(1, self.count + 1):
-            file = folder / Shard(index, self.count).failures
-            if index == self.index or not file.is_file():
-                continue
-            with file.open(encoding="utf-8", newline="") as table:
-                found += [Failure(**row) for row in csv.DictReader(table)]  # type: ignore[arg-type]
+            if index != self.index:
+                found += read_failures(folder / Shard(index, self.count).failures)
         return tuple(found)

@@ -51,9 +51,9 @@ def contact_sheets(
     Of every [[features]] table for vision that crops in its own way. Raises ConfigError where there
     is none, NoFacesError where nothing was extracted yet.
     """
-    tables = [f for f in config.features if isinstance(f, VisionFeatures)]
+    tables = [f for f in config.features if isinstance(f, VisionFeatures) and not f.imported]
     if not tables:
-        raise ConfigError('[[features]]: no table has modality = "vision", so there are no faces.')
+        raise ConfigError('[[features]]: no table looks for faces (modality = "vision").')
     ways = {(t.fps, t.face_size, t.margin, t.no_face, t.detect_size): t for t in reversed(tables)}
     folder = into or config.corpus_cache / "faces"
     sheets: list[Sheet] = []

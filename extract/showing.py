@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from ..cache.spec import is_untrained
 from ..cache.summary import size_text
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def store_table(result: "ExtractResult") -> Table:
     for name in ("clips", "new", "failed", "frames", "size", "train", "valid", "test"):
         table.add_column(name, justify="right")
     for store in result.stores:
-        untrained = store.weights.startswith("random")
+        untrained = is_untrained(store.weights)
         table.add_row(
             store.path.name,
             f"untrained {store.weights}" if untrained else store.weights,

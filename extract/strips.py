@@ -26,7 +26,8 @@ def face_strips(config: Config, ids: Sequence[str]) -> Mapping[str, bytes]:
     Frames without a face are crossed out. Clips whose media are not at hand, or in which no faces
     were looked for, have none: the pictures are a help, never a condition.
     """
-    table = next((f for f in config.features if isinstance(f, VisionFeatures)), None)
+    tables = (f for f in config.features if isinstance(f, VisionFeatures))
+    table = next((f for f in tables if not f.imported), None)
     try:
         manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
     except ManifestError:

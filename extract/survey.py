@@ -12,7 +12,9 @@ import av
 import av.error
 import torch
 
+from ..cache.finding import find_store
 from ..cache.manifest import Clip, Manifest
+from ..cache.store import Store, open_store
 from ..cache.writer import StoreWriter
 from ..config import Config, ConfigError
 from .chunk import ClipError
@@ -68,6 +70,8 @@ class Survey:
     manifest: Manifest
     works: tuple[Work, ...]
     shard: Shard | None
+    imported: tuple[Store, ...]
+    """The stores that `sedimental cache import` has filled: nothing is made for them."""
 
     @cached_property
     def headers(self) -> Mapping[str, Header]:
@@ -127,10 +131,12 @@ def survey(config: Config, shard: Shard | None = None, create: bool = True) -> S
     """
     manifest = load_manifest(config.corpus)
     _check_media(manifest, config)
-    streams = [s for f in config.features for s in streams_of(f, config, manifest)]
+    made_here = [f for f in config.features if not f.imported]
+    streams = [s for f in made_here for s in streams_of(f, config, manifest)]
     with decoders(config) as pool:
         works = tuple(_work(stream, manifest, config, pool, create) for stream in streams)
-    return Survey(config, manifest, works, shard)
+    paths = (find_store(config.corpus_cache, f, "") for f in config.features if f.imported)
+    return Survey(config, manifest, works, shard, tuple(open_store(path) for path in paths))
 
 
 def cores() -> int:
@@ -175,11 +181,12 @@ def _check_media(manifest: Manifest, config: Config) -> None:
     """A corpus of texts cannot give faces or voices: said before anything is loaded."""
     if any(clip.media for clip in manifest.clips):
         return
-    asked = [f.modality for f in config.features if f.modality != "text"]
+    asked = [f.modality for f in config.features if f.modality != "text" and not f.imported]
     if asked:
         raise ConfigError(
             f"corpus {manifest.corpus} has texts alone (no `media` column), but [[features]] asks "
-            f"for {' and '.join(sorted(set(asked)))}. Take those tables out, or add the column."
+            f"for {' and '.join(sorted(set(asked)))}. Take those tables out, or add the column; "
+            'what `sedimental cache import` has brought says weights = "imported".'
         )
 
 

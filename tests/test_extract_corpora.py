@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from sedimental.cache.errors import ManifestError
+from sedimental.cache.known import known_sizes
 from sedimental.cache.manifest import Clip, Manifest, read_manifest, write_manifest
+from sedimental.cache.safe_pickle import PickleRefusedError, load_plain
 from sedimental.cache.spec import SPLITS
 from sedimental.config import CorpusConfig
 from sedimental.extract.corpora import load_manifest
-from sedimental.extract.corpora.known import known_sizes
-from sedimental.extract.corpora.safe_pickle import PickleRefusedError, load_plain
 
 
 def csv_corpus(path: Path, text: str) -> Any:

@@ -1,6 +1,7 @@
 """Corpus adapters: a folder the user already has becomes a manifest. Never a download."""
 
-from ...cache.manifest import Manifest
+from ...cache.manifest import Manifest, read_manifest
+from ...cache.summary import MANIFEST
 from ...config import CorpusConfig
 from . import cherma, csv_table, demo, meld, mmsa, mustard, urfunny
 
@@ -23,3 +24,5 @@ def load_manifest(corpus: CorpusConfig) -> Manifest:
             return urfunny.load(name, path)
         case "cherma":
             return cherma.load(name, path)
+        case "imported":
+            return read_manifest(path / MANIFEST)

@@ -8,19 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ...cache.errors import ManifestError
-from ...cache.manifest import Clip, Manifest
-from ...cache.spec import Split
+from ...cache.manifest import Clip, Manifest, contexts
+from ...cache.spec import SPLIT_NAMES, Split
 
-SPLIT_NAMES: Mapping[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "valid": "valid",
-    "val": "valid",
-    "validation": "valid",
-    "dev": "valid",
-    "test": "test",
-    "testing": "test",
-}
 MOST_FAULTS = 50
 """Faults printed at once; the rest are counted."""
 
@@ -173,28 +163,8 @@ def combined(
     every = Faults(root, [fault for _, faults in tables for fault in faults.found])
     every.stop()
     clips = [clip for rows, _ in tables for _, clip in rows]
-    context = _contexts(clips)
+    context = contexts(clips)
     return Manifest(corpus, root, tuple(replace(c, context=context[c.id]) for c in clips))
-
-
-def _contexts(clips: Sequence[Clip]) -> dict[str, tuple[str, ...]]:
-    """For each clip the ids of those before it in its video, oldest first.
-
-    Order is that of `start` where every clip of the video has one, else of clip ids that are
-    numbers, else of the table: label files are often shuffled.
-    """
-    videos: dict[str, list[Clip]] = {}
-    for clip in clips:
-        videos.setdefault(clip.video_id, []).append(clip)
-    found = {}
-    for own in videos.values():
-        if all(c.start is not None for c in own):
-            own.sort(key=lambda c: c.start or 0.0)
-        elif all(c.clip_id.isdigit() for c in own):
-            own.sort(key=lambda c: int(c.clip_id))
-        for index, clip in enumerate(own):
-            found[clip.id] = tuple(c.id for c in own[:index])
-    return found
 
 
 def first_file(folder: Path, name: str, places: Sequence[str]) -> Path:

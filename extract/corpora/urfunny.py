@@ -21,8 +21,9 @@ from typing import Any
 
 from ...cache.errors import ManifestError
 from ...cache.manifest import Clip, Manifest
-from .safe_pickle import load_plain
-from .table import SPLIT_NAMES, Faults, Line, finished, first_file
+from ...cache.safe_pickle import load_plain
+from ...cache.spec import SPLIT_NAMES
+from .table import Faults, Line, finished, first_file
 
 PLACES = ("", "urfunny2_features", "extracted_features", "features", "data", "sdk")
 VIDEOS = ("urfunny2_videos", "videos")

@@ -23,6 +23,8 @@ def encoder_faults(raw: Mapping[str, Any]) -> Iterable[str]:
     for index, table in enumerate(tables if isinstance(tables, list) else ()):
         if not isinstance(table, dict) or not isinstance(name := table.get("encoder"), str):
             continue  # said by the types
+        if table.get("weights") == "imported":
+            continue  # any name is good: nothing is encoded
         where = f"features[{index}]"
         if name in PRESETS:
             yield from _preset_faults(where, name, table)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ...cache.manifest import Manifest
-from ...cache.spec import SPLITS
+from .manifest import Manifest
+from .spec import SPLITS
 
 NEAR = 0.01
 """A corpus of another name is taken for a known one if each split is this near to its size."""

@@ -1,0 +1,183 @@
+"""`sedimental cache import` and `export`: features from and for others."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...console import PIPELINE, AsJson, ConfigFile, bars, err, fail, out, pipeline, print_json
+
+if TYPE_CHECKING:
+    from ..spec import Modality
+
+SHOWN = 5
+"""Clips without features that are named on the terminal."""
+
+
+class Kind(StrEnum):
+    """What an export writes."""
+
+    mmsa = "mmsa"
+    fra = "fra"
+    utt = "utt"
+
+
+class Dtype(StrEnum):
+    """Number type of an imported store."""
+
+    float16 = "float16"
+    float32 = "float32"
+
+
+def import_command(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A feature pickle of MMSA or MultiBench, or a folder as MERBench has it.",
+            show_default=False,
+        ),
+    ],
+    corpus: Annotated[
+        str | None,
+        typer.Option(help="What to call the corpus; one of this name that is there is added to."),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Cache root.", show_default="that of the pipeline, else features"),
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What to call the text features. Of a MERBench folder: which features are text.",
+        ),
+    ] = None,
+    audio: Annotated[str | None, typer.Option(metavar="NAME", help="The same of sound.")] = None,
+    vision: Annotated[str | None, typer.Option(metavar="NAME", help="The same of faces.")] = None,
+    dtype: Annotated[
+        Dtype, typer.Option(help="Number type to keep; float16 rounds, in half the space.")
+    ] = Dtype.float32,
+    config: Annotated[
+        Path, typer.Option("--config", "-c", help="Pipeline to write if it is not there yet.")
+    ] = PIPELINE,
+    json: AsJson = False,
+) -> None:
+    """Take features that others have made into the cache, to train on without any extraction.
+
+    Pickles are read as plain data: nothing that is in one can run. Exit code 3: some clips have
+    no features (they are listed).
+    """
+    from ..errors import SedimentalError
+    from .opening import corpus_name, open_foreign
+    from .pasting import lines, whole
+    from .receive import NAME, receive
+    from .showing import absent_lines, received_json, received_table
+
+    if corpus is not None and not NAME.fullmatch(corpus):
+        fail(f"--corpus {corpus!r}: take letters, digits, . _ and -.", 2)
+    there = config.is_file()
+    if root is None:
+        root = pipeline(config).cache.root if there else config.parent / "features"
+    names = _given(text, audio, vision)
+    try:
+        with err().status(f"reading {source}"):
+            foreign = open_foreign(source, names)
+        folder = root / (corpus or corpus_name(source))
+        with bars() as progress:
+            received = receive(foreign, folder, names, dtype.value, progress=progress)
+    except SedimentalError as fault:
+        fail(str(fault))
+    paste = lines(received, config)
+    if not there:
+        config.write_text(whole(received, config), encoding="utf-8")
+    if json:
+        print_json(received_json(received) | {"pipeline": paste})
+    else:
+        out().print(received_table(received))
+        wrote = f"wrote {config}: `sedimental train` comes next."
+        _say(f"To paste into {config}:\n{paste.rstrip()}" if there else wrote)
+    _warn([*absent_lines(received, SHOWN), *(f"note: {note}" for note in received.notes)])
+    if any(one.absent for one in received.arrivals):
+        raise typer.Exit(3)
+
+
+def export_command(
+    path: Annotated[
+        Path, typer.Argument(help="File (mmsa) or folder to write.", show_default=False)
+    ],
+    to: Annotated[
+        Kind,
+        typer.Option(
+            "--to",
+            help="mmsa: the feature pickle that MMSA loads. fra, utt: MERBench's folder with a "
+            "file a clip, of its frames or of their mean.",
+        ),
+    ] = Kind.mmsa,
+    config: ConfigFile = PIPELINE,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ENCODER:LAYER",
+            help="The text features to write.",
+            show_default="those of [train.inputs]",
+        ),
+    ] = None,
+    audio: Annotated[
+        str | None, typer.Option(metavar="ENCODER:LAYER", help="The same of sound.")
+    ] = None,
+    vision: Annotated[
+        str | None, typer.Option(metavar="ENCODER:LAYER", help="The same of faces.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Write cached layers as the files that other tools of the field load."""
+    from ..errors import SedimentalError
+    from ..manifest import read_manifest
+    from ..summary import MANIFEST
+    from .merbench_write import write_tree
+    from .mmsa_write import write_mmsa
+    from .outgoing import choose
+    from .showing import sent_json, sent_table
+
+    checked = pipeline(config)
+    try:
+        manifest = read_manifest(checked.corpus_cache / MANIFEST)
+        chosen = choose(checked, _given(text, audio, vision))
+        with bars() as progress:
+            if to is Kind.mmsa:
+                sent = write_mmsa(path, manifest, chosen, progress)
+            else:
+                sent = write_tree(path, manifest, chosen, to is Kind.utt, progress)
+    except SedimentalError as fault:
+        fail(str(fault))
+    if json:
+        print_json(sent_json(sent))
+    else:
+        out().print(sent_table(sent))
+    notes = list(sent.notes)
+    if to is Kind.mmsa and any(one.lacking for one in sent.shipped):
+        notes.append("a clip without features of a modality is one frame of zeros there.")
+    if to is Kind.mmsa and any(one.unmasked for one in sent.shipped):
+        notes.append("frames without a face are written as they are stored: MMSA masks none.")
+    _warn([f"note: {note}" for note in notes])
+
+
+def _given(text: str | None, audio: str | None, vision: str | None) -> "dict[Modality, str]":
+    found: dict[Modality, str] = {}
+    if text is not None:
+        found["text"] = text
+    if audio is not None:
+        found["audio"] = audio
+    if vision is not None:
+        found["vision"] = vision
+    return found
+
+
+def _say(text: str) -> None:
+    out().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _warn(lines: list[str]) -> None:
+    for line in lines:
+        err().print(line, markup=False, highlight=False, soft_wrap=True)
