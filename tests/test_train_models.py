@@ -102,6 +102,12 @@ def test_table_and_config_name_the_same_models() -> None:
     assert tuple(MODELS) == MODEL_NAMES
 
 
+def test_inputs_that_do_not_go_together_are_a_fault_with_a_way_out() -> None:
+    options = model_options("mmml", {})
+    with pytest.raises(RunError, match=r"12 and 10 wide.*train\.mmml\.width"):
+        build("mmml", options, shapes(("text", "audio")), torch.Generator())
+
+
 @every_model
 @pytest.mark.parametrize("modalities", SUBSETS)
 @pytest.mark.parametrize("weighted", [False, True])

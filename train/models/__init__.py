@@ -130,7 +130,7 @@ def build(
 
     With `classes` it predicts (batch, classes), with 0 scores (batch,), whatever its option of
     that name says; None leaves the option as it is. Raises RunError for classes if the model has
-    no such option. The global random state is as it was before.
+    no such option, and for inputs that it cannot take. The global random state is as it was before.
     """
     import torch
 
@@ -145,7 +145,10 @@ def build(
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     with torch.random.fork_rng(devices=[]):  # PyTorch's own initialisers know no other generator
         torch.default_generator.manual_seed(seed)
-        model: FusionModel = made(options, inputs)
+        try:
+            model: FusionModel = made(options, inputs)
+        except ValueError as fault:  # widths that are known only now
+            raise RunError(str(fault)) from None
     return model
 
 
