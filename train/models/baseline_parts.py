@@ -10,11 +10,12 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from ...cache.spec import MODALITIES, Modality
-from ..blocks import LayerMix, mean_frame
+from ..blocks import mean_frame
 from ..dropout import Dropout
 from ..recurrent import RowLSTM
 from .base import Batch, InputShape, Output, shaped
 from .hooks import Recipe
+from .mixing import LayerMixes
 from .packed import Packed
 
 RECIPE = Recipe(
@@ -39,16 +40,11 @@ class Baseline(nn.Module):
         """For the modalities of `inputs`, one or more."""
         super().__init__()
         self.modalities = tuple(m for m in MODALITIES if m in inputs)
-        self.mixes = nn.ModuleDict()
-        for m in self.modalities:
-            if (layers := inputs[m].layers) is not None:
-                self.mixes[m] = LayerMix(layers)
+        self.mixes = LayerMixes(inputs)
 
     def frames(self, batch: Batch, m: Modality) -> Tensor:
         """(B, T, width) of one modality, weighted layers mixed."""
-        features = batch.features[m]
-        mixed: Tensor = self.mixes[m](features) if m in self.mixes else features
-        return mixed
+        return self.mixes.mixed(m, batch.features[m])
 
     def answer(self, fused: Tensor, own: Mapping[Modality, Tensor]) -> Output:
         """The head's answer to `fused` (B, any), which came of the modalities' `own` vectors."""
@@ -62,11 +58,7 @@ class Baseline(nn.Module):
 
     def outputs(self) -> Mapping[str, Tensor]:
         """``layers_<modality>`` (layers,) of every weighted input, summing to one."""
-        return {
-            f"layers_{m}": mix.weights.detach()
-            for m, mix in self.mixes.items()
-            if isinstance(mix, LayerMix)
-        }
+        return self.mixes.weights
 
 
 class MeanSubnet(nn.Module):

@@ -51,7 +51,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...cache.spec import MODALITIES, Modality
-from ..blocks import FrameLinear, LayerMix
+from ..blocks import FrameLinear
 from .base import Batch, InputShape, Output
 from .emt_fusion import Fusion
 from .emt_layout import Layout
@@ -67,6 +67,7 @@ from .emt_parts import (
     positions,
 )
 from .hooks import Group, alone
+from .mixing import LayerMixes
 
 __all__ = ["EMTDLFR", "ENCODER", "ENCODERS", "PRESETS", "RECIPE", "RECIPES", "Options"]
 
@@ -87,9 +88,7 @@ class EMTDLFR(nn.Module):
         self.options, width = options, options.width
         self.missing_rate, self.mask_seed = options.missing_rate, options.mask_seed
         self.special_tokens: Special = options.special_tokens
-        self.mixes = nn.ModuleDict(
-            {m: LayerMix(n) for m, n in ((m, inputs[m].layers) for m in self.modalities) if n}
-        )
+        self.mixes = LayerMixes(inputs)
         encoders = {m: _encoder(m, inputs[m], options) for m in self.modalities}
         widths = {m: encoder.out for m, encoder in encoders.items()}
         self.encoders = nn.ModuleDict({str(m): encoder for m, encoder in encoders.items()})
@@ -139,7 +138,7 @@ class EMTDLFR(nn.Module):
         modalities), whose version of the context the last pooling chose.
         """
         mixed: dict[Modality, Tensor] = {
-            m: self._mixed(m, batch.features[m]) for m in self.modalities
+            m: self.mixes.mixed(m, batch.features[m]) for m in self.modalities
         }
         layouts = {m: Layout.of(batch.masks[m]) for m in self.modalities}
         whole = {m: layouts[m].pick(mixed[m]) for m in self.modalities}
@@ -147,7 +146,7 @@ class EMTDLFR(nn.Module):
         if self.missing_rate > 0:
             seen = {}
             for m in self.modalities:
-                mix = partial(self._mixed, m)
+                mix = partial(self.mixes.mixed, m)
                 shown, gone = incomplete_view(self, batch, m, mix, mixed[m])
                 seen[m], hidden[m] = layouts[m].pick(shown), layouts[m].pick(gone)
         restoring = self.training and self.options.restores
@@ -169,11 +168,6 @@ class EMTDLFR(nn.Module):
             losses["reconstruction"] = self.options.reconstruction * found
         extras = {} if view.pooling is None else {"pooling": view.pooling.detach()}
         return Output(view.prediction, losses, extras, {"fused": view.together.detach()})
-
-    def _mixed(self, m: Modality, features: Tensor) -> Tensor:
-        """(batch, frames, width) of one modality, its layers mixed."""
-        mixed: Tensor = self.mixes[m](features) if m in self.mixes else features
-        return mixed
 
     def see(
         self, rows: Mapping[Modality, Tensor], layouts: Mapping[Modality, Layout], promote: bool
@@ -255,12 +249,7 @@ class EMTDLFR(nn.Module):
     def outputs(self) -> Mapping[str, Tensor]:
         """``layers_<modality>`` (layers,) of every weighted input, and how frames go missing
         (`told_of_missing`)."""
-        found = {
-            f"layers_{m}": mix.weights.detach()
-            for m, mix in self.mixes.items()
-            if isinstance(mix, LayerMix)
-        }
-        return found | told_of_missing(self.missing_rate, self.modalities)
+        return self.mixes.weights | told_of_missing(self.missing_rate, self.modalities)
 
 
 def _encoder(

@@ -51,6 +51,7 @@ from ..blocks import LayerMix
 from .base import Batch, InputShape, Output
 from .glomo_parts import Experts, Mixing, ScalarAttention
 from .hooks import EncoderRecipe, Group, Recipe
+from .mixing import layer_weights
 from .packed import OwnStart, Packed, TemporalConvolution, adaptive_max
 from .transformer import SequenceEncoder, TransformerLayer
 
@@ -372,9 +373,4 @@ class GLoMo(nn.Module):
 
     def outputs(self) -> Mapping[str, Tensor]:
         """``layers_<modality>`` (layers,) of every weighted input, summing to one."""
-        mixes = {m: self.encoders[m].mix for m in self.modalities}
-        return {
-            f"layers_{m}": mix.weights.detach()
-            for m, mix in mixes.items()
-            if isinstance(mix, LayerMix)
-        }
+        return layer_weights(self.encoders)

@@ -35,10 +35,11 @@ from torch import Tensor, nn
 
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
-from ..blocks import LayerMix, on_real_frames
+from ..blocks import on_real_frames
 from .base import Batch, InputShape, Output, shaped
 from .hooks import Between, EncoderRecipe, Recipe
 from .mag_gate import AdaptationGate, laid_over
+from .mixing import LayerMixes
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,7 @@ class MAGBert(nn.Module):
         self.modalities = tuple(m for m in MODALITIES if m in inputs)
         self.others: tuple[Modality, ...] = tuple(m for m in self.modalities if m != "text")
         widths = {m: inputs[m].width for m in self.others}
-        self.mixes = nn.ModuleDict(
-            {m: LayerMix(n) for m, n in ((m, inputs[m].layers) for m in self.modalities) if n}
-        )
+        self.mixes = LayerMixes(inputs)
         inner = shape.width // shape.stacked
         self.gate: AdaptationGate | None = None
         if widths:
@@ -104,7 +103,10 @@ class MAGBert(nn.Module):
         if (gate := self.gate) is None:
             return lambda hidden, tokens: hidden
         shown = {
-            m: (self._mixed(m, batch.features[m].index_select(0, clips)), batch.masks[m][clips])
+            m: (
+                self.mixes.mixed(m, batch.features[m].index_select(0, clips)),
+                batch.masks[m][clips],
+            )
             for m in self.others
         }
         widths = [frames.shape[2] for frames, _ in shown.values()]
@@ -123,7 +125,7 @@ class MAGBert(nn.Module):
 
     def forward(self, batch: Batch) -> Output:
         """Scores, of text that the encoder has read with `between` inside."""
-        text, mask = self._mixed("text", batch.features["text"]), batch.masks["text"]
+        text, mask = self.mixes.mixed("text", batch.features["text"]), batch.masks["text"]
         first = text[torch.arange(len(text), device=text.device), mask.int().argmax(dim=1)]
         pooled = torch.tanh(self.pooler(first)) * mask.any(dim=1, keepdim=True)
         answers = self.head(self.dropout(pooled))
@@ -132,15 +134,6 @@ class MAGBert(nn.Module):
             representations={"fused": pooled.detach()},
         )
 
-    def _mixed(self, m: Modality, features: Tensor) -> Tensor:
-        """(batch, frames, width) of one modality, its layers mixed."""
-        mixed: Tensor = self.mixes[m](features) if m in self.mixes else features
-        return mixed
-
     def outputs(self) -> Mapping[str, Tensor]:
         """``layers_<modality>`` (layers,) of every weighted input, summing to one."""
-        return {
-            f"layers_{m}": mix.weights.detach()
-            for m, mix in self.mixes.items()
-            if isinstance(mix, LayerMix)
-        }
+        return self.mixes.weights

@@ -44,8 +44,9 @@ from ..dropout import Dropout
 from .base import Batch, InputShape, Output, shaped
 from .hooks import Recipe, alone
 from .misa_losses import difference, similarity
+from .mixing import layer_weights
 from .mmml_parts import Attention, FeedForward
-from .utterance import EndStates, Pick, Tokens, layer_weights
+from .utterance import EndStates, Pick, Tokens
 
 Weight = Annotated[float, Field(ge=0)]
 EPSILON = 1e-5

@@ -48,8 +48,9 @@ from ...config import Fraction, Positive
 from ..dropout import Dropout
 from .base import Batch, InputShape, Output, shaped
 from .hooks import EncoderRecipe, Group, Recipe, Training, alone
+from .mixing import layer_weights
 from .mmim_information import ClassMemory, Conditional, contrast, entropy, members_of
-from .utterance import EndState, Pick, Tokens, layer_weights
+from .utterance import EndState, Pick, Tokens
 
 Rate = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]

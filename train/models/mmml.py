@@ -41,11 +41,12 @@ from torch.nn import functional
 
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
-from ..blocks import FrameLinear, LayerMix, mean_frame, on_real_frames
+from ..blocks import FrameLinear, mean_frame, on_real_frames
 from ..grouping import CPU, frames_to_read, like_length
 from ..tasks import Distance, task_loss
 from .base import Batch, InputShape, Output, shaped
 from .hooks import EncoderRecipe, Recipe, alone
+from .mixing import LayerMixes
 from .mmml_parts import CrossModalLayer, Restoring, joined_clips, with_token
 
 CALL = 128
@@ -157,11 +158,9 @@ class MMML(nn.Module):
         d = options.width or widths.pop()
         if two and d % options.heads:
             raise ValueError(f"mmml: width {d} is not a multiple of heads = {options.heads}.")
-        self.mixes = nn.ModuleDict()
+        self.mixes = LayerMixes({m: inputs[m] for m in self.modalities})
         self.projections = nn.ModuleDict()
         for m in self.modalities:
-            if (layers := inputs[m].layers) is not None:
-                self.mixes[m] = LayerMix(layers)
             if inputs[m].width != d:
                 self.projections[m] = FrameLinear(inputs[m].width, d)
         apart = 2 if options.context == "separate" else 1
@@ -253,11 +252,7 @@ class MMML(nn.Module):
 
     def outputs(self) -> Mapping[str, Tensor]:
         """``layers_<modality>`` (layers,) of every weighted input, summing to one."""
-        return {
-            f"layers_{m}": mix.weights.detach()
-            for m, mix in self.mixes.items()
-            if isinstance(mix, LayerMix)
-        }
+        return self.mixes.weights
 
     def _before(self, modality: Modality) -> int:
         own = self.options
@@ -265,7 +260,7 @@ class MMML(nn.Module):
 
     def _frames(self, batch: Batch, m: Modality) -> tuple[Tensor, Tensor]:
         """(B, T, d) and mask (B, T) of one modality."""
-        x = self.mixes[m](batch.features[m]) if m in self.mixes else batch.features[m]
+        x = self.mixes.mixed(m, batch.features[m])
         if m in self.projections:
             x = on_real_frames(self.projections[m], x, batch.masks[m])
         return x.masked_fill(~batch.masks[m].unsqueeze(-1), 0), batch.masks[m]

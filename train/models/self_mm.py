@@ -42,8 +42,9 @@ from ...config import Fraction, Positive
 from ..dropout import Dropout
 from .base import Batch, InputShape, Output
 from .hooks import EncoderRecipe, Group, Recipe, Training
+from .mixing import layer_weights
 from .sugrm_labels import LabelMemory, unimodal_loss
-from .utterance import EndState, Pick, Tokens, layer_weights
+from .utterance import EndState, Pick, Tokens
 
 Rate = Annotated[float, Field(gt=0)]
 

@@ -51,10 +51,11 @@ from torch import Tensor, nn
 
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
-from ..blocks import FrameLinear, LayerMix, on_real_frames
+from ..blocks import FrameLinear, on_real_frames
 from ..tasks import Distance
 from .base import Batch, InputShape, Output
 from .hooks import EncoderRecipe, Group, Recipe, Training
+from .mixing import LayerMixes
 from .sugrm_labels import Generator, LabelMemory, unimodal_loss
 from .sugrm_plain import PlainLSTM, PlainTransformer
 from .sugrm_spt import SequenceEncoder, Sizes, SparsePhasedTransformer
@@ -225,9 +226,7 @@ class SUGRM(nn.Module):
         self.options = options
         self.modalities = tuple(m for m in MODALITIES if m in inputs)
         self.tasks = tuple(m for m in self.modalities if m in options.unimodal_tasks)
-        self.mixes = nn.ModuleDict(
-            {m: LayerMix(n) for m in self.modalities if (n := inputs[m].layers) is not None}
-        )
+        self.mixes = LayerMixes(inputs)
         widths = {m: options.project or inputs[m].width for m in self.modalities}
         self.projections = nn.ModuleDict(
             {m: FrameLinear(inputs[m].width, widths[m]) for m in self.modalities if options.project}
@@ -303,16 +302,12 @@ class SUGRM(nn.Module):
     def outputs(self) -> Mapping[str, Tensor]:
         """``layers_<modality>`` (layers,) of every weighted input, summing to one, and
         ``label_quantiles_<modality>`` (epochs, 5) of the labels generated up to these weights."""
-        mixes = {f"layers_{m}": mix for m, mix in self.mixes.items()}
-        shares = {n: mix.weights.detach() for n, mix in mixes.items() if isinstance(mix, LayerMix)}
         trails = {f"label_quantiles_{m}": rows for m, rows in self.memory.trajectory().items()}
-        return {**shares, **trails}
+        return {**self.mixes.weights, **trails}
 
     def _frames(self, modality: Modality, batch: Batch) -> Tensor:
         """(batch, frames, width) of one modality, its layers mixed, projected if asked."""
-        x = batch.features[modality]
-        if modality in self.mixes:
-            x = self.mixes[modality](x)
+        x = self.mixes.mixed(modality, batch.features[modality])
         if modality in self.projections:
             x = on_real_frames(self.projections[modality], x, batch.masks[modality])
         return x

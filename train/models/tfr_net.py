@@ -50,7 +50,6 @@ from torch import Tensor, nn
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
 from ..attention import meetings
-from ..blocks import LayerMix
 from ..dropout import Dropout
 from .base import Batch, InputShape, Output, shaped
 from .emt_missing import (
@@ -61,6 +60,7 @@ from .emt_missing import (
     told_of_missing,
 )
 from .hooks import EncoderRecipe, Recipe, alone
+from .mixing import LayerMixes
 from .packed import Packed, TemporalConvolution
 from .tfr_parts import ConvolutionalGate, Reconstruction, Stream
 from .transformer import embedded
@@ -153,9 +153,7 @@ class TFRNet(nn.Module):
         self.missing_rate, self.mask_seed = options.missing_rate, options.mask_seed
         self.special_tokens: Special = options.special_tokens
         self.options, d, count = options, options.width, len(self.modalities)
-        self.mixes = nn.ModuleDict(
-            {m: LayerMix(n) for m, n in ((m, inputs[m].layers) for m in self.modalities) if n}
-        )
+        self.mixes = LayerMixes(inputs)
         self.convolutions = nn.ModuleDict(
             {m: TemporalConvolution(inputs[m].width, d) for m in self.modalities}
         )
@@ -193,7 +191,7 @@ class TFRNet(nn.Module):
         """Scores; in training, where frames go missing, ``reconstruction_<modality>``."""
         packed, missing = dict[Modality, Packed](), dict[Modality, Tensor]()
         for m in self.modalities:
-            mix, mask = partial(self._mixed, m), batch.masks[m]
+            mix, mask = partial(self.mixes.mixed, m), batch.masks[m]
             if self.missing_rate > 0:
                 shown, gone = incomplete_view(self, batch, m, mix)
                 missing[m] = gone[mask].nonzero().squeeze(1)
@@ -204,7 +202,7 @@ class TFRNet(nn.Module):
         losses: dict[str, Tensor] = {}
         for m, weight in self.weights.items() if self.training and missing else ():
             with torch.no_grad():
-                whole = Packed.of(self._mixed(m, batch.features[m]), batch.masks[m]).values
+                whole = Packed.of(self.mixes.mixed(m, batch.features[m]), batch.masks[m]).values
             guess = self.reconstructions[m](found[m], packed[m], missing[m])
             error = restored_error(guess, whole.index_select(0, missing[m]), self.total)
             losses[f"reconstruction_{m}"] = weight * error
@@ -239,17 +237,7 @@ class TFRNet(nn.Module):
             found[target] = torch.cat(parts, dim=1)
         return found
 
-    def _mixed(self, m: Modality, features: Tensor) -> Tensor:
-        """(batch, frames, width) of one modality, its layers mixed."""
-        mixed: Tensor = self.mixes[m](features) if m in self.mixes else features
-        return mixed
-
     def outputs(self) -> Mapping[str, Tensor]:
         """``layers_<modality>`` (layers,) of every weighted input, and how frames go missing
         (`told_of_missing`)."""
-        found = {
-            f"layers_{m}": mix.weights.detach()
-            for m, mix in self.mixes.items()
-            if isinstance(mix, LayerMix)
-        }
-        return found | told_of_missing(self.missing_rate, self.modalities)
+        return self.mixes.weights | told_of_missing(self.missing_rate, self.modalities)

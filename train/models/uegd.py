@@ -43,6 +43,7 @@ from ..dropout import Dropout
 from ..grouping import like_length
 from .base import Batch, InputShape, Output
 from .hooks import Recipe
+from .mixing import layer_weights
 
 CALL = 512
 """Frames that take as long to pool as a further group of clips (see `grouping`)."""
@@ -197,9 +198,4 @@ class UEGD(nn.Module):
 
     def outputs(self) -> Mapping[str, Tensor]:
         """``layers_<modality>`` (layers,) of every weighted input, summing to one."""
-        mixes = {m: self.encoders[m].mix for m in self.modalities}
-        return {
-            f"layers_{m}": mix.weights.detach()
-            for m, mix in mixes.items()
-            if isinstance(mix, LayerMix)
-        }
+        return layer_weights(self.encoders)

@@ -4,7 +4,6 @@ What `self_mm`, `misa` and `mmim` begin with. Frames that are not real are passe
 without a real frame has the vector zero.
 """
 
-from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -97,11 +96,3 @@ def last_rows(rows: Tensor, layout: Layout) -> Tensor:
     """Rows (n, width), clip after clip -> (batch, width): each clip's last, zero if it has none."""
     last = torch.where(layout.count > 0, layout.count.cumsum(dim=0) - 1, len(rows))
     return torch.cat([rows, rows.new_zeros(1, rows.shape[1])]).index_select(0, last)
-
-
-def layer_weights(encoders: nn.ModuleDict) -> Mapping[str, Tensor]:
-    """``layers_<modality>`` (layers,) of every encoder with a `mix`, summing to one."""
-    mixes = {m: encoder.mix for m, encoder in encoders.items()}
-    return {
-        f"layers_{m}": mix.weights.detach() for m, mix in mixes.items() if isinstance(mix, LayerMix)
-    }
