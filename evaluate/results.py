@@ -65,7 +65,7 @@ class InputUse:
     @property
     def untrained(self) -> bool:
         """Whether the encoder had random weights."""
-        return self.record.weights.startswith("random:")
+        return self.record.untrained
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,8 @@ class Survey:
     manifest: Manifest
     works: tuple[Work, ...]
     shard: Shard | None
+    handed: bool = False
+    """Whether the clips are no corpus, but were handed over."""
 
     @cached_property
     def headers(self) -> Mapping[str, Header]:
@@ -119,18 +121,23 @@ class Survey:
         return not any(work.lacking(self.manifest.clips).wanted for work in self.works)
 
 
-def survey(config: Config, shard: Shard | None = None, create: bool = True) -> Survey:
-    """Look at the corpus and at the stores that [[features]] describes.
+def survey(
+    config: Config,
+    shard: Shard | None = None,
+    create: bool = True,
+    manifest: Manifest | None = None,
+) -> Survey:
+    """Look at the corpus, or at a `manifest`, and at the stores that [[features]] describes.
 
     Makes those that are new if it is to `create` them; without, nothing is written anywhere.
     Raises ConfigError, ManifestError, EncoderError or StoreError.
     """
-    manifest = load_manifest(config.corpus)
+    handed, manifest = manifest is not None, manifest or load_manifest(config.corpus)
     _check_media(manifest, config)
     streams = [s for f in config.features for s in streams_of(f, config, manifest)]
     with decoders(config) as pool:
         works = tuple(_work(stream, manifest, config, pool, create) for stream in streams)
-    return Survey(config, manifest, works, shard)
+    return Survey(config, manifest, works, shard, handed)
 
 
 def cores() -> int:
