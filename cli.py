@@ -193,7 +193,11 @@ def predict(
     ] = None,
     table: Annotated[
         Path | None,
-        typer.Option(help="A table of clips: columns media, text, and start, end, id if need be."),
+        typer.Option(
+            help="A table of clips: columns media, text, and start, end, id if need be.",
+            exists=True,
+            dir_okay=False,
+        ),
     ] = None,
     start: Annotated[float | None, typer.Option(help="Seconds into the only VIDEO.")] = None,
     end: Annotated[float | None, typer.Option(help="Where the clip ends.")] = None,

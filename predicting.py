@@ -5,6 +5,7 @@ extraction that made those of the run, into a cache of their own that lasts as l
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -40,6 +41,7 @@ def predict(
     that does not say how its features were made; EncoderError where they cannot be made so any
     more; ManifestError for a clip without the words or the file that the run reads.
     """
+    from .cache.progress import Silent
     from .cache.runs import read_run
     from .cache.stage import handed
     from .evaluate.compare import find_folders
@@ -56,7 +58,7 @@ def predict(
     live = handed(f"{__package__}.train")["live"]
     with TemporaryDirectory(prefix="sedimental-") as root:
         configs = [pipeline_of(one, Path(root), device) for one in runs]
-        made = extract(configs[0], progress, manifest=manifest)
+        made = extract(configs[0], Wordless(progress or Silent()), manifest=manifest)
         reasons = {(f.clip, f.modality): f"{f.stage}: {f.reason}" for f in made.failures}
         answers = [
             answer(one, folder, config, manifest, live)
@@ -65,23 +67,51 @@ def predict(
     return predicted(runs, answers, manifest.clips, reasons)
 
 
+@dataclass(frozen=True)
+class Wordless:
+    """Passes on how far the extraction is, and no word of single clips: the prediction has them."""
+
+    progress: "Progress"
+
+    def start(self, task: str, total: int, unit: str = "clip") -> None:
+        """Pass on."""
+        self.progress.start(task, total, unit)
+
+    def advance(self, task: str, by: int = 1) -> None:
+        """Pass on."""
+        self.progress.advance(task, by)
+
+    def note(self, message: str) -> None:
+        """It is in the prediction."""
+
+
 def pipeline_of(run: "Run", root: Path, device: str) -> "Config":
-    """The pipeline that makes the features of `run` of other clips, in a cache below `root`."""
-    from .config import Config, TrainConfig
+    """The pipeline that makes the features of `run` of other clips, in a cache below `root`.
+
+    Raises ConfigError for a device that is none, and for settings that are no longer known.
+    """
+    from pydantic import ValidationError
+
+    from .config import Config, ConfigError, TrainConfig
 
     inputs: Mapping[str, object] = run.config["inputs"]
     section = {k: v for k, v in run.config.items() if k in TrainConfig.model_fields}
     section |= {"device": device, "inputs": {m: inputs[m] for m in run.modalities}}
     made = [run.extraction[m] for m in run.modalities]
-    return Config.model_validate(
-        {
-            "corpus": {"kind": "csv", "path": root / f"{NAME}.csv"},
-            "cache": {"root": root, "dtype": made[0].spec.dtype},
-            "features": [one.pinned for one in made],
-            "extract": {"device": device},
-            "train": section,
-        }
-    )
+    tables = {
+        "corpus": {"kind": "csv", "path": root / f"{NAME}.csv"},
+        "cache": {"root": root, "dtype": made[0].spec.dtype},
+        "features": [one.pinned for one in made],
+        "extract": {"device": device},
+        "train": section,
+    }
+    try:
+        return Config.model_validate(tables)
+    except ValidationError as found:
+        faults = dict.fromkeys(
+            f"{e['loc'][-1]}: {e['input']!r}: {e['msg']}" for e in found.errors()
+        )
+        raise ConfigError("\n".join(f"{run.row}: {fault}." for fault in faults)) from None
 
 
 def _refuse_unlike(runs: "Sequence[Run]", folders: Sequence[Path]) -> None:

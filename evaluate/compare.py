@@ -130,7 +130,7 @@ def find_folders(name: str, experiment: Path) -> tuple[Path, ...]:
             )
     known = {path.parent.name.replace("-", " "): None for path in list_runs(experiment)}
     hint = nearest(name, known) or f"Rows here: {', '.join(known) or 'none'}."
-    raise RunError(f"{name}: no row of {experiment} and no folder of runs. {hint}".rstrip())
+    raise RunError(f"{name}: no row of {experiment} and no folder of runs. {hint.strip()}")
 
 
 def _side(runs: Sequence[Run], labels: Scores, answers: Sequence[Scores], scheme: Scheme) -> Side:

@@ -42,7 +42,8 @@ class ClipPrediction:
     probabilities: Mapping[str, Spread]
     """By class, over the seeds; empty where scores are predicted."""
     weights: Mapping[Modality, float]
-    """How much each modality counts, mean over the seeds; empty for a model that does not say."""
+    """How much each of those used counts, mean over the seeds; empty for a model that does not
+    say."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def _clip(
         word=word,
         level=level,
         probabilities=probabilities,
-        weights={m: float(weights[place]) for m, weights in gates.items()} if used else {},
+        weights={m: float(gates[m][place]) for m in used if m in gates},
     )
 
 

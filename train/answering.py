@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -124,7 +125,7 @@ def _model(
         made = run.environment.get("sedimental", "another version")
         raise RunError(
             f"{folder}: its weights do not fit {run.model} as it is now; the run is of sedimental "
-            f"{made}. `sedimental train --fresh` makes it anew. ({fault})"
+            f"{made}. `sedimental train --fresh` makes it anew. ({shorten(str(fault), 300)})"
         ) from fault
     if isinstance(model, Forgets):
         model.forget()

@@ -4,12 +4,20 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 
 from ...cache.errors import ManifestError
 from ...cache.manifest import Clip, Manifest
 from ...cache.spec import Modality
 from .subtitles import read_text
 from .table import Faults, Line, finished, read_rows
+
+LONGEST = 40
+"""Letters of a clip's name that is made of its words."""
+WORDLESS = (
+    "the run reads what is said, and nothing here makes words of sound. Give them by --text, "
+    '--text-file or a text column of the --table, or NewClip(text=…); "" predicts without words.'
+)
 
 
 @dataclass(frozen=True)
@@ -104,9 +112,9 @@ def manifest_of(name: str, clips: Sequence[NewClip], reads: Collection[Modality]
     faults, names = Faults(Path(name)), _names(clips)
     rows: list[tuple[Line, Clip]] = []
     for number, (clip, own) in enumerate(zip(clips, names, strict=True), start=1):
-        line = own if own == "text" else f"clip {number} ({own})"
+        line = f"clip {number} ({own})"
         if "text" in reads and clip.text is None:
-            faults.add(line, "its text is read, and none is given.")
+            faults.add(line, WORDLESS)
         if _seen(reads) and clip.media is None:
             faults.add(line, f"its {_seen(reads)} are read, and no file is given.")
         media = None if clip.media is None else str(Path(clip.media).absolute())
@@ -114,7 +122,7 @@ def manifest_of(name: str, clips: Sequence[NewClip], reads: Collection[Modality]
         cut = clip.start, clip.end
         rows.append((line, Clip(own, video, of_video, "test", clip.text or "", media, *cut)))
     if not rows:
-        raise ManifestError(f"{name}: there are none.")
+        raise ManifestError(f"{name}: none are given. Name a VIDEO or a --table, or give a --text.")
     return finished(name, Path(), rows, faults)
 
 
@@ -124,15 +132,17 @@ def _seen(reads: Collection[Modality]) -> str:
 
 
 def _names(clips: Sequence[NewClip]) -> list[str]:
-    """A name a clip, each once: its own, or that of its file, with a number where it comes again.
+    """A name a clip, each once: its own, that of its file, or its first words, with a number where
+    it comes again.
 
-    >>> _names([NewClip("a/x.mp4"), NewClip("b/x.mp4"), NewClip(text="so"), NewClip(id="y")])
-    ['x.mp4', 'x.mp4 (2)', 'text', 'y']
+    >>> _names([NewClip("a/x.mp4"), NewClip("b/x.mp4"), NewClip(text="So so."), NewClip(id="y")])
+    ['x.mp4', 'x.mp4 (2)', 'So so.', 'y']
     """
     seen: Counter[str] = Counter()
     found = []
     for clip in clips:
-        name = clip.id or (Path(clip.media).name if clip.media is not None else "text")
+        words = shorten(clip.text or "", LONGEST, placeholder=" …") or "no words"
+        name = clip.id or (Path(clip.media).name if clip.media is not None else words)
         seen[name] += 1
         # a name that the caller chose twice is a fault, which the manifest tells
         again = seen[name] > 1 and clip.id is None
