@@ -117,9 +117,15 @@ def pipeline_of(run: "Run", root: Path, device: str) -> "Config":
 def _refuse_unlike(runs: "Sequence[Run]", folders: Sequence[Path]) -> None:
     """Raises RunError unless every run says how its features were made, and all the same."""
     from .cache.errors import RunError
+    from .train.models import MODELS
 
     fingerprints = [{m: one.spec.fingerprint for m, one in r.extraction.items()} for r in runs]
     for run, folder, own in zip(runs, folders, fingerprints, strict=True):
+        if run.model not in MODELS:
+            raise RunError(
+                f"{folder}: {run.model} is fitted to compare with, and not kept. "
+                "Name the row of a model."
+            )
         if set(run.extraction) != set(run.modalities):
             raise RunError(
                 f"{folder}: the run does not say how its features were made, as runs of earlier "
