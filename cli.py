@@ -227,6 +227,8 @@ def predict(
         fail(str(fault), 2)
     except SedimentalError as fault:
         fail(str(fault))
+    except KeyboardInterrupt:
+        fail("stopped; nothing of it is kept.", 130)
     if json:
         print_json(found.to_json())
     else:

@@ -11,7 +11,7 @@ from ..cache.manifest import Clip
 from ..cache.runs import Run
 from ..cache.spec import Modality
 from .cautions import untrained
-from .metrics import Scheme
+from .metrics import Scheme, Scores
 from .plain import plain
 from .protocols import CorpusProtocol, protocol_of
 from .results import Caution
@@ -44,6 +44,9 @@ class ClipPrediction:
     weights: Mapping[Modality, float]
     """How much each of those used counts, mean over the seeds; empty for a model that does not
     say."""
+    alone: Mapping[Modality, float]
+    """The score that the model's own head for a modality gives, mean over the seeds; empty for a
+    model without such heads, and for classes."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,9 @@ def predicted(
     classes = first.predictions.classes
     scheme: Scheme = classes or first.protocol
     protocol = protocol_of(scheme)
-    gates = _gates(runs, answers)
+    beside = _gates(runs, answers), {} if classes else _alone(first.modalities, answers)
     found = tuple(
-        _clip(clip, place, answers, protocol, reasons, gates) for place, clip in enumerate(clips)
+        _clip(clip, place, answers, protocol, reasons, *beside) for place, clip in enumerate(clips)
     )
     return Prediction(
         row=first.row,
@@ -110,7 +113,8 @@ def _clip(
     answers: Sequence[Answers],
     protocol: CorpusProtocol,
     reasons: Mapping[tuple[str, Modality], str],
-    gates: Mapping[Modality, np.ndarray[Any, Any]],
+    gates: Mapping[Modality, Scores],
+    heads: Mapping[Modality, Scores],
 ) -> ClipPrediction:
     present = answers[0].present
     used = tuple(m for m, here in present.items() if here[place])
@@ -142,10 +146,11 @@ def _clip(
         level=level,
         probabilities=probabilities,
         weights={m: float(gates[m][place]) for m in used if m in gates},
+        alone={m: float(heads[m][place]) for m in used if m in heads},
     )
 
 
-def _gates(runs: Sequence[Run], answers: Sequence[Answers]) -> dict[Modality, np.ndarray[Any, Any]]:
+def _gates(runs: Sequence[Run], answers: Sequence[Answers]) -> dict[Modality, Scores]:
     """(clips,) of each modality, mean over the seeds; of a model with several such outputs, the
     first of `GATES`."""
     for name in GATES:
@@ -153,6 +158,15 @@ def _gates(runs: Sequence[Run], answers: Sequence[Answers]) -> dict[Modality, np
         if gates and gates[0].ndim == 2:
             return gate_columns(np.mean(gates, axis=0), runs[0].modalities)
     return {}
+
+
+def _alone(modalities: Sequence[Modality], answers: Sequence[Answers]) -> dict[Modality, Scores]:
+    """(clips,) scores of the heads for one modality each, mean over the seeds."""
+    found = {
+        m: [one.extras[f"score_{m}"] for one in answers if f"score_{m}" in one.extras]
+        for m in modalities
+    }
+    return {m: np.asarray(np.mean(scores, axis=0)) for m, scores in found.items() if scores}
 
 
 def _notes(run: Run) -> list[Caution]:

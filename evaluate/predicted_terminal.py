@@ -46,6 +46,7 @@ def _table(found: Prediction) -> "Table":
         caption_justify="left",
     )
     weighed = [m for m in found.modalities if any(m in clip.weights for clip in found.clips)]
+    headed = [m for m in found.modalities if any(m in clip.alone for clip in found.clips)]
     table.add_column("clip")
     for name in found.classes or ("score",):
         table.add_column(name, justify="right", no_wrap=True)
@@ -55,6 +56,8 @@ def _table(found: Prediction) -> "Table":
     table.add_column("from", no_wrap=True)
     for m in weighed:
         table.add_column(f"weight {LETTERS[m]}", justify="right", no_wrap=True)
+    for m in headed:
+        table.add_column(f"{LETTERS[m]} alone", justify="right", no_wrap=True)
     for clip in found.clips:
         numbers = [clip.probabilities.get(name) for name in found.classes] or [clip.score]
         table.add_row(
@@ -64,6 +67,7 @@ def _table(found: Prediction) -> "Table":
             *([] if found.classes else [clip.level or ""]),
             _letters(clip) or "nothing",
             *(f"{clip.weights[m]:.2f}" if m in clip.weights else "" for m in weighed),
+            *(f"{clip.alone[m]:+.2f}" if m in clip.alone else "" for m in headed),
             style="" if clip.used else "dim",
         )
     return table

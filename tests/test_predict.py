@@ -48,6 +48,8 @@ width = 8
 heads = 2
 rounds = 1
 labels_from = 2
+"""
+MMML = """
 [train.mmml]
 modalities = ["TA"]
 heads = 2
@@ -74,7 +76,7 @@ def config(made: MakeConfig, tmp_path_factory: pytest.TempPathFactory) -> Config
         "[train.inputs]\n"
         'text = { encoder = "tiny-bert", layers = -1 }\n'
         'audio = { encoder = "tiny-wavlm", layers = "weighted" }\n'
-        f'vision = {{ encoder = "tiny-clip", layers = [-1, 1] }}\n{SMALL}',
+        f'vision = {{ encoder = "tiny-clip", layers = [-1, 1] }}\n{SMALL}{MMML}',
         encoding="utf-8",
     )
     found = load_config(file)
@@ -110,7 +112,20 @@ def agree(found: Prediction, folder: Path, atol: float) -> None:
 @pytest.mark.parametrize("row", ROWS)
 def test_a_clip_of_the_corpus_scores_as_in_training(config: Config, row: str) -> None:
     folder = config.experiment / row
-    agree(sedimental.predict(folder, asked(config, 2)), folder, 1e-5)
+    found = sedimental.predict(folder, asked(config, 2))
+    agree(found, folder, 1e-5)
+    runs = [read_run(path) for path in sorted(folder.glob("seed-*"))]
+    for clip in found.clips:
+        at = runs[0].predictions.ids.index(clip.id)
+        if row.startswith(("uegd", "glomo")):
+            name = "gate" if row.startswith("uegd") else "weights_global"
+            gates = np.mean([run.outputs[name][at] for run in runs], axis=0)
+            assert list(clip.weights) == list(found.modalities)
+            assert list(clip.weights.values()) == pytest.approx(gates, abs=1e-5)
+        if row.startswith("sugrm"):
+            heads = [np.mean([r.outputs[f"score_{m}"][at] for r in runs]) for m in found.modalities]
+            assert list(clip.alone) == list(found.modalities)
+            assert list(clip.alone.values()) == pytest.approx(heads, abs=1e-5)
 
 
 def test_clips_of_one_video_are_read_in_their_order(config: Config, tmp_path: Path) -> None:
@@ -158,22 +173,24 @@ def test_what_a_clip_lacks_is_missing_as_in_training(
 
 
 @pytest.mark.parametrize(
-    ("live", "lines"),
+    ("model", "live", "lines"),
     [
-        ("TA", {}),
-        ("T", {"text_line": "layers = [-1, 1], top = 1"}),  # begins at cached states
-        ("A", {"audio_line": "layers = -1, seconds = 1.5"}),
+        ("uegd", "TA", {}),
+        ("uegd", "T", {"text_line": "layers = [-1, 1], top = 1"}),  # begins at cached states
+        ("sugrm", "T", {"tables": "[train.sugrm]\nwidth = 8\nheads = 2\nrounds = 1\n"}),
+        ("mmml", "A", {"audio_line": "layers = -1, seconds = 1.5", "tables": MMML}),
     ],
 )
 def test_encoders_that_were_trained_along(
-    made: MakeConfig, live: str, lines: dict[str, str], tmp_path: Path
+    made: MakeConfig, model: str, live: str, lines: dict[str, str], tmp_path: Path
 ) -> None:
-    config = made(live=live, train="learning_rate = 1e-2\nwarmup = 0.0", **lines)
+    how = f'models = ["{model}"]\nlearning_rate = 1e-2\nwarmup = 0.0'
+    config = made(live=live, train=how, **lines)
     sedimental.train(config)
-    [folder] = config.experiment.glob("uegd-*")
+    [folder] = config.experiment.glob(f"{model}-*")
     found = sedimental.predict(folder, asked(config, 4))
     agree(found, folder, 1e-4)
-    assert found.row == "uegd finetuned TA"
+    assert found.row == f"{model} finetuned TA"
     silent = sedimental.NewClip(tmp_path / "nothing.mp4", "Well, no.")
     lacking = sedimental.predict(folder, silent).clips[0]
     assert (lacking.used, list(lacking.missing)) == (("text",), ["audio"])

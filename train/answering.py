@@ -91,8 +91,8 @@ def _input(
     found = live(config, record.modality, made.start is None)
     if found.start != made.start:  # names of weights count from there
         raise RunError(
-            f"{run.row}: was trained from the cached states of block {made.start} of "
-            f"{record.encoder}, which is not how its [[features]] table caches them any more. "
+            f"{run.row}: {record.encoder} was trained with everything up to block "
+            f"{made.start or 0} read from a cache, and now that would be block {found.start or 0}. "
             "`sedimental train --fresh` makes it anew."
         )
     return found
