@@ -23,8 +23,3 @@ class Answers:
     """(clips,) of each of the run's modalities: whether the clip has any real frame of it."""
     extras: Mapping[str, NDArray[np.float64]]
     """What the model tells of each clip beside, (clips, …): ``gate``."""
-
-    @property
-    def answered(self) -> NDArray[np.bool_]:
-        """(clips,)"""
-        return ~np.isnan(self.values)

@@ -126,7 +126,7 @@ def _clip(
         for number, name in enumerate(protocol.bins if shares else ())
     }
     word = level = None
-    if score is not None:
+    if score is not None and np.isfinite(score.mean):
         word = protocol.polarity(score.mean)
         level = protocol.bins[int(protocol.classes(np.array([score.mean]))[0])]
     elif probabilities:

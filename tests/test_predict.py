@@ -227,6 +227,26 @@ def test_classes_have_probabilities(tmp_path: Path) -> None:
     assert [clip.id for clip in found.failed] == ["no words"]
 
 
+def test_scores_have_the_words_of_their_protocol(config: Config, tmp_path: Path) -> None:
+    folder = tmp_path / "seed-1"
+    shutil.copytree(config.experiment / "uegd-T/seed-1", folder)
+    head = json.loads((folder / "run.json").read_text())
+    assert head["protocol"] == "mosi"
+    clips = asked(config, 4)
+    for clip in sedimental.predict(folder, clips).clips:
+        assert clip.score is not None
+        assert clip.level == str(round(clip.score.mean))
+        assert clip.word == ("negative", "neutral", "positive")[int(np.sign(int(clip.level))) + 1]
+    (folder / "run.json").write_text(json.dumps(head | {"protocol": "sims"}))
+    for clip in sedimental.predict(folder, clips).clips:
+        assert clip.score is not None
+        value = clip.score.mean
+        bins = ((-0.7, "<= -0.7"), (-0.1, "<= -0.1"), (0.1, "<= 0.1"), (0.7, "<= 0.7"))
+        assert clip.level == next((name for edge, name in bins if value <= edge), "> 0.7")
+        word = "negative" if value <= -0.1 else "neutral" if value <= 0.1 else "positive"
+        assert clip.word == word
+
+
 def test_what_is_no_run_or_no_more_one_that_predicts(config: Config, tmp_path: Path) -> None:
     words = sedimental.NewClip(text="Well, no.")
     with pytest.raises(RunError, match=r"no folder of runs\. Rows here: .*uegd T,"):
