@@ -1,8 +1,8 @@
 """Multimodal sentiment from cached layers of frozen encoders: extract once, train in seconds.
 
 From Python, the functions behind the commands: ``load_config``, ``open_store``, ``extract``,
-``train``, ``sweep``, ``probe``, ``evaluate``. They load when first used, so that
-``import sedimental`` stays light.
+``train``, ``sweep``, ``probe``, ``evaluate``, ``predict`` (of `NewClip`). They load when first
+used, so that ``import sedimental`` stays light.
 """
 
 from importlib import import_module
@@ -15,6 +15,8 @@ _FUNCTIONS = {
     "open_store": ".cache.store",
     "sweep": ".train.sweep",
     "probe": ".train.probe",
+    "predict": ".predicting",
+    "NewClip": ".extract.corpora.unrated",
 }
 _STAGES = ("extract", "train", "evaluate")
 HANDED = {

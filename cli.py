@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from .cache.cli import app as cache_app
-from .console import PIPELINE, AsJson, ConfigFile, err, fail, out, pipeline, print_json
+from .console import PIPELINE, AsJson, ConfigFile, bars, err, fail, out, pipeline, print_json
 from .evaluate.cli import compare_command, report_command
 from .extract.cli import doctor_command, extract_command, faces_command
 from .extract.strips import face_strips
@@ -172,6 +172,72 @@ def robustness(
         return print_json({"robustness": report.to_json()["robustness"], "page": str(page)})
     show_robustness(report)
     out().print(f"report: {page}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def predict(
+    run: Annotated[
+        str, typer.Argument(help='A seed\'s run folder, a folder of seeds, or a row ("uegd TAV").')
+    ],
+    videos: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="VIDEO...", help="Clips to predict.", exists=True, dir_okay=False),
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(help='What is said; once for each VIDEO, in order. "": predict without it.'),
+    ] = None,
+    text_file: Annotated[
+        list[Path] | None,
+        typer.Option(help="The same from text files, or from subtitles (.srt, .vtt)."),
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            help="A table of clips: columns media, text, and start, end, id if need be.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    start: Annotated[float | None, typer.Option(help="Seconds into the only VIDEO.")] = None,
+    end: Annotated[float | None, typer.Option(help="Where the clip ends.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+    config: ConfigFile = PIPELINE,
+    json: AsJson = False,
+) -> None:
+    """Predict new clips with a trained run: decode, extract as in training, ask the model.
+
+    Of several seeds the mean and the spread. A clip that lacks a modality is predicted from the
+    others; exit code 3 if a clip could not be predicted at all.
+    """
+    from .cache.errors import ManifestError, SedimentalError
+    from .config import ConfigError
+    from .evaluate.predicted_terminal import prediction_to_terminal
+    from .extract.corpora.unrated import clips_of
+    from .predicting import predict as predict_clips
+
+    try:
+        clips = clips_of(videos or [], text or [], text_file or [], start, end)
+        experiment = Path() if Path(run).is_dir() else pipeline(config).experiment
+        with bars() as progress:
+            found = predict_clips(
+                run, clips, table=table, experiment=experiment, device=device, progress=progress
+            )
+    except (ConfigError, ManifestError) as fault:
+        fail(str(fault), 2)
+    except SedimentalError as fault:
+        fail(str(fault))
+    except KeyboardInterrupt:
+        fail("stopped; nothing of it is kept.", 130)
+    if json:
+        print_json(found.to_json())
+    else:
+        out().print(prediction_to_terminal(found), highlight=False)
+    if found.failed:
+        names = ", ".join(clip.id for clip in found.failed)
+        told = f"{len(found.failed)} of {len(found.clips)} clips could not be predicted: {names}"
+        err().print(told, highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(3)
 
 
 @app.command()

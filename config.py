@@ -427,6 +427,12 @@ class Config(Section):
         """The same pipeline on cached layers alone."""
         return self.model_copy(update={"train": self.train.frozen})
 
+    def features_of(self, modality: str) -> "AnyFeatures | None":
+        """The [[features]] table that [train.inputs] names for this modality, if it does."""
+        wanted = getattr(self.train.inputs, modality)
+        tables = (f for f in self.features if f.modality == modality)
+        return next((f for f in tables if wanted is not None and f.encoder == wanted.encoder), None)
+
     def live_input(self, features: Features) -> "InputConfig | None":
         """The live input that trains the encoder of this [[features]] table, if one does."""
         modality = getattr(features, "modality", "")

@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import RunError
+from .extraction import Extraction
 from .representations import Representations, write_representations
-from .spec import LETTERS, MODALITIES, SPLITS, Modality, Split
+from .spec import LETTERS, MODALITIES, SPLITS, Modality, Split, is_untrained
 
 FORMAT = "sedimental-run-1"
+_OBJECTS = ("inputs", "rivals", "extraction")
+"""Fields of a run that are written as plain values in place of objects."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,11 @@ class InputRecord:
     """``hub``, ``folder`` or ``random:<seed>`` (an untrained encoder)."""
     live: bool = False
     """Whether the encoder was trained along, `weights` being what it began with."""
+
+    @property
+    def untrained(self) -> bool:
+        """Whether the encoder had random weights."""
+        return is_untrained(self.weights)
 
 
 @dataclass(frozen=True)
@@ -115,6 +123,10 @@ class Run:
     included. 0: not measured."""
     rivals: Mapping[str, Rival] = field(default_factory=dict)
     """By the criteria of `train.also`; predictions and weights are those of `criterion` alone."""
+    protocol: str = ""
+    """Scale of the labels, ``mosi`` or ``sims``; empty in runs of earlier versions."""
+    extraction: Mapping[Modality, Extraction] = field(default_factory=dict)
+    """How the features of each input are made; empty in runs of earlier versions."""
 
     @property
     def finetuned(self) -> bool:
@@ -170,10 +182,11 @@ def write_run(folder: Path, run: Run, weights: bytes) -> None:
     head = {"format": FORMAT} | {
         k: v
         for k, v in vars(run).items()
-        if k not in ("history", "predictions", "outputs", "representations", "inputs", "rivals")
+        if k not in ("history", "predictions", "outputs", "representations", *_OBJECTS)
     }
     head["inputs"] = [vars(i) for i in run.inputs]
     head["rivals"] = {name: vars(rival) for name, rival in run.rivals.items()}
+    head["extraction"] = {m: one.to_json() for m, one in run.extraction.items()}
     (temporary / "run.json").write_text(json.dumps(head, indent=1) + "\n", encoding="utf-8")
     if folder.exists():  # an older result of other settings: the new one takes its place
         shutil.rmtree(folder)
@@ -191,6 +204,8 @@ def read_run(folder: Path) -> Run:
             InputRecord(**{**i, "layers": tuple(i["layers"])}) for i in head["inputs"]
         )
         head["rivals"] = {n: Rival(**r) for n, r in head.get("rivals", {}).items()}
+        made = head.get("extraction", {})
+        head["extraction"] = {m: Extraction.from_json(one) for m, one in made.items()}
         return Run(
             **head,
             history=_read_history(folder / "history.csv"),

@@ -1,6 +1,6 @@
 """What a reader must know before believing a number: found in the runs, said in plain words."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -31,23 +31,23 @@ def cautions(
     resamples: int,
 ) -> tuple[Caution, ...]:
     """All of them, the gravest first. `groups` holds the runs of each row."""
-    untrained = [use for use in inputs if use.untrained]
-    found: list[Caution] = []
-    if untrained:
-        names = dict.fromkeys(
-            f"{u.record.modality} {u.record.encoder} ({u.record.weights})" for u in untrained
-        )
-        found.append(
-            Caution(
-                "untrained",
-                f"Untrained encoders, random weights: {', '.join(names)}. These numbers show that "
-                "the pipeline works; they say nothing about what trained encoders would reach.",
-            )
-        )
+    found = untrained(use.record for use in inputs)
     found += [Caution("warning", text) for text in _warnings(groups, rows, protocol)]
     notes = _notes(groups, rows, floors, protocol, videos, resamples)
     found += [Caution("note", text) for text in notes]
     return tuple(found)
+
+
+def untrained(records: Iterable[InputRecord]) -> list[Caution]:
+    """That encoders have random weights, if any has."""
+    names = dict.fromkeys(
+        f"{one.modality} {one.encoder} ({one.weights})" for one in records if one.untrained
+    )
+    text = (
+        f"Untrained encoders, random weights: {', '.join(names)}. These numbers show that "
+        "the pipeline works; they say nothing about what trained encoders would reach."
+    )
+    return [Caution("untrained", text)] if names else []
 
 
 def differing(values: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[str]]]:

@@ -109,15 +109,20 @@ def compare(
 
 def find_runs(name: str, experiment: Path) -> tuple[Run, ...]:
     """The runs that `name` means; raises RunError where that is none, or several rows."""
+    return tuple(read_run(folder) for folder in find_folders(name, experiment))
+
+
+def find_folders(name: str, experiment: Path) -> tuple[Path, ...]:
+    """The folders of the runs that `name` means, a seed each; raises RunError as `find_runs`."""
     for folder in (Path(name), experiment / name, experiment / name.replace(" ", "-")):
         if (folder / "run.json").is_file():
-            return (read_run(folder),)
+            return (folder,)
         own = sorted(folder.glob("seed-*/run.json")) if folder.is_dir() else []
         if own:
-            return tuple(read_run(file.parent) for file in own)
+            return tuple(file.parent for file in own)
         below = list(list_runs(folder)) if folder.is_dir() else []
         if len({path.parent for path in below}) == 1:  # a point of a sweep
-            return tuple(read_run(path) for path in below)
+            return tuple(below)
         if below and folder != experiment:
             raise RunError(
                 f"{folder}: holds several rows; name one of them: "
@@ -125,7 +130,7 @@ def find_runs(name: str, experiment: Path) -> tuple[Run, ...]:
             )
     known = {path.parent.name.replace("-", " "): None for path in list_runs(experiment)}
     hint = nearest(name, known) or f"Rows here: {', '.join(known) or 'none'}."
-    raise RunError(f"{name}: no row of {experiment} and no folder of runs. {hint}".rstrip())
+    raise RunError(f"{name}: no row of {experiment} and no folder of runs. {hint.strip()}")
 
 
 def _side(runs: Sequence[Run], labels: Scores, answers: Sequence[Scores], scheme: Scheme) -> Side:

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .metrics import SIMS_EDGES_5, Scheme, binned, rounded
+from .metrics import SIMS_EDGES_3, SIMS_EDGES_5, Scheme, binned, rounded
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,19 @@ class CorpusProtocol:
         if self.key == "mosi":
             return rounded(values, 3) + 3
         return binned(np.clip(values, -1, 1), SIMS_EDGES_5)
+
+    def polarity(self, value: float) -> str:
+        """``negative``, ``neutral`` or ``positive``.
+
+        Of MOSI by the whole number that the score rounds to, so that neutral is the middle one of
+        its seven classes; of CH-SIMS by the edges of its Acc-3.
+
+        >>> [MOSI.polarity(v) for v in (-0.6, 0.5, 2.0)], SIMS.polarity(0.1)
+        (['negative', 'neutral', 'positive'], 'neutral')
+        """
+        one = np.array([value])
+        sign = np.sign(rounded(one, 3)) if self.key == "mosi" else binned(one, SIMS_EDGES_3) - 1
+        return ("negative", "neutral", "positive")[int(sign[0]) + 1]
 
     def metric(self, key: str) -> Metric:
         """The metric of that key."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ..cache.runs import InputRecord, Rival, Run
-from ..cache.spec import LETTERS, MODALITIES, Split, is_untrained
+from ..cache.spec import LETTERS, MODALITIES, Split
 from ..cache.sweeps import Sweep
 from .analysis import Analyses
 from .drawing import Drawing
@@ -65,7 +65,7 @@ class InputUse:
     @property
     def untrained(self) -> bool:
         """Whether the encoder had random weights."""
-        return is_untrained(self.record.weights)
+        return self.record.untrained
 
 
 @dataclass(frozen=True)

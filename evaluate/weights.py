@@ -60,14 +60,18 @@ def _weights(runs: Sequence[Run], output: str) -> dict[Modality, Scores]:
         gate = run.outputs.get(output)
         if gate is None or gate.ndim != 2 or len(gate) != len(run.predictions.ids):
             continue
-        # a model keeps either a column a modality it was given, or always all three
-        names = run.modalities if gate.shape[1] == len(run.modalities) else MODALITIES
         kept = gate[[split == "test" for split in run.predictions.splits]]
-        for modality, column in zip(names, kept.T, strict=False):
-            if modality in run.modalities:
-                columns.setdefault(modality, []).append(column[np.isfinite(column)])
+        for modality, column in gate_columns(kept, run.modalities).items():
+            columns.setdefault(modality, []).append(column[np.isfinite(column)])
     joined = {m: np.concatenate(columns[m]) for m in MODALITIES if m in columns}
     return {m: values for m, values in joined.items() if values.size}
+
+
+def gate_columns(gate: Scores, modalities: Sequence[Modality]) -> dict[Modality, Scores]:
+    """The weights (clips,) of each of a run's `modalities`, from an output (clips, columns)."""
+    # a model keeps either a column a modality it was given, or always all three
+    names = modalities if gate.shape[1] == len(modalities) else MODALITIES
+    return {m: column for m, column in zip(names, gate.T, strict=False) if m in modalities}
 
 
 def mixtures_of(rows: Mapping[str, Sequence[Run]]) -> Mixtures | None:

@@ -209,7 +209,7 @@ def _findings(diagnosis: Diagnosis, found: Survey) -> list[Finding]:
     elif diagnosis.disk_needed > NARROW * diagnosis.disk_free:
         note("warning", f"{config.cache.root}: the disk will be nearly full after this run.")
     if unreadable := diagnosis.unreadable:
-        whole = len(unreadable) == diagnosis.media
+        whole = len(unreadable) == diagnosis.media and not found.handed
         shown = ", ".join(f"{path} ({why})" for path, why in list(unreadable.items())[:LISTED])
         more = f" and {len(unreadable) - LISTED} more" if len(unreadable) > LISTED else ""
         note(

@@ -94,11 +94,10 @@ def _stored(spec: FeatureSpec, table: AnyFeatures) -> tuple[str, ...]:
 def table_of(config: Config, modality: Modality) -> AnyFeatures:
     """The [[features]] table that [train.inputs] `modality` names; StoreError if there is none."""
     settings: InputConfig = getattr(config.train.inputs, modality)
-    tables = [f for f in config.features if f.modality == modality]
-    for table in tables:
-        if table.encoder == settings.encoder:
-            return table
+    if table := config.features_of(modality):
+        return table
+    known = [f.encoder for f in config.features if f.modality == modality]
     raise StoreError(
         f"train.inputs.{modality}.encoder: no [[features]] table describes "
-        f'"{settings.encoder}".{nearest(settings.encoder, [f.encoder for f in tables])}'
+        f'"{settings.encoder}".{nearest(settings.encoder, known)}'
     )

@@ -39,17 +39,19 @@ def extract(
     progress: Progress | None = None,
     shard: Shard | None = None,
     announce: Announce | None = None,
+    manifest: Manifest | None = None,
 ) -> ExtractResult:
     """Fill every store that [[features]] describes; what is there already is not made again.
 
-    With a `shard` only that share of the clips; the store is complete once all shares are done.
-    Clips that fail are listed in the result and in failures.csv beside the stores; everything else
-    is stored all the same. Raises ConfigError, ManifestError, EncoderError or StoreError where
-    nothing can be extracted at all, and before anything is loaded where the disk is too small.
+    The clips are those of [corpus], or of a `manifest` that is handed over. With a `shard` only
+    that share of them; the store is complete once all shares are done. Clips that fail are listed
+    in the result and in failures.csv beside the stores; everything else is stored all the same.
+    Raises ConfigError, ManifestError, EncoderError or StoreError where nothing can be extracted at
+    all, and before anything is loaded where the disk is too small.
     """
     began = time.monotonic()
     progress, clock = progress or Silent(), Clock()
-    found = survey(config, shard)
+    found = survey(config, shard, manifest=manifest)
     diagnosis = None if found.idle else diagnose(found)
     if diagnosis:
         if announce:

@@ -72,6 +72,8 @@ class Survey:
     shard: Shard | None
     imported: tuple[Store, ...]
     """The stores that `sedimental cache import` has filled: nothing is made for them."""
+    handed: bool = False
+    """Whether the clips are no corpus, but were handed over."""
 
     @cached_property
     def headers(self) -> Mapping[str, Header]:
@@ -123,20 +125,26 @@ class Survey:
         return not any(work.lacking(self.manifest.clips).wanted for work in self.works)
 
 
-def survey(config: Config, shard: Shard | None = None, create: bool = True) -> Survey:
-    """Look at the corpus and at the stores that [[features]] describes.
+def survey(
+    config: Config,
+    shard: Shard | None = None,
+    create: bool = True,
+    manifest: Manifest | None = None,
+) -> Survey:
+    """Look at the corpus, or at a `manifest`, and at the stores that [[features]] describes.
 
     Makes those that are new if it is to `create` them; without, nothing is written anywhere.
     Raises ConfigError, ManifestError, EncoderError or StoreError.
     """
-    manifest = load_manifest(config.corpus)
+    handed, manifest = manifest is not None, manifest or load_manifest(config.corpus)
     _check_media(manifest, config)
     made_here = [f for f in config.features if not f.imported]
     streams = [s for f in made_here for s in streams_of(f, config, manifest)]
     with decoders(config) as pool:
         works = tuple(_work(stream, manifest, config, pool, create) for stream in streams)
     paths = (find_store(config.corpus_cache, f, "") for f in config.features if f.imported)
-    return Survey(config, manifest, works, shard, tuple(open_store(path) for path in paths))
+    imported = tuple(open_store(path) for path in paths)
+    return Survey(config, manifest, works, shard, imported, handed)
 
 
 def cores() -> int:

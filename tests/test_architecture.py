@@ -15,6 +15,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluate": {"config", "cache"},
     "extract": {"config", "cache"},
     "train": {"config", "cache", "evaluate.metrics"},
+    "predicting": {"config", "cache", "extract", "train", "evaluate"},
 }
 """Beside these, a stage's own `cli.py`, and nothing else in it, may print: import `console`."""
 

@@ -47,7 +47,6 @@ schedule = "cosine"
 mask_time = 0.3
 mask_width = 0.3
 clip_norm = 1.0
-stack = "off"
 [train.uegd]
 hidden = 8
 embedding = 4

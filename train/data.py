@@ -73,6 +73,18 @@ class Table:
             previous=_previous(clips),
         )
 
+    @classmethod
+    def unrated(cls, clips: Sequence[Clip], classes: tuple[str, ...]) -> "Table":
+        """Clips to ask a trained model about: at least one; labels are not looked at, and zero."""
+        return cls(
+            ids=tuple(c.id for c in clips),
+            splits=tuple(c.split for c in clips),
+            labels=np.zeros(len(clips)),
+            unlabelled={},
+            classes=classes,
+            previous=_previous(clips),
+        )
+
     def rows(self, split: Split) -> NDArray[np.int64]:
         """Row numbers of one split's clips."""
         return np.flatnonzero(np.array(self.splits) == split)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ..cache.errors import RunError
 from ..cache.finding import store_of
 from ..cache.runs import InputRecord
-from ..cache.spec import MODALITIES, Modality, layer_names
+from ..cache.spec import MODALITIES, FeatureSpec, Modality, layer_names
 from ..cache.store import Store
 from ..config import Config, InputConfig
 
@@ -26,16 +26,20 @@ class Input:
     """Whether the model mixes the layers by learned weights (else they are joined along width)."""
 
     @property
+    def spec(self) -> FeatureSpec:
+        """Of the hidden states."""
+        return self.store.spec
+
+    @property
     def record(self) -> InputRecord:
         """What the run folder says of this input."""
-        spec = self.store.spec
         return InputRecord(
             modality=self.modality,
-            encoder=spec.encoder,
+            encoder=self.spec.encoder,
             layers=self.layers,
             weighted=self.weighted,
-            fingerprint=spec.fingerprint,
-            weights=spec.weights,
+            fingerprint=self.spec.fingerprint,
+            weights=self.spec.weights,
         )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..cache.runs import InputRecord
-from ..cache.spec import Modality
+from ..cache.spec import FeatureSpec, Modality
 from ..cache.store import Store
 from ..config import Config, InputConfig
 from .data import Gatherer, Items
@@ -64,6 +64,10 @@ class LiveInput(Protocol):
     @property
     def record(self) -> InputRecord:
         """What the run folder says of it."""
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """Of the hidden states that the encoder gives before it is trained."""
 
     @property
     def names(self) -> tuple[str, ...]:

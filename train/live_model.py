@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from ..cache.spec import Modality
 from .live import LiveEncoder, Reading, laid_side_by_side, passes
 from .models.base import Batch, FusionModel, Output
-from .models.hooks import Between, Contextual, Group, Remembers, Training, WithinText
+from .models.hooks import Between, Contextual, Forgets, Group, Remembers, Training, WithinText
 from .optimising import groups_of
 
 
@@ -92,6 +92,11 @@ class LiveModel(nn.Module):
         """Hand on to a fusion model that remembers clips."""
         if isinstance(self.fusion, Remembers):
             self.fusion.begin(training)
+
+    def forget(self) -> None:
+        """Hand on to a fusion model that remembers clips."""
+        if isinstance(self.fusion, Forgets):
+            self.fusion.forget()
 
     def after_step(self, batch: Batch, output: Output, epoch: int) -> None:
         """Hand on to a fusion model that remembers clips."""

@@ -1,6 +1,6 @@
 """From stores to memory: the chosen layers read once, scaled, and placed where batches are made."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +21,8 @@ from .streaming import Streamed, fitting, free_memory
 WIDEN_BELOW = 2**30
 """An input of at most this many bytes as float32 is kept so, scaled once; a larger one keeps the
 stored dtype and is cast and scaled batch by batch. A model sees the same numbers either way."""
+Wanted = str | Scaling
+"""How to scale an input: ``none``, ``standardize`` by its training frames, or as found before."""
 SPARE = 0.2
 """Share of a GPU's free memory left to the model; an input that does not fit stays with the CPU."""
 
@@ -32,18 +34,19 @@ HELD = 0.5
 def load(
     table: Table,
     inputs: Sequence[Input | LiveInput],
-    scaling: str,
+    scaling: str | Mapping[Modality, Scaling],
     device: torch.device,
     memory_mb: int | None = None,
 ) -> Corpus:
-    """Read `inputs` into memory; `scaling` is ``none`` or ``standardize``, from training frames.
+    """Read `inputs` into memory; `scaling` is ``none`` or ``standardize``, from training frames, or
+    what a trained run scales by, modality by modality (not at all where it names none).
 
     Together they take `memory_mb` megabytes (10^6 bytes) at most, by default half of what is free;
     an input that does not fit is read batch by batch. Raises StoreError if a store holds no
-    features.
+    features, which for a trained run are merely missing.
     """
     for one in inputs:
-        if not one.store.frames.sum():
+        if isinstance(scaling, str) and not one.store.frames.sum():
             raise StoreError(
                 f"{one.store.path}: no clip has {one.modality} features. "
                 "`sedimental extract` says why and tries again."
@@ -52,16 +55,18 @@ def load(
     held = fitting({one.modality: bytes_of(one) for one in inputs}, budget)
     sources: dict[Modality, Gatherer] = {}
     for one in inputs:
-        valid = one.store.side("valid")
         live = None if isinstance(one, Input) else one
-        how = "none" if live else scaling
+        how = scaling if isinstance(scaling, str) else scaling.get(one.modality, "none")
+        own: Wanted = "none" if live else how
         mixed = one.weighted and live is None
-        if one.modality in held:
-            ragged = one.store.layers(list(one.layers))
-            source: Gatherer = arrange(table, ragged, valid, mixed, how, device)
+        if not one.store.frames.sum():
+            source: Gatherer = arrange(table, *_nothing(one), mixed, own, device)
+        elif one.modality in held:
+            ragged, valid = one.store.layers(list(one.layers)), one.store.side("valid")
+            source = arrange(table, ragged, valid, mixed, own, device)
         else:
-            source = streamed(table, one, valid, how, device, mixed)
-        sources[one.modality] = reading(table, live, source, scaling, device) if live else source
+            source = streamed(table, one, one.store.side("valid"), own, device, mixed)
+        sources[one.modality] = reading(table, live, source, how, device) if live else source
     kind = np.int64 if table.classes else np.float32
     return Corpus(
         table=table,
@@ -79,14 +84,14 @@ def arrange(
     ragged: Ragged,
     valid: NDArray[np.bool_],
     weighted: bool,
-    scaling: str,
+    scaling: Wanted,
     device: torch.device,
 ) -> Source:
     """Line one modality up with the clips of `table`; takes over the array of `ragged`."""
     first, length = lined_up(table, ragged.clips, ragged.offsets)
     stacked = 1 if weighted else len(ragged.values)
     values = joined(ragged.values, weighted)
-    scale = None
+    scale = scaling if isinstance(scaling, Scaling) else None
     if scaling == "standardize":
         scale = measure(values, torch.from_numpy(training_frames(table, first, length, valid)))
     values, blank = _widened(values, scale)
@@ -105,12 +110,12 @@ def arrange(
 
 
 def reading(
-    table: Table, one: LiveInput, rows: Gatherer, scaling: str, device: torch.device
+    table: Table, one: LiveInput, rows: Gatherer, scaling: Wanted, device: torch.device
 ) -> Reading:
     """The items of a live modality, lined up with the clips of `table`.
 
-    Its scaling is measured on what the encoder gives before it is trained, in one pass over the
-    training clips.
+    A scaling that is not known is measured on what the encoder gives before it is trained, in one
+    pass over the training clips.
     """
     place = {clip: position for position, clip in enumerate(one.store.clips)}
     own = one.sizes()
@@ -122,6 +127,8 @@ def reading(
         sizes=torch.from_numpy(sizes),
         length_here=torch.from_numpy(np.where(sizes > 0, one.frames(sizes), 0)),
     )
+    if isinstance(scaling, Scaling):
+        return replace(found, scaling=scaling.to(device))
     if scaling != "standardize":
         return found
     encoder = one.build(torch.Generator().manual_seed(0)).eval().to(device)
@@ -132,18 +139,18 @@ def streamed(
     table: Table,
     one: Input | LiveInput,
     valid: NDArray[np.bool_],
-    scaling: str,
+    scaling: Wanted,
     device: torch.device,
     weighted: bool,
 ) -> Streamed:
     """Line one modality up with the clips of `table` and leave it on disk.
 
-    Its scaling is measured in one pass over the store, a part at a time.
+    A scaling that is not known is measured in one pass over the store, a part at a time.
     """
     store, layers = one.store, list(one.layers)
     first, length = lined_up(table, store.clips, store.offsets())
     stacked = 1 if weighted else len(layers)
-    scale = None
+    scale = scaling.to(device) if isinstance(scaling, Scaling) else None
     if scaling == "standardize":
         chosen = np.zeros(len(valid), bool)
         chosen[training_frames(table, first, length, valid)] = True
@@ -164,6 +171,13 @@ def streamed(
         present=_any_valid(first, length, valid),
         scaling=scale,
     )
+
+
+def _nothing(one: Input | LiveInput) -> tuple[Ragged, NDArray[np.bool_]]:
+    """A modality that no clip has: one frame that is not real, of a clip that is in no table."""
+    shape = (len(one.layers), 1, one.store.spec.width)
+    values = np.zeros(shape, np.dtype(one.store.spec.dtype))
+    return Ragged(values, np.array([0, 1], np.int64), ("",)), np.zeros(1, np.bool_)
 
 
 def bytes_of(one: Input | LiveInput) -> int:

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
 
+from ..cache.extraction import Extraction
 from ..cache.representations import MOST, Representations, halved
 from ..cache.runs import Predictions, Rival, Run
-from ..cache.spec import SPLITS, Split
+from ..cache.spec import SPLITS, Modality, Split
 from ..config import Config
 from .data import Selection
 from .distributed import ALONE, Ranks
+from .live import live_of
 from .loop import predict
 from .memory import peak_memory
 from .models.base import FusionModel
@@ -76,6 +78,8 @@ def finished_run(
         representations=kept,
         memory=peak_memory(data.labels.device),
         rivals=rivals,
+        protocol=config.evaluate.protocol,
+        extraction=_extraction(plan, config),
     )
     return run, save(_weights(fitted, data))
 
@@ -133,6 +137,20 @@ def representations_of(
         rows = np.flatnonzero(np.array(splits) == "test")
         rows = rows[:: max(1, -(-len(rows) * width // MOST))]
     return Representations(rows, {name: halved(v[rows]) for name, v in vectors.items()})
+
+
+def _extraction(plan: Plan, config: Config) -> dict[Modality, Extraction]:
+    """How the features of each input are made, as far as the config says."""
+    live = live_of(plan.inputs)
+    return {
+        one.modality: Extraction(
+            table=table.model_dump(mode="json"),
+            spec=one.spec,
+            start=live[one.modality].start if one.modality in live else None,
+        )
+        for one in plan.inputs
+        if (table := config.features_of(one.modality)) is not None
+    }
 
 
 def softmax(answers: NDArray[np.float64]) -> NDArray[np.float64]:

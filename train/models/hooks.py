@@ -58,6 +58,14 @@ class Remembers(Protocol):
         """Called after every training batch, without gradients; epochs count from 1."""
 
 
+@runtime_checkable
+class Forgets(Protocol):
+    """A model that remembers clips, and can also be asked about those of another table."""
+
+    def forget(self) -> None:
+        """Nothing is known of any clip, as before `Remembers.begin`."""
+
+
 def alone(values: Tensor) -> Tensor:
     """The `AcrossClips.total`, or `AmongClips.gather`, of a process that has the whole batch.
 

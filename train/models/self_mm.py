@@ -191,6 +191,10 @@ class SelfMM(nn.Module):
         """Every unimodal label is the multimodal one."""
         self.memory.begin(training)
 
+    def forget(self) -> None:
+        """No clip has a generated label."""
+        self.memory.forget()
+
     def after_step(self, batch: Batch, output: Output, epoch: int) -> None:
         """From epoch 2 on, new labels for the batch's clips."""
         if self.tasks:

@@ -144,13 +144,17 @@ class LabelMemory(nn.Module):
         self.generator = generator
         self.first = first
         self.exclude_zero = exclude_zero
+        self.forget()
+
+    def forget(self) -> None:
+        """Hold nothing."""
         self.register_buffer("truth", torch.zeros(0))
-        self.register_buffer("labels", torch.zeros(len(tasks), 0))
-        self.register_buffer("bank", torch.zeros(self._banks, 0, width))
+        self.register_buffer("labels", torch.zeros(len(self.tasks), 0))
+        self.register_buffer("bank", torch.zeros(self._banks, 0, self.width))
         self.register_buffer("shares", torch.zeros(4, 0))
         self.register_buffer("clips", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("limit", torch.zeros(()))
-        self.register_buffer("trail", torch.zeros(0, len(tasks), len(QUANTILES)))
+        self.register_buffer("trail", torch.zeros(0, len(self.tasks), len(QUANTILES)))
 
     @property
     def _banks(self) -> int:

@@ -1,0 +1,148 @@
+"""`predict`: new clips through a trained run, from file to score.
+
+Extraction and the model meet on disk, as in a pipeline: the clips' features are made by the very
+extraction that made those of the run, into a cache of their own that lasts as long as the call.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .cache.manifest import Manifest
+    from .cache.progress import Progress
+    from .cache.runs import Run
+    from .config import Config
+    from .evaluate.predicted import Prediction
+    from .extract.corpora.unrated import NewClip
+
+    Clips = Sequence[NewClip | str | Path] | NewClip | str | Path
+
+NAME = "clips"
+"""Of the corpus that the clips make for as long as they are predicted."""
+
+
+def predict(
+    run: str | Path,
+    clips: "Clips" = (),
+    *,
+    table: str | Path | None = None,
+    experiment: str | Path = "runs",
+    device: str = "auto",
+    progress: "Progress | None" = None,
+) -> "Prediction":
+    """What `run` says of `clips` (files, or NewClips with words and cuts) and those of a `table`.
+
+    `run` is a seed's folder, a folder of seeds, or a row's name (``uegd TAV``) in the folder
+    `experiment`; of several seeds the answers are averaged. A clip that lacks a modality is
+    predicted from the others, and the answer says so. Raises RunError for what is no run, or one
+    that does not say how its features were made; EncoderError where they cannot be made so any
+    more; ManifestError for a clip without the words or the file that the run reads.
+    """
+    from .cache.progress import Silent
+    from .cache.runs import read_run
+    from .cache.stage import handed
+    from .evaluate.compare import find_folders
+    from .evaluate.predicted import predicted
+    from .extract.remaking import refuse_others
+    from .extract.run import extract
+    from .train.answering import answer
+
+    folders = find_folders(str(run), Path(experiment))
+    runs = [read_run(folder) for folder in folders]
+    _refuse_unlike(runs, folders)
+    manifest = _manifest(clips, table, runs[0])
+    refuse_others(runs[0].row, runs[0].extraction)
+    live = handed(f"{__package__}.train")["live"]
+    with TemporaryDirectory(prefix="sedimental-") as root:
+        configs = [pipeline_of(one, Path(root), device) for one in runs]
+        made = extract(configs[0], Wordless(progress or Silent()), manifest=manifest)
+        reasons = {(f.clip, f.modality): f"{f.stage}: {f.reason}" for f in made.failures}
+        answers = [
+            answer(one, folder, config, manifest, live)
+            for one, folder, config in zip(runs, folders, configs, strict=True)
+        ]
+    return predicted(runs, answers, manifest.clips, reasons)
+
+
+@dataclass(frozen=True)
+class Wordless:
+    """Passes on how far the extraction is, and no word of single clips: the prediction has them."""
+
+    progress: "Progress"
+
+    def start(self, task: str, total: int, unit: str = "clip") -> None:
+        """Pass on."""
+        self.progress.start(task, total, unit)
+
+    def advance(self, task: str, by: int = 1) -> None:
+        """Pass on."""
+        self.progress.advance(task, by)
+
+    def note(self, message: str) -> None:
+        """It is in the prediction."""
+
+
+def pipeline_of(run: "Run", root: Path, device: str) -> "Config":
+    """The pipeline that makes the features of `run` of other clips, in a cache below `root`.
+
+    Raises ConfigError for a device that is none, and for settings that are no longer known.
+    """
+    from pydantic import ValidationError
+
+    from .config import Config, ConfigError, TrainConfig
+
+    inputs: Mapping[str, object] = run.config["inputs"]
+    section = {k: v for k, v in run.config.items() if k in TrainConfig.model_fields}
+    section |= {"device": device, "inputs": {m: inputs[m] for m in run.modalities}}
+    made = [run.extraction[m] for m in run.modalities]
+    tables = {
+        "corpus": {"kind": "csv", "path": root / f"{NAME}.csv"},
+        "cache": {"root": root, "dtype": made[0].spec.dtype},
+        "features": [one.pinned for one in made],
+        "extract": {"device": device},
+        "train": section,
+    }
+    try:
+        return Config.model_validate(tables)
+    except ValidationError as found:
+        faults = dict.fromkeys(
+            f"{e['loc'][-1]}: {e['input']!r}: {e['msg']}" for e in found.errors()
+        )
+        raise ConfigError("\n".join(f"{run.row}: {fault}." for fault in faults)) from None
+
+
+def _refuse_unlike(runs: "Sequence[Run]", folders: Sequence[Path]) -> None:
+    """Raises RunError unless every run says how its features were made, and all the same."""
+    from .cache.errors import RunError
+    from .train.models import MODELS
+
+    fingerprints = [{m: one.spec.fingerprint for m, one in r.extraction.items()} for r in runs]
+    for run, folder, own in zip(runs, folders, fingerprints, strict=True):
+        if run.model not in MODELS:
+            raise RunError(
+                f"{folder}: {run.model} is fitted to compare with, and not kept. "
+                "Name the row of a model."
+            )
+        if set(run.extraction) != set(run.modalities):
+            raise RunError(
+                f"{folder}: the run does not say how its features were made, as runs of earlier "
+                "versions do not. `sedimental train --fresh` makes it anew."
+            )
+        if own != fingerprints[0]:
+            raise RunError(
+                f"{folder}: was trained on other features than {folders[0].name}. Predict with one "
+                "seed's folder, or train all seeds again."
+            )
+
+
+def _manifest(clips: "Clips", table: str | Path | None, run: "Run") -> "Manifest":
+    from .extract.corpora.unrated import NewClip, manifest_of, read_table
+
+    listed = [clips] if isinstance(clips, str | Path | NewClip) else list(clips)
+    new = [clip if isinstance(clip, NewClip) else NewClip(clip) for clip in listed]
+    if table is not None:
+        new += read_table(Path(table), run.modalities)
+    return manifest_of(NAME, new, run.modalities)
