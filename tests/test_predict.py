@@ -395,5 +395,5 @@ def test_imported_features_cannot_be_made_of_another_clip() -> None:
         "text", "mmsa-text-4", "MMSA features", None, "imported", "sha256:00", ("1",), 4
     )
     made = Extraction({"modality": "text", "weights": "imported"}, spec)
-    with pytest.raises(EncoderError, match="mmsa-text-4 were imported .*sedimental extract"):
+    with pytest.raises(EncoderError, match=r"mmsa-text-4 were imported .*sedimental extract"):
         refuse_others("uegd T", {"text": made})

@@ -119,6 +119,7 @@ levels = 1
 missing_rate = 0.3
 attention_dropout = 0.0
 embedding_dropout = 0.0
+dropout = 0.0
 [train.misa]
 width = 8
 recurrent = 4

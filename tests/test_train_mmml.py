@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from sedimental.cache.errors import RunError
 from sedimental.cache.spec import Modality
 from sedimental.train.models import build, model_recipe
 from sedimental.train.models.base import Batch, InputShape
@@ -258,9 +259,9 @@ def test_subsets() -> None:
     three = made(TINY, {"text": 5, "audio": 8, "vision": 4})
     assert three.modalities == PAIR
     assert made(TINY, {"audio": 8, "vision": 4}).modalities == ("audio", "vision")
-    with pytest.raises(ValueError, match=r"mmml: text and audio are 5 and 8 wide.*train\.mmml\."):
+    with pytest.raises(RunError, match=r"mmml: text and audio are 5 and 8 wide.*train\.mmml\."):
         made(replace(TINY, width=None))
-    with pytest.raises(ValueError, match="mmml: width 8 is not a multiple of heads = 3"):
+    with pytest.raises(RunError, match="mmml: width 8 is not a multiple of heads = 3"):
         made(replace(TINY, heads=3))
 
 
