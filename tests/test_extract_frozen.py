@@ -1,10 +1,11 @@
 """Encoders made ready for forward passes alone: the same numbers as the library's own modules."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -13,6 +14,7 @@ from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 
 from sedimental.config import AudioFeatures, VisionFeatures
 from sedimental.extract.encoders import wavlm
+from sedimental.extract.encoders.audio import Sound, audio_encoder, load_processing
 from sedimental.extract.encoders.device import Arithmetic
 from sedimental.extract.encoders.frozen import frozen
 from sedimental.extract.encoders.hidden import blocks_of, layer_names, stacked, tapped
@@ -171,3 +173,28 @@ def test_weights_rounded_once_give_what_rounding_in_every_pass_gives(
     assert {m.weight.dtype for m in products} == {precision}
     norms = [m for m in ready.modules() if isinstance(m, torch.nn.LayerNorm)]
     assert {m.weight.dtype for m in norms} == {torch.float32}
+
+
+@pytest.fixture
+def threads() -> Iterator[Any]:
+    """Sets the number of torch's threads, and puts it back."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_halved_work_changes_no_bit(threads: Any) -> None:
+    """With three threads it does: what is left of a third falls out of torch's vectors."""
+    table = AudioFeatures(modality="audio", encoder="tiny-wavlm")
+    checkpoint = resolve(table)
+    names = layer_names(checkpoint.config.num_hidden_layers, has_final=True)
+    speech = np.random.default_rng(0).normal(0.01, 0.1, 100_000).astype(np.float32)
+    found = []
+    for count in (1, 2, 4):
+        threads(count)
+        encoder = audio_encoder(checkpoint, load_processing(checkpoint), names, table, EXACT)
+        assert torch.get_num_threads() == count
+        found.append(encoder.encode([Sound("a", "", speech), Sound("b", "", speech[:40_000])]))
+    for others in found[1:]:
+        for one, other in zip(found[0], others, strict=True):
+            np.testing.assert_array_equal(one.values, other.values)

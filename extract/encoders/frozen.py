@@ -9,7 +9,7 @@ from torch.nn.utils import parametrize
 
 from .device import Arithmetic
 from .hidden import blocks_of, highest_block
-from .loading import Checkpoint, load_model
+from .loading import Checkpoint, load_model, unshared
 from .wavlm import stretch
 
 PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d)
@@ -29,8 +29,9 @@ def frozen(checkpoint: Checkpoint, layers: Sequence[str], arithmetic: Arithmetic
     del blocks[highest_block(layers, len(blocks)) :]
     for module in list(model.modules()):
         if parametrize.is_parametrized(module):
-            for name in list(module.parametrizations):  # type: ignore[arg-type]
-                parametrize.remove_parametrizations(module, name)
+            with unshared():
+                for name in list(module.parametrizations):  # type: ignore[arg-type]
+                    parametrize.remove_parametrizations(module, name)
         if arithmetic.precision is not torch.float32 and isinstance(module, PRODUCTS):
             module.to(arithmetic.precision)
     return model.requires_grad_(False).to(arithmetic.device)

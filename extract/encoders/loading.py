@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -120,10 +121,22 @@ def load_model(checkpoint: Checkpoint) -> nn.Module:
             ) from None
         _check_complete(checkpoint, report["missing_keys"])
     else:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), unshared():
             torch.manual_seed(checkpoint.seed)
             model = kind(checkpoint.config, **pooled)
     return model.eval().requires_grad_(False)
+
+
+@contextmanager
+def unshared() -> Iterator[None]:
+    """Within, torch computes in one thread: shared sums round as the number of threads has it, and
+    weights made here (norms of normed convolutions) would be others on another machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _check_complete(checkpoint: Checkpoint, missing: Iterable[str]) -> None:

@@ -69,7 +69,10 @@ def normalized(samples: Tensor, wanted: bool) -> Tensor:
     """Zero mean and unit variance over the clip's own samples, where the encoder expects it."""
     if not wanted:
         return samples
-    return (samples - samples.mean()) / torch.sqrt(samples.var(correction=0) + 1e-7)
+    # threads share a sum, and in double precision it does not matter how
+    exact = samples.double()
+    mean, spread = exact.mean(), torch.sqrt(exact.var(correction=0) + 1e-7)
+    return (samples - mean.to(samples.dtype)) / spread.to(samples.dtype)
 
 
 def norms_by_layer(config: Any) -> bool:
