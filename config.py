@@ -1,12 +1,14 @@
 """pipeline.toml as types: one class a section, in the file's own order; every fault at once."""
 
-import difflib
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from .faults import cross_faults, worded
+from .faults import nearest as nearest
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -440,6 +442,14 @@ class Config(Section):
         return one if one is not None and one.encoder == features.encoder else None
 
 
+TAGS: Mapping[str, type[BaseModel]] = {
+    "vision": VisionFeatures,
+    "audio": AudioFeatures,
+    "text": TextFeatures,
+}
+"""The kinds of [[features]] tables, by their modality."""
+
+
 class ConfigError(ValueError):
     """Every fault of a pipeline.toml at once, a line each."""
 
@@ -460,88 +470,14 @@ def load_config(path: str | Path = "pipeline.toml", checks: Sequence[Check] = ()
         raise ConfigError(f"{file}: no such file. `sedimental init` writes one.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
         raise ConfigError(f"{file}: not valid TOML: {fault}.") from None
-    faults = [fault for check in (_cross_faults, *checks) for fault in check(raw)]
+    faults = [*cross_faults(raw, LIVE_KEYS), *(fault for check in checks for fault in check(raw))]
     try:
         config = Config.model_validate(raw)
     except ValidationError as found:
-        faults = [_fault(fault, raw) for fault in found.errors()] + faults
+        faults = [worded(fault, Config, TAGS) for fault in found.errors()] + faults
     if faults:
         raise ConfigError("\n".join(f"{file}: {fault}" for fault in faults))
     return _rooted(config, file.resolve().parent)
-
-
-def _table(raw: Any, *keys: str) -> Mapping[str, Any]:
-    """The table at `keys`, or an empty one where the file has something else: the types say so."""
-    for key in keys:
-        raw = raw.get(key) if isinstance(raw, Mapping) else None
-    return raw if isinstance(raw, Mapping) else {}
-
-
-def _cross_faults(raw: Mapping[str, Any]) -> Iterable[str]:
-    """What must fit between the sections, checked beside the types so that all is said at once."""
-    corpus = _table(raw, "corpus")
-    if corpus.get("kind", "demo") != "demo" and "path" not in corpus:
-        yield f'corpus.path: kind = "{corpus["kind"]}" needs the path of its table or folder.'
-    made: dict[str, list[str]] = {"text": [], "audio": [], "vision": []}
-    tables = raw.get("features")
-    inputs = _table(raw, "train", "inputs")
-    for index, table in enumerate(tables if isinstance(tables, list) else ()):
-        modality, encoder = _table(table).get("modality"), str(_table(table).get("encoder"))
-        line, imported = _table(inputs, str(modality)), _table(table).get("weights") == "imported"
-        if imported and line.get("live") is True and line.get("encoder") == encoder:
-            yield f"train.inputs.{modality}.live: {encoder} is imported; no encoder is there."
-        if modality in made:
-            if encoder in made[modality]:
-                yield f'features[{index}].encoder: a second {modality} table for "{encoder}".'
-            made[modality].append(encoder)
-    for modality, names in made.items():
-        wanted = _table(inputs, modality).get("encoder")
-        if isinstance(wanted, str) and wanted not in names:
-            yield (
-                f"train.inputs.{modality}.encoder: no [[features]] table with modality = "
-                f'"{modality}" makes "{wanted}"{_hint(wanted, names) or "."}'
-            )
-    yield from _live_faults(_table(raw, "train"))
-    given = "".join(letter for letter, m in zip("TAV", made, strict=True) if m in inputs)
-    subsets = _table(raw, "train").get("modalities", ())
-    for index, subset in enumerate(subsets if isinstance(subsets, list) else ()):
-        where = f"train.modalities[{index}]"
-        if not isinstance(subset, str):
-            continue
-        if not subset or set(subset) - set("TAV") or len(set(subset)) < len(subset):
-            yield f'{where}: "{subset}" is no subset of "TAV".'
-        elif missing := [letter for letter in subset if letter not in given]:
-            lacking = " and ".join(
-                m for letter, m in zip("TAV", made, strict=True) if letter in missing
-            )
-            yield f'{where}: "{subset}" needs {lacking} in [train.inputs].'
-
-
-def _live_faults(train: Mapping[str, Any]) -> Iterable[str]:
-    """What of live inputs does not go together."""
-    inputs, finetune = _table(train, "inputs"), train.get("mode") == "finetune"
-    live = [m for m in inputs if _table(inputs, m).get("live") is True]
-    for m in inputs:
-        where, line = f"train.inputs.{m}", _table(inputs, m)
-        if m in live and not finetune:
-            yield (
-                f'{where}.live: an encoder is trained in mode = "finetune" alone. Set it in '
-                "[train], or take live away to read cached layers."
-            )
-        if m == "vision" and m in live:
-            yield f"{where}.live: faces are read from cached layers only; text and audio can live."
-        own = [k for k in LIVE_KEYS if k in line and k != "live"]
-        if m not in live and own:
-            yield f"{where}.{own[0]}: means something with live = true alone."
-        if m in live and m != "audio" and "seconds" in line:
-            yield f"{where}.seconds: audio alone is cut."
-        if "top" in line and "lora" in line:
-            yield f"{where}.lora: trains adapters in place of weights; take top away, or lora."
-    if finetune and not live:
-        yield (
-            'train.mode: "finetune" needs an input with live = true in [train.inputs], as in '
-            'text = { encoder = "roberta-base", live = true }.'
-        )
 
 
 def _rooted(config: Config, base: Path) -> Config:
@@ -556,69 +492,3 @@ def _rooted(config: Config, base: Path) -> Config:
             "runs": at(config.runs, "root"),
         }
     )
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f'. Did you mean "{close[0]}"?' if close else ""
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`` Did you mean "x"?`` for the valid name nearest to `name`, or nothing.
-
-    >>> nearest("uegdd", ["uegd", "glomo"])
-    ' Did you mean "uegd"?'
-    """
-    return _hint(name, known)[1:]
-
-
-def _fault(fault: Any, raw: Mapping[str, Any]) -> str:
-    """One pydantic fault in the user's words: key path, message, nearest valid name."""
-    path: list[str] = []
-    for step in fault["loc"]:
-        if isinstance(step, int):
-            path.append(f"[{step}]")
-        elif step in ("vision", "audio", "text") and path and path[-1].startswith("["):
-            continue  # the union's tag, which is no key of the file
-        else:
-            path.append(f".{step}")
-    where = "".join(path).removeprefix(".")
-    message = fault["msg"].removeprefix("Value error, ")
-    return f"{where + ': ' if where else ''}{message}{_nearest_key(fault)}"
-
-
-def _nearest_key(fault: Any) -> str:
-    if fault["type"] == "extra_forbidden":
-        return _hint(str(fault["loc"][-1]), _keys(fault["loc"][:-1])) or "."
-    if fault["type"] == "literal_error":
-        names = [n.strip("' ") for n in fault["ctx"]["expected"].replace(" or ", ",").split(",")]
-        return _hint(str(fault["input"]), names) or "."
-    if fault["type"] == "union_tag_invalid":
-        names = [n.strip("' ") for n in fault["ctx"]["expected_tags"].split(",")]
-        return _hint(str(fault["ctx"]["tag"]), names) or "."
-    return "."
-
-
-def _keys(loc: tuple[str | int, ...]) -> list[str]:
-    """Valid keys of the table at `loc`."""
-    model: type[BaseModel] = Config
-    tagged: dict[str, type[BaseModel]] = {
-        "vision": VisionFeatures,
-        "audio": AudioFeatures,
-        "text": TextFeatures,
-    }
-    for position, step in enumerate(loc):
-        if isinstance(step, int) or (step == "features" and position == 0):
-            continue
-        if step in tagged and loc[0] == "features":
-            model = tagged[str(step)]
-            continue
-        if str(step) not in model.model_fields:
-            return []
-        annotation = model.model_fields[str(step)].annotation
-        choices = [annotation, *get_args(annotation)]
-        inner = [c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)]
-        if not inner:
-            return []
-        model = inner[0]
-    return list(model.model_fields)

@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MAY_IMPORT: dict[str, set[str]] = {
-    "config": set(),
+    "faults": set(),
+    "config": {"faults"},
     "console": {"config"},
     "cache": {"config"},
     "evaluate": {"config", "cache"},

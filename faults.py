@@ -1,0 +1,150 @@
+"""Faults of a pipeline.toml: those between its sections, and all of them in the user's words."""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+
+def _table(raw: Any, *keys: str) -> Mapping[str, Any]:
+    """The table at `keys`, or an empty one where the file has something else: the types say so."""
+    for key in keys:
+        raw = raw.get(key) if isinstance(raw, Mapping) else None
+    return raw if isinstance(raw, Mapping) else {}
+
+
+def cross_faults(raw: Mapping[str, Any], live_keys: Sequence[str]) -> Iterator[str]:
+    """What must fit between the sections, checked beside the types so that all is said at once.
+
+    `live_keys` are the keys of [train.inputs] that mean something for a live encoder.
+    """
+    corpus = _table(raw, "corpus")
+    if corpus.get("kind", "demo") != "demo" and "path" not in corpus:
+        yield f'corpus.path: kind = "{corpus["kind"]}" needs the path of its table or folder.'
+    made: dict[str, list[str]] = {"text": [], "audio": [], "vision": []}
+    tables = raw.get("features")
+    inputs = _table(raw, "train", "inputs")
+    for index, table in enumerate(tables if isinstance(tables, list) else ()):
+        modality, encoder = _table(table).get("modality"), str(_table(table).get("encoder"))
+        line, imported = _table(inputs, str(modality)), _table(table).get("weights") == "imported"
+        if imported and line.get("live") is True and line.get("encoder") == encoder:
+            yield f"train.inputs.{modality}.live: {encoder} is imported; no encoder is there."
+        if modality in made:
+            if encoder in made[modality]:
+                yield f'features[{index}].encoder: a second {modality} table for "{encoder}".'
+            made[modality].append(encoder)
+    for modality, names in made.items():
+        wanted = _table(inputs, modality).get("encoder")
+        if isinstance(wanted, str) and wanted not in names:
+            yield (
+                f"train.inputs.{modality}.encoder: no [[features]] table with modality = "
+                f'"{modality}" makes "{wanted}"{_hint(wanted, names) or "."}'
+            )
+    yield from _live_faults(_table(raw, "train"), live_keys)
+    given = "".join(letter for letter, m in zip("TAV", made, strict=True) if m in inputs)
+    subsets = _table(raw, "train").get("modalities", ())
+    for index, subset in enumerate(subsets if isinstance(subsets, list) else ()):
+        where = f"train.modalities[{index}]"
+        if not isinstance(subset, str):
+            continue
+        if not subset or set(subset) - set("TAV") or len(set(subset)) < len(subset):
+            yield f'{where}: "{subset}" is no subset of "TAV".'
+        elif missing := [letter for letter in subset if letter not in given]:
+            lacking = " and ".join(
+                m for letter, m in zip("TAV", made, strict=True) if letter in missing
+            )
+            yield f'{where}: "{subset}" needs {lacking} in [train.inputs].'
+
+
+def _live_faults(train: Mapping[str, Any], live_keys: Sequence[str]) -> Iterator[str]:
+    """What of live inputs does not go together."""
+    inputs, finetune = _table(train, "inputs"), train.get("mode") == "finetune"
+    live = [m for m in inputs if _table(inputs, m).get("live") is True]
+    for m in inputs:
+        where, line = f"train.inputs.{m}", _table(inputs, m)
+        if m in live and not finetune:
+            yield (
+                f'{where}.live: an encoder is trained in mode = "finetune" alone. Set it in '
+                "[train], or take live away to read cached layers."
+            )
+        if m == "vision" and m in live:
+            yield f"{where}.live: faces are read from cached layers only; text and audio can live."
+        own = [k for k in live_keys if k in line and k != "live"]
+        if m not in live and own:
+            yield f"{where}.{own[0]}: means something with live = true alone."
+        if m in live and m != "audio" and "seconds" in line:
+            yield f"{where}.seconds: audio alone is cut."
+        if "top" in line and "lora" in line:
+            yield f"{where}.lora: trains adapters in place of weights; take top away, or lora."
+    if finetune and not live:
+        yield (
+            'train.mode: "finetune" needs an input with live = true in [train.inputs], as in '
+            'text = { encoder = "roberta-base", live = true }.'
+        )
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f'. Did you mean "{close[0]}"?' if close else ""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`` Did you mean "x"?`` for the valid name nearest to `name`, or nothing.
+
+    >>> nearest("uegdd", ["uegd", "glomo"])
+    ' Did you mean "uegd"?'
+    """
+    return _hint(name, known)[1:]
+
+
+def worded(fault: Any, root: type[BaseModel], tags: Mapping[str, type[BaseModel]]) -> str:
+    """One pydantic fault in the user's words: key path, message, nearest valid name.
+
+    `root` is the type of the whole file, `tags` the types of [[features]] tables by modality.
+    """
+    path: list[str] = []
+    for step in fault["loc"]:
+        if isinstance(step, int):
+            path.append(f"[{step}]")
+        elif step in tags and path and path[-1].startswith("["):
+            continue  # the union's tag, which is no key of the file
+        else:
+            path.append(f".{step}")
+    where = "".join(path).removeprefix(".")
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{where + ': ' if where else ''}{message}{_nearest_key(fault, root, tags)}"
+
+
+def _nearest_key(fault: Any, root: type[BaseModel], tags: Mapping[str, type[BaseModel]]) -> str:
+    if fault["type"] == "extra_forbidden":
+        return _hint(str(fault["loc"][-1]), _keys(fault["loc"][:-1], root, tags)) or "."
+    if fault["type"] == "literal_error":
+        names = [n.strip("' ") for n in fault["ctx"]["expected"].replace(" or ", ",").split(",")]
+        return _hint(str(fault["input"]), names) or "."
+    if fault["type"] == "union_tag_invalid":
+        names = [n.strip("' ") for n in fault["ctx"]["expected_tags"].split(",")]
+        return _hint(str(fault["ctx"]["tag"]), names) or "."
+    return "."
+
+
+def _keys(
+    loc: tuple[str | int, ...], root: type[BaseModel], tags: Mapping[str, type[BaseModel]]
+) -> list[str]:
+    """Valid keys of the table at `loc`."""
+    model = root
+    for position, step in enumerate(loc):
+        if isinstance(step, int) or (step == "features" and position == 0):
+            continue
+        if step in tags and loc[0] == "features":
+            model = tags[str(step)]
+            continue
+        if str(step) not in model.model_fields:
+            return []
+        annotation = model.model_fields[str(step)].annotation
+        choices = [annotation, *get_args(annotation)]
+        inner = [c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)]
+        if not inner:
+            return []
+        model = inner[0]
+    return list(model.model_fields)
