@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import secrets
-import shutil
+import socket
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -39,6 +39,8 @@ SHARES = 4
 """Most shares an actor: the last to finish keeps the others waiting for a quarter of its time."""
 CLIPS = 512
 """Fewest clips for which an actor loads its encoders once more: some full parts."""
+REACH = 10.0
+"""Seconds in which the head of a running cluster has to answer."""
 OBJECTS = 100 * 2**20
 """Bytes of shared memory of a cluster of our own: only messages go through it."""
 
@@ -177,13 +179,22 @@ def connected(ray: Any, address: str | None, cpus: int | None = None) -> Iterato
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    address = address or os.environ.get("RAY_ADDRESS")
-    # names of sockets are cut off at 107 bytes: not below a TMPDIR of any length
-    folder = None if address else tempfile.mkdtemp(prefix="ray-", dir="/tmp")
-    try:
-        if address:
+    if address := address or os.environ.get("RAY_ADDRESS"):
+        _reach(address)
+        try:
             ray.init(address=address, **quiet)
-        else:
+        except ConnectionError as fault:
+            raise _unreached(address, fault) from None
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    # names of sockets are cut off at 107 bytes: not below a TMPDIR of any length
+    with tempfile.TemporaryDirectory(
+        prefix="ray-", dir="/tmp", ignore_cleanup_errors=True
+    ) as folder:
+        try:
             ray.init(
                 num_cpus=cpus or cores(),
                 include_dashboard=False,
@@ -192,16 +203,26 @@ def connected(ray: Any, address: str | None, cpus: int | None = None) -> Iterato
                 _system_config={"worker_niceness": 0},  # else the work would yield to all others
                 **quiet,
             )
-        yield
-    except ConnectionError as fault:
-        raise EngineError(
-            f"--address {address}: no Ray cluster answers there ({fault}). `ray start --head` "
-            "begins one; without --address and RAY_ADDRESS one is made on this machine."
-        ) from None
-    finally:
-        ray.shutdown()
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Raise EngineError where nobody listens; Ray itself would try for many minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), REACH).close()
+        except OSError as fault:
+            raise _unreached(address, fault) from None
+
+
+def _unreached(address: str, fault: OSError) -> EngineError:
+    return EngineError(
+        f"--address {address}: no Ray cluster answers there ({fault}). `ray start --head` begins "
+        "one; without --address and RAY_ADDRESS one is made on this machine alone."
+    )
 
 
 @contextlib.contextmanager

@@ -71,7 +71,7 @@ def _dealt(room: Sequence[int], actors: int) -> list[int]:
     """`actors` over machines with `room` for so many, each to the one with most left for each.
 
     >>> _dealt([8, 2], 5), _dealt([1, 1, 4], 3)
-    ([4, 1], [1, 0, 2])
+    ([4, 1], [0, 0, 3])
     """
     counts = [0] * len(room)
     for _ in range(actors):

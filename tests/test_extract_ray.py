@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -216,6 +217,19 @@ def test_without_ray_its_extra_is_named(
     monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
     with pytest.raises(EngineError, match=r"pip install 'sedimental\[ray\]'"):
         RayEngine(config)
+
+
+def test_a_cluster_that_is_not_there_is_told_at_once(make_corpus: Any, make_pipeline: Any) -> None:
+    pytest.importorskip("ray")
+    config = load_config(make_pipeline(make_corpus(1), ("text",)))
+    with socket.socket() as taken:  # bound, but not listening
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with (
+            pytest.raises(EngineError, match=f"--address {address}: no Ray cluster"),
+            RayEngine(config, address) as engine,
+        ):
+            extract(config, engine=engine)
 
 
 @pytest.mark.parametrize(
