@@ -8,18 +8,13 @@ surveys before and takes stock after, from the stores themselves, as if it had d
 """
 
 import contextlib
-import logging
-import os
 import secrets
-import socket
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from ..cache.durable import TEMPORARY
 from ..cache.failures import read_failures
@@ -28,32 +23,17 @@ from ..config import Config
 from .chunk import ClipError
 from .clock import Clock, StageTime
 from .doctor import LISTED, Diagnosis, Finding, diagnose
-from .engine import EngineError
 from .ray_actor import About, Landmark
+from .ray_cluster import connected, load_ray
 from .ray_places import places
 from .ray_pool import Member, Pool
 from .shards import Shard
-from .survey import Survey, cores
+from .survey import Survey
 
 SHARES = 4
 """Most shares an actor: the last to finish keeps the others waiting for a quarter of its time."""
 CLIPS = 512
 """Fewest clips for which an actor loads its encoders once more: some full parts."""
-REACH = 10.0
-"""Seconds in which the head of a running cluster has to answer."""
-OBJECTS = 100 * 2**20
-"""Bytes of shared memory of a cluster of our own: only messages go through it."""
-
-
-def load_ray() -> Any:  # Any: Ray need not be installed, so its types cannot be relied on
-    """The module `ray`; raises EngineError where it is not installed."""
-    try:
-        return import_module("ray")
-    except ImportError:
-        raise EngineError(
-            "--engine ray needs Ray: pip install 'sedimental[ray]', on every machine of the "
-            "cluster. Without it, start one --shard i/n a GPU."
-        ) from None
 
 
 def share_count(clips: int, actors: int) -> int:
@@ -166,63 +146,6 @@ class Bounded:
     def note(self, message: str) -> None:
         """Pass the line on."""
         self.progress.note(message)
-
-
-@contextlib.contextmanager
-def connected(ray: Any, address: str | None, cpus: int | None = None) -> Iterator[None]:
-    """Within it, Ray is there: the cluster in use already, the one named, or a new one.
-
-    A new one has the processors that this process may use, or `cpus`.
-    """
-    if ray.is_initialized():
-        yield
-        return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address := address or os.environ.get("RAY_ADDRESS"):
-        _reach(address)
-        try:
-            ray.init(address=address, **quiet)
-        except ConnectionError as fault:
-            raise _unreached(address, fault) from None
-        try:
-            yield
-        finally:
-            ray.shutdown()
-        return
-    # names of sockets are cut off at 107 bytes: not below a TMPDIR of any length
-    with tempfile.TemporaryDirectory(
-        prefix="ray-", dir="/tmp", ignore_cleanup_errors=True
-    ) as folder:
-        try:
-            ray.init(
-                num_cpus=cpus or cores(),
-                include_dashboard=False,
-                object_store_memory=OBJECTS,
-                _temp_dir=folder,
-                _system_config={"worker_niceness": 0},  # else the work would yield to all others
-                **quiet,
-            )
-            yield
-        finally:
-            ray.shutdown()
-
-
-def _reach(address: str) -> None:
-    """Raise EngineError where nobody listens; Ray itself would try for many minutes."""
-    host, _, port = address.rpartition(":")
-    if host and port.isdigit():
-        try:
-            socket.create_connection((host, int(port)), REACH).close()
-        except OSError as fault:
-            raise _unreached(address, fault) from None
-
-
-def _unreached(address: str, fault: OSError) -> EngineError:
-    return EngineError(
-        f"--address {address}: no Ray cluster answers there ({fault}). `ray start --head` begins "
-        "one; without --address and RAY_ADDRESS one is made on this machine alone."
-    )
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from sedimental.config import Config, ConfigError, load_config
 from sedimental.extract.engine import EngineError
 from sedimental.extract.outcome import ExtractResult
 from sedimental.extract.ray_actor import Hand, Landmark
+from sedimental.extract.ray_cluster import connected
 from sedimental.extract.ray_engine import RayEngine, share_count, unseen
 from sedimental.extract.ray_places import places
 from sedimental.extract.ray_pool import Member
@@ -60,8 +61,6 @@ def same(one: Config, other: Config) -> None:
 def cluster() -> Iterator[None]:
     """A cluster of two processors that the tests share; an engine takes what is there."""
     ray = pytest.importorskip("ray")
-    from sedimental.extract.ray_engine import connected
-
     with connected(ray, None, cpus=2):
         yield
 
