@@ -41,7 +41,7 @@ def connected(ray: Any, address: str | None, cpus: int | None = None) -> Iterato
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address := address or os.environ.get("RAY_ADDRESS"):
-        _reach(address)
+        reach(address)
         try:
             ray.init(address=address, **quiet)
         except ConnectionError as fault:
@@ -69,7 +69,7 @@ def connected(ray: Any, address: str | None, cpus: int | None = None) -> Iterato
             ray.shutdown()
 
 
-def _reach(address: str) -> None:
+def reach(address: str) -> None:
     """Raise EngineError where nobody listens; Ray itself would try for many minutes."""
     host, _, port = address.rpartition(":")
     if host and port.isdigit():
