@@ -19,7 +19,7 @@ class Failure:
     modality: Modality
     encoder: str
     stage: str
-    """read, decode, detect, encode, or import."""
+    """read, decode, detect, encode, import, or share: lost with the process that had it."""
     reason: str
 
 

@@ -1,7 +1,8 @@
 """`sedimental extract`, `doctor`, `cache faces`: fill the stores, and see what goes in."""
 
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -10,7 +11,9 @@ from ..console import PIPELINE, AsJson, ConfigFile, bars, err, fail, out, pipeli
 if TYPE_CHECKING:
     from ..config import Config
     from .doctor import Diagnosis
+    from .engine import Engine
     from .outcome import ExtractResult
+    from .ray_engine import RayEngine
 
 SHOWN = 10
 """Failed clips listed on the terminal; failures.csv has them all."""
@@ -30,6 +33,30 @@ def extract_command(
             help="Take the i-th of n shares of the clips: start n of these, on any machines.",
         ),
     ] = None,
+    engine: Annotated[
+        Literal["here", "ray"],
+        typer.Option(
+            "--engine",
+            help="Who works: this process, or Ray actors, one on every GPU that Ray sees.",
+        ),
+    ] = "here",
+    actors: Annotated[
+        int | None,
+        typer.Option(
+            "--actors",
+            min=1,
+            help="With --engine ray: so many actors.",
+            show_default="one a GPU; without GPUs one for 8 processors",
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            help='With --engine ray: a running cluster, "auto" or host:port.',
+            show_default="RAY_ADDRESS, else a cluster of this machine alone",
+        ),
+    ] = None,
 ) -> None:
     """Run the frozen encoders over the corpus and keep every layer's hidden states.
 
@@ -38,7 +65,16 @@ def extract_command(
     """
     if encoders:
         return _list_encoders(json)
-    result = extract_stage(load(config), shard, quiet=json)
+    if engine == "ray" and shard:
+        fail(
+            "--shard and --engine ray: Ray deals out all the shares itself. Take one of them away.",
+            2,
+        )
+    if engine != "ray" and (actors or address):
+        fail("--actors and --address are about --engine ray, which was not asked for.", 2)
+    checked = load(config)
+    with _engine(checked, address, actors) if engine == "ray" else nullcontext() as chosen:
+        result = extract_stage(checked, shard, quiet=json, engine=chosen)
     if json:
         print_json(result_json(result))
     else:
@@ -136,12 +172,26 @@ def load(path: Path) -> "Config":
     return pipeline(path, [encoder_faults])
 
 
+def _engine(config: "Config", address: str | None, actors: int | None) -> "RayEngine":
+    from .engine import EngineError
+    from .ray_engine import RayEngine
+
+    try:
+        return RayEngine(config, address, actors)
+    except EngineError as fault:
+        fail(str(fault))
+
+
 def extract_stage(
-    config: "Config", shard: str | None = None, quiet: bool = False
+    config: "Config",
+    shard: str | None = None,
+    quiet: bool = False,
+    engine: "Engine | None" = None,
 ) -> "ExtractResult":
     """Extract with progress on stderr; ends the command with a clear message on any fault.
 
-    The plan is shown before anything is loaded, on stderr, unless `quiet`.
+    The plan is shown before anything is loaded, on stderr, unless `quiet`. Without an `engine` it
+    is this process that works.
     """
     from ..cache.errors import ManifestError, SedimentalError
     from ..config import ConfigError
@@ -151,7 +201,7 @@ def extract_stage(
     try:
         share = Shard.parse(shard) if shard else None
         with bars() as progress:
-            return extract(config, progress, share, None if quiet else _announce)
+            return extract(config, progress, share, None if quiet else _announce, engine=engine)
     except (ConfigError, ManifestError) as fault:
         fail(str(fault), 2)
     except SedimentalError as fault:

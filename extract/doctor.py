@@ -149,7 +149,7 @@ def diagnose(found: Survey) -> Diagnosis:
         stores=stores,
         disk_needed=round(sum(s.bytes for s in stores) * SPARE),
         disk_free=_free(config.corpus_cache),
-        device=_device_name(arithmetic.device),
+        device=device_name(arithmetic.device),
         precision=str(arithmetic.precision).removeprefix("torch."),
         faster=arithmetic.faster,
         workers=workers(config),
@@ -243,7 +243,8 @@ def _has(device: str) -> bool:
     return torch.cuda.is_available() and int(number or 0) < torch.cuda.device_count()
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """The device, a GPU with the name of its make."""
     if device.type == "cuda" and _has(str(device)):
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return str(device)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from .clock import Clock
 from .decoding import Event, Job, ahead, decode_job
 from .doctor import Diagnosis, diagnose, refuse, timed
 from .encoders.device import Arithmetic
+from .engine import Engine
 from .estimate import measure
 from .golden import golden
 from .outcome import ExtractResult, StoreOutcome, outcome_of
@@ -40,19 +42,22 @@ def extract(
     shard: Shard | None = None,
     announce: Announce | None = None,
     manifest: Manifest | None = None,
+    engine: Engine | None = None,
 ) -> ExtractResult:
     """Fill every store that [[features]] describes; what is there already is not made again.
 
     The clips are those of [corpus], or of a `manifest` that is handed over. With a `shard` only
-    that share of them; the store is complete once all shares are done. Clips that fail are listed
-    in the result and in failures.csv beside the stores; everything else is stored all the same.
-    Raises ConfigError, ManifestError, EncoderError or StoreError where nothing can be extracted at
-    all, and before anything is loaded where the disk is too small.
+    that share of them; the store is complete once all shares are done. An `engine` other than this
+    process (`RayEngine`) does what is between survey and stocktaking. Clips that fail are listed in
+    the result and in failures.csv beside the stores; everything else is stored all the same. Raises
+    ConfigError, ManifestError, EncoderError or StoreError where nothing can be extracted at all,
+    and before anything is loaded where the disk is too small.
     """
     began = time.monotonic()
     progress, clock = progress or Silent(), Clock()
+    engine = engine or Here(config)
     found = survey(config, shard, manifest=manifest)
-    diagnosis = None if found.idle else diagnose(found)
+    diagnosis = None if found.idle else engine.diagnose(found)
     if diagnosis:
         if announce:
             announce(diagnosis)
@@ -64,7 +69,7 @@ def extract(
         failures_file.unlink(missing_ok=True)
     try:
         if diagnosis:
-            _fill(found, diagnosis, clock, progress)
+            engine.fill(found, diagnosis, clock, progress)
     finally:  # an interrupted run still says what it holds and what failed
         failures = _finish(found, failures_file)
     seconds = time.monotonic() - began
@@ -77,13 +82,35 @@ def extract(
         failures=failures,
         failures_file=failures_file,
         seconds=seconds,
-        device=str(Arithmetic.of(config.extract).device),
+        device=engine.device,
         stages=clock.stages(seconds),
     )
 
 
-def _fill(found: Survey, diagnosis: Diagnosis, clock: Clock, progress: Progress) -> None:
-    """Extract what any store lacks."""
+@dataclass(frozen=True)
+class Here:
+    """The engine that is this process, with its device and its decoding threads."""
+
+    config: Config
+    estimates: bool = True
+    """Whether it tells how long a large corpus will take."""
+
+    @property
+    def device(self) -> str:
+        """The device that [extract] asks for."""
+        return str(Arithmetic.of(self.config.extract).device)
+
+    def diagnose(self, found: Survey) -> Diagnosis:
+        """What this machine has to say of it."""
+        return diagnose(found)
+
+    def fill(self, found: Survey, diagnosis: Diagnosis, clock: Clock, progress: Progress) -> None:
+        """Load the encoders, and extract until nothing is lacking."""
+        _fill(found, clock, progress, diagnosis if self.estimates else None)
+
+
+def _fill(found: Survey, clock: Clock, progress: Progress, estimate: Diagnosis | None) -> None:
+    """Extract what any store lacks; tell how long that takes, if there is a plan to `estimate`."""
     works, config = found.works, found.config
     active = [(work, todo) for work, todo in zip(works, found.todo, strict=True) if todo.wanted]
     if not active:
@@ -100,10 +127,10 @@ def _fill(found: Survey, diagnosis: Diagnosis, clock: Clock, progress: Progress)
             if warning := work.writer.probe(golden(work.stream)):
                 progress.note(f"warning: {warning}")
     clock.stage("write", "MB")
-    if max(len(todo.wanted) for _, todo in active) >= WORTH_A_PROBE:
-        found_out = timed(diagnosis, measure(found, load=False))
+    if estimate and max(len(todo.wanted) for _, todo in active) >= WORTH_A_PROBE:
+        found_out = timed(estimate, measure(found, load=False))
         duration = duration_text(found_out.seconds or 0) + faster_text(found_out)
-        progress.note(f"about {duration} on {diagnosis.device}")
+        progress.note(f"about {duration} on {estimate.device}")
     chosen = [work for work, _ in active]
     with decoders(config) as pool, Storer() as storer:
         for one in passes(found.sized, [todo for _, todo in active], config.cache):
@@ -232,7 +259,7 @@ def _outcome(work: Work, found: Survey) -> StoreOutcome:
         held=len(work.held),
         new=len(mine & held - work.held),
         failed=len(mine & work.failures.keys()),
-        truncated=int(truncated),
+        truncated=work.truncated + int(truncated),
     )
 
 

@@ -37,6 +37,8 @@ class Work:
     held: frozenset[str]
     """Clips whose features are there already and still match their source."""
     failures: dict[str, ClipError]
+    truncated: int = 0
+    """Texts that were cut while other processes extracted them for this one."""
 
     @property
     def name(self) -> str:

@@ -1,0 +1,27 @@
+"""Who does the work of an extraction: this process, or others that it hands shares to."""
+
+from typing import Protocol
+
+from ..cache.errors import SedimentalError
+from ..cache.progress import Progress
+from .clock import Clock
+from .doctor import Diagnosis
+from .survey import Survey
+
+
+class EngineError(SedimentalError):
+    """An engine that is not there, or has lost whoever could work."""
+
+
+class Engine(Protocol):
+    """Makes what a survey found lacking; `extract` surveys before, and takes stock after."""
+
+    @property
+    def device(self) -> str:
+        """What it computes on, in a word."""
+
+    def diagnose(self, found: Survey) -> Diagnosis:
+        """What is about to be done and on what; what is in the way are its findings."""
+
+    def fill(self, found: Survey, diagnosis: Diagnosis, clock: Clock, progress: Progress) -> None:
+        """Extract what any store lacks, and leave in each work the clips that failed."""
