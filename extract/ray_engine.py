@@ -40,7 +40,7 @@ def share_count(clips: int, actors: int) -> int:
     """Into how many shares `clips` are cut.
 
     >>> share_count(300, 4), share_count(2_199, 2), share_count(22_856, 8)
-    (4, 8, 32)
+    (4, 4, 32)
     """
     return actors * max(1, min(SHARES, clips // (actors * CLIPS)))
 

@@ -8,7 +8,8 @@ import pytest
 
 import sedimental
 
-NAMES = ["sedimental.config", "sedimental.console", "sedimental.cli"] + [
+ROOT = ("config", "faults", "console", "cli", "predicting")
+NAMES = [f"sedimental.{name}" for name in ROOT] + [
     module.name
     for stage in ("extract", "cache", "train", "evaluate")
     for module in pkgutil.walk_packages(
