@@ -22,9 +22,12 @@ from sedimental.train.models.tfr_net import Options, TFRNet
 from sedimental.train.models.tfr_parts import (
     ConvolutionalGate,
     Reconstruction,
-    Stream,
 )
-from sedimental.train.models.transformer import CrossmodalLayer, TransformerLayer
+from sedimental.train.models.transformer import (
+    CrossmodalEncoder,
+    CrossmodalLayer,
+    TransformerLayer,
+)
 from sedimental.train.run import train
 
 WIDTHS: Mapping[Modality, int] = {"text": 7, "audio": 5, "vision": 4}
@@ -91,7 +94,7 @@ def literal_layer(layer: CrossmodalLayer, x: Tensor, y: Tensor) -> Tensor:
     return x + inner @ down.weight.T + down.bias
 
 
-def literal_stream(stream: Stream, x: Tensor, y: Tensor, within: bool) -> Tensor:
+def literal_stream(stream: CrossmodalEncoder, x: Tensor, y: Tensor, within: bool) -> Tensor:
     for layer in stream.layers:
         assert isinstance(layer, CrossmodalLayer)
         x = literal_layer(layer, x, x if within else y)
@@ -151,7 +154,7 @@ def literal(
         parts = []
         for source in clip:
             stream = model.streams[f"{source}_to_{target}"]
-            assert isinstance(stream, Stream)
+            assert isinstance(stream, CrossmodalEncoder)
             parts.append(
                 literal_stream(stream, local[target], local[source], within=source == target)
             )

@@ -50,7 +50,7 @@ from .base import Batch, InputShape, Output, shaped
 from .hooks import EncoderRecipe, Group, Recipe, Training, alone
 from .mixing import layer_weights
 from .mmim_information import ClassMemory, Conditional, contrast, entropy, members_of
-from .utterance import EndState, Pick, Tokens
+from .utterance import Pick, end_state_encoders
 
 Rate = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
@@ -114,13 +114,11 @@ class MMIM(nn.Module):
         self.modalities = tuple(m for m in MODALITIES if m in inputs)
         self.given, self.told = self.modalities[0], self.modalities[1:]
         self.kinds = max(2, options.classes)
-        hidden = {"audio": options.audio_hidden, "vision": options.vision_hidden}
-        self.encoders = nn.ModuleDict()
-        sizes = dict[Modality, int]()
-        for m in self.modalities:
-            shape = inputs[m]
-            own = Tokens(shape, options.text) if m == "text" else EndState(shape, hidden[m])
-            self.encoders[m], sizes[m] = own, own.out
+        hidden: dict[Modality, int] = {
+            "audio": options.audio_hidden,
+            "vision": options.vision_hidden,
+        }
+        self.encoders, sizes = end_state_encoders(inputs, options.text, hidden)
         d, share = options.width, options.dropout
         self.fusion = nn.Sequential(
             Dropout(share), nn.Linear(sum(sizes.values()), d), nn.ReLU(), nn.Linear(d, d), nn.ReLU()

@@ -38,7 +38,7 @@ from .base import Batch, InputShape, Output
 from .baseline_parts import Baseline
 from .hooks import Recipe
 from .packed import Packed, TemporalConvolution
-from .transformer import CrossmodalEncoder, SequenceEncoder, embedded
+from .transformer import CrossmodalEncoder, SequenceEncoder, begun_as_glorot, embedded
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,9 @@ class MulT(Baseline):
         )
         self.readers = nn.ModuleDict(
             {
-                f"{m}_reads_{n}": CrossmodalEncoder(d, heads, options.layers, share, share)
+                f"{m}_reads_{n}": begun_as_glorot(
+                    CrossmodalEncoder(d, heads, options.layers, share, share)
+                )
                 for m in self.modalities
                 for n in self.modalities
                 if n != m

@@ -60,9 +60,7 @@ class Packed:
 
     def last(self, rows: Tensor) -> Tensor:
         """(N, any) -> (B, any): each clip's last, zero for a clip without frames."""
-        end = self.lengths.cumsum(dim=0)
-        place = torch.where(self.lengths > 0, end - 1, len(rows))
-        return torch.cat([rows, rows.new_zeros(1, rows.shape[1])]).index_select(0, place)
+        return last_rows(rows, self.lengths)
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
@@ -82,6 +80,15 @@ class Packed:
         steps = torch.arange(self.longest, device=lengths.device)
         rows = (first.unsqueeze(1) + steps).clamp(max=len(self.values) - 1)
         return [Company.of(rows, steps < lengths.unsqueeze(1))]
+
+
+def last_rows(rows: Tensor, lengths: Tensor) -> Tensor:
+    """Rows (N, any), clip after clip, `lengths` (B,) of each -> (B, any): each clip's last one.
+
+    Zero for a clip without rows.
+    """
+    place = torch.where(lengths > 0, lengths.cumsum(dim=0) - 1, len(rows))
+    return torch.cat([rows, rows.new_zeros(1, rows.shape[1])]).index_select(0, place)
 
 
 class OwnStart(FrameLinear):

@@ -44,7 +44,7 @@ from .base import Batch, InputShape, Output
 from .hooks import EncoderRecipe, Group, Recipe, Training
 from .mixing import layer_weights
 from .sugrm_labels import LabelMemory, unimodal_loss
-from .utterance import EndState, Pick, Tokens
+from .utterance import Pick, end_state_encoders
 
 Rate = Annotated[float, Field(gt=0)]
 
@@ -138,18 +138,16 @@ class SelfMM(nn.Module):
         self.options = options
         self.modalities = tuple(m for m in MODALITIES if m in inputs)
         self.tasks = tuple(m for m in self.modalities if m in options.unimodal_tasks)
-        hidden = {"audio": options.audio_hidden, "vision": options.vision_hidden}
+        hidden: dict[Modality, int] = {
+            "audio": options.audio_hidden,
+            "vision": options.vision_hidden,
+        }
         widths = {
             "text": options.text_width,
             "audio": options.audio_width,
             "vision": options.vision_width,
         }
-        self.encoders = nn.ModuleDict()
-        sizes = dict[Modality, int]()
-        for m in self.modalities:
-            shape = inputs[m]
-            own = Tokens(shape, options.text) if m == "text" else EndState(shape, hidden[m])
-            self.encoders[m], sizes[m] = own, own.out
+        self.encoders, sizes = end_state_encoders(inputs, options.text, hidden)
         self.fusion = Head(sum(sizes.values()), options.fusion_width, options.dropout)
         self.heads = nn.ModuleDict(
             {m: Head(sizes[m], widths[m], options.dropout) for m in self.tasks}

@@ -62,8 +62,8 @@ from .emt_missing import (
 from .hooks import EncoderRecipe, Recipe, alone
 from .mixing import LayerMixes
 from .packed import Packed, TemporalConvolution
-from .tfr_parts import ConvolutionalGate, Reconstruction, Stream
-from .transformer import embedded
+from .tfr_parts import ConvolutionalGate, Reconstruction
+from .transformer import CrossmodalEncoder, embedded
 
 NotNegative = Annotated[float, Field(ge=0)]
 
@@ -161,7 +161,7 @@ class TFRNet(nn.Module):
         drops = options.attention_dropout, options.dropout
         self.streams = nn.ModuleDict(
             {
-                f"{source}_to_{target}": Stream(d, options.heads, options.levels, *drops)
+                f"{source}_to_{target}": CrossmodalEncoder(d, options.heads, options.levels, *drops)
                 for target in self.modalities
                 for source in self.modalities
             }
@@ -226,7 +226,7 @@ class TFRNet(nn.Module):
             convolution = self.convolutions[m]
             assert isinstance(convolution, TemporalConvolution)
             rows[m] = self.embedding_dropout(embedded(convolution.frames(frames), frames))
-            counts[m] = frames.lengths.cpu().numpy()
+            counts[m] = frames.counts
         found = {}
         for target in packed:
             parts = []

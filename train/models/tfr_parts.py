@@ -1,45 +1,19 @@
-"""Parts of TFR-Net (see tfr_net.py): transformers between modalities, reconstruction, the gate.
+"""Parts of TFR-Net (see tfr_net.py): reconstruction and the gate.
 
 Shapes: N and M real frames of the whole batch, of a target and of a source modality; d the common
 width, c modalities in use.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from ..attention import Meeting
 from ..blocks import FrameLinear
 from ..dropout import Dropout
 from ..recurrent import RowGRU
 from .packed import Packed, TemporalConvolution, adaptive_max
-from .transformer import CrossmodalLayer, TransformerLayer
-
-
-class Stream(nn.Module):
-    """Transformer_{source→target}: some layers and a last norm; within one modality, self-attention
-    of what the layer before made."""
-
-    def __init__(
-        self, width: int, heads: int, levels: int, attention_dropout: float, dropout: float
-    ) -> None:
-        """`levels` layers."""
-        super().__init__()
-        self.layers = nn.ModuleList(
-            CrossmodalLayer(width, heads, 4 * width, attention_dropout, dropout)
-            for _ in range(levels)
-        )
-        self.norm = nn.LayerNorm(width)
-
-    def forward(self, target: Tensor, source: Tensor, met: Sequence[Meeting]) -> Tensor:
-        """(N, d), (M, d) -> (N, d)."""
-        within = source is target
-        for layer in self.layers:
-            target = layer(target, target if within else source, met)
-        normed: Tensor = self.norm(target)
-        return normed
+from .transformer import TransformerLayer
 
 
 class Reconstruction(nn.Module):
@@ -89,7 +63,7 @@ class ConvolutionalGate(nn.Module):
 
     def forward(self, rows: Tensor, packed: Packed) -> Tensor:
         """(N, width) -> (batch, out); zero for a clip without frames."""
-        context = torch.tanh(self.recurrence.rows(rows, packed.lengths.cpu().numpy()))
+        context = torch.tanh(self.recurrence.rows(rows, packed.counts))
         gate = torch.sigmoid(self.gate.frames(replace(packed, values=context)))
         joined = torch.tanh(self.join(self.dropout(torch.cat([context * gate, rows], dim=1))))
         return adaptive_max(packed.padded(joined), packed.lengths, 1).squeeze(1)

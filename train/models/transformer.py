@@ -5,6 +5,7 @@ Shapes: N real frames of the whole batch, d the common width.
 
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,8 @@ from ..attention import Company, Meeting, attend, attend_rows, placed
 from ..blocks import FrameLinear
 from ..dropout import Dropout
 from .packed import OwnStart, Packed
+
+Begun = TypeVar("Begun", bound=nn.Module)
 
 
 class QueryKeyValue(OwnStart):
@@ -129,12 +132,13 @@ def embedded(rows: Tensor, packed: Packed) -> Tensor:
     return math.sqrt(width) * rows + sinusoids((packed.step + 1).to(exact), width)
 
 
-def begin_as_glorot(module: nn.Module) -> None:
-    """First weights of every linear layer over frames: Xavier uniform; biases zero."""
+def begun_as_glorot(module: Begun) -> Begun:
+    """`module`, first weights of its linear layers over frames Xavier uniform; biases zero."""
     for part in module.modules():
         if isinstance(part, FrameLinear):
             nn.init.xavier_uniform_(part.weight)
             nn.init.zeros_(part.bias)
+    return module
 
 
 class SequenceEncoder(nn.Module):
@@ -161,7 +165,7 @@ class SequenceEncoder(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
         self.dropout = Dropout(embedding_dropout)
-        begin_as_glorot(self)
+        begun_as_glorot(self)
 
     def forward(self, rows: Tensor, packed: Packed) -> Tensor:
         """(N, d), the frames of `packed` -> (N, d)."""
@@ -176,7 +180,8 @@ class SequenceEncoder(nn.Module):
 class CrossmodalEncoder(nn.Module):
     """A pre-norm transformer by which one modality's frames read another's, normed at its end.
 
-    Every layer reads the other modality as it came in.
+    Every layer reads the other modality as it came in; frames that read themselves, as the layer
+    before left them.
     """
 
     def __init__(
@@ -189,11 +194,11 @@ class CrossmodalEncoder(nn.Module):
             for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width)
-        begin_as_glorot(self)
 
     def forward(self, rows: Tensor, source: Tensor, met: Sequence[Meeting]) -> Tensor:
         """`embedded` frames (N, d) reading (M, d) -> (N, d)."""
+        within = source is rows
         for layer in self.layers:
-            rows = layer(rows, source, met)
+            rows = layer(rows, rows if within else source, met)
         normed: Tensor = self.norm(rows)
         return normed

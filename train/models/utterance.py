@@ -4,15 +4,18 @@ What `self_mm`, `misa` and `mmim` begin with. Frames that are not real are passe
 without a real frame has the vector zero.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from ...cache.spec import MODALITIES, Modality
 from ..blocks import LayerMix
 from ..recurrent import RowLSTM
 from .base import InputShape
 from .emt_layout import Layout
+from .packed import last_rows
 
 Pick = Literal["first", "mean"]
 """Of a text's tokens: the first, which is [CLS] or ``<s>``, or the mean of all."""
@@ -52,7 +55,7 @@ class EndState(nn.Module):
         """As `Tokens`, but (batch, hidden)."""
         layout = Layout.of(mask)
         rows = layout.pick(features if self.mix is None else self.mix(features))
-        return last_rows(self.lstm.rows(rows, layout.counts), layout)
+        return last_rows(self.lstm.rows(rows, layout.counts), layout.count)
 
 
 class EndStates(nn.Module):
@@ -89,10 +92,19 @@ def _both_ways(
     forwards = ahead.rows(rows, layout.counts)
     backwards = back.rows(rows.index_select(0, turned), layout.counts)
     states = torch.cat([forwards, backwards.index_select(0, turned)], dim=-1)
-    return states, (last_rows(forwards, layout), last_rows(backwards, layout))
+    return states, (last_rows(forwards, layout.count), last_rows(backwards, layout.count))
 
 
-def last_rows(rows: Tensor, layout: Layout) -> Tensor:
-    """Rows (n, width), clip after clip -> (batch, width): each clip's last, zero if it has none."""
-    last = torch.where(layout.count > 0, layout.count.cumsum(dim=0) - 1, len(rows))
-    return torch.cat([rows, rows.new_zeros(1, rows.shape[1])]).index_select(0, last)
+def end_state_encoders(
+    inputs: Mapping[Modality, InputShape], pick: Pick, hidden: Mapping[Modality, int]
+) -> tuple[nn.ModuleDict, dict[Modality, int]]:
+    """`Tokens` for text and, with `hidden` units, `EndState` for others; each one's vector length.
+
+    Both by modality, those of `inputs` in their usual order.
+    """
+    encoders, sizes = nn.ModuleDict(), dict[Modality, int]()
+    for m in MODALITIES:
+        if m in inputs:
+            own = Tokens(inputs[m], pick) if m == "text" else EndState(inputs[m], hidden[m])
+            encoders[m], sizes[m] = own, own.out
+    return encoders, sizes
