@@ -38,7 +38,7 @@ bench: install  ## Speed, each figure beside its limit in the same run (takes a 
 	for part in store extract train sweep; do $(BIN)/python tests/bench/bench_$$part.py || exit 1; done
 
 demo: install  ## Draw and speak the demo corpus anew (needs espeak-ng)
-	$(BIN)/python -m sedimental.extract.corpora.make_demo extract/corpora/demo
+	PYTHONPATH=tools $(BIN)/python -m demo_corpus.make_demo extract/corpora/demo
 
 clean:    ## Remove what was built; features/ and runs/ stay
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

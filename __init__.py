@@ -12,17 +12,17 @@ __version__ = "0.1.0"
 
 _FUNCTIONS = {
     "load_config": ".config",
-    "open_store": ".cache.store",
-    "sweep": ".train.sweep",
-    "probe": ".train.probe",
+    "open_store": ".cache.store.store",
+    "sweep": ".train.sweep.sweep",
+    "probe": ".train.sweep.probe",
     "predict": ".predicting",
-    "NewClip": ".extract.corpora.unrated",
+    "NewClip": ".extract.new_clips",
 }
 _STAGES = ("extract", "train", "evaluate")
 HANDED = {
     "train": {
-        "live": (".extract.live", "live_input"),
-        "sizes": (".extract.encoder_size", "encoder_size"),
+        "live": (".extract.finetune.find", "live_input"),
+        "sizes": (".extract.finetune.encoder_size", "encoder_size"),
     }
 }
 """What a stage is given of another that it does not import: see cache/stage.py."""

@@ -9,7 +9,7 @@ from .cache.cli import app as cache_app
 from .console import PIPELINE, AsJson, ConfigFile, bars, err, fail, out, pipeline, print_json
 from .evaluate.cli import compare_command, report_command
 from .extract.cli import doctor_command, extract_command, faces_command
-from .extract.strips import face_strips
+from .extract.face_strips import face_strips
 from .train.cli import train_command
 
 app = typer.Typer(
@@ -44,7 +44,7 @@ def main(
 
     Extract every layer once, then train, sweep and report in seconds.
     """
-    from .train.launch import launched
+    from .train.distributed.launcher import launched
 
     launch = launched()
     if launch is not None and context.invoked_subcommand in TOGETHER:
@@ -70,7 +70,7 @@ def run(
     """Extract, train and report: the whole pipeline, each stage only as far as it is not done."""
     from .evaluate.cli import report_stage, show_report, show_sweeps, sweep_files, sweep_json
     from .extract.cli import extract_stage, result_json, show_result
-    from .extract.encoders.presets import encoder_faults
+    from .extract.encoders.presets.table import encoder_faults
     from .train.cli import run_json, sweep_stage, train_stage
     from .train.models import option_faults
 
@@ -210,10 +210,10 @@ def predict(
     Of several seeds the mean and the spread. A clip that lacks a modality is predicted from the
     others; exit code 3 if a clip could not be predicted at all.
     """
-    from .cache.errors import ManifestError, SedimentalError
     from .config import ConfigError
-    from .evaluate.predicted_terminal import prediction_to_terminal
-    from .extract.corpora.unrated import clips_of
+    from .errors import ManifestError, SedimentalError
+    from .evaluate.output.prediction_terminal import prediction_to_terminal
+    from .extract.new_clips import clips_of
     from .predicting import predict as predict_clips
 
     try:

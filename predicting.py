@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .cache.manifest import Manifest
-    from .cache.progress import Progress
     from .cache.runs import Run
     from .config import Config
-    from .evaluate.predicted import Prediction
-    from .extract.corpora.unrated import NewClip
+    from .evaluate.prediction import Prediction
+    from .extract.new_clips import NewClip
+    from .progress import Progress
 
     Clips = Sequence[NewClip | str | Path] | NewClip | str | Path
 
@@ -41,14 +41,14 @@ def predict(
     that does not say how its features were made; EncoderError where they cannot be made so any
     more; ManifestError for a clip without the words or the file that the run reads.
     """
-    from .cache.progress import Silent
     from .cache.runs import read_run
     from .cache.stage import handed
     from .evaluate.compare import find_folders
-    from .evaluate.predicted import predicted
-    from .extract.remaking import refuse_others
+    from .evaluate.prediction import predicted
     from .extract.run import extract
-    from .train.answering import answer
+    from .extract.same_features import refuse_others
+    from .progress import Silent
+    from .train.predict import answer
 
     folders = find_folders(str(run), Path(experiment))
     runs = [read_run(folder) for folder in folders]
@@ -116,7 +116,7 @@ def pipeline_of(run: "Run", root: Path, device: str) -> "Config":
 
 def _refuse_unlike(runs: "Sequence[Run]", folders: Sequence[Path]) -> None:
     """Raises RunError unless every run says how its features were made, and all the same."""
-    from .cache.errors import RunError
+    from .errors import RunError
     from .train.models import MODELS
 
     fingerprints = [{m: one.spec.fingerprint for m, one in r.extraction.items()} for r in runs]
@@ -139,7 +139,7 @@ def _refuse_unlike(runs: "Sequence[Run]", folders: Sequence[Path]) -> None:
 
 
 def _manifest(clips: "Clips", table: str | Path | None, run: "Run") -> "Manifest":
-    from .extract.corpora.unrated import NewClip, manifest_of, read_table
+    from .extract.new_clips import NewClip, manifest_of, read_table
 
     listed = [clips] if isinstance(clips, str | Path | NewClip) else list(clips)
     new = [clip if isinstance(clip, NewClip) else NewClip(clip) for clip in listed]

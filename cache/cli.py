@@ -38,9 +38,9 @@ def ls(
     json: AsJson = False,
 ) -> None:
     """List all stores of a cache: encoder, clips, frames, size, and whether each is complete."""
-    from .store import list_stores
-    from .summary import brief
-    from .tables import stores_table
+    from .store.store import list_stores
+    from .store.summary import brief
+    from .store.tables import stores_table
 
     lines = [brief(path) for path in list_stores(root or pipeline(config).cache.root)]
     if json:
@@ -55,9 +55,9 @@ def ls(
 @app.command()
 def info(path: StorePath, json: AsJson = False) -> None:
     """Describe one store: its encoder and settings, its clips per split, its layers' statistics."""
-    from .errors import SedimentalError
-    from .summary import full
-    from .tables import store_tables
+    from ..errors import SedimentalError
+    from .store.summary import full
+    from .store.tables import store_tables
 
     try:
         found = full(path)
@@ -80,10 +80,10 @@ def verify(
     json: AsJson = False,
 ) -> None:
     """Read every byte of a store and compare it with its checksums. Exit code 1: it is damaged."""
-    from .errors import SedimentalError
-    from .summary import size_text
-    from .tables import damage_table
-    from .verify import verify as check
+    from ..errors import SedimentalError
+    from .store.summary import size_text
+    from .store.tables import damage_table
+    from .store.verify import verify as check
 
     try:
         with bars() as progress:
@@ -128,8 +128,8 @@ def convert(
     json: AsJson = False,
 ) -> None:
     """Give a store another format, bit for bit; `format` in pipeline.toml should follow."""
-    from .convert import convert as change
-    from .errors import SedimentalError
+    from ..errors import SedimentalError
+    from .store.convert import convert as change
 
     try:
         with bars() as progress:
@@ -151,10 +151,10 @@ def rm(
     json: AsJson = False,
 ) -> None:
     """Remove a whole store. Its features can only come back by extracting again."""
-    from .durable import explained, remove
-    from .errors import SedimentalError
-    from .records import STORE
-    from .summary import brief, size_text
+    from ..errors import SedimentalError
+    from .store.atomic_write import explained, remove
+    from .store.sealed_json import STORE
+    from .store.summary import brief, size_text
 
     if not (path / STORE).is_file():
         fail(f"{path}: no feature store here ({STORE} is missing); nothing was removed.")

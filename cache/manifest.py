@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .errors import ManifestError
+from ..errors import ManifestError
 from .spec import SPLITS, Split
 
 FORMAT = "sedimental-manifest-1"

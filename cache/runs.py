@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import RunError
+from ..errors import RunError
 from .extraction import Extraction
 from .representations import Representations, write_representations
 from .spec import LETTERS, MODALITIES, SPLITS, Modality, Split, is_untrained

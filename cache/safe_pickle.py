@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ManifestError
+from ..errors import ManifestError
 
 _PLAIN: dict[tuple[str, str], Any] = {
     (module, name): kind

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from ..config import LayerChoice
-from .errors import StoreError
+from ..errors import StoreError
 
 Modality = Literal["text", "audio", "vision"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from .errors import RunError
+from ..errors import RunError
 from .spec import LETTERS, MODALITIES, SPLITS, Modality, Split
 
 FORMAT = "sedimental-sweep-1"

@@ -42,7 +42,7 @@ def report_command(
     report, page = report_stage(checked, context.obj)
     table = None
     if mmsa:
-        from .mmsa import write_mmsa
+        from .output.mmsa import write_mmsa
 
         table = write_mmsa(checked.experiment, report)
     if json:
@@ -65,7 +65,7 @@ def compare_command(
     Both are scored on the test clips that both answered; a difference whose interval excludes zero
     is more than the choice of clips explains.
     """
-    from ..cache.errors import SedimentalError
+    from ..errors import SedimentalError
     from .compare import compare
 
     checked = pipeline(config)
@@ -75,18 +75,18 @@ def compare_command(
     except SedimentalError as fault:
         fail(str(fault))
     if json:
-        from .plain import plain
+        from .json_values import plain
 
         return print_json({**plain(found), "drawn_over": found.drawn_over})
-    from .terminal import comparison_to_terminal
+    from .output.terminal import comparison_to_terminal
 
     out().print(comparison_to_terminal(found), highlight=False)
 
 
 def _manifest(config: "Config") -> "Manifest | None":
     """The corpus table, if it is there: runs can be compared without it."""
-    from ..cache.errors import ManifestError
     from ..cache.manifest import read_manifest
+    from ..errors import ManifestError
 
     try:
         return read_manifest(config.corpus_cache / "manifest.jsonl")
@@ -101,10 +101,10 @@ def report_stage(config: "Config", faces: "Faces | None" = None) -> "tuple[Repor
     """
     from dataclasses import replace
 
-    from ..cache.errors import SedimentalError
     from ..cache.manifest import read_manifest
+    from ..errors import SedimentalError
+    from .output.write import write_report
     from .report import evaluate
-    from .write import write_report
 
     try:
         manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
@@ -119,7 +119,7 @@ def report_stage(config: "Config", faces: "Faces | None" = None) -> "tuple[Repor
 
 def show_report(report: "Report", page: Path) -> None:
     """The table and its cautions, then where the page lies."""
-    from .terminal import to_terminal
+    from .output.terminal import to_terminal
 
     console = out()
     console.print(to_terminal(report, console.width))
@@ -128,14 +128,14 @@ def show_report(report: "Report", page: Path) -> None:
 
 def sweep_files(config: "Config", sweeps: "Sequence[Sweep]") -> "tuple[Path, ...]":
     """Write tables and figures beside the sweep."""
-    from .sweep_files import write_sweep_files
+    from .output.sweep_files import write_sweep_files
 
     return write_sweep_files(config.experiment, sweeps)
 
 
 def show_sweeps(sweeps: "Sequence[Sweep]", files: "Sequence[Path]") -> None:
     """The layers side by side, the comparison, the lines to paste, and where the figures lie."""
-    from .sweep_terminal import to_terminal
+    from .output.sweep_terminal import to_terminal
 
     out().print(to_terminal(sweeps), highlight=False)
     names = ", ".join(file.name for file in files)
@@ -144,14 +144,14 @@ def show_sweeps(sweeps: "Sequence[Sweep]", files: "Sequence[Path]") -> None:
 
 def sweep_json(sweep: "Sweep") -> dict[str, object]:
     """What `--json` prints of one sweep or probe."""
-    from .plain import plain
+    from .json_values import plain
 
     return {**plain(sweep), "inputs": sweep.lines()}
 
 
 def missing_rates(text: str | None, protocol: str) -> "tuple[float, ...]":
     """What `--rates` means: ``0:1:0.1`` (both ends included), ``0,0.5``, or the protocol's own."""
-    from .robustness import RATES
+    from .auilc import RATES
 
     if text is None:
         return RATES.get(protocol, RATES["mosi"])
@@ -171,7 +171,7 @@ def missing_rates(text: str | None, protocol: str) -> "tuple[float, ...]":
 
 def show_robustness(report: "Report") -> None:
     """AUILC and the scores without each modality, a row each."""
-    from .terminal import robustness_to_terminal
+    from .output.terminal import robustness_to_terminal
 
     out().print(robustness_to_terminal(report), highlight=False)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cache.errors import RunError
 from ..cache.manifest import Manifest
 from ..cache.runs import Run, list_runs, read_run
 from ..config import EvaluateConfig, nearest
-from .analysis import mean_prediction
+from ..errors import RunError
+from .analysis.analysis import mean_prediction
 from .metrics import Scheme, Scores, polarity_without_neutral
 from .results import row_name
 from .statistics import (

@@ -8,24 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from ..cache.errors import RunError
 from ..cache.manifest import Manifest
 from ..cache.representations import read_representations
 from ..cache.runs import Run, list_runs, read_run, run_folder
 from ..cache.spec import MODALITIES, SPLITS, Split
 from ..config import EvaluateConfig
-from .analysis import analyse, scored_clips
+from ..errors import RunError
+from .analysis.analysis import analyse, scored_clips
+from .analysis.missing_rates import read_robustness
+from .analysis.published import published_for
 from .baselines import best_probe, floor, probe_name, sweeps_of
-from .cautions import cautions, differing
-from .course_figures import trajectory_figure
-from .drawing import Drawing
-from .map_figures import map_figures
+from .figures.representation_maps import map_figures
+from .figures.training_curves import trajectory_figure
 from .metrics import Classes, Scheme, Scores
 from .protocols import CorpusProtocol, protocol_of
-from .published import published_for
-from .results import InputUse, Provenance, Report, Row, RunLine, Tuned, grouped, row_name
-from .robust import read_robustness
+from .results import Drawing, InputUse, Provenance, Report, Row, RunLine, Tuned, grouped, row_name
 from .statistics import Difference, differences, seed_means, spreads, video_groups
+from .warnings import cautions, differing
 
 
 def evaluate(

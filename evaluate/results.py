@@ -7,14 +7,27 @@ from typing import Any, Literal
 from ..cache.runs import InputRecord, Rival, Run
 from ..cache.spec import LETTERS, MODALITIES, Split
 from ..cache.sweeps import Sweep
-from .analysis import Analyses
-from .drawing import Drawing
+from .analysis.analysis import Analyses
+from .analysis.missing_rates import Robustness
+from .analysis.published import Published
+from .json_values import plain
 from .metrics import Scheme
-from .plain import plain
 from .protocols import CorpusProtocol, protocol_of
-from .published import Published
-from .robust import Robustness
 from .statistics import FEWEST_GROUPS, Difference, Spread
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A finished figure for an HTML page."""
+
+    key: str
+    title: str
+    caption: str
+    """What is drawn, and how to read it."""
+    svg: str
+    """An ``<svg>`` element; its colours follow the page."""
+    wide: bool = False
+    """Whether it takes the whole width of the page."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from ..config import Config
     from .doctor import Diagnosis
     from .engine import Engine
-    from .outcome import ExtractResult
-    from .ray_engine import RayEngine
+    from .ray.engine import RayEngine
+    from .result import ExtractResult
 
 SHOWN = 10
 """Failed clips listed on the terminal; failures.csv has them all."""
@@ -99,10 +99,10 @@ def doctor_command(
     Exit code 1: the extraction cannot succeed as things are. 2: the pipeline or the table of the
     corpus is wrong.
     """
-    from ..cache.errors import ManifestError, SedimentalError
     from ..config import ConfigError
+    from ..errors import ManifestError, SedimentalError
     from .doctor import examine
-    from .showing import diagnosis_json, diagnosis_tables, findings_text
+    from .terminal import diagnosis_json, diagnosis_tables, findings_text
 
     checked = load(config)
     try:
@@ -141,9 +141,9 @@ def faces_command(
 
     A row a clip; frames without a face are marked. Shows the clips whose faces were found already.
     """
-    from ..cache.errors import SedimentalError
     from ..config import ConfigError
-    from .sheets import contact_sheets
+    from ..errors import SedimentalError
+    from .contact_sheets import contact_sheets
 
     checked = load(config)
     try:
@@ -167,14 +167,14 @@ def faces_command(
 
 def load(path: Path) -> "Config":
     """The checked pipeline at `path`; ends the command with exit code 2 on any fault."""
-    from .encoders.presets import encoder_faults
+    from .encoders.presets.table import encoder_faults
 
     return pipeline(path, [encoder_faults])
 
 
 def _engine(config: "Config", address: str | None, actors: int | None) -> "RayEngine":
     from .engine import EngineError
-    from .ray_engine import RayEngine
+    from .ray.engine import RayEngine
 
     try:
         return RayEngine(config, address, actors)
@@ -193,8 +193,8 @@ def extract_stage(
     The plan is shown before anything is loaded, on stderr, unless `quiet`. Without an `engine` it
     is this process that works.
     """
-    from ..cache.errors import ManifestError, SedimentalError
     from ..config import ConfigError
+    from ..errors import ManifestError, SedimentalError
     from .run import extract
     from .shards import Shard
 
@@ -215,7 +215,7 @@ def _stopped() -> NoReturn:
 
 
 def _announce(diagnosis: "Diagnosis") -> None:
-    from .showing import findings_text, plan_text
+    from .terminal import findings_text, plan_text
 
     _say(plan_text(diagnosis))
     _say(findings_text(diagnosis, errors=False))
@@ -228,7 +228,7 @@ def _say(text: str) -> None:
 
 def show_result(result: "ExtractResult") -> None:
     """The tables of stores and of stages, and the failures, for people."""
-    from .showing import stage_table, store_table
+    from .terminal import stage_table, store_table
 
     out().print(store_table(result))
     if result.stages:
@@ -264,7 +264,7 @@ def result_json(result: "ExtractResult") -> dict[str, object]:
 
 
 def _list_encoders(json: bool) -> None:
-    from .showing import encoder_rows, encoder_table
+    from .terminal import encoder_rows, encoder_table
 
     if json:
         return print_json(encoder_rows())

@@ -10,15 +10,15 @@ from typing import Literal
 
 import torch
 
-from ..cache.errors import SedimentalError
-from ..cache.known import known_sizes
+from ..cache.published_sizes import known_sizes
 from ..cache.spec import SPLITS, Modality, Split
 from ..config import Config
+from ..errors import SedimentalError
 from .encoders.device import Arithmetic
+from .encoders.weights_state import weights_state
 from .plan import frame_bytes
 from .shards import Shard
 from .survey import Survey, Work, survey, workers
-from .weights import weights_state
 
 SPARE = 1.02
 """Bytes on disk per byte of hidden states: what is kept beside them, and the file system's own."""

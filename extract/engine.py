@@ -2,10 +2,10 @@
 
 from typing import Protocol
 
-from ..cache.errors import SedimentalError
-from ..cache.progress import Progress
-from .clock import Clock
+from ..errors import SedimentalError
+from ..progress import Progress
 from .doctor import Diagnosis
+from .stage_times import Clock
 from .survey import Survey
 
 

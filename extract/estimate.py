@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from ..cache.manifest import Clip
-from .chunk import ClipError
-from .clock import Clock
-from .decoding import Event, Job, decode_job
+from .decode.clip_error import ClipError
 from .encoders.device import Arithmetic
 from .plan import ordered
+from .stage_times import Clock
+from .streams.prefetch import Event, Job, decode_job
 from .survey import Survey, Work
 
 SECONDS = 2.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..cache.manifest import Clip
 from ..cache.spec import FeatureSpec
 from ..config import CacheConfig
-from .streams import Stream
+from .streams.streams import Stream
 
 
 @dataclass(frozen=True)

@@ -7,28 +7,29 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..cache.boxes import BoxStore
-from ..cache.errors import ManifestError
+from ..cache.face_boxes import BoxStore
 from ..cache.failures import FAILURES, Failure, write_failures
 from ..cache.manifest import Manifest, read_manifest, write_manifest
-from ..cache.progress import Progress, Silent
-from ..cache.store import Store, open_store
+from ..cache.store.store import Store, open_store
 from ..config import Config
-from .chunk import Chunk, ClipError
-from .clock import Clock
-from .decoding import Event, Job, ahead, decode_job
+from ..errors import ManifestError
+from ..progress import Progress, Silent
+from .decode.clip_error import ClipError
 from .doctor import Diagnosis, diagnose, refuse, timed
 from .encoders.device import Arithmetic
 from .engine import Engine
 from .estimate import measure
-from .golden import golden
-from .outcome import ExtractResult, StoreOutcome, outcome_of
 from .plan import Pass, passes
+from .result import ExtractResult, StoreOutcome, outcome_of
 from .shards import Shard
-from .showing import duration_text, faster_text
-from .storing import Storer
+from .stage_times import Clock
+from .streams.background_writer import Storer
+from .streams.encoded import Chunk
+from .streams.prefetch import Event, Job, ahead, decode_job
+from .streams.reference_input import golden
+from .streams.vision import VisionStream
 from .survey import Survey, Work, decoders, survey, workers
-from .vision_stream import VisionStream
+from .terminal import duration_text, faster_text
 
 WORTH_A_PROBE = 64
 """Clips from which on it is measured beforehand how long they will take."""

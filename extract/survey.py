@@ -12,18 +12,18 @@ import av
 import av.error
 import torch
 
-from ..cache.finding import find_store
 from ..cache.manifest import Clip, Manifest
-from ..cache.store import Store, open_store
-from ..cache.writer import StoreWriter
+from ..cache.store.find import find_store
+from ..cache.store.store import Store, open_store
+from ..cache.store.writer import StoreWriter
 from ..config import Config, ConfigError
-from .chunk import ClipError
 from .corpora import load_manifest
-from .detector import one_thread
-from .item_streams import streams_of
+from .decode.clip_error import ClipError
+from .faces.mtcnn import one_thread
 from .plan import Lacking, Sized, ordered
 from .shards import Shard
-from .streams import Stream
+from .streams.raw_inputs import streams_of
+from .streams.streams import Stream
 
 
 @dataclass

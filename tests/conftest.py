@@ -176,10 +176,10 @@ _PREPROCESSING: dict[str, dict[str, Any]] = {
 def make_features(tmp_path: Path) -> MakeFeatures:
     """A folder with a pipeline.toml, a manifest and finished stores of all modalities, to train on:
     `make_features("[train]…", clips=60)`. Half of the clips are for training; two lack audio."""
-    from sedimental.cache.clip import ClipFeatures
     from sedimental.cache.manifest import Clip, Manifest, write_manifest
     from sedimental.cache.spec import MODALITIES, FeatureSpec
-    from sedimental.cache.writer import StoreWriter
+    from sedimental.cache.store.clip_features import ClipFeatures
+    from sedimental.cache.store.writer import StoreWriter
 
     def make(train: str, clips: int = 60, name: str = "made") -> Path:
         root, random = tmp_path / name, np.random.default_rng(0)

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 import sedimental.config as config_module
 from sedimental.config import MODEL_NAMES, Config, ConfigError, Section, load_config
-from sedimental.extract.encoders.presets import encoder_faults
+from sedimental.extract.encoders.presets.table import encoder_faults
 from sedimental.train.models import MODELS, option_faults
 
 ROOT = Path(__file__).parent.parent

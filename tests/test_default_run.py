@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sedimental.config import load_config
-from sedimental.extract.strips import face_strips
+from sedimental.extract.face_strips import face_strips
 
 
 def sedimental(*arguments: str, cwd: Path) -> Any:
@@ -88,7 +88,7 @@ def test_faces_of_a_clip_are_decoded_once(result: Any, place: Path) -> None:
     worst = result["report"]["analyses"]["worst"]
     code = (
         "import sys; from pathlib import Path; from sedimental.config import load_config;"
-        "from sedimental.extract.strips import face_strips;"
+        "from sedimental.extract.face_strips import face_strips;"
         f"found = face_strips(load_config(Path('pipeline.toml')), ['{worst[0]['id']}', 'unknown']);"
         "assert 'torch' not in sys.modules; sys.stdout.buffer.write(*found.values())"
     )

@@ -8,7 +8,7 @@ import pytest
 
 import sedimental
 
-ROOT = ("config", "faults", "console", "cli", "predicting")
+ROOT = ("errors", "progress", "config", "faults", "console", "cli", "predicting")
 NAMES = [f"sedimental.{name}" for name in ROOT] + [
     module.name
     for stage in ("extract", "cache", "train", "evaluate")

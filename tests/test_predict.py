@@ -12,20 +12,20 @@ import pytest
 from typer.testing import CliRunner
 
 import sedimental
-from sedimental.cache.errors import ManifestError, RunError
 from sedimental.cache.extraction import Extraction
 from sedimental.cache.manifest import read_manifest
-from sedimental.cache.progress import Silent
 from sedimental.cache.runs import read_run
 from sedimental.cache.spec import FeatureSpec
 from sedimental.cli import app
 from sedimental.config import Config, ConfigError, load_config
-from sedimental.evaluate.predicted import Prediction
+from sedimental.errors import ManifestError, RunError
+from sedimental.evaluate.prediction import Prediction
 from sedimental.extract.corpora.subtitles import read_text
 from sedimental.extract.encoders.loading import EncoderError
-from sedimental.extract.remaking import refuse_others
-from sedimental.train.damage import Case, damaged
-from sedimental.train.loop import predict as score
+from sedimental.extract.same_features import refuse_others
+from sedimental.progress import Silent
+from sedimental.train.data.missing_features import Case, damaged
+from sedimental.train.fit.loop import predict as score
 from sedimental.train.robustness import restore
 from sedimental.train.run import Workshop
 

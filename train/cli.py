@@ -57,11 +57,11 @@ def train_stage(config: "Config", fresh: bool = False) -> "tuple[Run, ...]":
 
     Of several processes that a launcher has started one tells, and the others return no run.
     """
-    from ..cache.errors import SedimentalError
     from ..config import ConfigError
-    from .joining import Follows
-    from .launch import launched
-    from .preemption import EXIT_CODE, Preempted
+    from ..errors import SedimentalError
+    from .distributed.launcher import launched
+    from .distributed.process_group import Follows
+    from .distributed.sigterm import EXIT_CODE, Preempted
 
     launch = launched()
     train: Callable[..., tuple[Run, ...]] = stage(str(__package__))
@@ -87,17 +87,17 @@ def sweep_stage(
     config: "Config", probe_only: bool = False, fresh: bool = False
 ) -> "tuple[Sweep, ...]":
     """Probe, then sweep, with progress on stderr; ends the command with a message on any fault."""
-    from ..cache.errors import SedimentalError
     from ..config import ConfigError
-    from .preemption import EXIT_CODE, Preempted
-    from .probe import probe
+    from ..errors import SedimentalError
+    from .distributed.sigterm import EXIT_CODE, Preempted
+    from .sweep.probe import probe
 
     try:
         with bars() as progress:
             found = probe(config, progress, fresh)
             if probe_only:
                 return (found,)
-            from .sweep import sweep
+            from .sweep.sweep import sweep
 
             return found, sweep(config, progress, fresh)
     except ConfigError as fault:
@@ -121,9 +121,9 @@ def robustness_stage(
 
     `incomplete`: also train each anew at every rate.
     """
-    from ..cache.errors import SedimentalError
     from ..config import ConfigError
-    from .preemption import EXIT_CODE, Preempted
+    from ..errors import SedimentalError
+    from .distributed.sigterm import EXIT_CODE, Preempted
     from .robustness import robustness, train_incomplete
 
     try:

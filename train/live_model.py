@@ -11,10 +11,18 @@ from torch.nn.functional import pad
 from torch.utils.checkpoint import checkpoint
 
 from ..cache.spec import Modality
-from .live import LiveEncoder, Reading, laid_side_by_side, passes
-from .models.base import Batch, FusionModel, Output
-from .models.hooks import Between, Contextual, Forgets, Group, Remembers, Training, WithinText
-from .optimising import groups_of
+from .data.live_inputs import LiveEncoder, Reading, laid_side_by_side, passes
+from .fit.optimizer import groups_of
+from .models.shared.hooks import (
+    Between,
+    Contextual,
+    Forgets,
+    Group,
+    Remembers,
+    Training,
+    WithinText,
+)
+from .models.shared.interface import Batch, FusionModel, Output
 
 
 @dataclass(frozen=True)

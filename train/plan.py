@@ -7,17 +7,17 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..cache.errors import RunError
 from ..cache.manifest import Manifest
 from ..cache.runs import Run, Scored, read_run, read_scores, run_folder
 from ..cache.spec import LETTERS, MODALITIES, Modality
 from ..config import Config, TrainConfig
-from .inputs import Input, find_inputs
-from .live import FindLive, LiveInput, live_of
+from ..errors import RunError
+from .data.inputs import Input, find_inputs
+from .data.live_inputs import FindLive, LiveInput, live_of
+from .fit.settings import Settings, settings_of
 from .live_model import Tuning
 from .models import encoder_recipe, model_options, stacks, within_text
 from .models.inside import inside_text_only, wordless
-from .settings import Settings, settings_of
 
 RECIPE = 2
 """Version of everything between a config and its predictions; raise it when the numbers change."""

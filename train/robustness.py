@@ -16,19 +16,19 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from ..cache.progress import Progress, Silent
 from ..cache.runs import Run
 from ..cache.spec import LETTERS
 from ..config import Config, RunsConfig
-from .damage import Case, damaged
-from .data import Selection
-from .live import FindLive, live_of
+from ..progress import Progress, Silent
+from .data.dataset import Selection
+from .data.live_inputs import FindLive, live_of
+from .data.missing_features import Case, damaged
+from .fit.loop import predict
 from .live_model import LiveModel
-from .loop import predict
 from .models import MODELS
-from .models.base import FusionModel
-from .models.emt_missing import nothing_of_its_own
-from .models.hooks import Remembers, Training
+from .models.shared.hooks import Remembers, Training
+from .models.shared.interface import FusionModel
+from .models.shared.missing_frames import nothing_of_its_own
 from .plan import Plan
 from .run import Workshop, built, train
 

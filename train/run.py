@@ -7,34 +7,34 @@ from functools import partial
 
 import torch
 
-from ..cache.errors import RunError
 from ..cache.manifest import Manifest, read_manifest
-from ..cache.progress import Progress, Silent
 from ..cache.runs import Run, read_run, write_run
 from ..config import Config
-from .checkpoint import Checkpoint
-from .cost import Sizes, tell
-from .damage import Case, damaged, undamaged
-from .data import Corpus, Selection, Table
-from .distributed import ALONE, Ranks
-from .jobs import Job, Share
-from .joining import joined
-from .launch import launched
-from .live import FindLive, Reading, live_of
+from ..errors import RunError
+from ..progress import Progress, Silent
+from .cost_estimate import Sizes, tell
+from .data.dataset import Corpus, Selection, Table
+from .data.live_inputs import FindLive, Reading, live_of
+from .data.load import HELD, load
+from .data.missing_features import Case, damaged, undamaged
+from .data.streaming import free_memory
+from .distributed.launcher import launched
+from .distributed.process_group import joined
+from .distributed.ranks import ALONE, Ranks
+from .distributed.sigterm import Notice, Preempted, noticing
+from .fit.checkpoint import Checkpoint
+from .fit.loop import fit
+from .fit.seeding import stream
+from .fit.settings import check_criterion
+from .fit.stacked_seeds import fit_stacked
 from .live_model import LiveModel
-from .loading import HELD, load
-from .loop import fit
-from .memory import forget_peak
 from .models import build
-from .models.base import FusionModel
+from .models.shared.interface import FusionModel
+from .peak_memory import forget_peak
 from .plan import Plan, hides_by_itself, made_together, plan_runs
-from .preemption import Notice, Preempted, noticing
-from .processes import Pool, workers_for
-from .recording import finished_run, summary
-from .seeding import stream
-from .settings import check_criterion
-from .stacking import fit_stacked
-from .streaming import free_memory
+from .processes.jobs import Job, Share
+from .processes.pool import Pool, workers_for
+from .record import finished_run, summary
 
 TASK = "training"
 """The one task whose progress is told: epochs of all runs."""

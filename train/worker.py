@@ -14,12 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, Any
 
-from ..cache.errors import SedimentalError
 from ..cache.manifest import Manifest, read_manifest
-from ..cache.progress import Progress
-from .jobs import Job, Share
+from ..errors import SedimentalError
+from ..progress import Progress
+from .distributed.sigterm import Notice, Preempted, noticing
 from .plan import made_together
-from .preemption import Notice, Preempted, noticing
+from .processes.jobs import Job, Share
 from .run import Workshop
 
 Take = Callable[[bool], Job | None]

@@ -68,11 +68,11 @@ def import_command(
     Pickles are read as plain data: nothing that is in one can run. Exit code 3: some clips have
     no features (they are listed).
     """
-    from ..errors import SedimentalError
-    from .opening import corpus_name, open_foreign
-    from .pasting import lines, whole
-    from .receive import NAME, receive
-    from .showing import absent_lines, received_json, received_table
+    from ...errors import SedimentalError
+    from .import_features import NAME, receive
+    from .open import corpus_name, open_foreign
+    from .pipeline_snippet import lines, whole
+    from .terminal import absent_lines, received_json, received_table
 
     if corpus is not None and not NAME.fullmatch(corpus):
         fail(f"--corpus {corpus!r}: take letters, digits, . _ and -.", 2)
@@ -132,13 +132,13 @@ def export_command(
     json: AsJson = False,
 ) -> None:
     """Write cached layers as the files that other tools of the field load."""
-    from ..errors import SedimentalError
+    from ...errors import SedimentalError
     from ..manifest import read_manifest
-    from ..summary import MANIFEST
+    from ..store.summary import MANIFEST
+    from .export_features import choose
     from .merbench_write import write_tree
     from .mmsa_write import write_mmsa
-    from .outgoing import choose
-    from .showing import sent_json, sent_table
+    from .terminal import sent_json, sent_table
 
     checked = pipeline(config)
     try:

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..clip import ClipFeatures
-from ..errors import SedimentalError
+from ...errors import SedimentalError
 from ..manifest import Clip, contexts
 from ..spec import Modality, Scalar
+from ..store.clip_features import ClipFeatures
 
 MOST_FAULTS = 50
 """Faults told at once; the rest are counted."""

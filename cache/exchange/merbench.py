@@ -18,10 +18,10 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from ..clip import ClipFeatures
 from ..manifest import Clip
 from ..safe_pickle import read_plain
 from ..spec import MODALITIES, SPLIT_NAMES, Modality
+from ..store.clip_features import ClipFeatures
 from .foreign import INTERNAL, Absent, ExchangeError, Offer, features, named, refuse, with_contexts
 
 FEATURES = "features"

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..durable import explained, fresh
+from ...progress import Progress, Silent
 from ..manifest import Clip, Manifest
-from ..progress import Progress, Silent
 from ..spec import SPLITS
+from ..store.atomic_write import explained, fresh
+from .export_features import Chosen, Sent, labelled, shipped
 from .foreign import ExchangeError
 from .merbench import FEATURES, LABELS, WORDS
-from .outgoing import Chosen, Sent, labelled, shipped
 
 AT_ONCE = 256
 """Clips read at a time."""

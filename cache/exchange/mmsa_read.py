@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..clip import ClipFeatures
 from ..manifest import Clip
 from ..safe_pickle import load_plain
 from ..spec import MODALITIES, SPLIT_NAMES, SPLITS, Modality, Split, is_untrained
+from ..store.clip_features import ClipFeatures
 from . import multibench
 from .columns import frame_rows, numbers, real_frames, texts, width_of
 from .foreign import INTERNAL, Absent, ExchangeError, Offer, features, named, refuse, with_contexts

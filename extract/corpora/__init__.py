@@ -1,7 +1,7 @@
 """Corpus adapters: a folder the user already has becomes a manifest. Never a download."""
 
 from ...cache.manifest import Manifest, read_manifest
-from ...cache.summary import MANIFEST
+from ...cache.store.summary import MANIFEST
 from ...config import CorpusConfig
 from . import cherma, csv_table, demo, meld, mmsa, mustard, urfunny
 

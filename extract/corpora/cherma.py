@@ -19,9 +19,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...cache.errors import ManifestError
 from ...cache.manifest import Clip, Manifest
 from ...cache.spec import Split
+from ...errors import ManifestError
 from .table import Faults, Line, Row, combined, read_rows
 
 CLASSES = ("anger", "disgust", "fear", "happy", "neutral", "sad", "surprise")

@@ -9,5 +9,5 @@ FOLDER = Path(__file__).parent / "demo"
 
 
 def load(name: str) -> Manifest:
-    """The demo corpus, in the mmsa layout; `make_demo.py` beside this file makes it."""
+    """The demo corpus, in the mmsa layout; tools/demo_corpus makes it."""
     return mmsa.load(name, FOLDER)

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from ...cache.errors import ManifestError
 from ...cache.manifest import Clip, Manifest
+from ...errors import ManifestError
 from .table import Faults, Line, finished, read_rows
 
 COLUMNS = ("video_id", "clip_id", "text", "label", "mode")

@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ...cache.errors import ManifestError
 from ...cache.manifest import Clip, Manifest
 from ...cache.spec import Split
+from ...errors import ManifestError
 from .table import Faults, finished, first_file
 
 PLACES = ("utterances_final", "mmsd_raw_data/utterances_final", "data/videos/utterances_final")

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ...cache.errors import ManifestError
 from ...cache.manifest import Clip, Manifest, contexts
 from ...cache.spec import SPLIT_NAMES, Split
+from ...errors import ManifestError
 
 MOST_FAULTS = 50
 """Faults printed at once; the rest are counted."""

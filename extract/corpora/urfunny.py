@@ -19,10 +19,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...cache.errors import ManifestError
 from ...cache.manifest import Clip, Manifest
 from ...cache.safe_pickle import load_plain
 from ...cache.spec import SPLIT_NAMES
+from ...errors import ManifestError
 from .table import Faults, Line, finished, first_file
 
 PLACES = ("", "urfunny2_features", "extracted_features", "features", "data", "sdk")

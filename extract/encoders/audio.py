@@ -10,9 +10,9 @@ from ...config import AudioFeatures
 from . import egemaps, log_mel
 from .device import Arithmetic
 from .egemaps import EgemapsEncoder
-from .families import Reader
 from .loading import Checkpoint
 from .log_mel import LogMelEncoder
+from .presets.families import Reader
 from .sound import SECONDS_PER_BATCH, Processing, Sound, SoundEncoder, checked_hop, frame_grid
 from .waveform import WaveformEncoder, norms_by_layer
 from .whisper import WhisperEncoder

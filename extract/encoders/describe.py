@@ -7,9 +7,9 @@ from typing import Any
 import torch
 import transformers
 
-from ...cache.errors import StoreError
 from ...cache.spec import FeatureSpec, Modality, Scalar, StoredType
 from ...config import Features
+from ...errors import StoreError
 from .hidden import has_final, layer_names
 from .loading import Checkpoint, EncoderError
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .families import Family
+from .presets.families import Family
 
 Reduce = Callable[[Tensor], Tensor]
 

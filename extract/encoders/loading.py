@@ -14,10 +14,10 @@ import torch
 import transformers
 from torch import nn
 
-from ...cache.errors import SedimentalError
 from ...config import Features
-from .families import FAMILIES, NETWORKS, PART_OF, Family
-from .presets import PRESETS, Preset, slug
+from ...errors import SedimentalError
+from .presets.families import FAMILIES, NETWORKS, PART_OF, Family
+from .presets.table import PRESETS, Preset, slug
 
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin", "config.json")
 UNUSED = ("masked_spec_embed", "pooler", "mask_token")

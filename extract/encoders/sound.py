@@ -12,9 +12,9 @@ import torchaudio
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...cache.writer import ClipFeatures
+from ...cache.store.writer import ClipFeatures
 from ...config import AudioFeatures
-from ..media import MediaError, Waveform
+from ..decode.media import MediaError, Waveform
 from .budget import Budget
 from .device import Arithmetic
 from .loading import Checkpoint, EncoderError

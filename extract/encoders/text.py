@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from transformers import AutoTokenizer
 
 from ...cache.spec import Scalar
-from ...cache.writer import ClipFeatures
+from ...cache.store.writer import ClipFeatures
 from ...config import TextFeatures
 from .budget import Budget
 from .device import Arithmetic

@@ -31,15 +31,15 @@ import numpy as np
 import torch
 
 from sedimental.config import Config, load_config
-from sedimental.extract.clock import Clock
+from sedimental.extract.decode.media import MediaError, read_media
 from sedimental.extract.encoders.device import Arithmetic
 from sedimental.extract.encoders.loading import load_model, resolve
 from sedimental.extract.encoders.sound import SECONDS_PER_BATCH
-from sedimental.extract.faces import Track
-from sedimental.extract.media import MediaError, read_media
-from sedimental.extract.outcome import ExtractResult
+from sedimental.extract.faces.track import Track
+from sedimental.extract.result import ExtractResult
 from sedimental.extract.run import extract
-from sedimental.extract.streams import AudioStream, TextStream, VisionStream, stream_of
+from sedimental.extract.stage_times import Clock
+from sedimental.extract.streams.streams import AudioStream, TextStream, VisionStream, stream_of
 
 DEMO = Path(__file__).parent.parent.parent / "extract/corpora/demo/Raw"
 SUFFIXES = (".mp4", ".mov", ".mpg", ".avi", ".mkv", ".webm")

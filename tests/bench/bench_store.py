@@ -25,10 +25,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sedimental.cache.reading import THREADS
 from sedimental.cache.spec import FeatureSpec
-from sedimental.cache.store import Store, open_store
-from sedimental.cache.writer import ClipFeatures, StoreWriter
+from sedimental.cache.store.read_ranges import THREADS
+from sedimental.cache.store.store import Store, open_store
+from sedimental.cache.store.writer import ClipFeatures, StoreWriter
 
 LAYERS, WIDTH, BATCH = 25, 1024, 32
 PIECE = 1 << 22

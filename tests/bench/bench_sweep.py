@@ -23,11 +23,11 @@ import numpy as np
 from sedimental.cache.manifest import Clip, Manifest, write_manifest
 from sedimental.cache.runs import list_runs, read_run
 from sedimental.cache.spec import FeatureSpec, Modality
-from sedimental.cache.writer import ClipFeatures, StoreWriter
+from sedimental.cache.store.writer import ClipFeatures, StoreWriter
 from sedimental.config import Config
-from sedimental.train.probe import probe
 from sedimental.train.run import train
-from sedimental.train.sweep import sweep
+from sedimental.train.sweep.probe import probe
+from sedimental.train.sweep.sweep import sweep
 
 LAYERS, WIDTH = 25, 1024
 SETTINGS: dict[Modality, dict[str, object]] = {

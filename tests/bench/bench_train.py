@@ -3,7 +3,7 @@
 Run as ``python -P tests/bench/bench_train.py [--quick] [--rounds N] [--clips N]``; prints Markdown.
 One thread, batches of 32, the models' CMU-MOSI settings, features in memory for every contestant:
 
-- ours: `sedimental.train.loop.fit`, validation included.
+- ours: `sedimental.train.fit.loop.fit`, validation included.
 - plain, batch: a DataLoader whose collate pads to the longest clip of the batch, Adam, and the same
   model in plain padded form (`padded`): the same weights, predictions and gradients, computed on
   padded batches by PyTorch's own layers, as the papers' repositories do.
@@ -33,16 +33,16 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from sedimental.cache.spec import MODALITIES, Modality, Split
-from sedimental.cache.store import Ragged
-from sedimental.train.data import Corpus, Selection, Source, Table
-from sedimental.train.loading import arrange
-from sedimental.train.loop import fit, previous_of
+from sedimental.cache.store.store import Ragged
+from sedimental.train.data.dataset import Corpus, Selection, Source, Table
+from sedimental.train.data.load import arrange
+from sedimental.train.fit.loop import fit, previous_of
+from sedimental.train.fit.seeding import stream
+from sedimental.train.fit.settings import Settings
+from sedimental.train.fit.stacked_seeds import fit_stacked
 from sedimental.train.models import build, model_options
-from sedimental.train.models.base import Batch, FusionModel
-from sedimental.train.models.hooks import Remembers, Training
-from sedimental.train.seeding import stream
-from sedimental.train.settings import Settings
-from sedimental.train.stacking import fit_stacked
+from sedimental.train.models.shared.hooks import Remembers, Training
+from sedimental.train.models.shared.interface import Batch, FusionModel
 
 sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH keeps it out
 from padded import PADDED

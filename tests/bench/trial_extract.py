@@ -16,9 +16,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from sedimental.cache.store import Store, list_stores, open_store
-from sedimental.cache.verify import verify
-from sedimental.cache.writer import StoreWriter
+from sedimental.cache.store.store import Store, list_stores, open_store
+from sedimental.cache.store.verify import verify
+from sedimental.cache.store.writer import StoreWriter
 from sedimental.config import Config, load_config
 from sedimental.extract.corpora.demo import FOLDER
 from sedimental.extract.run import extract

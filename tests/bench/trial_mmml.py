@@ -17,16 +17,16 @@ from torch import Tensor
 
 from sedimental.cache.spec import Modality
 from sedimental.config import AudioFeatures, InputConfig, TextFeatures
-from sedimental.extract.encoders.live import LiveSound, LiveText
 from sedimental.extract.encoders.loading import resolve
-from sedimental.train.live import shape_of
+from sedimental.extract.finetune.encoder import LiveSound, LiveText
+from sedimental.train.data.live_inputs import shape_of
+from sedimental.train.fit.optimizer import Stepper
+from sedimental.train.fit.seeding import stream
+from sedimental.train.fit.settings import Settings
+from sedimental.train.layers.losses import task_loss
 from sedimental.train.live_model import LiveModel, Tuning
 from sedimental.train.models import build, model_options, model_recipe
-from sedimental.train.models.base import Batch
-from sedimental.train.optimising import Stepper
-from sedimental.train.seeding import stream
-from sedimental.train.settings import Settings
-from sedimental.train.tasks import task_loss
+from sedimental.train.models.shared.interface import Batch
 
 TOKENS, SECONDS, RATE = 96, 6, 16_000
 BUDGETS: Mapping[Modality, int] = {"text": 8192, "audio": 160 * RATE}

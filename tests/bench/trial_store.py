@@ -16,9 +16,9 @@ from typing import Literal, get_args
 import numpy as np
 
 from sedimental.cache.spec import FeatureSpec
-from sedimental.cache.store import open_store
-from sedimental.cache.verify import verify
-from sedimental.cache.writer import ClipFeatures, StoreWriter
+from sedimental.cache.store.store import open_store
+from sedimental.cache.store.verify import verify
+from sedimental.cache.store.writer import ClipFeatures, StoreWriter
 
 Format = Literal["zarr", "hdf5"]
 LAYERS, WIDTH, CLIPS, GROUP = 13, 768, 60, 3

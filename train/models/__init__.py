@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from ...cache.errors import RunError
 from ...cache.spec import Modality
 from ...config import ConfigError, TrainConfig, nearest
+from ...errors import RunError
 
 if TYPE_CHECKING:  # torch loads only when a model is used
     import torch
 
-    from .base import FusionModel, InputShape
-    from .hooks import EncoderRecipe, Recipe
+    from .shared.hooks import EncoderRecipe, Recipe
+    from .shared.interface import FusionModel, InputShape
 
 MODELS: Mapping[str, str] = {
     "uegd": "uegd:UEGD",
-    "emt_dlfr": "emt_dlfr:EMTDLFR",
+    "emt_dlfr": "emt_dlfr.model:EMTDLFR",
     "glomo": "glomo:GLoMo",
-    "sugrm": "sugrm:SUGRM",
+    "sugrm": "sugrm.model:SUGRM",
     "mmml": "mmml:MMML",
     "ef_lstm": "ef_lstm:EFLSTM",
     "lf_dnn": "lf_dnn:LFDNN",
@@ -68,7 +68,7 @@ def encoder_recipe(
     name: str, table: Mapping[str, Any], preset: str | None = None
 ) -> "EncoderRecipe":
     """How model `name` trains an encoder that is live: as its paper does, where it does."""
-    from .hooks import EncoderRecipe
+    from .shared.hooks import EncoderRecipe
 
     module = _module(name)
     general = getattr(module, "ENCODER", EncoderRecipe())
@@ -158,7 +158,7 @@ def _module(name: str) -> ModuleType:
 
 def _bound(name: str, table: Mapping[str, Any], preset: str | None) -> "tuple[Any, Recipe]":
     """(options, recipe) of model `name` under `table`; raises ConfigError with all its faults."""
-    from .hooks import Recipe
+    from .shared.hooks import Recipe
 
     module = _module(name)
     chosen, known = table.get("preset"), presets_of(name)

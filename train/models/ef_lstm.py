@@ -27,10 +27,10 @@ from torch import Tensor, nn
 
 from ...cache.spec import Modality
 from ...config import Fraction, Positive
-from ..dropout import Dropout
-from . import baseline_parts
-from .base import Batch, InputShape, Output
-from .baseline_parts import Baseline, dense
+from ..layers.dropout import Dropout
+from .shared import baseline as baseline_parts
+from .shared.baseline import Baseline, dense
+from .shared.interface import Batch, InputShape, Output
 
 
 @dataclass(frozen=True)

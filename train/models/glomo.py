@@ -46,14 +46,14 @@ from torch import Tensor, nn
 
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
-from ..attention import Company
-from ..blocks import LayerMix
-from .base import Batch, InputShape, Output
+from ..layers.attention import Company
+from ..layers.linear import LayerMix
+from ..layers.packed import OwnStart, Packed, TemporalConvolution, adaptive_max
+from ..layers.transformer import SequenceEncoder, TransformerLayer
 from .glomo_parts import Experts, Mixing, ScalarAttention
-from .hooks import EncoderRecipe, Group, Recipe
-from .mixing import layer_weights
-from .packed import OwnStart, Packed, TemporalConvolution, adaptive_max
-from .transformer import SequenceEncoder, TransformerLayer
+from .shared.hooks import EncoderRecipe, Group, Recipe
+from .shared.interface import Batch, InputShape, Output
+from .shared.layer_mix import layer_weights
 
 GRAINS = ("global", "local")
 START = 0.02

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..dropout import Dropout
-from .hooks import alone
+from ..layers.dropout import Dropout
+from .shared.hooks import alone
 
 Mixing = Literal["linear", "log"]
 TINY = 1e-10

@@ -22,9 +22,9 @@ from torch import nn
 
 from ...cache.spec import Modality
 from ...config import Fraction, Positive
-from . import baseline_parts
-from .base import Batch, InputShape, Output
-from .baseline_parts import Baseline, MeanSubnet, dense
+from .shared import baseline as baseline_parts
+from .shared.baseline import Baseline, MeanSubnet, dense
+from .shared.interface import Batch, InputShape, Output
 
 
 @dataclass(frozen=True)

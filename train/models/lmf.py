@@ -27,10 +27,10 @@ from torch import Tensor, nn
 
 from ...cache.spec import Modality
 from ...config import Fraction, Positive
-from ..dropout import Dropout
-from . import baseline_parts
-from .base import Batch, InputShape, Output
-from .baseline_parts import Baseline, embedding_subnets, embedding_widths
+from ..layers.dropout import Dropout
+from .shared import baseline as baseline_parts
+from .shared.baseline import Baseline, embedding_subnets, embedding_widths
+from .shared.interface import Batch, InputShape, Output
 from .tfn import with_one
 
 

@@ -35,11 +35,11 @@ from torch import Tensor, nn
 
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
-from ..blocks import on_real_frames
-from .base import Batch, InputShape, Output, shaped
-from .hooks import Between, EncoderRecipe, Recipe
+from ..layers.linear import on_real_frames
 from .mag_gate import AdaptationGate, laid_over
-from .mixing import LayerMixes
+from .shared.hooks import Between, EncoderRecipe, Recipe
+from .shared.interface import Batch, InputShape, Output, shaped
+from .shared.layer_mix import LayerMixes
 
 
 @dataclass(frozen=True)

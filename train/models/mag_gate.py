@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ...cache.spec import Modality
-from ..blocks import FrameLinear
-from ..dropout import Dropout
+from ..layers.dropout import Dropout
+from ..layers.linear import FrameLinear
 
 LEAST = 1e-6
 """Length below which a displacement counts as so long, where it is divided by."""

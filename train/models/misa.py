@@ -40,13 +40,13 @@ from torch import Tensor, nn
 
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
-from ..dropout import Dropout
-from .base import Batch, InputShape, Output, shaped
-from .hooks import Recipe, alone
+from ..layers.dropout import Dropout
 from .misa_losses import difference, similarity
-from .mixing import layer_weights
 from .mmml_parts import Attention, FeedForward
-from .utterance import EndStates, Pick, Tokens
+from .shared.hooks import Recipe, alone
+from .shared.interface import Batch, InputShape, Output, shaped
+from .shared.layer_mix import layer_weights
+from .shared.utterance import EndStates, Pick, Tokens
 
 Weight = Annotated[float, Field(ge=0)]
 EPSILON = 1e-5

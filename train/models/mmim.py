@@ -45,12 +45,12 @@ from torch import Tensor, nn
 
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
-from ..dropout import Dropout
-from .base import Batch, InputShape, Output, shaped
-from .hooks import EncoderRecipe, Group, Recipe, Training, alone
-from .mixing import layer_weights
+from ..layers.dropout import Dropout
 from .mmim_information import ClassMemory, Conditional, contrast, entropy, members_of
-from .utterance import Pick, end_state_encoders
+from .shared.hooks import EncoderRecipe, Group, Recipe, Training, alone
+from .shared.interface import Batch, InputShape, Output, shaped
+from .shared.layer_mix import layer_weights
+from .shared.utterance import Pick, end_state_encoders
 
 Rate = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]

@@ -41,13 +41,13 @@ from torch.nn import functional
 
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
-from ..blocks import FrameLinear, mean_frame, on_real_frames
-from ..grouping import CPU, frames_to_read, like_length
-from ..tasks import Distance, task_loss
-from .base import Batch, InputShape, Output, shaped
-from .hooks import EncoderRecipe, Recipe, alone
-from .mixing import LayerMixes
+from ..layers.length_buckets import CPU, frames_to_read, like_length
+from ..layers.linear import FrameLinear, mean_frame, on_real_frames
+from ..layers.losses import Distance, task_loss
 from .mmml_parts import CrossModalLayer, Restoring, joined_clips, with_token
+from .shared.hooks import EncoderRecipe, Recipe, alone
+from .shared.interface import Batch, InputShape, Output, shaped
+from .shared.layer_mix import LayerMixes
 
 CALL = 128
 """Frames that take as long as a further group of clips (see `grouping`)."""

@@ -9,8 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ..attention import attend
-from ..dropout import Dropout
+from ..layers.attention import attend
+from ..layers.dropout import Dropout
 
 
 class SideOptions(Protocol):

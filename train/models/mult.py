@@ -32,13 +32,13 @@ from torch import Tensor, nn
 
 from ...cache.spec import Modality
 from ...config import Fraction, Positive
-from ..attention import meetings
-from ..dropout import Dropout
-from .base import Batch, InputShape, Output
-from .baseline_parts import Baseline
-from .hooks import Recipe
-from .packed import Packed, TemporalConvolution
-from .transformer import CrossmodalEncoder, SequenceEncoder, begun_as_glorot, embedded
+from ..layers.attention import meetings
+from ..layers.dropout import Dropout
+from ..layers.packed import Packed, TemporalConvolution
+from ..layers.transformer import CrossmodalEncoder, SequenceEncoder, begun_as_glorot, embedded
+from .shared.baseline import Baseline
+from .shared.hooks import Recipe
+from .shared.interface import Batch, InputShape, Output
 
 
 @dataclass(frozen=True)

@@ -39,12 +39,12 @@ from torch.nn import functional
 
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
-from ..dropout import Dropout
-from .base import Batch, InputShape, Output
-from .hooks import EncoderRecipe, Group, Recipe, Training
-from .mixing import layer_weights
-from .sugrm_labels import LabelMemory, unimodal_loss
-from .utterance import Pick, end_state_encoders
+from ..layers.dropout import Dropout
+from .shared.hooks import EncoderRecipe, Group, Recipe, Training
+from .shared.interface import Batch, InputShape, Output
+from .shared.layer_mix import layer_weights
+from .shared.utterance import Pick, end_state_encoders
+from .sugrm.label_generator import LabelMemory, unimodal_loss
 
 Rate = Annotated[float, Field(gt=0)]
 

@@ -27,9 +27,9 @@ from torch.nn import functional
 
 from ...cache.spec import Modality
 from ...config import Fraction, Positive
-from . import baseline_parts
-from .base import Batch, InputShape, Output
-from .baseline_parts import Baseline, dense, embedding_subnets, embedding_widths
+from .shared import baseline as baseline_parts
+from .shared.baseline import Baseline, dense, embedding_subnets, embedding_widths
+from .shared.interface import Batch, InputShape, Output
 
 
 @dataclass(frozen=True)

@@ -49,21 +49,21 @@ from torch import Tensor, nn
 
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
-from ..attention import meetings
-from ..dropout import Dropout
-from .base import Batch, InputShape, Output, shaped
-from .emt_missing import (
+from ..layers.attention import meetings
+from ..layers.dropout import Dropout
+from ..layers.packed import Packed, TemporalConvolution
+from ..layers.transformer import CrossmodalEncoder, embedded
+from .shared.hooks import EncoderRecipe, Recipe, alone
+from .shared.interface import Batch, InputShape, Output, shaped
+from .shared.layer_mix import LayerMixes
+from .shared.missing_frames import (
     MASK_SEED,
     Special,
     incomplete_view,
     restored_error,
     told_of_missing,
 )
-from .hooks import EncoderRecipe, Recipe, alone
-from .mixing import LayerMixes
-from .packed import Packed, TemporalConvolution
 from .tfr_parts import ConvolutionalGate, Reconstruction
-from .transformer import CrossmodalEncoder, embedded
 
 NotNegative = Annotated[float, Field(ge=0)]
 

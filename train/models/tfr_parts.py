@@ -9,11 +9,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from ..blocks import FrameLinear
-from ..dropout import Dropout
-from ..recurrent import RowGRU
-from .packed import Packed, TemporalConvolution, adaptive_max
-from .transformer import TransformerLayer
+from ..layers.dropout import Dropout
+from ..layers.linear import FrameLinear
+from ..layers.lstm import RowGRU
+from ..layers.packed import Packed, TemporalConvolution, adaptive_max
+from ..layers.transformer import TransformerLayer
 
 
 class Reconstruction(nn.Module):

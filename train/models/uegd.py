@@ -37,13 +37,13 @@ from torch import Tensor, nn
 
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
-from ..attention import Company
-from ..blocks import FrameLinear, LayerMix, computes_everywhere, on_real_frames
-from ..dropout import Dropout
-from ..grouping import like_length
-from .base import Batch, InputShape, Output
-from .hooks import Recipe
-from .mixing import layer_weights
+from ..layers.attention import Company
+from ..layers.dropout import Dropout
+from ..layers.length_buckets import like_length
+from ..layers.linear import FrameLinear, LayerMix, computes_everywhere, on_real_frames
+from .shared.hooks import Recipe
+from .shared.interface import Batch, InputShape, Output
+from .shared.layer_mix import layer_weights
 
 CALL = 512
 """Frames that take as long to pool as a further group of clips (see `grouping`)."""

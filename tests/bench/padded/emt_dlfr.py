@@ -5,12 +5,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from sedimental.train.blocks import everywhere
-from sedimental.train.models.base import Batch, Output
-from sedimental.train.models.emt_attention import Attention
-from sedimental.train.models.emt_dlfr import EMTDLFR
-from sedimental.train.models.emt_parts import RecurrentEncoder
-from sedimental.train.models.emt_unit import FeedForward, Promotion
+from sedimental.train.layers.linear import everywhere
+from sedimental.train.models.emt_dlfr.attention import Attention
+from sedimental.train.models.emt_dlfr.encoders import RecurrentEncoder
+from sedimental.train.models.emt_dlfr.model import EMTDLFR
+from sedimental.train.models.emt_dlfr.promotion_unit import FeedForward, Promotion
+from sedimental.train.models.shared.interface import Batch, Output
 
 from .common import front, joined, linear, seen, split
 

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sedimental.train.blocks import everywhere
-from sedimental.train.models.base import Batch, Output
+from sedimental.train.layers.linear import everywhere
+from sedimental.train.layers.packed import TemporalConvolution, adaptive_max
+from sedimental.train.layers.transformer import SequenceEncoder, TransformerLayer, sinusoids
 from sedimental.train.models.glomo import GLoMo, Unimodal
 from sedimental.train.models.glomo_parts import Experts
-from sedimental.train.models.packed import TemporalConvolution, adaptive_max
-from sedimental.train.models.transformer import SequenceEncoder, TransformerLayer, sinusoids
+from sedimental.train.models.shared.interface import Batch, Output
 
 from .common import front, joined, linear, seen, split
 

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sedimental.train.models.base import Batch, Output
+from sedimental.train.layers.losses import task_loss
 from sedimental.train.models.mmml import MMML
 from sedimental.train.models.mmml_parts import Attention, FeedForward, Side
-from sedimental.train.tasks import task_loss
+from sedimental.train.models.shared.interface import Batch, Output
 
 from .common import front, joined, linear, seen, split
 

@@ -7,10 +7,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sedimental.train.models.base import Batch, Output
-from sedimental.train.models.sugrm import SUGRM
-from sedimental.train.models.sugrm_labels import unimodal_loss
-from sedimental.train.models.sugrm_spt import CIRCLE, GroupedLinear, GroupedNorm, Layer, sinusoids
+from sedimental.train.models.shared.interface import Batch, Output
+from sedimental.train.models.sugrm.label_generator import unimodal_loss
+from sedimental.train.models.sugrm.model import SUGRM
+from sedimental.train.models.sugrm.sparse_phased_transformer import (
+    CIRCLE,
+    GroupedLinear,
+    GroupedNorm,
+    Layer,
+    sinusoids,
+)
 
 from .common import front, linear
 

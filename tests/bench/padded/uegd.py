@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from sedimental.cache.spec import MODALITIES
-from sedimental.train.models.base import Batch, Output
+from sedimental.train.models.shared.interface import Batch, Output
 from sedimental.train.models.uegd import UEGD, UnimodalEncoder
 
 from .common import linear

@@ -1,0 +1,156 @@
+"""Which of our features are to be handed on, and how they are read for it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...config import Config, InputConfig, LayerChoice
+from ..manifest import Clip, Manifest
+from ..spec import MODALITIES, Modality, layer_names
+from ..store.find import store_of
+from ..store.store import Store
+from .foreign import ExchangeError
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Some layers of one store."""
+
+    modality: Modality
+    store: Store
+    layers: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What the features are called elsewhere; random weights are named so."""
+        spec = self.store.spec
+        plain = (
+            spec.encoder if spec.weights == "imported" else "-".join((spec.encoder, *self.layers))
+        )
+        return f"untrained-{plain}" if spec.untrained else plain
+
+    @property
+    def width(self) -> int:
+        """Numbers in a frame: those of all layers side by side."""
+        return len(self.layers) * self.store.spec.width
+
+    @property
+    def frames(self) -> Mapping[str, int]:
+        """Clip -> its frames, of the clips that have features."""
+        return dict(zip(self.store.clips, self.store.frames.tolist(), strict=True))
+
+    def read(self, ids: Sequence[str]) -> list[NDArray[np.float32]]:
+        """(frames, width) of each clip, the layers side by side as in training."""
+        ragged = self.store.read(list(self.layers), ids)
+        joined = np.moveaxis(ragged.values, 0, 1).reshape(ragged.values.shape[1], self.width)
+        wide = joined.astype(np.float32, copy=False)
+        return [wide[a:b] for a, b in pairwise(ragged.offsets)]
+
+    def side(self, name: str, ids: Sequence[str]) -> list[NDArray[np.generic]]:
+        """A side array of each clip, (frames, …)."""
+        flat, offsets = self.store.side(name, ids), self.store.offsets(ids)
+        return [flat[a:b] for a, b in pairwise(offsets)]
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """One modality of an export."""
+
+    modality: Modality
+    name: str
+    width: int
+    longest: int
+    """Frames of the longest clip, to which the others are padded where the format pads."""
+    clips: int
+    """Clips that have features."""
+    lacking: int
+    """Clips that have none."""
+    unmasked: int
+    """Frames without a face that the format cannot mark: rows as they are stored."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What an export wrote."""
+
+    path: Path
+    kind: str
+    clips: Mapping[str, int]
+    """By split."""
+    shipped: tuple[Shipped, ...]
+    bytes: int
+    notes: tuple[str, ...]
+
+
+def choose(config: Config, given: Mapping[Modality, str]) -> tuple[Chosen, ...]:
+    """The layers that ``ENCODER:LAYER`` means where `given`, else those of [train.inputs].
+
+    Raises ExchangeError where nothing, or nothing definite, is meant, and StoreError as
+    `store_of` does.
+    """
+    found = []
+    for modality in MODALITIES:
+        asked = given.get(modality)
+        wanted = _input(config, modality) if asked is None else _asked(modality, asked)
+        if wanted is None:
+            continue
+        encoder, layers = wanted
+        store = store_of(config, modality, encoder, asked and f"--{modality}")
+        found.append(Chosen(modality, store, layer_names(store.spec, layers)))
+    if not found:
+        raise ExchangeError(
+            "nothing is chosen: [train.inputs] is empty. Say --text, --audio or --vision "
+            "ENCODER:LAYER."
+        )
+    return tuple(found)
+
+
+def _asked(modality: Modality, text: str) -> tuple[str, LayerChoice]:
+    encoder, mark, layer = text.rpartition(":")
+    if not mark:
+        return text, -1
+    try:
+        return encoder, "final" if layer == "final" else int(layer)
+    except ValueError:
+        raise ExchangeError(
+            f'--{modality} {text}: "{layer}" is no layer. ENCODER:LAYER, with a number as in '
+            '[train.inputs] or "final".'
+        ) from None
+
+
+def _input(config: Config, modality: Modality) -> tuple[str, LayerChoice] | None:
+    line: InputConfig | None = getattr(config.train.inputs, modality)
+    if line is None:
+        return None
+    if line.live or line.layers == "weighted":
+        why = "is trained with the model" if line.live else "is a sum that each model learns"
+        raise ExchangeError(
+            f"train.inputs.{modality}: {line.encoder} {why}. Say which layer to write: "
+            f"--{modality} {line.encoder}:LAYER."
+        )
+    return line.encoder, line.layers
+
+
+def labelled(manifest: Manifest) -> tuple[Clip, ...]:
+    """The clips that have what the corpus's others have: a score, else a class."""
+    key = "label" if any(clip.label is not None for clip in manifest.clips) else "category"
+    return tuple(clip for clip in manifest.clips if getattr(clip, key) is not None)
+
+
+def shipped(one: Chosen, clips: Sequence[Clip]) -> Shipped:
+    """What is told of a modality that was written for `clips`."""
+    frames = one.frames
+    here = [clip.id for clip in clips if clip.id in frames]
+    return Shipped(
+        modality=one.modality,
+        name=one.name,
+        width=one.width,
+        longest=max((frames[id_] for id_ in here), default=0),
+        clips=len(here),
+        lacking=len(clips) - len(here),
+        unmasked=int((~one.store.side("valid", here)).sum()) if here else 0,
+    )

@@ -1,0 +1,1 @@
+"""Feature stores: immutable parts of clips, one contiguous stretch a layer."""

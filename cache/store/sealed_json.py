@@ -1,0 +1,72 @@
+"""Sealed documents: JSON that says what it is, of which version, and that it is whole."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...errors import CorruptStoreError, NewerStoreError
+
+VERSION = 1
+"""Of everything a store consists of; raised when an older reader would misread what we write."""
+STORE, COMPLETE = "store.json", "complete.json"
+"""What the store is; which parts it had, and which clips failed, when an extraction finished."""
+REPAIR = (
+    "`sedimental cache verify --repair` drops what is damaged, `sedimental extract` writes it anew."
+)
+
+
+def dump(value: object) -> bytes:
+    """One compact ASCII line, the same for the same value: clip ids may hold any code point."""
+    return json.dumps(value, separators=(",", ":")).encode("ascii")
+
+
+def digest(data: bytes) -> str:
+    """32 hex digits of blake2b."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def seal(kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """`body` with its kind, version and digest in front."""
+    head = {"format": f"sedimental-{kind}", "version": VERSION}
+    return head | {"blake2b": digest(dump(head | dict(body)))} | dict(body)
+
+
+def unseal(kind: str, document: object, where: Path) -> dict[str, Any]:
+    """The body that was sealed.
+
+    Raises CorruptStoreError if it is not what was sealed, NewerStoreError if a later version
+    of this package sealed it; both name `where`.
+    """
+    found = dict(document) if isinstance(document, dict) else {}
+    version = found.get("version")
+    if found.get("format") != f"sedimental-{kind}" or not isinstance(version, int):
+        raise CorruptStoreError(f"{where}: not a sedimental {kind} document. {REPAIR}")
+    if version > VERSION:
+        raise NewerStoreError(
+            f"{where}: written in store format {version}, this sedimental reads up to {VERSION}. "
+            "Upgrade sedimental; nothing was changed."
+        )
+    sealed = found.pop("blake2b", None)
+    if sealed != digest(dump(found)):
+        raise CorruptStoreError(f"{where}: its text is not what was written. {REPAIR}")
+    return {key: value for key, value in found.items() if key not in ("format", "version")}
+
+
+def read_record(kind: str, path: Path) -> dict[str, Any]:
+    """The body of the sealed JSON file at `path`; raises as `unseal` does, and OSError."""
+    data = path.read_bytes()
+    try:
+        document = json.loads(data)
+    except ValueError:  # not JSON, or not even text
+        document = None
+    body = unseal(kind, document, path)
+    if data != dump(document) + b"\n":
+        raise CorruptStoreError(f"{path}: its text is not what was written. {REPAIR}")
+    return body
+
+
+def record(kind: str, body: Mapping[str, Any]) -> bytes:
+    """The text of a file that `read_record` reads."""
+    return dump(seal(kind, body)) + b"\n"

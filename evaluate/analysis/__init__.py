@@ -1,0 +1,1 @@
+"""What the report tells beside scores: learned weights, missing rates, published numbers."""

@@ -1,0 +1,165 @@
+"""Scores of trained runs under missing features, read from what `sedimental robustness` left."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...cache.runs import Run, read_run, run_folder
+from ...errors import RunError
+from ..auilc import auilc
+from ..metrics import Scheme, Scores, score
+
+FILE = "robustness.npz"
+"""Beside run.json: predictions of the test clips under each loss of features."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One metric over missing rates, mean over seeds."""
+
+    rates: tuple[float, ...]
+    values: tuple[float, ...]
+    deviations: tuple[float, ...]
+    """Population standard deviation over seeds."""
+    area: float
+    """AUILC of `values`; NaN for fewer than two rates."""
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """What one row keeps of its scores as features go missing."""
+
+    name: str
+    curves: Mapping[str, Mapping[str, Curve]]
+    """By what goes missing (``all``, or a modality's letter), then by metric."""
+    drops: Mapping[str, Mapping[str, float]]
+    """By modality letter: scores with that modality gone altogether, mean over seeds."""
+    seeds: int
+    incomplete: Mapping[str, Curve] = field(default_factory=dict)
+    """By metric: trained anew at each rate on data as incomplete; empty if that was not done."""
+
+
+def read_robustness(
+    experiment: Path, groups: Mapping[str, Sequence[Run]], scheme: Scheme
+) -> tuple[Robustness, ...]:
+    """What is known of each row of which every seed was tested; raises RunError for a bad file."""
+    found = []
+    for name, runs in groups.items():
+        folders = [run_folder(experiment, r.model, r.modalities, r.seed, r.finetuned) for r in runs]
+        each = [_read(folder / FILE, run) for folder, run in zip(folders, runs, strict=True)]
+        if all(one is not None for one in each):
+            known = [one for one in each if one is not None]
+            own = _trained_incomplete(experiment / "incomplete", runs, scheme)
+            found.append(replace(_summary(name, runs, known, scheme), incomplete=own))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    cases: tuple[Mapping[str, Any], ...]
+    """``kind`` (rate or drop), ``of`` (all or a letter), ``rate``."""
+    values: Scores
+    """(cases, masks, test clips)."""
+
+
+def _read(file: Path, run: Run) -> _Kept | None:
+    """None if there is no file, or one of another training of this run."""
+    if not file.is_file():
+        return None
+    try:
+        with np.load(file, allow_pickle=False) as data:
+            head = json.loads(str(data["head"]))
+            values = data["values"].astype(np.float64)
+        if head["key"] != run.key:
+            return None
+        return _Kept(tuple(head["cases"]), values)
+    except (OSError, ValueError, KeyError) as fault:
+        raise RunError(
+            f"{file}: cannot be read ({fault}). Remove it and `sedimental robustness` anew."
+        ) from fault
+
+
+def _summary(name: str, runs: Sequence[Run], kept: Sequence[_Kept], scheme: Scheme) -> Robustness:
+    cases = [c for c in kept[0].cases if all(c in other.cases for other in kept)]
+    scored = []
+    for case in cases:
+        seeds = []
+        for run, one in zip(runs, kept, strict=True):
+            labels = run.predictions.of("test")[0]
+            masks = one.values[one.cases.index(case)]
+            seeds.append(_mean([_scores(labels, answers, scheme) for answers in masks]))
+        scored.append((case, seeds))
+    curves: dict[str, dict[str, Curve]] = {}
+    for of in dict.fromkeys(case["of"] for case in cases if case["kind"] == "rate"):
+        own = sorted(
+            ((c["rate"], s) for c, s in scored if c["kind"] == "rate" and c["of"] == of),
+            key=lambda pair: pair[0],
+        )
+        curves[of] = {key: _curve(key, own) for key in own[0][1][0]}
+    drops = {c["of"]: _mean(seeds) for c, seeds in scored if c["kind"] == "drop"}
+    return Robustness(name, curves, drops, len(runs))
+
+
+def _trained_incomplete(folder: Path, runs: Sequence[Run], scheme: Scheme) -> dict[str, Curve]:
+    """Scores of the same models trained at each missing rate, those on whole data at rate 0."""
+    points: list[tuple[float, Sequence[Mapping[str, float]]]] = []
+    for path in folder.glob("rate-*"):
+        own = [_same_but_incomplete(path, run) for run in runs]
+        trained = [run for run in own if run is not None]
+        rates = {float(run.config["missing_rate"]) for run in trained}
+        if len(trained) == len(runs) and len(rates) == 1:
+            points.append((rates.pop(), [_test_scores(run, scheme) for run in trained]))
+    if not points:
+        return {}
+    whole = (0.0, [_test_scores(run, scheme) for run in runs])
+    ordered = sorted([whole, *points], key=lambda point: point[0])
+    return {key: _curve(key, ordered) for key in whole[1][0]}
+
+
+def _same_but_incomplete(folder: Path, run: Run) -> Run | None:
+    """The run below `folder` that differs from `run` in nothing but its missing rate."""
+    try:
+        where = run_folder(folder, run.model, run.modalities, run.seed, run.finetuned)
+        other = read_run(where)
+    except RunError:
+        return None
+    apart = {"missing_rate"}
+    alike = _without(other.options, apart) == _without(run.options, apart)
+    same = alike and other.inputs == run.inputs and other.predictions.ids == run.predictions.ids
+    return other if same and other.config.get("missing_rate") else None
+
+
+def _without(values: Mapping[str, Any], keys: set[str]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in keys}
+
+
+def _test_scores(run: Run, scheme: Scheme) -> dict[str, float]:
+    return _scores(*run.predictions.of("test"), scheme)
+
+
+def _scores(labels: Scores, answers: Scores, scheme: Scheme) -> dict[str, float]:
+    """As in the results table, but an answer that no longer varies has the correlation 0.
+
+    It knows nothing, and the area under the curve must say so instead of being undefined. What
+    differs by no more than rounding does not vary.
+    """
+    found = score(labels, np.round(answers, 5), scheme)
+    if np.isfinite(answers).all() and np.isnan(found.get("Corr", 0.0)):
+        found["Corr"] = 0.0
+    return found
+
+
+def _curve(key: str, own: Sequence[tuple[float, Sequence[Mapping[str, float]]]]) -> Curve:
+    rates = tuple(rate for rate, _ in own)
+    each = np.array([[one[key] for one in seeds] for _, seeds in own])
+    values = tuple(each.mean(axis=1).tolist())
+    area = auilc(rates, values) if len(rates) > 1 else float("nan")
+    return Curve(rates, values, tuple(each.std(axis=1).tolist()), area)
+
+
+def _mean(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {key: float(np.mean([one[key] for one in scores])) for key in scores[0]}

@@ -1,0 +1,24 @@
+"""The figures of a report, each from the Report alone."""
+
+from ..results import Drawing, Report
+from .confusion_scatter import confusion_figure, scatter_figure
+from .gates_layers import gate_figures, layers_figure
+from .results_bars import rows_figure
+from .training_curves import training_figure, video_figure
+
+
+def figures(report: Report) -> tuple[Drawing, ...]:
+    """Every figure that this report has the data for, in reading order."""
+    if not report.test_clips:
+        return ()
+    drawn = (
+        rows_figure(report, report.metrics.first),
+        rows_figure(report, report.metrics.second),
+        scatter_figure(report),
+        confusion_figure(report),
+        training_figure(report),
+        video_figure(report),
+        *gate_figures(report),
+        layers_figure(report),
+    )
+    return tuple(figure for figure in drawn if figure is not None)

@@ -1,0 +1,130 @@
+"""How every figure is drawn: size, type, colours that work on white, on black and in print.
+
+Colours are set by the page: matplotlib draws with stand-in values, which `to_svg` replaces by CSS
+variables with a fallback, so that one drawing serves light and dark. The hues are those of Okabe
+and Ito, told apart by colour-blind readers; wherever two meet, marker or dash differs as well.
+"""
+
+import io
+import re
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+WIDTH, WHOLE = 500, 1040
+"""Of a figure in CSS pixels, and of a wide one; type is set for this size."""
+
+INK, MUTED, RULE, PAPER = "#010201", "#010202", "#010203", "#010204"
+TEXT, AUDIO, VISION, ACCENT = "#010205", "#010206", "#010207", "#010208"
+MODALITY_COLOURS: Mapping[str, str] = {
+    "text": TEXT,
+    "audio": AUDIO,
+    "vision": VISION,
+    "T": TEXT,
+    "A": AUDIO,
+    "V": VISION,
+}
+MODALITY_MARKERS: Mapping[str, str] = {"T": "s", "A": "^", "V": "D"}
+
+_VARIABLES: Mapping[str, str] = {
+    INK: "currentColor",
+    MUTED: "var(--muted, #5c636b)",
+    RULE: "var(--rule, #d5d8dc)",
+    PAPER: "var(--paper, #ffffff)",
+    TEXT: "var(--text-hue, #0072b2)",
+    AUDIO: "var(--audio-hue, #d55e00)",
+    VISION: "var(--vision-hue, #009e73)",
+    ACCENT: "var(--accent, #8a4f7d)",
+}
+
+_STYLE: Any = {
+    "svg.fonttype": "none",  # text stays text: crisp, searchable, in the page's own typeface
+    "font.size": 11,
+    "axes.titlesize": 11,
+    "axes.labelsize": 11,
+    "xtick.labelsize": 10.5,
+    "ytick.labelsize": 10.5,
+    "legend.fontsize": 10.5,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.facecolor": "none",
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.7,
+    "figure.facecolor": "none",
+    "legend.frameon": False,
+    "legend.handlelength": 1.6,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "lines.linewidth": 1.6,
+}
+
+
+class Canvas:
+    """One figure of panels, drawn in a ``with``; `svg` is the result.
+
+    `rows` panels lie under each other, or, in a wide figure, `columns` side by side.
+    """
+
+    def __init__(
+        self, key: str, height: float, rows: int = 1, columns: int = 1, **options: Any
+    ) -> None:
+        """`height` in CSS pixels; `options` go to matplotlib's ``subplots``."""
+        self.key, self.height, self.rows, self.options = key, height, rows, options
+        self.columns = columns
+
+    def __enter__(self) -> "Canvas":
+        """The canvas, its `panels` ready to draw on."""
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+
+        # the salt makes ids equal on every run and different between figures of one page
+        self._style = mpl.rc_context({**_STYLE, "svg.hashsalt": self.key})
+        self._style.__enter__()
+        width = WIDTH if self.columns == 1 else WHOLE
+        self.figure = Figure(figsize=(width / 72, self.height / 72), dpi=72, layout="constrained")
+        shape = self.rows, self.columns
+        self.panels = self.figure.subplots(*shape, squeeze=False, **self.options).flatten()
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        """Turn what was drawn into `svg`."""
+        if fault[0] is None:
+            self.svg = to_svg(self.figure, self.key)
+        self._style.__exit__(None, None, None)
+
+
+def to_svg(figure: Any, key: str) -> str:
+    """The matplotlib `figure` as one ``<svg>`` element that may stand inside HTML.
+
+    No prolog, no metadata, no namespace links; ids are prefixed with `key` so that two figures of
+    one page do not meet.
+    """
+    out = io.StringIO()
+    with warnings.catch_warnings():  # a letter that matplotlib's own font lacks: the page's has it
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    svg = out.getvalue()
+    svg = svg[svg.index("<svg") :].strip()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    head, rest = svg.split(">", 1)
+    box = re.search(r'viewBox="([^"]+)"', head)
+    assert box is not None
+    rest = rest.replace("xlink:href", "href")
+    used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', rest))
+    rest = re.sub(r' id="([^"]+)"', lambda m: f' id="{key}-{m[1]}"' if m[1] in used else "", rest)
+    rest = re.sub(r'(url\(#|href="#)', rf"\g<1>{key}-", rest)
+    rest = re.sub(r"font: ([\d.]+px) [^;\"]+", r"font-size: \1", rest)
+    for colour, variable in _VARIABLES.items():
+        rest = rest.replace(colour, variable)
+    rest = re.sub(r"\n\s*", "\n", rest)
+    return f'<svg viewBox="{box[1]}" role="img" aria-labelledby="{key}-title">{rest}'

@@ -1,0 +1,112 @@
+"""How well predictions fit the labels: score against score, class against class."""
+
+import numpy as np
+
+from ..results import Drawing, Report
+from .canvas import ACCENT, INK, MODALITY_COLOURS, MUTED, PAPER, Canvas
+
+MOST_POINTS = 1500
+
+
+def scatter_figure(report: Report) -> Drawing | None:
+    """Label against prediction, with the mean label by predicted score."""
+    found, protocol = report.analyses, report.metrics
+    if protocol.of_classes:
+        return None
+    known = np.isfinite(found.predictions) & np.isfinite(found.labels)
+    x, y = found.predictions[known], found.labels[known]
+    if not x.size:
+        return None
+    step = -(-x.size // MOST_POINTS)
+    with Canvas("scatter", 400) as canvas:
+        axes = canvas.panels[0]
+        reach = float(max(protocol.high, np.abs(x).max())) * 1.05
+        ends = [-protocol.high, protocol.high]
+        axes.plot(ends, ends, color=MUTED, lw=1, ls=(0, (4, 3)))
+        axes.plot(
+            x[::step],
+            y[::step],
+            ls="none",
+            marker="o",
+            ms=5,
+            mec="none",
+            alpha=0.55,
+            color=MODALITY_COLOURS["text"],
+        )
+        if len(found.calibration) > 1:
+            axes.plot(
+                found.calibration[:, 0],
+                found.calibration[:, 1],
+                color=ACCENT,
+                marker="D",
+                ms=5,
+                mec=PAPER,
+                mew=0.8,
+                lw=1.4,
+            )
+        axes.set_xlim(-reach, reach)
+        axes.set_ylim(-protocol.high * 1.1, protocol.high * 1.1)
+        axes.set_xlabel("prediction")
+        axes.set_ylabel("label")
+    drawn = f" {x[::step].size} of {x.size} clips are drawn." if step > 1 else ""
+    return Drawing(
+        canvas.key,
+        "Label and prediction",
+        f"{found.name}, every test clip, mean over seeds.{drawn} Diamonds: mean label of clips "
+        "with about this prediction; on the dashed line the scores mean what they say.",
+        canvas.svg,
+    )
+
+
+def confusion_figure(report: Report) -> Drawing | None:
+    """Labelled against predicted class; shade and first number are the share of the row."""
+    table = report.analyses.confusion
+    names = [
+        name.replace("-", "\N{MINUS SIGN}").replace("<=", "\N{LESS-THAN OR EQUAL TO}")
+        for name in report.metrics.bins
+    ]
+    if not table.sum():
+        return None
+    totals = table.sum(axis=1, keepdims=True)
+    shares = np.divide(table, totals, out=np.zeros(table.shape), where=totals > 0)
+    with Canvas("confusion", 400) as canvas:
+        axes = canvas.panels[0]
+        for truth, guess in np.ndindex(*table.shape):
+            share = float(shares[truth, guess])
+            axes.fill_between(
+                [guess - 0.48, guess + 0.48],
+                truth - 0.47,
+                truth + 0.47,
+                lw=0,
+                color=MODALITY_COLOURS["text"],
+                alpha=0.06 + 0.5 * share,  # pale enough for numbers in ink, on white and on black
+            )
+            if table[truth, guess]:
+                axes.text(
+                    guess,
+                    truth,
+                    f"{100 * share:.0f}",
+                    ha="center",
+                    va="center",
+                    color=INK,
+                )
+        axes.set_xticks(range(len(names)), names)
+        axes.set_yticks(
+            range(len(names)),
+            [f"{name}   (n = {int(n)})" for name, n in zip(names, totals[:, 0], strict=True)],
+        )
+        axes.set_xlim(-0.5, len(names) - 0.5)
+        axes.set_ylim(-0.5, len(names) - 0.5)
+        axes.grid(visible=False)
+        axes.tick_params(length=0)
+        for side in ("left", "bottom"):
+            axes.spines[side].set_visible(False)
+        axes.set_xlabel("predicted class")
+        axes.set_ylabel("labelled class  (clips \N{MULTIPLICATION SIGN} seeds)")
+    return Drawing(
+        canvas.key,
+        "Confusion of classes",
+        f"{report.analyses.name}, test clips of all seeds. Each number: percent of the clips "
+        "with this label, a row adds up to 100.",
+        canvas.svg,
+    )

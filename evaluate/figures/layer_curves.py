@@ -1,0 +1,135 @@
+"""Scores by layer, a panel a modality: UEGD's Fig. 6, with the spread over seeds."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...cache.spec import LETTERS, MODALITIES, Modality, Split
+from ...cache.sweeps import Point, Sweep
+from ..layer_comparison import metric_keys, protocol_of_sweep
+from ..results import Drawing
+from .canvas import ACCENT, INK, MODALITY_COLOURS, MUTED, PAPER, Canvas
+
+MOST_ARMS = 3
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5, 1, 1.5)), (0, (1, 1)))
+
+
+def sweep_figures(sweeps: Sequence[Sweep]) -> tuple[Drawing, ...]:
+    """A figure a metric: test and validation scores of every layer of every modality."""
+    if not sweeps:
+        return ()
+    main = next((s for s in sweeps if s.kind == "sweep"), sweeps[0])
+    probe = next((s for s in sweeps if s.kind == "probe" and s is not main), None)
+    found = (layer_figure(main, probe, key) for key in metric_keys(main))
+    return tuple(figure for figure in found if figure is not None)
+
+
+def layer_figure(sweep: Sweep, probe: Sweep | None, key: str) -> Drawing | None:
+    """`key` by layer; a line an arm for test, dotted for validation, the probe in grey."""
+    metric = protocol_of_sweep(sweep).metric(key)
+    modalities = [m for m in MODALITIES if m in sweep.encoders and sweep.encoders[m].layers]
+    if not modalities:
+        return None
+    arms = sweep.arms[:MOST_ARMS]
+    with Canvas(f"sweep-{key.lower()}", 70 + 150 * len(modalities), len(modalities)) as canvas:
+        for axes, modality in zip(canvas.panels, modalities, strict=True):
+            names = sweep.encoders[modality].layers
+            colour = MODALITY_COLOURS[modality]
+            if probe is not None and modality in probe.encoders:
+                own = probe.curve(probe.arms[0], modality)
+                _line(axes, own, names, "test", key, MUTED, (0, (4, 2)), "", "linear probe, test")
+            for number, arm in enumerate(arms):
+                points = sweep.curve(arm, modality)
+                said = f"{arm}, " if len(arms) > 1 else ""
+                _band(axes, points, names, key, colour)
+                _line(axes, points, names, "valid", key, colour, (0, (1, 1.6)), "", f"{said}valid")
+                _line(axes, points, names, "test", key, colour, DASHES[number], "o", f"{said}test")
+                _mark(axes, sweep, arm, modality, key)
+            step = -(-len(names) // 13)
+            axes.set_xticks(range(0, len(names), step), names[::step])
+            axes.set_xlim(-0.5, len(names) - 0.5)
+            axes.set_title(f"{modality}, {sweep.encoders[modality].name}", fontsize=10.5)
+            if metric.percent:
+                axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
+        canvas.panels[-1].set_xlabel("layer (0 = embedding)")
+        unit = ", percent" if metric.percent else ""
+        better = "higher" if metric.higher else "lower"
+        canvas.figure.supylabel(f"{key}{unit}, {better} is better", fontsize=11, color=INK)
+        handles, labels = canvas.panels[0].get_legend_handles_labels()
+        canvas.figure.legend(handles, labels, loc="outside upper left", ncols=4, columnspacing=1.2)
+    model = "the linear probe" if sweep.kind == "probe" else " and ".join(arms)
+    hidden = len(sweep.arms) - len(arms)
+    band = "; band: spread over seeds" if len(sweep.points[0].seeds) > 1 else ""
+    return Drawing(
+        canvas.key,
+        f"{key} by layer",
+        f"Each modality alone, {model}. Solid: test; dotted: validation{band}. The ring: the layer "
+        f"that validation picked by {sweep.criterion}."
+        + (f" {hidden} more variants are in the table." if hidden > 0 else ""),
+        canvas.svg,
+    )
+
+
+def _values(points: Sequence[Point], split: Split, key: str) -> Any:
+    return np.array([point.scores[split].get(key, (np.nan,)) for point in points], dtype=np.float64)
+
+
+def _places(points: Sequence[Point], names: Sequence[str]) -> list[int]:
+    return [names.index(point.choice) for point in points if point.choice in names]
+
+
+def _line(
+    axes: Any,
+    points: Sequence[Point],
+    names: Sequence[str],
+    split: Split,
+    key: str,
+    colour: str,
+    dashes: Any,
+    marker: str,
+    label: str,
+) -> None:
+    kept = [point for point in points if point.choice in names]
+    axes.plot(
+        _places(kept, names),
+        _values(kept, split, key).mean(axis=1) if kept else [],
+        color=colour,
+        ls=dashes,
+        lw=1.2 if split == "valid" or not marker else 1.8,
+        marker=marker,
+        ms=4,
+        mec=PAPER,
+        mew=0.5,
+        label=label,
+    )
+
+
+def _band(axes: Any, points: Sequence[Point], names: Sequence[str], key: str, colour: str) -> None:
+    values = _values(points, "test", key)
+    if len(points) and values.shape[1] > 1:
+        mean, deviation = values.mean(axis=1), values.std(axis=1)
+        axes.fill_between(
+            _places(points, names),
+            mean - deviation,
+            mean + deviation,
+            color=colour,
+            alpha=0.18,
+            lw=0,
+        )
+
+
+def _mark(axes: Any, sweep: Sweep, arm: str, modality: Modality, key: str) -> None:
+    chosen = sweep.picks.get(arm, {}).get(modality)
+    point = None if chosen is None else sweep.find(arm, LETTERS[modality], chosen)
+    if point is not None and chosen in sweep.encoders[modality].layers:
+        axes.plot(
+            [sweep.encoders[modality].layers.index(chosen)],
+            [point.mean("test", key)],
+            ls="none",
+            marker="o",
+            ms=11,
+            mfc="none",
+            mec=ACCENT,
+            mew=1.6,
+        )

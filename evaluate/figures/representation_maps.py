@@ -1,0 +1,133 @@
+"""Maps of clips: the vectors that a model's head reads, in two dimensions, coloured by label."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...cache.representations import WHOLE, Representations
+from ...cache.runs import Run
+from ...cache.spec import MODALITIES, SPLITS
+from ..protocols import CorpusProtocol
+from ..results import Drawing
+from .canvas import MODALITY_COLOURS, MUTED, PAPER, Canvas
+
+MOST_POINTS = 1500
+FEWEST = 12
+"""Clips below which a map of them says nothing."""
+GROUPS = ("negative", "neutral", "positive")
+MARKERS = ("v", "o", "^", "s", "D", "P", "X", "*")
+COLOURS = (MODALITY_COLOURS["audio"], MUTED, MODALITY_COLOURS["text"], MODALITY_COLOURS["vision"])
+Points = NDArray[np.float64]
+Panels = dict[str, tuple[Points, NDArray[np.int64]]]
+"""Clips and their groups by the panel's name."""
+
+
+def map_figures(
+    run: Run, found: Representations | None, protocol: CorpusProtocol
+) -> tuple[Drawing, ...]:
+    """What `found` of `run` looks like: the fused vectors split by split, by PCA and, where
+    scikit-learn is at hand, by t-SNE; then the test clips as each modality alone represents them.
+    """
+    if found is None or WHOLE not in found.vectors or len(found.rows) < FEWEST:
+        return ()
+    step = -(-len(found.rows) // MOST_POINTS)
+    rows = found.rows[::step]
+    vectors = {n: v[::step].astype(np.float64) for n, v in found.vectors.items()}
+    groups, names = grouped_labels(run.predictions.labels[rows], protocol)
+    splits = np.array(run.predictions.splits)[rows]
+    several = len(set(splits.tolist())) > 1
+    title, drawn = f"{run.row}, seed {run.seed}", list[Drawing]()
+    kept = [split for split in SPLITS if (splits == split).any()]
+
+    def panels(points: Points) -> Panels:
+        return {split: (points[splits == split], groups[splits == split]) for split in kept}
+
+    flat, shares = pca(vectors[WHOLE])
+    words = (
+        f"{title}: what the head reads of each clip. The two directions hold "
+        f"{100 * shares[:2].sum():.0f} % of the variance"
+        f"{', and are the same in all panels' if several else ''}. "
+        "Classes that part in training clips alone are learned by heart."
+    )
+    drawn.append(_map("map-pca", "Representations, PCA", words, panels(flat), names))
+    near = tsne(vectors[WHOLE])
+    if near is not None:
+        words = f"{title}. Near clips are alike; distances between far groups mean little."
+        drawn.append(_map("map-tsne", "Representations, t-SNE", words, panels(near), names))
+    here = splits == "test"
+    alone = {m: vectors[m][here] for m in MODALITIES if m in vectors}
+    if len(alone) > 1 and here.sum() >= FEWEST:
+        words = f"{title}, test clips, each modality's own vector by its own PCA."
+        each: Panels = {m: (pca(v)[0], groups[here]) for m, v in alone.items()}
+        title = "Representations of single modalities"
+        drawn.append(_map("map-alone", title, words, each, names, shared=False))
+    return tuple(drawn)
+
+
+def pca(x: Points) -> tuple[Points, Points]:
+    """First two principal components (clips, 2), and each component's share of the variance.
+
+    Signs are such that the largest entry of a direction is positive, so that they do not flip.
+    """
+    centred = x - x.mean(axis=0)
+    u, s, v = np.linalg.svd(centred, full_matrices=False)
+    signs = np.sign(v[np.arange(len(v)), np.abs(v).argmax(axis=1)])
+    scores = (u * s * signs)[:, :2]
+    if scores.shape[1] < 2:
+        scores = np.column_stack([scores, np.zeros(len(x))])
+    total = float((s**2).sum())
+    return scores, s**2 / total if total else np.zeros_like(s)
+
+
+def tsne(x: Points) -> Points | None:
+    """t-SNE in two dimensions, (clips, 2); None without scikit-learn."""
+    try:
+        from sklearn.manifold import TSNE
+    except ImportError:
+        return None
+    near = min(30.0, (len(x) - 1) / 3)
+    return np.asarray(TSNE(perplexity=near, init="pca", random_state=0).fit_transform(x))
+
+
+def grouped_labels(
+    labels: Points, protocol: CorpusProtocol
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """The group of each clip, and the groups' names: its class, or the sign of its score."""
+    if protocol.of_classes:
+        return labels.astype(np.int64), protocol.bins
+    return (np.sign(labels) + 1).astype(np.int64), GROUPS
+
+
+def _map(
+    key: str,
+    title: str,
+    words: str,
+    panels: Panels,
+    names: Sequence[str],
+    shared: bool = True,
+) -> Drawing:
+    """A panel each of points and their groups, on `shared` axes or each on its own."""
+    with Canvas(key, 400, columns=len(panels), sharex=shared, sharey=shared) as canvas:
+        for axes, (panel, (points, groups)) in zip(canvas.panels, panels.items(), strict=True):
+            for number, name in enumerate(names):
+                own = points[groups == number]
+                axes.plot(
+                    own[:, 0],
+                    own[:, 1],
+                    ls="none",
+                    marker=MARKERS[number % len(MARKERS)],
+                    ms=5,
+                    color=COLOURS[number % len(COLOURS)],
+                    mec=PAPER,
+                    mew=0.4,
+                    alpha=0.75,
+                    label=name,
+                )
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.grid(visible=False)
+            axes.set_title(f"{panel} ({len(points)} clips)", fontsize=10.5)
+        handles, labels = canvas.panels[0].get_legend_handles_labels()
+        canvas.figure.legend(handles, labels, loc="outside upper left", ncols=8)
+    return Drawing(key, title, words, canvas.svg, wide=len(panels) > 1)

@@ -1,0 +1,1 @@
+"""Results as terminal tables, HTML, Markdown, CSV and LaTeX."""

@@ -1,0 +1,274 @@
+"""report.html: one file that opens anywhere, without network and without scripts if need be."""
+
+import math
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+from ...cache.runs import InputRecord
+from ...cache.spec import LETTERS, MODALITIES
+from ..analysis.missing_rates import Robustness
+from ..figures.all import figures
+from ..figures.layer_curves import sweep_figures
+from ..figures.missing_rate_curves import robustness_figures
+from ..protocols import Metric
+from ..results import Report, Row
+from ..statistics import FEWEST_GROUPS, LEVEL, Difference, Spread
+from .html_cells import Cell, minus, order, plain_cell
+from .html_sweep import sweep_part
+from .tables import is_best, probe_inputs, spread_text
+
+WORDS = {"T": "text", "A": "audio", "V": "vision"}
+_NAMES = {"Corr": "correlation", "MAE": "mean absolute error", "Accuracy": "accuracy"}
+
+
+@dataclass(frozen=True)
+class RobustRow:
+    """What one row keeps when features go missing."""
+
+    name: str
+    model: str
+    letters: str
+    lines: list[tuple[str, list[Cell]]]
+
+
+def to_html(report: Report) -> str:
+    """`report` as one self-contained HTML page; every text from the corpus is escaped."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["minus"] = minus
+    source = (files(__package__) / "report.html.jinja").read_text(encoding="utf-8")
+    metrics = report.metrics.metrics
+    drawn = (*figures(report), *report.drawings)
+    return environment.from_string(source).render(
+        report=report,
+        metrics=metrics,
+        rows=[(row, [_cell(report, row, m) for m in metrics]) for row in report.rows],
+        floors=[(row, [_cell(report, row, m) for m in metrics]) for row in report.floors],
+        first=report.metrics.metric(report.metrics.first),
+        second=report.metrics.metric(report.metrics.second),
+        facts=_facts(report),
+        differences=[
+            (report.row(name), [_difference(m, found[m.key]) for m in metrics])
+            for name, found in report.differences.items()
+        ],
+        runs=[
+            (
+                line,
+                [plain_cell(m, line.test[m.key]) for m in metrics],
+                *(
+                    plain_cell(report.metrics.metric(key), line.valid[key])
+                    for key in (report.metrics.first, report.metrics.second)
+                ),
+            )
+            for line in report.runs
+        ],
+        rivals=[
+            {
+                name: (
+                    rival,
+                    [plain_cell(m, rival.metrics["test"][m.key]) for m in metrics],
+                    *(
+                        plain_cell(report.metrics.metric(key), rival.metrics["valid"][key])
+                        for key in (report.metrics.first, report.metrics.second)
+                    ),
+                )
+                for name, rival in line.rivals.items()
+            }
+            for line in report.runs
+        ],
+        published=[
+            (line, [_published(m, line.values.get(m.key)) for m in metrics])
+            for line in report.published
+        ],
+        tuned=[
+            (
+                pair,
+                [_cell(report, pair.frozen, m) for m in metrics],
+                [_cell(report, pair.finetuned, m) for m in metrics],
+                [
+                    _difference(m, found) if (found := pair.differences.get(m.key)) else Cell("n/a")
+                    for m in metrics
+                ],
+            )
+            for pair in report.tuned
+        ],
+        best=[_cell(report, report.best, m) for m in metrics],
+        drawings=[(d, Markup(d.svg)) for d in drawn],
+        faces={name: data_uri(data) for name, data in report.faces.items()},
+        headline=headline(report),
+        probe_words=probe_words(report),
+        sweep=sweep_part(report),
+        robust=[_robust(row, metrics) for row in report.robustness],
+        robust_drawings=[(d, Markup(d.svg)) for d in robustness_figures(report)],
+        sweep_drawings=[(d, Markup(d.svg)) for d in sweep_figures(report.sweeps)],
+        several=any(len(row.seeds) > 1 for row in report.rows),
+        slots=slots,
+        letters=list(LETTERS.values()),
+        modalities=MODALITIES,
+        number=number,
+        order=order,
+        level=round(100 * LEVEL),
+        fewest=FEWEST_GROUPS,
+        layer_words=layer_words,
+        grave=[c for c in report.cautions if c.kind != "note"],
+        notes=[c for c in report.cautions if c.kind == "note"],
+    )
+
+
+def data_uri(jpeg: bytes) -> str:
+    """A picture that lies in the page itself."""
+    return f"data:image/jpeg;base64,{b64encode(jpeg).decode()}"
+
+
+def headline(report: Report) -> str:
+    """The result in two sentences: what was reached, on what, and against what."""
+    best, corr = report.best, report.metrics.metric(report.metrics.first)
+    mae = report.metrics.metric(report.metrics.second)
+    what = _NAMES.get(corr.key, f"{corr.variant} {corr.label}".strip())
+    first = (
+        f"{best.model} on {_words(best.letters)} reaches a test {what} of "
+        f"{spread_text(corr, best.test[corr.key], len(best.seeds))}{_percent(corr)}"
+    )
+    rivals = [
+        row
+        for row in report.rows
+        if row.model == best.model
+        and len(row.letters) == 1
+        and row.name != best.name
+        and math.isfinite(row.test[corr.key].mean)
+    ]
+    if len(best.letters) > 1 and rivals and math.isfinite(best.test[corr.key].mean):
+        rival = max(rivals, key=lambda row: row.test[corr.key].mean)
+        gain = best.test[corr.key].mean - rival.test[corr.key].mean
+        first += f", {corr.show(abs(gain))} {'above' if gain >= 0 else 'below'} "
+        first += f"its best single modality, {_words(rival.letters)}"
+        found = report.differences.get(rival.name, {}).get(corr.key)
+        if found is not None and math.isfinite(found.low):
+            first += f" ({round(100 * LEVEL)} % interval of the difference "
+            first += f"{corr.show(found.low)} to {corr.show(found.high)})"
+    seeds = f"mean of {len(best.seeds)} seeds" if len(best.seeds) > 1 else "one seed"
+    floors = [
+        f"the {row.name} gives {mae.show(row.test[mae.key].mean)}{_percent(mae)}"
+        for row in report.floors
+    ]
+    second = (
+        f"Its {_NAMES.get(mae.key, mae.label)} is "
+        f"{spread_text(mae, best.test[mae.key], len(best.seeds))}{_percent(mae)} ({seeds}); "
+        f"{', '.join(floors)}."
+    )
+    return minus(f"{first}. {second}")
+
+
+def _robust(row: Robustness, metrics: Sequence[Metric]) -> RobustRow:
+    """AUILC with frames of all modalities missing, then the scores without each modality."""
+    curves, (model, _, letters) = row.curves.get("all", {}), row.name.rpartition(" ")
+    lines = [
+        (f"AUILC, rates {c.rates[0]:g} to {c.rates[-1]:g}", {k: v.area for k, v in curves.items()})
+        for c in list(curves.values())[:1]
+    ]
+    if row.incomplete:
+        areas = {key: curve.area for key, curve in row.incomplete.items()}
+        lines.append(("AUILC, trained as incomplete", areas))
+    lines += [(f"without {WORDS[letter]}", dict(own)) for letter, own in row.drops.items()]
+    return RobustRow(
+        row.name,
+        model,
+        letters,
+        [(words, [plain_cell(m, own[m.key]) for m in metrics]) for words, own in lines],
+    )
+
+
+def probe_words(report: Report) -> str:
+    """What the probe's row is; empty without one."""
+    if report.probe is None:
+        return ""
+    kind = "Ridge" if report.probe.model.startswith("ridge") else "Softmax"
+    return (
+        f"{kind} regression on {probe_inputs(report)}; layers and penalty picked on validation. "
+        "What a model scores above it is what it gains over a linear one."
+    )
+
+
+def _facts(report: Report) -> list[Metric]:
+    """The metrics that the summary shows large: not every F1."""
+    own = report.metrics.metrics
+    return [m for m in own if m.label != "F1" or m.key == report.metrics.first]
+
+
+def _percent(metric: Metric) -> str:
+    return " %" if metric.percent else ""
+
+
+def layer_words(record: InputRecord) -> str:
+    """Which layers an input reads: ``0 to 24, learned weights``."""
+    names = record.layers
+    run = len(names) > 2 and all(n.isdigit() for n in names)
+    if run and [int(n) for n in names] == list(range(int(names[0]), int(names[0]) + len(names))):
+        text = f"{names[0]} to {names[-1]}"
+    else:
+        text = ", ".join(names)
+    how = ", learned weights" if record.weighted else ", stacked" if len(names) > 1 else ""
+    return text + how
+
+
+def slots(letters: str) -> list[tuple[str, bool]]:
+    """T, A and V, each with whether it is among `letters`."""
+    return [(letter, letter in letters) for letter in LETTERS.values()]
+
+
+def number(value: float, digits: int = 2, signed: bool = False) -> str:
+    """`value` for reading, with a true minus; ``n/a`` if undefined."""
+    if not math.isfinite(value):
+        return "n/a"
+    return minus(f"{value:{'+' if signed else ''}z.{digits}f}")
+
+
+def _cell(report: Report, row: Row, metric: Metric) -> Cell:
+    spread: Spread = row.test[metric.key]
+    below = ""
+    if spread.low is not None and spread.high is not None and math.isfinite(spread.low):
+        dash = "\N{EN DASH}" if spread.low >= 0 else " to "
+        below = f"{metric.show(spread.low)}{dash}{metric.show(spread.high)}"
+    beside = ""
+    if any(len(r.seeds) > 1 for r in report.rows):  # blank, it still keeps the means in line
+        known = len(row.seeds) > 1 and math.isfinite(spread.mean)
+        beside = f"± {metric.show(spread.std)}" if known else "\N{NO-BREAK SPACE}"
+    return Cell(
+        text=minus(metric.show(spread.mean)),
+        order=order(spread.mean),
+        beside=beside,
+        below=minus(below),
+        strong=is_best(report, row, metric),
+        wide=not metric.percent,
+    )
+
+
+def _published(metric: Metric, value: float | None) -> Cell:
+    return Cell("") if value is None else plain_cell(metric, value)
+
+
+def _difference(metric: Metric, found: Difference) -> Cell:
+    if not math.isfinite(found.value):
+        return Cell("n/a")
+    sign = "+" if found.value >= 0 else ""
+    below = ""
+    if math.isfinite(found.low):
+        below = f"{metric.show(found.low)} to {metric.show(found.high)}"
+    certain = math.isfinite(found.low) and (found.low > 0 or found.high < 0)
+    return Cell(
+        minus(sign + metric.show(found.value)),
+        order(found.value),
+        below=minus(below),
+        strong=certain,
+    )
+
+
+def _words(letters: str) -> str:
+    names = [WORDS[letter] for letter in letters]
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,0 +1,85 @@
+"""Predictions of new clips on the terminal: a line a clip, then what was missing."""
+
+from typing import TYPE_CHECKING
+
+from ...cache.spec import LETTERS
+from ..prediction import ClipPrediction, Prediction
+from ..statistics import Spread
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+
+HEADS = {"mosi": "of 7", "sims": "of 5"}
+"""Heads of the column of the finest class, by protocol."""
+
+
+def prediction_to_terminal(found: Prediction) -> "Group":
+    """The table and what a reader must know, as something rich can print."""
+    from rich.console import Group
+    from rich.text import Text
+
+    styles = {"untrained": "bold yellow", "warning": "yellow", "note": "dim"}
+    lines = [
+        Text(f"{clip.id}: no {modality}: {reason}", style="yellow")
+        for clip in found.clips
+        for modality, reason in clip.missing.items()
+    ]
+    lines += [Text(f"{c.kind}: {c.text}", style=styles[c.kind]) for c in found.cautions]
+    return Group(_table(found), *lines)
+
+
+def _table(found: Prediction) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    count = len(found.seeds)
+    seeds = f"seed {found.seeds[0]}" if count == 1 else f"{count} seeds"
+    about = "" if count == 1 else f"mean ± standard deviation over {seeds}"
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        title=f"{found.row}, {seeds}, trained on {found.corpus}",
+        title_justify="left",
+        title_style="bold",
+        caption=about or None,
+        caption_justify="left",
+    )
+    weighed = [m for m in found.modalities if any(m in clip.weights for clip in found.clips)]
+    headed = [m for m in found.modalities if any(m in clip.alone for clip in found.clips)]
+    table.add_column("clip")
+    for name in found.classes or ("score",):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("class" if found.classes else "sentiment", no_wrap=True)
+    if not found.classes:
+        table.add_column(HEADS[found.protocol], justify="right", no_wrap=True)
+    table.add_column("from", no_wrap=True)
+    for m in weighed:
+        table.add_column(f"weight {LETTERS[m]}", justify="right", no_wrap=True)
+    for m in headed:
+        table.add_column(f"{LETTERS[m]} alone", justify="right", no_wrap=True)
+    for clip in found.clips:
+        numbers = [clip.probabilities.get(name) for name in found.classes] or [clip.score]
+        table.add_row(
+            clip.id,
+            *(_number(spread, signed=not found.classes) for spread in numbers),
+            clip.word or "",
+            *([] if found.classes else [clip.level or ""]),
+            _letters(clip) or "nothing",
+            *(f"{clip.weights[m]:.2f}" if m in clip.weights else "" for m in weighed),
+            *(f"{clip.alone[m]:+.2f}" if m in clip.alone else "" for m in headed),
+            style="" if clip.used else "dim",
+        )
+    return table
+
+
+def _letters(clip: ClipPrediction) -> str:
+    return "".join(LETTERS[m] for m in clip.used)
+
+
+def _number(spread: Spread | None, signed: bool) -> str:
+    """``+1.23 ± 0.04``; without a spread for one seed."""
+    if spread is None:
+        return ""
+    mean = f"{spread.mean:+.2f}" if signed else f"{spread.mean:.2f}"
+    return mean if len(spread.values) == 1 else f"{mean} ± {spread.std:.2f}"

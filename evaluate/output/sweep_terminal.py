@@ -1,0 +1,92 @@
+"""A sweep on the terminal: the layers side by side, the comparison, and the lines to paste."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ...cache.spec import LETTERS
+from ...cache.sweeps import Sweep
+from ..layer_comparison import Line, comparisons, layer_lines, metric_keys, protocol_of_sweep
+from .tables import spread_text
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+
+
+def to_terminal(sweeps: Sequence[Sweep]) -> "Group":
+    """Everything about the last of `sweeps`; a probe beside it adds its rows to the comparison."""
+    from rich.console import Group
+    from rich.text import Text
+
+    sweep = sweeps[-1]
+    tables = [layer_table(sweep, arm) for arm in sweep.arms]
+    if sweep.kind == "sweep" or len(sweep.encoders) > 1:
+        tables.append(comparison_table(sweeps))
+    best = sweep.best_arm()
+    of = f" of {best}" if len(sweep.arms) > 1 else ""
+    words = f"Layers picked on validation by {sweep.criterion}{of}, to paste into pipeline.toml:"
+    return Group(*tables, Text(words, style="dim"), Text(sweep.lines(best)))
+
+
+def layer_table(sweep: Sweep, arm: str) -> "Table":
+    """A row a layer; the validation and test scores of each modality beside each other."""
+    from rich.text import Text
+
+    first, second = metric_keys(sweep)
+    protocol = protocol_of_sweep(sweep)
+    lines = [line for line in layer_lines(sweep) if line.point.arm == arm]
+    table = _table(f"{lines[0].arm} by layer, each modality alone")
+    table.add_column("layer", justify="right")
+    for modality in sweep.encoders:
+        letter = LETTERS[modality]
+        for head in (f"{letter} valid\n{first}", f"{letter} test\n{first}", f"test\n{second}"):
+            table.add_column(head, justify="right", no_wrap=True)
+    names = dict.fromkeys(n for e in sweep.encoders.values() for n in e.layers)
+    for name in names:
+        cells: list[Text] = []
+        for modality in sweep.encoders:
+            own = [n for n in lines if n.point.choice == name and n.letters == LETTERS[modality]]
+            for split, key in (("valid", first), ("test", first), ("test", second)):
+                text = protocol.metric(key).show(own[0].spread(split, key).mean) if own else ""
+                cells.append(Text(text, style="bold" if own and own[0].picked else ""))
+        table.add_row(name, *cells)
+    return table
+
+
+def comparison_table(sweeps: Sequence[Sweep]) -> "Table":
+    """A row a choice of layers, as in Tables 3 and 2 of UEGD."""
+    from rich.text import Text
+
+    sweep = sweeps[-1]
+    protocol, keys = protocol_of_sweep(sweep), metric_keys(sweep)
+    table = _table("test scores of the picked layers, beside the last and the weighted sum")
+    for head in ("inputs", "model", "layers"):
+        table.add_column(head)
+    table.add_column(f"valid\n{keys[0]}", justify="right")
+    for key in keys:
+        table.add_column(f"test\n{key}", justify="right", no_wrap=True)
+    for line in comparisons(sweeps):
+        seeds = len(line.point.seeds)
+        cells = [spread_text(protocol.metric(k), line.spread("test", k), seeds) for k in keys]
+        valid = protocol.metric(keys[0]).show(line.spread("valid", keys[0]).mean)
+        style = "dim" if line.linear else "bold" if line.picked else ""
+        row = (line.letters, line.arm, _choice(line), valid, *cells)
+        table.add_row(*(Text(cell, style=style) for cell in row))
+    return table
+
+
+def _choice(line: Line) -> str:
+    return f"{line.choice} {line.layers}" if line.choice == "picked layers" else line.choice
+
+
+def _table(title: str) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    return Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        title=title,
+        title_justify="left",
+        title_style="bold",
+    )

@@ -1,0 +1,177 @@
+"""Predictions of new clips: the answers of a row's seeds brought together, in the field's words."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..cache.answers import Answers
+from ..cache.manifest import Clip
+from ..cache.runs import Run
+from ..cache.spec import Modality
+from .analysis.learned_weights import GATES, gate_columns
+from .json_values import plain
+from .metrics import Scheme, Scores
+from .protocols import CorpusProtocol, protocol_of
+from .results import Caution
+from .statistics import Spread
+from .warnings import untrained
+
+
+@dataclass(frozen=True)
+class ClipPrediction:
+    """What one row says of one clip."""
+
+    id: str
+    media: str | None
+    start: float | None
+    end: float | None
+    text: str
+    used: tuple[Modality, ...]
+    """Modalities that it was predicted from; none: it could not be predicted."""
+    missing: Mapping[Modality, str]
+    """The row's other modalities, and why the clip has no features of them."""
+    score: Spread | None
+    """Over the seeds, in the labels' unit; None for classes, and for a clip without prediction."""
+    word: str | None
+    """``negative``, ``neutral`` or ``positive``; or the class of the highest mean probability."""
+    level: str | None
+    """The finest class of the corpus' protocol that the mean score falls into: ``-2`` of seven for
+    CMU-MOSI, ``<= -0.1`` of five for CH-SIMS; None for classes."""
+    probabilities: Mapping[str, Spread]
+    """By class, over the seeds; empty where scores are predicted."""
+    weights: Mapping[Modality, float]
+    """How much each of those used counts, mean over the seeds; empty for a model that does not
+    say."""
+    alone: Mapping[Modality, float]
+    """The score that the model's own head for a modality gives, mean over the seeds; empty for a
+    model without such heads, and for classes."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A row's predictions of some clips."""
+
+    row: str
+    """``uegd TAV``."""
+    corpus: str
+    """What it was trained on."""
+    modalities: tuple[Modality, ...]
+    seeds: tuple[int, ...]
+    protocol: str
+    """Scale of the scores, ``mosi`` or ``sims``; ``classes``."""
+    classes: tuple[str, ...]
+    """Names of the classes; empty where scores are predicted."""
+    clips: tuple[ClipPrediction, ...]
+    cautions: tuple[Caution, ...]
+    """What a reader must know before believing a number, the gravest first."""
+
+    @property
+    def failed(self) -> tuple[ClipPrediction, ...]:
+        """Clips that could not be predicted."""
+        return tuple(clip for clip in self.clips if not clip.used)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; undefined numbers are None."""
+        return {**plain(self), "failed": [clip.id for clip in self.failed]}
+
+
+def predicted(
+    runs: Sequence[Run],
+    answers: Sequence[Answers],
+    clips: Sequence[Clip],
+    reasons: Mapping[tuple[str, Modality], str],
+) -> Prediction:
+    """What `runs`, the seeds of one row, answer about `clips`, each in the order of `clips`.
+
+    `reasons` says why a clip has no features of a modality.
+    """
+    first = runs[0]
+    classes = first.predictions.classes
+    scheme: Scheme = classes or first.protocol
+    protocol = protocol_of(scheme)
+    beside = _gates(runs, answers), {} if classes else _alone(first.modalities, answers)
+    found = tuple(
+        _clip(clip, place, answers, protocol, reasons, *beside) for place, clip in enumerate(clips)
+    )
+    return Prediction(
+        row=first.row,
+        corpus=first.corpus,
+        modalities=first.modalities,
+        seeds=tuple(run.seed for run in runs),
+        protocol=protocol.key,
+        classes=classes,
+        clips=found,
+        cautions=(*untrained(one for run in runs for one in run.inputs), *_notes(first)),
+    )
+
+
+def _clip(
+    clip: Clip,
+    place: int,
+    answers: Sequence[Answers],
+    protocol: CorpusProtocol,
+    reasons: Mapping[tuple[str, Modality], str],
+    gates: Mapping[Modality, Scores],
+    heads: Mapping[Modality, Scores],
+) -> ClipPrediction:
+    present = answers[0].present
+    used = tuple(m for m, here in present.items() if here[place])
+    values = tuple(float(one.values[place]) for one in answers) if used else ()
+    score = Spread(values) if used and not protocol.of_classes else None
+    shares = [one.probabilities[place] for one in answers if used and one.probabilities is not None]
+    probabilities = {
+        name: Spread(tuple(float(own[number]) for own in shares))
+        for number, name in enumerate(protocol.bins if shares else ())
+    }
+    word = level = None
+    if score is not None and np.isfinite(score.mean):
+        word = protocol.polarity(score.mean)
+        level = protocol.bins[int(protocol.classes(np.array([score.mean]))[0])]
+    elif probabilities:
+        word = max(probabilities, key=lambda name: probabilities[name].mean)
+    return ClipPrediction(
+        id=clip.id,
+        media=clip.media,
+        start=clip.start,
+        end=clip.end,
+        text=clip.text,
+        used=used,
+        missing={
+            m: reasons.get((clip.id, m), "no frame of it is real") for m in present if m not in used
+        },
+        score=score,
+        word=word,
+        level=level,
+        probabilities=probabilities,
+        weights={m: float(gates[m][place]) for m in used if m in gates},
+        alone={m: float(heads[m][place]) for m in used if m in heads},
+    )
+
+
+def _gates(runs: Sequence[Run], answers: Sequence[Answers]) -> dict[Modality, Scores]:
+    """(clips,) of each modality, mean over the seeds; of a model with several such outputs, the
+    first of `GATES`."""
+    for name in GATES:
+        gates = [one.extras[name] for one in answers if name in one.extras]
+        if gates and gates[0].ndim == 2:
+            return gate_columns(np.mean(gates, axis=0), runs[0].modalities)
+    return {}
+
+
+def _alone(modalities: Sequence[Modality], answers: Sequence[Answers]) -> dict[Modality, Scores]:
+    """(clips,) scores of the heads for one modality each, mean over the seeds."""
+    found = {
+        m: [one.extras[f"score_{m}"] for one in answers if f"score_{m}" in one.extras]
+        for m in modalities
+    }
+    return {m: np.asarray(np.mean(scores, axis=0)) for m, scores in found.items() if scores}
+
+
+def _notes(run: Run) -> list[Caution]:
+    own = run.options.get("missing_rate", 0.0) or run.config.get("missing_rate", 0.0)
+    if not own:
+        return []
+    text = f"Trained on clips with {own:.0%} of their frames missing; here nothing is taken away."
+    return [Caution("note", text)]

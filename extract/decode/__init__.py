@@ -1,0 +1,1 @@
+"""A clip's frames and samples, decoded once."""

@@ -1,0 +1,1 @@
+"""Encoders known by name, one table a modality."""

@@ -1,0 +1,79 @@
+"""The encoders known by name, and what is wrong with the names in a pipeline.toml."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ....config import nearest
+from ..rates import NATIVE, RateError, hop
+from .audio import AUDIO
+from .families import CLIP_PIXELS, FAMILIES, PART_OF, Family
+from .preset import Preset
+from .text import TEXT
+from .vision import VISION
+
+__all__ = ["CLIP_PIXELS", "FAMILIES", "PART_OF", "PRESETS", "Family", "Preset"]
+
+PRESETS: Mapping[str, Preset] = {**VISION, **AUDIO, **TEXT}
+
+
+def encoder_faults(raw: Mapping[str, Any]) -> Iterable[str]:
+    """Faults of the encoder names in a raw pipeline.toml: ``features[0].encoder: …``."""
+    tables = raw.get("features", ())
+    for index, table in enumerate(tables if isinstance(tables, list) else ()):
+        if not isinstance(table, dict) or not isinstance(name := table.get("encoder"), str):
+            continue  # said by the types
+        if table.get("weights") == "imported":
+            continue  # any name is good: nothing is encoded
+        where = f"features[{index}]"
+        if name in PRESETS:
+            yield from _preset_faults(where, name, table)
+        elif "/" not in name and not Path(name).is_dir():
+            hint = nearest(name, PRESETS)
+            yield (
+                f'{where}.encoder: "{name}" is no preset, no Hub id ("owner/name") and no folder.'
+                f"{hint}"
+            )
+        elif str(table.get("weights", "")).startswith("random:") and not Path(name).is_dir():
+            yield (
+                f"{where}.weights: random weights need an architecture: a preset or a folder "
+                f'with a config.json, not the Hub id "{name}".'
+            )
+
+
+def _preset_faults(where: str, name: str, table: Mapping[str, Any]) -> Iterable[str]:
+    preset, modality = PRESETS[name], table.get("modality")
+    if modality in ("text", "audio", "vision") and preset.modality != modality:
+        yield f'{where}.encoder: "{name}" reads {preset.modality}, not {modality}.'
+    if not preset.network and "weights" in table:
+        yield f'{where}.weights: "{name}" has no weights; leave the key out.'
+    elif table.get("weights") == "hub" and preset.hub is None:
+        yield (
+            f'{where}.weights: "{name}" has no trained weights; leave the key out, or '
+            'say "random:<seed>".'
+        )
+    rate = table.get("rate")
+    if modality == preset.modality == "audio" and isinstance(rate, (int, float)) and rate > 0:
+        try:
+            hop(rate, preset.processing.get("native_rate", NATIVE), _window(preset))
+        except RateError as fault:
+            yield f"{where}.rate: {fault}"
+
+
+def _window(preset: Preset) -> int | None:
+    """Frames of the windows that the encoder hears by, where it hears by windows."""
+    if FAMILIES[preset.family].reader != "whisper":
+        return None
+    return int(preset.config.get("max_source_positions", 1500))
+
+
+def slug(encoder: str) -> str:
+    """A name fit for a folder: the preset's own, else the last part of a Hub id or path.
+
+    >>> slug("microsoft/wavlm-large"), slug("wavlm-large"), slug("../mine/my encoder")
+    ('wavlm-large', 'wavlm-large', 'my_encoder')
+    """
+    if encoder in PRESETS:
+        return encoder
+    last = Path(encoder).resolve().name if encoder in (".", "..") else Path(encoder).name
+    return "".join(c if c.isalnum() or c in "-._" else "_" for c in last)

@@ -1,0 +1,92 @@
+"""Face crops of single clips as small pictures: what a report shows beside a transcript.
+
+They are kept beside the stores, so that only the first report of a corpus decodes anything.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from ..cache.manifest import Clip, read_manifest
+from ..cache.store.atomic_write import replace
+from ..config import Config, VisionFeatures
+from ..errors import ManifestError
+
+CROPS = 6
+"""Of a clip, evenly over its frames."""
+QUALITY = 82
+"""JPEG's: a strip is some 15 kB."""
+
+
+def face_strips(config: Config, ids: Sequence[str]) -> Mapping[str, bytes]:
+    """A JPEG of the face crops of each clip of `ids`, as the first vision encoder was given them.
+
+    Frames without a face are crossed out. Clips whose media are not at hand, or in which no faces
+    were looked for, have none: the pictures are a help, never a condition.
+    """
+    tables = (f for f in config.features if isinstance(f, VisionFeatures))
+    table = next((f for f in tables if not f.imported), None)
+    try:
+        manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
+    except ManifestError:
+        return {}
+    if table is None:
+        return {}
+    wanted = {clip.id: clip for clip in manifest.clips if clip.id in set(ids)}
+    folder = config.corpus_cache / "faces" / "strips"
+    files = {n: folder / f"{_name(clip, manifest.root, table)}.jpg" for n, clip in wanted.items()}
+    missing = [clip for name, clip in wanted.items() if not files[name].is_file()]
+    if missing:
+        draw = drawer(config, table, manifest.root)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in draw(missing).items():
+            replace(files[name], data)
+    return {
+        name: files[name].read_bytes() for name in ids if name in files and files[name].is_file()
+    }
+
+
+def _name(clip: Clip, root: Path, table: VisionFeatures) -> str:
+    """Of the strip's file: by what it shows."""
+    state: list[int] = []
+    with suppress(OSError):
+        found = (root / (clip.media or "")).stat()
+        state = [found.st_size, found.st_mtime_ns]
+    cropped = table.fps, table.face_size, table.margin, table.no_face, table.detect_size
+    text = json.dumps([clip.id, clip.media, clip.start, clip.end, state, cropped, CROPS, QUALITY])
+    return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
+
+
+def drawer(
+    config: Config, table: VisionFeatures, root: Path
+) -> Callable[[Sequence[Clip]], dict[str, bytes]]:
+    """What draws strips; it loads PyTorch, by which a report should not begin."""
+    import cv2
+    import numpy as np
+
+    from .contact_sheets import GAP, TILE, boxes_of, tiles_of
+    from .streams.vision import VisionStream
+    from .survey import decoders
+
+    stream = VisionStream(table, config.cache.dtype, config.corpus_cache)
+
+    def strip(clip: Clip) -> bytes | None:
+        found = boxes_of(clip, stream, root)
+        tiles, _ = ([], "") if found is None else tiles_of(clip, found, root, table, CROPS)
+        if not tiles:
+            return None
+        row = np.full((TILE, len(tiles) * (TILE + GAP) - GAP, 3), 255, np.uint8)
+        for column, tile in enumerate(tiles):
+            left = column * (TILE + GAP)
+            row[:, left : left + TILE] = tile
+        done, data = cv2.imencode(".jpg", row[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        return data.tobytes() if done else None
+
+    def strips(clips: Sequence[Clip]) -> dict[str, bytes]:
+        with decoders(config) as pool:
+            made = zip(clips, pool.map(strip, clips), strict=True)
+            return {clip.id: data for clip, data in made if data is not None}
+
+    return strips

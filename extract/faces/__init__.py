@@ -1,0 +1,1 @@
+"""Faces: the detector, and the one face a clip's track follows."""

@@ -1,0 +1,1 @@
+"""Encoders as trainable modules, for fine-tuning."""

@@ -1,0 +1,150 @@
+"""Clips that nobody has rated: files on their own, or a table of them, to ask a model about."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import shorten
+
+from ..cache.manifest import Clip, Manifest
+from ..cache.spec import Modality
+from ..errors import ManifestError
+from .corpora.subtitles import read_text
+from .corpora.table import Faults, Line, finished, read_rows
+
+LONGEST = 40
+"""Letters of a clip's name that is made of its words."""
+WORDLESS = (
+    "the run reads what is said, and nothing here makes words of sound. Give them by --text, "
+    '--text-file or a text column of the --table, or NewClip(text=…); "" predicts without words.'
+)
+
+
+@dataclass(frozen=True)
+class NewClip:
+    """One clip to ask a trained model about."""
+
+    media: str | Path | None = None
+    """Its file; None is enough for a run that reads text alone."""
+    text: str | None = None
+    """What is said in it. Empty: nothing, the model does without; None will not do."""
+    start: float | None = None
+    """Seconds into the file; None: from its beginning."""
+    end: float | None = None
+    id: str | None = None
+    """Its name among the results; None: that of its file."""
+    video: str | None = None
+    """Which video it is of, for models and encoders that read the clips before; None: its own."""
+    clip: str | None = None
+    """Its name within the video, in whose order they are if these are numbers; else as given."""
+
+
+def clips_of(
+    videos: Sequence[Path],
+    texts: Sequence[str],
+    text_files: Sequence[Path],
+    start: float | None = None,
+    end: float | None = None,
+) -> list[NewClip]:
+    """The clips that a command line means: texts belong to the videos in order, or stand alone.
+
+    Raises ManifestError where it cannot be told which belongs to which.
+    """
+    if texts and text_files:
+        raise ManifestError("--text, --text-file: give the words in one way, not in both.")
+    said = [*texts, *(read_text(file, start, end) for file in text_files)]
+    if videos and said and len(said) != len(videos):
+        raise ManifestError(
+            f"--text: {len(said)} given for {len(videos)} videos. Give one for each, in order, or "
+            "name both in a --table."
+        )
+    if (start is not None or end is not None) and len(videos) != 1:
+        raise ManifestError(
+            f"--start, --end: cut one video, and there are {len(videos)}. Cuts of several are "
+            "columns of a --table."
+        )
+    if not videos:
+        return [NewClip(text=words) for words in said]
+    words: list[str | None] = [*said] or [None] * len(videos)
+    return [NewClip(video, own, start, end) for video, own in zip(videos, words, strict=True)]
+
+
+def read_table(path: Path, reads: Collection[Modality]) -> list[NewClip]:
+    """The clips of a table, as a csv corpus has them but without splits and labels.
+
+    Columns: ``text`` and ``media`` (relative to the table) as far as the run `reads` them, and, if
+    they are to have names, ``id``, or ``video_id`` with ``clip_id``; ``start`` and ``end`` may be
+    there, any other is ignored. Raises ManifestError with every fault and its line.
+    """
+    faults, clips = Faults(path), list[NewClip]()
+    needed = [*(["media"] if _seen(reads) else []), *(["text"] if "text" in reads else [])]
+    for row in read_rows(path, faults, needed):
+        own, media = row.text("id"), row.text("media")
+        if media is None and _seen(reads):
+            faults.add(row.line, "media is empty.")
+        video, clip = row.text("video_id"), row.text("clip_id")
+        if own is None and video and clip:
+            own = f"{video}$_${clip}"
+        elif own is not None and "$_$" in own:
+            first, _, last = own.rpartition("$_$")
+            video, clip = video or first, clip or last
+        clips.append(
+            NewClip(
+                media=None if media is None else path.parent / media,
+                text=row.text("text") or "",
+                start=row.number("start"),
+                end=row.number("end"),
+                id=own,
+                video=video,
+                clip=clip,
+            )
+        )
+    faults.stop()
+    return clips
+
+
+def manifest_of(name: str, clips: Sequence[NewClip], reads: Collection[Modality]) -> Manifest:
+    """`clips` as a manifest of that name, test clips all.
+
+    Raises ManifestError for every clip without the text or the file that is to be read. Files are
+    not looked at: one that cannot be read fails by itself.
+    """
+    faults, names = Faults(Path(name)), _names(clips)
+    rows: list[tuple[Line, Clip]] = []
+    for number, (clip, own) in enumerate(zip(clips, names, strict=True), start=1):
+        line = f"clip {number} ({own})"
+        if "text" in reads and clip.text is None:
+            faults.add(line, WORDLESS)
+        if _seen(reads) and clip.media is None:
+            faults.add(line, f"its {_seen(reads)} are read, and no file is given.")
+        media = None if clip.media is None else str(Path(clip.media).absolute())
+        video, of_video = clip.video or own, clip.clip or str(number)
+        cut = clip.start, clip.end
+        rows.append((line, Clip(own, video, of_video, "test", clip.text or "", media, *cut)))
+    if not rows:
+        raise ManifestError(f"{name}: none are given. Name a VIDEO or a --table, or give a --text.")
+    return finished(name, Path(), rows, faults)
+
+
+def _seen(reads: Collection[Modality]) -> str:
+    """What is read of files, in words; empty if nothing is."""
+    return " and ".join(m for m in ("audio", "vision") if m in reads)
+
+
+def _names(clips: Sequence[NewClip]) -> list[str]:
+    """A name a clip, each once: its own, that of its file, or its first words, with a number where
+    it comes again.
+
+    >>> _names([NewClip("a/x.mp4"), NewClip("b/x.mp4"), NewClip(text="So so."), NewClip(id="y")])
+    ['x.mp4', 'x.mp4 (2)', 'So so.', 'y']
+    """
+    seen: Counter[str] = Counter()
+    found = []
+    for clip in clips:
+        words = shorten(clip.text or "", LONGEST, placeholder=" …") or "no words"
+        name = clip.id or (Path(clip.media).name if clip.media is not None else words)
+        seen[name] += 1
+        # a name that the caller chose twice is a fault, which the manifest tells
+        again = seen[name] > 1 and clip.id is None
+        found.append(f"{name} ({seen[name]})" if again else name)
+    return found

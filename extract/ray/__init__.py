@@ -1,0 +1,1 @@
+"""Extraction on Ray actors, one a GPU."""

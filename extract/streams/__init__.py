@@ -1,0 +1,1 @@
+"""One modality's way from clips through its encoder to its store."""

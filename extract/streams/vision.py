@@ -1,0 +1,234 @@
+"""Frames to face features: detection and crops of many clips share the device's batches."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...cache.face_boxes import BoxStore, Found
+from ...cache.manifest import Clip
+from ...cache.spec import Scalar, StoredType
+from ...cache.store.writer import ClipFeatures
+from ...config import VisionFeatures
+from ..decode.clip_error import ClipError
+from ..decode.media import Media, media_source
+from ..encoders import vision
+from ..encoders.describe import describe
+from ..encoders.device import Arithmetic
+from ..encoders.loading import resolve
+from ..faces.batched_detector import FaceFinder
+from ..faces.frame_chunks import Collector, Piece
+from ..faces.mtcnn import DETECTOR, Boxes
+from ..faces.track import Picture, Track, no_face
+from ..stage_times import Clock
+from .encoded import Chunk, magnitude, overflow
+
+PENDING_BYTES = 160_000_000
+"""Frames that wait for the detector's batch to fill, in full size: crops come from these."""
+
+
+@dataclass
+class Clipped:
+    """A clip under way: its face so far, and the hidden states of its crops as they come."""
+
+    source: str
+    track: Track
+    found: list[Boxes] | None
+    """All faces of each frame; None where they were known beforehand."""
+    rows: dict[int, NDArray[Any]] = field(default_factory=dict)
+    """Frame to hidden states (layers, width)."""
+    largest: NDArray[np.float64] | None = None
+    ended: bool = False
+
+
+@dataclass
+class Waiting:
+    """A frame that waits for the detector or, in its place in the queue, a ready crop."""
+
+    clip: Clipped
+    index: int
+    crop: Picture | None = None
+    image: Picture | None = None
+    small: Picture | None = None
+    scale: float = 1.0
+
+
+class VisionStream:
+    """Frames to face features; crops of many clips share the encoder's batches."""
+
+    audio = False
+    unit = "frame"
+
+    def __init__(
+        self, features: VisionFeatures, dtype: StoredType, folder: Path | None = None
+    ) -> None:
+        self.settings, self.checkpoint = features, resolve(features)
+        self.fps: float | None = features.fps
+        self.processing = vision.load_processing(self.checkpoint)
+        self.detection: dict[str, Scalar] = {
+            "detector": DETECTOR,
+            "detect_size": features.detect_size,
+            "fps": features.fps,
+        }
+        preprocessing = self.detection | {
+            "face_size": features.face_size,
+            "margin": features.margin,
+            "no_face": features.no_face,
+            "size": self.processing.size,
+            "mean": " ".join(map(str, self.processing.mean)),
+            "std": " ".join(map(str, self.processing.std)),
+        }
+        preprocessing |= self.processing.unusual
+        self.spec = describe(features, "vision", self.checkpoint, dtype, preprocessing)
+        self.boxes = BoxStore(folder, self.detection) if folder else None
+        self.finder: FaceFinder | None = None
+        self.sharers = 1
+        self._model: VisionStream | None = None
+        self._clips: dict[str, Clipped] = {}
+        self._waiting: list[Waiting] = []
+        self._pending = 0
+        self._crops: list[tuple[Clipped, int, Picture]] = []
+
+    def source(self, clip: Clip, root: Path) -> str:
+        """Digest of the media file and the cut."""
+        return media_source(clip, root)
+
+    def refuses(self, source: str) -> ClipError | None:
+        """A clip in which no face was found before has none today."""
+        known = self.boxes.get(source) if self.boxes else None
+        if known is None or known.counts.any() or self.settings.no_face == "full-frame":
+            return None
+        return ClipError("detect", no_face(len(known.counts)))
+
+    def frames(self, clip: Clip, seconds: float) -> float:
+        """Seconds times fps."""
+        return 1 + seconds * self.settings.fps
+
+    def load(self, arithmetic: Arithmetic, clock: Clock) -> None:
+        """Load the detector and the picture encoder."""
+        self.finder = self._model.finder if self._model else FaceFinder(arithmetic, self.sharers)
+        self.clock = clock
+        self.encoder = vision.VisionEncoder(
+            self.checkpoint, self.processing, self.spec.layers, arithmetic
+        )
+        clock.stage("detect", "frames")
+        clock.stage(self._stage, "crops")
+
+    def share(self, other: "VisionStream") -> None:
+        """Look for faces together with `other`, which has the same detector settings."""
+        self._model, self.boxes = other, other.boxes
+        other.sharers += 1
+
+    @property
+    def _stage(self) -> str:
+        return f"encode {self.spec.modality} {self.spec.encoder}"
+
+    def collect(self, source: str, put: Callable[[Any], None]) -> Collector:
+        """What takes the clip's frames while it is decoded."""
+        return Collector(self.settings, self.boxes.get(source) if self.boxes else None, put)
+
+    def prepare(self, clip: Clip, media: Media) -> None:
+        """Nothing more than the pieces; raises ClipError if they are not the whole clip."""
+        if fault := media.faults.get("vision"):
+            raise ClipError("decode", fault)
+
+    def take(self, clip: Clip, source: str, piece: Piece) -> None:
+        """Queue frames; full batches are looked through and encoded at once."""
+        mine = self._clips.get(clip.id)
+        if mine is None:
+            track = piece.track or Track(self.settings)
+            mine = self._clips[clip.id] = Clipped(source, track, None if piece.track else [])
+        for index, crop in enumerate(piece.crops, start=piece.first):
+            self._waiting.append(Waiting(mine, index, crop=crop))
+        for index, (image, small, scale) in enumerate(piece.frames, start=piece.first):
+            self._waiting.append(Waiting(mine, index, None, image, small, scale))
+        self._pending += piece.nbytes
+        assert self.finder is not None
+        pixels = sum(
+            w.small.shape[0] * w.small.shape[1] for w in self._waiting if w.small is not None
+        )
+        if self._pending >= PENDING_BYTES or pixels >= self.finder.pixels:
+            self._look()
+
+    def add(self, clip: Clip, source: str, prepared: None) -> None:
+        """All pieces of the clip were taken."""
+        self._clips[clip.id].ended = True
+
+    def drop(self, clip: Clip) -> None:
+        """The clip failed half-way: what was taken of it is not used."""
+        self._clips.pop(clip.id, None)
+
+    def finish(self) -> Chunk:
+        """Find and encode the rest and hand the frames back to their clips."""
+        self._look()
+        if self._crops:
+            self._encode(len(self._crops))
+        clips, self._clips = self._clips, {}
+        chunk = Chunk()
+        for id_, clip in clips.items():
+            if clip.found is not None:
+                counts = np.array([len(f) for f in clip.found], dtype=np.int64)
+                chunk.found[clip.source] = Found(counts, np.concatenate(clip.found))
+            if clip.track.fault:
+                chunk.failures[id_] = ClipError("detect", clip.track.fault)
+            elif clip.largest is not None and (fault := overflow(self.spec, clip.largest)):
+                chunk.failures[id_] = fault
+            else:
+                chunk.features.append(self._features(id_, clip))
+        return chunk
+
+    def _look(self) -> None:
+        """Find the faces of all frames that wait, and queue their crops in the frames' order."""
+        waiting, self._waiting, self._pending = self._waiting, [], 0
+        assert self.finder is not None
+        unseen = [w for w in waiting if w.small is not None]
+        keys = [(w.clip.source, w.index) for w in unseen]
+        with self.clock.busy("detect", len(unseen)):
+            found = self.finder.find(keys, [w.small for w in unseen if w.small is not None])
+        faces = dict(zip(map(id, unseen), found, strict=True))
+        for one in waiting:
+            crop = one.crop
+            if one.image is not None and one.clip.found is not None:
+                seen = faces[id(one)].copy()
+                seen[:, :4] /= one.scale
+                one.clip.found.append(seen)
+                crop = one.clip.track.next(one.image, seen)
+            if crop is not None:
+                self._crops.append((one.clip, one.index, crop))
+            while len(self._crops) >= self.encoder.batch:
+                self._encode(self.encoder.batch)
+
+    def _encode(self, count: int) -> None:
+        batch, self._crops = self._crops[:count], self._crops[count:]
+        with self.clock.busy(self._stage, count):
+            hidden = self.encoder.encode(np.stack([crop for _, _, crop in batch]))
+            largest = magnitude(hidden)
+            with np.errstate(over="ignore"):  # seen in `largest`
+                stored = hidden.astype(self.spec.dtype, copy=False)
+        for position, (clip, index, _) in enumerate(batch):
+            reached = largest[:, position]
+            clip.largest = reached if clip.largest is None else np.maximum(clip.largest, reached)
+            clip.rows[index] = stored[:, position]
+
+    def _features(self, id_: str, clip: Clipped) -> ClipFeatures:
+        use = np.array(clip.track.use)
+        values = np.zeros((len(self.spec.layers), len(use), self.spec.width), self.spec.dtype)
+        for index, row in clip.rows.items():
+            values[:, index] = row
+        boxes = np.stack(clip.track.boxes)
+        return ClipFeatures(
+            id=id_,
+            source=clip.source,
+            values=values,
+            times=np.arange(len(use), dtype=np.float32) / np.float32(self.settings.fps),
+            durations=np.full(len(use), 1 / self.settings.fps, dtype=np.float32),
+            valid=use,
+            side={
+                "boxes": boxes,
+                "probs": np.array(clip.track.probabilities, dtype=np.float32),
+                "face": ~np.isnan(boxes[:, 0]),
+            },
+        )

@@ -1,0 +1,175 @@
+"""What extraction has to show on a terminal: tables and lines of text, printed by cli.py."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from ..cache.spec import is_untrained
+from ..cache.store.summary import size_text
+
+if TYPE_CHECKING:
+    from .doctor import Diagnosis
+    from .result import ExtractResult
+
+LONG = 600.0
+"""Seconds from which on it is said how a run could be shorter."""
+
+
+def store_table(result: "ExtractResult") -> Table:
+    """A row a store: what it holds, what is new, what failed, coverage by split."""
+    table = Table(title=f"features of {result.corpus}", title_justify="left")
+    for name in ("store", "weights"):
+        table.add_column(name)
+    for name in ("clips", "new", "failed", "frames", "size", "train", "valid", "test"):
+        table.add_column(name, justify="right")
+    for store in result.stores:
+        untrained = is_untrained(store.weights)
+        table.add_row(
+            store.path.name,
+            f"untrained {store.weights}" if untrained else store.weights,
+            str(store.held + store.new),
+            str(store.new),
+            str(store.failed),
+            str(store.frames),
+            size_text(store.bytes),
+            *(f"{have}/{of}" for have, of in store.coverage.values()),
+        )
+    return table
+
+
+def stage_table(result: "ExtractResult") -> Table:
+    """A row a stage: how busy it was, and how fast while it was."""
+    title = f"{result.seconds:.1f} s on {result.device}, of which"
+    table = Table(title=title, title_justify="left")
+    table.add_column("stage")
+    for name in ("threads", "busy s", "of the time", "items", "items/s"):
+        table.add_column(name, justify="right")
+    for stage in result.stages:
+        table.add_row(
+            stage.stage,
+            str(stage.threads),
+            f"{stage.busy:.1f}",
+            f"{stage.share:.0%}",
+            f"{stage.items:.0f} {stage.unit}",
+            f"{stage.rate:.1f}",
+        )
+    return table
+
+
+def diagnosis_tables(diagnosis: "Diagnosis") -> tuple[Table, ...]:
+    """The corpus and the machine; the stores."""
+    about = Table(title=f"corpus {diagnosis.corpus}", title_justify="left", show_header=False)
+    for label, value in _facts(diagnosis).items():
+        about.add_row(label, value)
+    stores = Table(title="stores", title_justify="left")
+    for name in ("store", "weights"):
+        stores.add_column(name)
+    for name in ("there", "to do", "will fail", "frames", "size", "time"):
+        stores.add_column(name, justify="right")
+    for store in diagnosis.stores:
+        stores.add_row(
+            store.path.name,
+            store.weights,
+            str(store.held),
+            str(store.todo),
+            str(store.failed),
+            str(store.frames),
+            size_text(store.bytes),
+            "-" if store.seconds is None else duration_text(store.seconds),
+        )
+    return about, stores
+
+
+def _facts(diagnosis: "Diagnosis") -> Mapping[str, str]:
+    splits = ", ".join(f"{count} {name}" for name, count in diagnosis.splits.items())
+    facts = {"clips": f"{sum(diagnosis.splits.values())}: {splits}"}
+    if diagnosis.media:
+        bad = f", {len(diagnosis.unreadable)} cannot be opened" if diagnosis.unreadable else ""
+        facts["media files"] = f"{diagnosis.media}{bad}"
+    if (lengths := diagnosis.lengths) is not None:
+        facts["length"] = (
+            f"{duration_text(lengths.total)} in all; clips of {lengths.shortest:.1f} to "
+            f"{lengths.longest:.1f} s, {lengths.mean:.1f} s on average"
+        )
+    facts["disk"] = f"{size_text(diagnosis.disk_needed)} needed, "
+    facts["disk"] += f"{size_text(diagnosis.disk_free)} free"
+    facts["device"] = f"{diagnosis.device} in {diagnosis.precision}, "
+    facts["device"] += f"{diagnosis.workers} decoding threads"
+    if diagnosis.seconds is not None:
+        facts["time"] = f"about {duration_text(diagnosis.seconds)}{faster_text(diagnosis)}"
+    return facts
+
+
+def faster_text(diagnosis: "Diagnosis") -> str:
+    """The way to a shorter run, where it is long enough to mind."""
+    if diagnosis.faster is None or (diagnosis.seconds or 0) < LONG:
+        return ""
+    return f', half of it with extract.precision = "{diagnosis.faster}"'
+
+
+def plan_text(diagnosis: "Diagnosis") -> str:
+    """The plan in a few lines: a line a store, then disk and device."""
+    lines = [
+        f"{store.path.name}: {store.todo} clips to do"
+        + (f", {store.held} there" if store.held else "")
+        + f"; about {store.frames} frames, {size_text(store.bytes)}; weights: {store.weights}"
+        for store in diagnosis.stores
+    ]
+    facts = _facts(diagnosis)
+    return "\n".join([*lines, f"disk: {facts['disk']}; device: {facts['device']}"])
+
+
+def findings_text(diagnosis: "Diagnosis", errors: bool = True) -> str:
+    """What is wrong, a line each, worst first; without `errors` the warnings alone."""
+    found = sorted(diagnosis.findings, key=lambda f: f.level)
+    return "\n".join(f"{f.level}: {f.text}" for f in found if errors or f.level == "warning")
+
+
+def diagnosis_json(diagnosis: "Diagnosis") -> dict[str, object]:
+    """What `doctor --json` prints."""
+    return asdict(diagnosis) | {"ok": not diagnosis.errors}
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds in words.
+
+    >>> duration_text(42), duration_text(754), duration_text(11_400)
+    ('42 s', '13 min', '3 h 10 min')
+    """
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def encoder_rows() -> list[dict[str, object]]:
+    """The encoders known by name, by modality."""
+    from .encoders.presets.table import PRESETS
+
+    rows: list[dict[str, object]] = [
+        {
+            "encoder": name,
+            "modality": preset.modality,
+            "hub": preset.hub,
+            "weights": preset.weights,
+        }
+        for name, preset in PRESETS.items()
+    ]
+    return sorted(rows, key=lambda row: str(row["modality"]))
+
+
+def encoder_table() -> Table:
+    """A row an encoder."""
+    table = Table("modality", "encoder", "Hub id", "default weights")
+    words = {"hub": "trained, from the Hub", "none": "none: computed from the signal"}
+    for row in encoder_rows():
+        weights = str(row["weights"])
+        table.add_row(
+            str(row["modality"]),
+            str(row["encoder"]),
+            str(row["hub"] or "-"),
+            words.get(weights, f"untrained ({weights})"),
+        )
+    return table

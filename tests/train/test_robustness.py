@@ -1,0 +1,212 @@
+"""Trained runs under missing features: seeded, nested, the intact test set at rate zero."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sedimental.cache.manifest import Clip, Manifest, write_manifest
+from sedimental.cache.runs import read_run
+from sedimental.cache.spec import MODALITIES, FeatureSpec
+from sedimental.cache.store.writer import ClipFeatures, StoreWriter
+from sedimental.config import Config
+from sedimental.evaluate.report import evaluate
+from sedimental.progress import Silent
+from sedimental.train.data.missing_features import Case, damaged
+from sedimental.train.fit.loop import predict
+from sedimental.train.robustness import at_rate, restore, robustness, train_incomplete
+from sedimental.train.run import Workshop, train
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "text": {"max_length": 512},
+    "audio": {"rate": 5.0, "pool": "stride"},
+    "vision": {"fps": 3.0, "face_size": 256, "margin": 0, "no_face": "zero", "detect_size": 640},
+}
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    root = tmp_path_factory.mktemp("robust")
+    random = np.random.default_rng(0)
+    clips = [
+        Clip(f"v$_${k}", "v", str(k), ("train", "valid", "test")[k // 16], label=float(k % 7) - 3)
+        for k in range(48)
+    ]
+    folder = root / "features" / "toy"
+    write_manifest(folder / "manifest.jsonl", Manifest("toy", root, tuple(clips)))
+    for m in MODALITIES:
+        spec = FeatureSpec(
+            m, f"tiny-{m}", f"x/tiny-{m}", None, "random:0", "00", ("0", "1", "2"), 6,
+            preprocessing=SETTINGS[m],
+        )  # fmt: skip
+        made = []
+        for clip in clips:
+            n = int(random.integers(3, 9))
+            values = random.normal(0, 1, (3, n, 6)).astype(np.float32) + (clip.label or 0)
+            times = np.arange(n, dtype=np.float32)
+            made.append(ClipFeatures(clip.id, "s", values, times, times + 1, times < 7, {}))
+        writer = StoreWriter.create(folder, spec, "zarr")
+        writer.add(made)
+        writer.finish({c.id: "s" for c in clips}, {})
+    inputs: dict[str, Any] = {m: {"encoder": f"tiny-{m}"} for m in MODALITIES}
+    inputs["audio"]["layers"] = "weighted"
+    return Config.model_validate(
+        {
+            "corpus": {"kind": "csv", "path": "toy.csv"},
+            "cache": {"root": root / "features"},
+            "runs": {"root": root / "runs"},
+            "features": [{"modality": m, "encoder": f"tiny-{m}"} for m in MODALITIES],
+            "train": {
+                "inputs": inputs,
+                "modalities": ["TAV", "A"],
+                "seeds": [1, 2],
+                "epochs": 2,
+                "device": "cpu",
+                "uegd": {"hidden": 8, "embedding": 4, "heads": 2},
+            },
+        }
+    )
+
+
+def read(file: Path) -> tuple[dict[str, Any], Any]:
+    with np.load(file) as kept:
+        return json.loads(str(kept["head"])), kept["values"]
+
+
+def test_answers_under_loss(config: Config) -> None:
+    assert robustness(config, [0.0, 0.5]) == ()  # nothing is trained yet
+    train(config)
+    files = robustness(config, [0.0, 0.5, 1.0], masks=2)
+    assert len(files) == 4
+    for file in files:
+        run = read_run(file.parent)
+        head, values = read(file)
+        assert head["key"] == run.key
+        several = len(run.modalities) > 1
+        assert len(head["cases"]) == (4 * 3 + 3 if several else 3)
+        assert values.shape == (len(head["cases"]), 2, 16)
+        at = {
+            (c["kind"], c["of"], c["rate"]): v for c, v in zip(head["cases"], values, strict=True)
+        }
+        truth = run.predictions.of("test")[1]
+        for of in ("all", *("TAV" if several else "")):
+            assert at["rate", of, 0.0][0] == pytest.approx(truth, abs=1e-5)
+        assert np.abs(at["rate", "all", 0.5][0] - truth).max() > 1e-4
+        assert np.abs(at["rate", "all", 0.5][0] - at["rate", "all", 0.5][1]).max() > 1e-4
+        # with every frame at its mean there is nothing left to tell clips apart
+        assert np.ptp(at["rate", "all", 1.0]) < 1e-4
+        if several:
+            # a modality of zeros is still attended to; one that is gone is not
+            assert np.abs(at["drop", "T", 1.0][0] - at["rate", "T", 1.0][0]).max() > 1e-6
+
+
+def test_what_was_tested_is_not_tested_again(config: Config) -> None:
+    train(config)
+    before = {f: f.stat().st_mtime_ns for f in robustness(config, [0.0, 1.0])}
+    assert {f: f.stat().st_mtime_ns for f in robustness(config, [0.0, 1.0])} == before
+    again = {f: f.stat().st_mtime_ns for f in robustness(config, [0.0, 1.0], fresh=True)}
+    assert all(again[f] != t for f, t in before.items())
+    assert {f: f.stat().st_mtime_ns for f in robustness(config, [0.5])} != again
+
+
+def test_losses_are_nested_and_do_not_depend_on_the_batch(config: Config) -> None:
+    shop = Workshop(config, Silent())
+    data = shop.open(shop.plans).select(MODALITIES)
+    rows = data.rows["test"]
+    intact = data.batch(rows)
+    lost = {}
+    for rate in (0.3, 0.6):
+        half = damaged(data, Case("rate", "all", rate), seed=5)
+        whole = half.batch(rows)
+        for m in MODALITIES:
+            features, reference = whole.features[m], intact.features[m]
+            if features.dim() == 4:
+                features, reference = features[:, 0], reference[:, 0]
+            gone = (features == 0).all(dim=2) & intact.masks[m]
+            assert torch.equal(whole.masks[m], intact.masks[m])  # the model is not told
+            assert torch.equal(features[~gone], reference[~gone])
+            lost[m, rate] = gone
+            one = half.batch(rows[3:4]).features[m]
+            one = one[:, 0] if one.dim() == 4 else one
+            assert torch.equal(one[0], features[3, : one.shape[1]])
+    for m in MODALITIES:
+        assert (lost[m, 0.6] | ~lost[m, 0.3]).all()
+        share = lost[m, 0.3].sum() / intact.masks[m].sum()
+        assert 0.15 < float(share) < 0.45
+    only = damaged(data, Case("drop", "A", 1.0), seed=5).batch(rows)
+    assert not only.masks["audio"].any()
+    assert torch.equal(only.features["text"], intact.features["text"])
+    assert not torch.equal(
+        damaged(data, Case("rate", "T", 0.5), 6).batch(rows).features["text"],
+        damaged(data, Case("rate", "T", 0.5), 5).batch(rows).features["text"],
+    )
+
+
+def test_models_are_trained_as_incomplete_as_they_are_tested(config: Config) -> None:
+    """UEGD sees what is left of each clip; EMT-DLFR hides frames by itself, to restore them."""
+    emt = {"width": 8, "depth": 1, "heads": 2, "modalities": ["TAV"]}
+    names = ("uegd", "emt_dlfr")
+    section = config.train.model_copy(update={"models": names, "emt_dlfr": emt, "epochs": 2})
+    whole = config.model_copy(
+        update={
+            "train": section,
+            "runs": config.runs.model_copy(update={"name": "both-ways"}),
+        }
+    )
+    complete = train(whole)
+    robustness(whole, [0.0, 0.5, 1.0])
+    runs = train_incomplete(whole, [0.0, 0.5, 1.0])
+    assert len(runs) == 2 * len(complete)
+    assert {run.config["missing_rate"] for run in runs} == {0.5, 1.0}
+    assert not {run.key for run in runs} & {run.key for run in complete}
+    told = [r for r in runs if r.model == "emt_dlfr"]
+    assert {run.options["missing_rate"] for run in told} == {0.5, 1.0}
+    for run in runs:
+        if run.model == "uegd" and run.config["missing_rate"] == 1.0:
+            tested = run.predictions.of("test")[1]  # nothing is left to tell clips apart but length
+            assert tested.std() < 0.05
+    again = train_incomplete(whole, [0.5])  # finished runs stand
+    assert [r.key for r in again] == [r.key for r in runs[: len(again)]]
+    report = evaluate(whole.experiment, whole.evaluate)
+    rows = {row.name: row for row in report.robustness}
+    assert set(rows) == {"uegd TAV", "uegd A", "emt_dlfr TAV"}
+    for row in rows.values():
+        curve = row.incomplete["MAE"]
+        assert curve.rates == (0.0, 0.5, 1.0)
+        assert curve.values[0] == pytest.approx(row.curves["all"]["MAE"].values[0], abs=1e-4)
+    half = [r.metrics["test"]["MAE"] for r in runs if r.config["missing_rate"] == 0.5]
+    one = rows["uegd A"].incomplete["MAE"].values[1]
+    assert one == pytest.approx(np.mean(half[2:4]), abs=1e-4)
+
+
+def test_a_model_that_hides_frames_is_tested_on_the_losses_asked_for_alone(config: Config) -> None:
+    emt = {"width": 8, "depth": 1, "heads": 2, "missing_rate": 0.5, "modalities": ["A"]}
+    section = config.train.model_copy(
+        update={"models": ("emt_dlfr",), "emt_dlfr": emt, "seeds": (1,), "epochs": 1}
+    )
+    own = config.model_copy(
+        update={"train": section, "runs": config.runs.model_copy(update={"name": "hides"})}
+    )
+    (run,) = train(own)
+    (file,) = robustness(own, [0.0, 1.0])
+    _, values = read(file)
+    incomplete = run.predictions.of("test")[1]  # as trained, half of the frames are hidden
+    assert not np.allclose(values[0, 0], incomplete, atol=1e-4)
+    shop = Workshop(own, Silent())
+    [plan] = shop.plans
+    data = shop.open(shop.plans).select(plan.modalities)
+    model = restore(plan, data)
+    model.missing_rate = 0.0  # type: ignore[attr-defined]
+    np.testing.assert_allclose(values[0, 0], predict(model, data, data.rows["test"]).values)
+
+
+def test_rates_of_a_model_s_own_table_give_way(config: Config) -> None:
+    table = {"missing_rate": 0.3, "width": 8}
+    section = config.train.model_copy(update={"emt_dlfr": table})
+    found = at_rate(config.model_copy(update={"train": section}), 0.7)
+    assert found.train.missing_rate == 0.7
+    assert found.train.emt_dlfr == {"width": 8}
+    assert found.experiment == config.experiment / "incomplete" / "rate-0.7"

@@ -1,0 +1,1 @@
+"""Makes the demo corpus: drawn faces, spoken sentences, labels."""

@@ -1,0 +1,1 @@
+"""Cached layers as tensors: loading, scaling, masking, missing features."""

@@ -1,0 +1,344 @@
+"""The chosen layers in memory as flat arrays; a batch is a gather, with no work per clip.
+
+All clips' frames of one modality lie one after the other in one array (layers, N, width) on the
+device. A batch of clips is one `index_select` with the row numbers first[clip] + 0, 1, …, padded
+to the longest clip of the batch, and a mask of the frames that are real.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...cache.manifest import Clip, Manifest
+from ...cache.spec import LETTERS, MODALITIES, SPLITS, Modality, Split
+from ...errors import RunError
+from ..models.shared.interface import Batch, InputShape
+from .standardize import Scaling
+
+Wanted = Literal["auto", "regression", "classification"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The labelled clips of a corpus, in manifest order: what can be trained on and scored."""
+
+    ids: tuple[str, ...]
+    splits: tuple[Split, ...]
+    labels: NDArray[np.float64]
+    """Scores, or numbers of `classes`."""
+    unlabelled: Mapping[Split, int]
+    """Clips left out because they have no label."""
+    classes: tuple[str, ...] = ()
+    """Their names, sorted; empty where scores are predicted."""
+    targets: Mapping[Modality, NDArray[np.float64]] = field(default_factory=dict)
+    """Labels of single modalities (clips,), NaN where missing; those the corpus has at all."""
+    previous: NDArray[np.int64] | None = None
+    """(clips, steps) rows of the clips before each in its video and split, nearest first; then -1.
+    None: not known."""
+
+    @classmethod
+    def of(cls, manifest: Manifest, task: Wanted = "auto") -> "Table":
+        """The clips that have what `task` predicts; raises RunError if a split has none."""
+        if task == "auto":
+            scored = any(c.label is not None for c in manifest.clips)
+            task = "regression" if scored else "classification"
+        key = "label" if task == "regression" else "category"
+        clips = [c for c in manifest.clips if getattr(c, key) is not None]
+        unlabelled = {s: sum(getattr(c, key) is None for c in manifest.split(s)) for s in SPLITS}
+        for split in SPLITS:
+            if not any(c.split == split for c in clips):
+                raise RunError(
+                    f"{manifest.corpus}: the {split} split has no labelled clip "
+                    f"({unlabelled[split]} without a {key}). Training needs train, valid and test "
+                    "clips: add them to the corpus table, then `sedimental extract`."
+                )
+        classes = () if task == "regression" else tuple(sorted({str(c.category) for c in clips}))
+        if len(classes) == 1:
+            raise RunError(f"{manifest.corpus}: every clip is of the class {classes[0]!r}.")
+        return cls(
+            ids=tuple(c.id for c in clips),
+            splits=tuple(c.split for c in clips),
+            labels=np.array(
+                [classes.index(str(c.category)) if classes else c.label for c in clips],
+                dtype=np.float64,
+            ),
+            unlabelled=unlabelled,
+            classes=classes,
+            targets={} if classes else _targets(clips),
+            previous=_previous(clips),
+        )
+
+    @classmethod
+    def unrated(cls, clips: Sequence[Clip], classes: tuple[str, ...]) -> "Table":
+        """Clips to ask a trained model about: at least one; labels are not looked at, and zero."""
+        return cls(
+            ids=tuple(c.id for c in clips),
+            splits=tuple(c.split for c in clips),
+            labels=np.zeros(len(clips)),
+            unlabelled={},
+            classes=classes,
+            previous=_previous(clips),
+        )
+
+    def rows(self, split: Split) -> NDArray[np.int64]:
+        """Row numbers of one split's clips."""
+        return np.flatnonzero(np.array(self.splits) == split)
+
+
+def _targets(clips: Sequence[Clip]) -> dict[Modality, NDArray[np.float64]]:
+    found = {
+        m: np.array([getattr(c, f"label_{LETTERS[m]}") for c in clips], dtype=np.float64)
+        for m in MODALITIES
+    }
+    return {m: values for m, values in found.items() if not np.isnan(values).all()}
+
+
+def _previous(clips: Sequence[Clip]) -> NDArray[np.int64]:
+    """Rows of each clip's context among `clips`, nearest first, -1 where it has no more."""
+    row = {(c.id, c.split): k for k, c in enumerate(clips)}
+    chains = [
+        [row[name, c.split] for name in reversed(c.context) if (name, c.split) in row]
+        for c in clips
+    ]
+    found = np.full((len(clips), max(map(len, chains))), -1, dtype=np.int64)
+    for k, chain in enumerate(chains):
+        found[k, : len(chain)] = chain
+    return found
+
+
+def joined(values: NDArray[np.floating], weighted: bool) -> Tensor:
+    """(layers, N, width) as it is, or (1, N, layers * width) for layers that are not mixed."""
+    owned = torch.from_numpy(values)
+    if weighted or len(owned) == 1:
+        return owned
+    layers, frames, width = owned.shape
+    return owned.transpose(0, 1).reshape(1, frames, layers * width)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One modality in memory; rows of `first` and `length` are rows of the table."""
+
+    shape: InputShape
+    values: Tensor
+    """(layers, N, width): one layer, or those of a weighted input."""
+    valid: Tensor
+    """(N,) bool: False where the frame shows no face."""
+    first: Tensor
+    """(clips,) int64: row of each clip's first frame, on the device of `values`."""
+    length: Tensor
+    """(clips,) int64: its frames, 0 if it has none of this modality; on the device of `values`."""
+    length_here: Tensor
+    """The same on the CPU: how far to pad a batch is asked without waiting for the device."""
+    present: NDArray[np.bool_]
+    """(clips,): whether any frame of the clip is real."""
+    scaling: Scaling | None
+    """The scaling of this input; already in `values` if these are float32."""
+    blank: int | None = None
+    """A row of `values` that is all zeros, behind the N frames, if there is one."""
+
+    def gather(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Features ([batch, layers, frames, width] or without layers) and masks (batch, frames)
+        of the clips `index` (CPU), on `device`; padded and invalid frames are zero. -1: no clip."""
+        known = index.clamp(min=0)
+        frames = max(1, int((self.length_here[known] * (index >= 0)).max()))
+        layers, _, width = self.values.shape
+        here = (index >= 0).to(self.values.device)
+        index = known.to(self.values.device)
+        steps = torch.arange(frames, device=self.values.device)
+        rows = (self.first[index].unsqueeze(1) + steps).clamp_(max=len(self.valid) - 1)
+        mask = (steps < (self.length[index] * here).unsqueeze(1)) & self.valid[rows]
+        if self.blank is not None:  # what is masked is gathered as zero: nothing is left to do
+            rows = rows.where(mask, self.blank)
+        picked = self.values.index_select(1, rows.flatten())
+        if self.values.dtype != torch.float32:
+            picked = picked.float()
+            if self.scaling is not None:
+                self.scaling.apply_(picked)
+        features = picked.view(layers, len(index), frames, width)
+        if self.blank is None:
+            features.mul_(mask[:, :, None])
+        chosen = features[0] if self.shape.layers is None else features.transpose(0, 1)
+        return chosen.to(device), mask.to(device)
+
+    def gathers(
+        self, indices: Sequence[Tensor], device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """`gather` of each of `indices` in turn."""
+        return (self.gather(index, device) for index in indices)
+
+
+class Gatherer(Protocol):
+    """One modality of the corpus, wherever it lies: in memory (`Source`) or on disk."""
+
+    @property
+    def shape(self) -> InputShape:
+        """What a model must know of it."""
+
+    @property
+    def length_here(self) -> Tensor:
+        """(clips,) int64 frames of each clip, on the CPU."""
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """(clips,): whether any frame of the clip is real."""
+
+    @property
+    def scaling(self) -> Scaling | None:
+        """The scaling of this input, if it has one."""
+
+    def gather(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Features and masks of the clips `index`."""
+
+    def gathers(
+        self, indices: Sequence[Tensor], device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """`gather` of each of `indices` in turn."""
+
+
+@dataclass(frozen=True)
+class Items:
+    """What a live encoder is to read of some clips."""
+
+    values: Tensor
+    """(batch, items, …)"""
+    mask: Tensor
+    """(batch, frames): the frames that they will become."""
+    sizes: Tensor
+    """(batch,) int64 items of each clip, on the CPU."""
+
+
+@runtime_checkable
+class Live(Protocol):
+    """A `Gatherer` whose features are items that a live encoder is yet to read."""
+
+    def items_of(self, index: Tensor) -> Tensor:
+        """(batch,) items of each of the clips `index`, on the CPU."""
+
+    def before(self, chain: Sequence[Tensor], device: torch.device) -> Items | None:
+        """What the clips before, `chain` of indices from the nearest on, are read as in one pass;
+        None: each by itself."""
+
+    def gone(self, index: Tensor, device: torch.device) -> Tensor | None:
+        """(batch, frames) frames that are to be missing when they are read; None: none."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The corpus as one run sees it: some modalities, and the clips of each split."""
+
+    table: Table
+    sources: Mapping[Modality, Gatherer]
+    rows: Mapping[Split, Tensor]
+    """(clips,) int64 row numbers in the table; training clips without any feature left out."""
+    coverage: Mapping[Split, Mapping[str, int]]
+    labels: Tensor
+    """(all clips of the table,) float32, or int64 class numbers; on the device."""
+    targets: Mapping[Modality, Tensor] = field(default_factory=dict)
+    """(all clips of the table,) float32, on the device."""
+
+    def batch(self, index: Tensor, previous: int = 0) -> Batch:
+        """The clips of the table's rows `index` (CPU int64), and the `previous` ones before each.
+
+        A row of -1 is a clip without any frame (its label is another's).
+        """
+        parts = {m: s.gather(index, self.labels.device) for m, s in self.sources.items()}
+        return self._made(index, parts, previous)
+
+    def batches(self, indices: Sequence[Tensor], previous: int = 0) -> Iterator[Batch]:
+        """`batch` of each of `indices` in turn."""
+        names = tuple(self.sources)
+        found = [s.gathers(indices, self.labels.device) for s in self.sources.values()]
+        for index, *parts in zip(indices, *found, strict=True):
+            yield self._made(index, dict(zip(names, parts, strict=True)), previous)
+
+    def _made(
+        self, index: Tensor, parts: Mapping[Modality, tuple[Tensor, Tensor]], previous: int
+    ) -> Batch:
+        there = index.to(self.labels.device)
+        live = {m: s for m, s in self.sources.items() if isinstance(s, Live)}
+        return Batch(
+            features={m: features for m, (features, _) in parts.items()},
+            masks={m: mask for m, (_, mask) in parts.items()},
+            labels=self.labels[there],
+            index=there,
+            targets={m: values[there] for m, values in self.targets.items()},
+            previous=tuple(self._earlier(index, k, previous) for k in range(previous)),
+            live={m: s.items_of(index) for m, s in live.items()},
+            gone={
+                m: gone
+                for m, s in live.items()
+                if (gone := s.gone(index, self.labels.device)) is not None
+            },
+        )
+
+    def _earlier(self, index: Tensor, step: int, steps: int) -> Batch:
+        """The clips `step` + 1 before; what is read in one pass over all `steps` is the first's."""
+        batch = self.batch(self._before(index, step))
+        chain = [self._before(index, k) for k in range(steps)]
+        chain = chain if step == 0 else [torch.full_like(index, -1)]
+        for m, source in self.sources.items():
+            if isinstance(source, Live) and (one := source.before(chain, self.labels.device)):
+                batch = replace(
+                    batch,
+                    features={**batch.features, m: one.values},
+                    masks={**batch.masks, m: one.mask},
+                    live={**batch.live, m: one.sizes},
+                )
+        return batch
+
+    def _before(self, index: Tensor, step: int) -> Tensor:
+        """Rows of the clips `step` + 1 before those of `index`; -1 where there is none."""
+        known = self.table.previous
+        if known is None or step >= known.shape[1]:
+            return torch.full_like(index, -1)
+        return torch.from_numpy(known[index.numpy(), step])
+
+    def lengths(self, index: Tensor) -> Tensor:
+        """(clips,) frames of each clip, summed over modalities."""
+        return torch.stack([s.length_here[index] for s in self.sources.values()]).sum(dim=0)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Labelled clips and the features of every modality that any run needs; read once."""
+
+    table: Table
+    sources: Mapping[Modality, Gatherer]
+    labels: Tensor
+    """(clips,) float32 scores or int64 class numbers, on the device."""
+    targets: Mapping[Modality, Tensor] = field(default_factory=dict)
+    """(clips,) float32, on the device."""
+
+    def select(self, modalities: Sequence[Modality]) -> Selection:
+        """What a run on `modalities` sees.
+
+        A training clip that has features of none of them is left out; validation and test clips
+        always stay, so that every run is scored on the same clips. Raises RunError if no
+        training clip is left.
+        """
+        sources = {m: self.sources[m] for m in MODALITIES if m in modalities}
+        anything = np.logical_or.reduce([s.present for s in sources.values()])
+        rows: dict[Split, Tensor] = {}
+        coverage: dict[Split, Mapping[str, int]] = {}
+        for split in SPLITS:
+            all_rows = self.table.rows(split)
+            kept = all_rows[anything[all_rows]] if split == "train" else all_rows
+            rows[split] = torch.from_numpy(kept)
+            coverage[split] = {
+                "clips": len(kept),
+                **{m: int(s.present[kept].sum()) for m, s in sources.items()},
+                "unlabelled": self.table.unlabelled[split],
+                "without_features": int((~anything[all_rows]).sum()),
+            }
+        if not len(rows["train"]):
+            raise RunError(
+                f"No training clip has features of {' or '.join(sources)}. "
+                "`sedimental extract` makes them; failures.csv in each store says what failed."
+            )
+        return Selection(self.table, sources, rows, coverage, self.labels, self.targets)

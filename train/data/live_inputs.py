@@ -1,0 +1,259 @@
+"""Live inputs: what `train` needs of an encoder that is trained along, and how its items come.
+
+An encoder is none of train's business: `cli` (or `sedimental.train`) hands over a `FindLive`, and
+everything else goes by the protocols here. What the encoder reads lies in a store like features;
+`Reading` gathers it a batch at a time, with the masks of the frames that it will become.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ...cache.runs import InputRecord
+from ...cache.spec import FeatureSpec, Modality
+from ...cache.store.store import Store
+from ...config import Config, InputConfig
+from ..models.shared.hooks import Between
+from ..models.shared.interface import InputShape
+from .dataset import Gatherer, Items
+from .standardize import Running, Scaling
+
+
+class LiveEncoder(Protocol):
+    """An `nn.Module` that makes frames of items."""
+
+    paddable: bool
+    """Whether clips of different lengths can share a pass."""
+
+    def __call__(
+        self,
+        items: Tensor,
+        sizes: Sequence[int],
+        gone: Tensor | None = None,
+        between: Between | None = None,
+    ) -> Tensor:
+        """Items (batch, …) of which `sizes` are real -> (batch, layers, frames, width).
+
+        `gone` (batch, items) marks words to be read as unknown; `between` works behind the block
+        that was opened. Both are for text.
+        """
+
+    def open_behind(self, block: int) -> None:
+        """Make room for what works behind `block`, from 1; an error if it is not computed."""
+
+    def groups(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """Trained weights: matrices; biases and norms."""
+
+
+class LiveInput(Protocol):
+    """One input of [train.inputs] whose encoder is trained: found, not loaded."""
+
+    @property
+    def modality(self) -> Modality:
+        """What it reads."""
+
+    @property
+    def settings(self) -> InputConfig:
+        """Its line of [train.inputs]."""
+
+    @property
+    def record(self) -> InputRecord:
+        """What the run folder says of it."""
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """Of the hidden states that the encoder gives before it is trained."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Entries that the encoder gives."""
+
+    @property
+    def width(self) -> int:
+        """Of one entry."""
+
+    @property
+    def weighted(self) -> bool:
+        """Whether the model mixes the entries (else they lie side by side)."""
+
+    @property
+    def store(self) -> Store:
+        """What it reads."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Entries of the store that are read."""
+
+    @property
+    def start(self) -> int | None:
+        """Block behind which the encoder begins; None: at its input."""
+
+    @property
+    def budget(self) -> int:
+        """Items, padding counted, that one pass may take up."""
+
+    @property
+    def note(self) -> str:
+        """What the user should know before training."""
+
+    @property
+    def joins(self) -> bool:
+        """Whether several clips before are read in one pass."""
+
+    def sizes(self) -> NDArray[np.int64]:
+        """(clips of the store,) items of each."""
+
+    def frames(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Frames that the encoder makes of so many items."""
+
+    def items(self, rows: Tensor) -> Tensor:
+        """Rows of the store (batch, rows, width) as the encoder wants them."""
+
+    def join(self, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+        """Items of several clips, oldest first, as one."""
+
+    def build(self, generator: torch.Generator) -> Any:
+        """The `LiveEncoder`, with its first weights, on the CPU."""
+
+
+class FindLive(Protocol):
+    """Finds live inputs: extract.live."""
+
+    def __call__(self, config: Config, modality: Modality, words: bool = False) -> LiveInput:
+        """The input of [train.inputs] `modality`; with `words` it reads words whatever is cached.
+
+        Raises an error with its remedy for what is not extracted or cannot be trained.
+        """
+
+
+def shape_of(one: LiveInput) -> InputShape:
+    """What a model must know of a live input."""
+    count = len(one.names)
+    if one.weighted:
+        return InputShape(one.width, layers=count)
+    return InputShape(count * one.width, stacked=count)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A live modality of the corpus; a `Gatherer` of items, and `data.Live`."""
+
+    rows: Gatherer
+    """Rows of the store that the encoder reads."""
+    source: LiveInput
+    shape: InputShape
+    sizes: Tensor
+    """(clips,) int64 items of each clip."""
+    length_here: Tensor
+    """(clips,) int64 frames that they become."""
+    scaling: Scaling | None = None
+    """Of the frames that the encoder gave before it was trained."""
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """(clips,): whether the clip has any item."""
+        found: NDArray[np.bool_] = (self.length_here > 0).numpy()
+        return found
+
+    def gather(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Items (batch, …) of the clips `index` (CPU), and masks (batch, frames)."""
+        rows, _ = self.rows.gather(index, device)
+        return self.source.items(rows), self._mask(index, device)
+
+    def gathers(
+        self, indices: Sequence[Tensor], device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """`gather` of each of `indices` in turn."""
+        found = self.rows.gathers(indices, device)
+        for index, (rows, _) in zip(indices, found, strict=True):
+            yield self.source.items(rows), self._mask(index, device)
+
+    def items_of(self, index: Tensor) -> Tensor:
+        """(batch,) items of each clip; none where the index is -1."""
+        return self.sizes[index.clamp(min=0)] * (index >= 0)
+
+    def before(self, chain: Sequence[Tensor], device: torch.device) -> Items | None:
+        """What `chain`, indices of the clips before, nearest first, is read as in one pass."""
+        if not self.source.joins:
+            return None
+        own = [self.gather(index, torch.device("cpu"))[0].numpy() for index in chain]
+        sizes = [self.items_of(index).tolist() for index in chain]
+        texts = [
+            self.source.join([ids[k, : n[k]] for ids, n in zip(own, sizes, strict=True)][::-1])
+            for k in range(len(sizes[0]) if chain else 0)
+        ]
+        lengths = torch.tensor([len(text) for text in texts], dtype=torch.int64)
+        items = torch.zeros(len(texts), max(1, *lengths.tolist()), dtype=torch.int64)
+        for row, text in zip(items, texts, strict=True):
+            row[: len(text)] = torch.from_numpy(text)
+        mask = torch.arange(items.shape[1]) < lengths[:, None]
+        return Items(items.to(device), mask.to(device), lengths)
+
+    def gone(self, index: Tensor, device: torch.device) -> Tensor | None:
+        """Nothing is."""
+        return None
+
+    def _mask(self, index: Tensor, device: torch.device) -> Tensor:
+        length = self.length_here[index.clamp(min=0)] * (index >= 0)
+        steps = torch.arange(max(1, int(length.max())))
+        return (steps < length[:, None]).to(device)
+
+
+def laid_side_by_side(hidden: Tensor, weighted: bool) -> Tensor:
+    """(batch, layers, frames, width), the layers side by side unless they are `weighted`."""
+    if weighted:
+        return hidden
+    batch, layers, frames, width = hidden.shape
+    return hidden.transpose(1, 2).reshape(batch, frames, layers * width)
+
+
+def passes(sizes: Sequence[int], budget: int, paddable: bool) -> list[list[int]]:
+    """Positions of clips with items, in groups of like length; of equal length unless `paddable`.
+
+    A group times its longest clip stays in `budget`, but for a clip longer than that.
+
+    >>> passes([5, 1, 0, 4, 1], 8, True), passes([5, 1, 0, 4, 1], 8, False)
+    ([[1, 4], [3], [0]], [[1, 4], [3], [0]])
+    """
+    found: list[list[int]] = []
+    order = sorted((k for k, size in enumerate(sizes) if size), key=lambda k: (sizes[k], k))
+    for k in order:
+        group = found[-1] if found else []
+        fits = (len(group) + 1) * sizes[k] <= budget
+        if group and fits and (paddable or sizes[group[0]] == sizes[k]):
+            group.append(k)
+        else:
+            found.append([k])
+    return found
+
+
+def measured(
+    encoder: LiveEncoder, reading: Reading, rows: NDArray[np.int64], device: torch.device
+) -> Scaling:
+    """Scaling by what an untouched `encoder` gives of the clips `rows`, in one pass over them."""
+    shape = reading.shape
+    running = Running(shape.layers or 1, shape.width)
+    order = rows[np.argsort(reading.sizes.numpy()[rows], kind="stable")]
+    batches = torch.split(torch.from_numpy(order), 32)
+    with torch.inference_mode():
+        for index, (items, mask) in zip(batches, reading.gathers(batches, device), strict=True):
+            sizes = reading.items_of(index).tolist()
+            for group in passes(sizes, reading.source.budget, encoder.paddable):
+                own = [sizes[k] for k in group]
+                hidden = encoder(items[group, : max(own)], own)
+                laid = laid_side_by_side(hidden, reading.source.weighted)
+                wide = laid.transpose(0, 1) if reading.source.weighted else laid[None]
+                real = mask[group, : hidden.shape[2]]
+                kept = wide[:, real].cpu()
+                running.add(kept, torch.arange(kept.shape[1]))
+    return running.scaling.to(device)
+
+
+def live_of(inputs: Sequence[Any]) -> Mapping[Modality, LiveInput]:
+    """Those of `inputs` that are live."""
+    return {one.modality: one for one in inputs if one.record.live}

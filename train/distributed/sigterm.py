@@ -1,0 +1,55 @@
+"""SIGTERM, by which Slurm and most clouds announce that they want the machine back.
+
+It ends nothing by itself: it is noted, and training ends at the next step, where all can be kept.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from ...errors import SedimentalError
+
+EXIT_CODE = 128 + signal.SIGTERM
+"""143, as of any process that SIGTERM has ended."""
+GOES_ON = "The same command goes on from there."
+
+
+class Preempted(SedimentalError):
+    """Training was asked to end before it was done; its message says what is kept."""
+
+
+@dataclass
+class Notice:
+    """Whether we have been asked to end."""
+
+    came: bool = False
+
+    def heed(self, where: str) -> None:
+        """Raises Preempted, for a place where there is nothing to be kept, if it came."""
+        if self.came:
+            raise Preempted(f"stopped by SIGTERM {where}. {GOES_ON}")
+
+
+@contextmanager
+def noticing() -> Iterator[Notice]:
+    """Within, SIGTERM only sets the notice; a second one changes nothing.
+
+    A process may hear it twice: from Slurm, and from the torchrun that Slurm told too. Python
+    gives signals to the main thread alone: called from another one, no notice ever comes.
+    """
+    notice = Notice()
+    if threading.current_thread() is not threading.main_thread():
+        yield notice
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        notice.came = True
+
+    before = signal.signal(signal.SIGTERM, note)
+    try:
+        yield notice
+    finally:
+        signal.signal(signal.SIGTERM, before)

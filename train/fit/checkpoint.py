@@ -1,0 +1,178 @@
+"""A run in flight on disk: one file, replaced at once, from which it goes on after being killed.
+
+The file is safetensors; its header holds, as JSON, what is not a tensor. It is written between two
+steps, where no gradients are waiting: at the end of an epoch, or within a long one. What being
+killed may cost is bounded by a time, and so is what writing costs: a run of seconds writes none.
+"""
+
+import json
+import math
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ...cache.runs import Epoch
+from ...cache.store.atomic_write import clear_stale, fresh
+from ..distributed.sigterm import GOES_ON, Notice, Preempted
+from .early_stopping import weights_of
+from .state import Flight, Within
+
+FORMAT = "sedimental-checkpoint-2"
+EVERY = 5.0
+"""Seconds of work that being killed may cost between epochs: quicker ones share a checkpoint."""
+PATIENCE = 20.0
+"""A checkpoint waits for this many times what the last one took to write: a twentieth of a run is
+the most that all of them cost."""
+
+KEEPING, ENDING = 1, 2
+
+
+class Checkpoint:
+    """Where one run keeps its progress, and when; without a path it keeps nothing."""
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        key: str = "",
+        minutes: float = 10.0,
+        notice: Notice | None = None,
+    ) -> None:
+        """`key` names all that decides the run's numbers: a file of another key is not read.
+
+        Within an epoch it is written every `minutes` (0: never), and whenever `notice` comes.
+        """
+        self.path, self.key, self.notice = path, key, notice or Notice()
+        self._within = 60 * minutes or math.inf
+        self._saved, self._cost = time.monotonic(), 0.0
+
+    def at_step(self, flight: Flight, within: Callable[[], Within]) -> None:
+        """Between two steps of an epoch: keep everything if it is time; `within` says where.
+
+        Raises Preempted, when all is kept, if we are asked to end.
+        """
+        if asked := self._asked(flight, self._within):
+            flight.within = within()
+            self._keep(flight, asked == ENDING)
+
+    def at_epoch(self, flight: Flight) -> None:
+        """As `at_step`, after an epoch."""
+        flight.within = None
+        if asked := self._asked(flight, EVERY):
+            self._keep(flight, asked == ENDING)
+
+    def _asked(self, flight: Flight, pause: float) -> int:
+        """`KEEPING`, `ENDING` or 0, the same in all processes that train together."""
+        own, waited = 0, time.monotonic() - self._saved
+        if self.notice.came:
+            own = ENDING
+        elif self.path and flight.ranks.lead and waited >= max(pause, PATIENCE * self._cost):
+            own = KEEPING
+        return flight.ranks.most(own)
+
+    def _keep(self, flight: Flight, ending: bool) -> None:
+        if flight.ranks.lead:
+            self._save(flight)
+        if ending:
+            epochs, within = len(flight.track.history), flight.within
+            where = f" and {within.batches} batches" if within else ""
+            kept = "all is kept" if self.path else "nothing is kept"
+            raise Preempted(f"stopped by SIGTERM after epoch {epochs}{where}; {kept}. {GOES_ON}")
+
+    def _save(self, flight: Flight) -> None:
+        if self.path is None:
+            return
+        began = time.monotonic()
+        optimizer, scaler = flight.stepper.state()
+        track = flight.track
+        groups = {"model": weights_of(flight.model), "best": track.state, "optimizer": optimizer}
+        # criteria that like the same epoch share its weights, here as in memory
+        rivals = {r.best_epoch: r.state for r in track.rivals.values()}
+        rivals.pop(track.best_epoch, None)
+        groups |= {f"rival.{epoch}": state for epoch, state in rivals.items()}
+        head = {
+            "format": FORMAT,
+            "key": self.key,
+            "history": [asdict(line) for line in track.history],
+            "best_epoch": track.best_epoch,
+            "lowest": track.lowest,
+            "rivals": {n: [r.best_epoch, r.lowest] for n, r in track.rivals.items()},
+            "scaler": scaler,
+        }
+        if (within := flight.within) is not None:
+            head["within"] = {"batches": within.batches, "seconds": within.seconds}
+            groups |= {"streams": within.streams, "losses": {"": within.losses}}
+        tensors = {
+            f"{group}.{name}": value.detach().cpu().contiguous()
+            for group, values in groups.items()
+            for name, value in values.items()
+        }
+        head["sums"] = {name: _sum(value) for name, value in tensors.items()}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        clear_stale(self.path.parent)  # what we were writing when we were killed
+        with fresh(self.path) as temporary:
+            save_file(tensors, temporary, {"sedimental": json.dumps(head)})
+        self._saved = time.monotonic()
+        self._cost = self._saved - began
+
+    def restore(self, flight: Flight) -> bool:
+        """Put everything back as it was kept; False, and nothing is touched, if there is none."""
+        here = self.path if flight.ranks.lead else None
+        found = _read(here, self.key) if here else ({}, {})
+        head = flight.ranks.from_lead(found[0])
+        tensors = flight.ranks.tensors_from_lead(found[1])
+        if not head:
+            return False
+        model = _below(tensors, "model")
+        if model.keys() != flight.model.state_dict().keys():  # by other code of the same key
+            return False
+        flight.model.load_state_dict(model)
+        flight.stepper.restore(_below(tensors, "optimizer"), head["scaler"])
+        track = flight.track
+        track.history = [Epoch(**line) for line in head["history"]]
+        track.best_epoch, track.lowest = head["best_epoch"], head["lowest"]
+        track.state = _below(tensors, "best")
+        for name, rival in track.rivals.items():
+            rival.best_epoch, rival.lowest = head["rivals"][name]
+            shared = rival.best_epoch == track.best_epoch
+            rival.state = track.state if shared else _below(tensors, f"rival.{rival.best_epoch}")
+        if "within" in head:
+            streams = _below(tensors, "streams")
+            flight.within = Within(**head["within"], losses=tensors["losses."], streams=streams)
+        return True
+
+    def clear(self) -> None:
+        """Forget what was kept."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+
+def _read(path: Path, key: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Head and tensors; empty if the file is missing, damaged or of another run."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            head = json.loads((file.metadata() or {}).get("sedimental", "{}"))
+            if (head.get("format"), head.get("key")) != (FORMAT, key):
+                return {}, {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, ValueError, SafetensorError):
+        return {}, {}
+    whole = head["sums"] == {name: _sum(value) for name, value in tensors.items()}
+    return (head, tensors) if whole else ({}, {})
+
+
+def _sum(value: Tensor) -> str:
+    """CRC-32 of the bytes of a contiguous tensor on the CPU."""
+    return f"{zlib.crc32(value.flatten().view(torch.uint8).numpy().data):08x}"
+
+
+def _below(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
+    prefix = f"{group}."
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,0 +1,84 @@
+"""How far one run has come: its history, the epoch to keep, and when to stop."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor, nn
+
+from ...cache.runs import Epoch
+from ..models.shared.interface import FusionModel
+from .settings import Settings
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What training leaves: the best epoch, its weights, and how it got there."""
+
+    best_epoch: int
+    """Counted from 1."""
+    state: Mapping[str, Tensor]
+    """Weights after the best epoch, on the CPU."""
+    history: tuple[Epoch, ...]
+    rivals: "Mapping[str, Fit]" = field(default_factory=dict)
+    """What other criteria would have kept, by name; their histories are empty."""
+
+
+@dataclass
+class Track:
+    """One run's progress, epoch by epoch."""
+
+    settings: Settings
+    history: list[Epoch] = field(default_factory=list)
+    best_epoch: int = 0
+    lowest: float = float("inf")
+    """The criterion at the best epoch, turned so that less is better."""
+    state: Mapping[str, Tensor] = field(default_factory=dict)
+    """Weights after the best epoch, on the CPU."""
+    rivals: dict[str, "Track"] = field(default_factory=dict)
+    """The same by the other criteria of `settings.also`."""
+
+    def __post_init__(self) -> None:
+        for name in self.settings.also:
+            own = replace(self.settings, criterion=name, also=())
+            self.rivals[name] = Track(own)
+
+    def take(self, epoch: Epoch, weights: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Note a finished epoch, and keep the `weights` after it for every criterion it is best
+        in."""
+        tracks = (self, *self.rivals.values())
+        best = [track for track in tracks if track.add(epoch)]
+        kept = weights() if best else {}
+        for track in best:
+            track.state = kept
+
+    def add(self, epoch: Epoch) -> bool:
+        """Note a finished epoch; True if it is the best so far: its weights are to be kept."""
+        self.history.append(epoch)
+        badness = self.settings.badness(epoch.valid_loss, epoch.valid)
+        if self.best_epoch and badness >= self.lowest:
+            return False
+        self.best_epoch, self.lowest = epoch.epoch, badness
+        return True
+
+    @property
+    def finished(self) -> bool:
+        """Whether no epoch is left, or none has been better for as long as the run waits."""
+        done, patience = len(self.history), self.settings.patience
+        waited = done - self.best_epoch
+        return done >= self.settings.epochs or (patience is not None and waited >= patience > 0)
+
+    @property
+    def fit(self) -> Fit:
+        """What there is to be had of the run now."""
+        rivals = {n: Fit(t.best_epoch, t.state, ()) for n, t in self.rivals.items()}
+        return Fit(self.best_epoch, self.state, tuple(self.history), rivals)
+
+
+def weights_of(model: "FusionModel | nn.Module") -> dict[str, Tensor]:
+    """A copy of every weight and buffer by name, on the CPU."""
+    return {k: v.detach().to("cpu", copy=True) for k, v in model.state_dict().items()}
+
+
+def trainable(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
+    """Those that learn."""
+    return [p for p in parameters if p.requires_grad]

@@ -1,0 +1,71 @@
+"""How one run is trained, every key resolved: model's table, then [train], then the recipe."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from ...config import ConfigError, TrainConfig, nearest
+from ...evaluate.metrics import score, score_classes
+from ..models import UNLIMITED, model_recipe
+from ..models.shared.hooks import Recipe
+
+LOWER_IS_BETTER = ("valid_loss", "MAE")
+
+
+@dataclass(frozen=True)
+class Settings(Recipe):
+    """A recipe and what the loop must know beside it."""
+
+    criterion: str = "valid_loss"
+    """What the kept epoch is best in: ``valid_loss`` or a metric's key."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    also: tuple[str, ...] = ()
+    """Other criteria whose best epochs are recorded."""
+
+    @property
+    def criterion_name(self) -> str:
+        """As the run records it: ``valid_loss``, ``valid_Corr``."""
+        return self.criterion if self.criterion == "valid_loss" else f"valid_{self.criterion}"
+
+    def badness(self, loss: float, metrics: Any) -> float:
+        """What the kept epoch has least of; a criterion that is NaN is worst."""
+        value = loss if self.criterion == "valid_loss" else metrics[self.criterion]
+        if np.isnan(value):
+            return float("inf")
+        return float(value if self.criterion in LOWER_IS_BETTER else -value)
+
+
+def settings_of(section: TrainConfig, model: str) -> Settings:
+    """The settings of runs of `model`: its own table, before [train], before its recipe.
+
+    Raises ConfigError for faults in the model's table.
+    """
+    table = getattr(section, model)
+    recipe = model_recipe(model, table, section.preset)
+    # what the model's table says is in the recipe already, and goes before [train]
+    general = {k: v for k, v in stated(section).items() if k not in table}
+    return resolve(replace(recipe, **general), section)
+
+
+def resolve(recipe: Recipe, section: TrainConfig) -> Settings:
+    """`recipe` with the keys of [train] that no recipe has."""
+    values = {f.name: getattr(recipe, f.name) for f in fields(Recipe)}
+    how = {name: getattr(section, name) for name in ("criterion", "precision", "also")}
+    return Settings(**values, **how)
+
+
+def stated(section: TrainConfig) -> dict[str, Any]:
+    """The recipe keys that [train] sets, none meant by a zero as None."""
+    names = [f.name for f in fields(Recipe) if f.name in TrainConfig.model_fields]
+    given = {name: getattr(section, name) for name in names}
+    return {k: UNLIMITED.get((k, v), v) for k, v in given.items() if v is not None}
+
+
+def check_criterion(criterion: str, protocol: str, classes: tuple[str, ...]) -> None:
+    """Raises ConfigError, naming what there is, if `criterion` is none of it."""
+    metrics = score_classes([], [], classes) if classes else score([], [], protocol)
+    known = ["valid_loss", *metrics]
+    if criterion not in known:
+        hint = nearest(criterion, known) or f" Known: {', '.join(known)}."
+        raise ConfigError(f'train.criterion: "{criterion}" is not measured here.{hint}')

@@ -1,0 +1,1 @@
+"""EMT-DLFR: efficient multimodal transformer with dual-level feature restoration."""

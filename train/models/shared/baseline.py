@@ -1,0 +1,147 @@
+"""What the classical baselines share: layers mixed, and nets from frames to one vector a clip.
+
+Shapes: B clips, T frames of the longest.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from ....cache.spec import MODALITIES, Modality
+from ...layers.dropout import Dropout
+from ...layers.linear import mean_frame
+from ...layers.lstm import RowLSTM
+from ...layers.packed import Packed
+from .hooks import Recipe
+from .interface import Batch, InputShape, Output, shaped
+from .layer_mix import LayerMixes
+
+RECIPE = Recipe(
+    learning_rate=2e-3,
+    batch_size=32,
+    epochs=40,
+    warmup=0.1,
+    schedule="cosine",
+    mask_time=0.2,
+    mask_width=0.2,
+    source="ours, by validation on the demo corpus; the masking is UEGD's",
+)
+"""Of baselines that have no published one for features like ours."""
+
+
+class Baseline(nn.Module):
+    """The two ends of a baseline: frames of its modalities, and what `head` makes of one vector."""
+
+    head: nn.Linear
+
+    def __init__(self, inputs: Mapping[Modality, InputShape]) -> None:
+        """For the modalities of `inputs`, one or more."""
+        super().__init__()
+        self.modalities = tuple(m for m in MODALITIES if m in inputs)
+        self.mixes = LayerMixes(inputs)
+
+    def frames(self, batch: Batch, m: Modality) -> Tensor:
+        """(B, T, width) of one modality, weighted layers mixed."""
+        return self.mixes.mixed(m, batch.features[m])
+
+    def answer(self, fused: Tensor, own: Mapping[Modality, Tensor]) -> Output:
+        """The head's answer to `fused` (B, any), which came of the modalities' `own` vectors."""
+        return Output(
+            prediction=shaped(self.head(fused)),
+            representations={
+                "fused": fused.detach(),
+                **{m: vector.detach() for m, vector in own.items()},
+            },
+        )
+
+    def outputs(self) -> Mapping[str, Tensor]:
+        """``layers_<modality>`` (layers,) of every weighted input, summing to one."""
+        return self.mixes.weights
+
+
+class MeanSubnet(nn.Module):
+    """A feed-forward net on the mean of a clip's real frames."""
+
+    def __init__(self, width: int, hidden: int, depth: int, dropout: float) -> None:
+        """`depth` layers of `hidden` units, for frames of length `width`."""
+        super().__init__()
+        self.net = dense([width, *[hidden] * depth], dropout)
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, width), (B, T) -> (B, hidden), zero for a clip without real frames."""
+        vector: Tensor = self.net(mean_frame(frames, mask))
+        return vector * mask.any(dim=1, keepdim=True)
+
+
+class RecurrentSubnet(nn.Module):
+    """An LSTM over a clip's real frames, and a layer on its last state."""
+
+    def __init__(self, width: int, hidden: int, dropout: float) -> None:
+        """`hidden` units in either, for frames of length `width`."""
+        super().__init__()
+        self.lstm = RowLSTM(width, hidden)
+        self.net = dense([hidden, hidden], dropout)
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, width), (B, T) -> (B, hidden), zero for a clip without real frames."""
+        packed = Packed.of(frames, mask)
+        states = self.lstm.rows(packed.values, packed.counts)
+        vector: Tensor = self.net(packed.last(states))
+        return vector * mask.any(dim=1, keepdim=True)
+
+
+class SubnetOptions(Protocol):
+    """What `embedding_subnets` need of a model's Options."""
+
+    @property
+    def text_width(self) -> int:
+        """Length of the vector of text."""
+
+    @property
+    def audio_width(self) -> int:
+        """Length of that of audio."""
+
+    @property
+    def vision_width(self) -> int:
+        """Length of that of vision."""
+
+    @property
+    def depth(self) -> int:
+        """Layers of the nets of audio and vision."""
+
+    @property
+    def dropout(self) -> float:
+        """Share dropped behind every layer."""
+
+
+def embedding_widths(modalities: Sequence[Modality], options: SubnetOptions) -> dict[Modality, int]:
+    """Lengths of the vectors z_m of these modalities, in their order."""
+    widths: dict[Modality, int] = {
+        "text": options.text_width,
+        "audio": options.audio_width,
+        "vision": options.vision_width,
+    }
+    return {m: widths[m] for m in modalities}
+
+
+def embedding_subnets(
+    inputs: Mapping[Modality, InputShape], options: SubnetOptions
+) -> nn.ModuleDict:
+    """The modality embedding subnetworks of TFN: recurrent for text, of the mean for others."""
+    widths, subnets = embedding_widths(MODALITIES, options), nn.ModuleDict()
+    for m in MODALITIES:
+        if m in inputs and m == "text":
+            subnets[m] = RecurrentSubnet(inputs[m].width, widths[m], options.dropout)
+        elif m in inputs:
+            subnets[m] = MeanSubnet(inputs[m].width, widths[m], options.depth, options.dropout)
+    return subnets
+
+
+def dense(widths: Sequence[int], dropout: float) -> nn.Sequential:
+    """Linear layers between these widths, each with a ReLU and dropout behind it."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), nn.ReLU(), Dropout(dropout)]
+    return nn.Sequential(*layers)

@@ -1,0 +1,110 @@
+"""A clip's frames as one vector: first or mean token of text, end states of LSTMs for the rest.
+
+What `self_mm`, `misa` and `mmim` begin with. Frames that are not real are passed over, and a clip
+without a real frame has the vector zero.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ....cache.spec import MODALITIES, Modality
+from ...layers.linear import LayerMix
+from ...layers.lstm import RowLSTM
+from ...layers.packed import last_rows
+from ...layers.row_layout import Layout
+from .interface import InputShape
+
+Pick = Literal["first", "mean"]
+"""Of a text's tokens: the first, which is [CLS] or ``<s>``, or the mean of all."""
+
+
+class Tokens(nn.Module):
+    """Token states as they are: one of them, or their mean."""
+
+    def __init__(self, shape: InputShape, pick: Pick) -> None:
+        """For tokens of this shape; vectors are as wide."""
+        super().__init__()
+        self.pick, self.out = pick, shape.width
+        self.mix = None if shape.layers is None else LayerMix(shape.layers)
+
+    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+        """([batch, layers, frames, width] or without layers), (batch, frames) -> (batch, width)."""
+        seen = mask if self.pick == "mean" else mask & (mask.cumsum(dim=1) == 1)
+        share = seen.to(features.dtype) / seen.sum(dim=1, keepdim=True).clamp(min=1)
+        if self.mix is None:
+            return (share.unsqueeze(1) @ features).squeeze(1)
+        # layers are mixed last: of one vector a clip, not of every token
+        vectors: Tensor = self.mix(share[:, None, None] @ features)
+        return vectors.squeeze(1)
+
+
+class EndState(nn.Module):
+    """The last state of a one-way LSTM."""
+
+    def __init__(self, shape: InputShape, hidden: int) -> None:
+        """For frames of this shape; vectors are `hidden` long."""
+        super().__init__()
+        self.out = hidden
+        self.mix = None if shape.layers is None else LayerMix(shape.layers)
+        self.lstm = RowLSTM(shape.width, hidden)
+
+    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+        """As `Tokens`, but (batch, hidden)."""
+        layout = Layout.of(mask)
+        rows = layout.pick(features if self.mix is None else self.mix(features))
+        return last_rows(self.lstm.rows(rows, layout.counts), layout.count)
+
+
+class EndStates(nn.Module):
+    """The end states of two stacked two-way LSTMs, side by side; a LayerNorm between the two."""
+
+    def __init__(self, shape: InputShape, hidden: int) -> None:
+        """For frames of this shape; `hidden` units in each of the four."""
+        super().__init__()
+        self.out = 4 * hidden
+        self.mix = None if shape.layers is None else LayerMix(shape.layers)
+        self.first = nn.ModuleList([RowLSTM(shape.width, hidden) for _ in range(2)])
+        self.norm = nn.LayerNorm(2 * hidden)
+        self.second = nn.ModuleList([RowLSTM(2 * hidden, hidden) for _ in range(2)])
+
+    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+        """As `Tokens`, but (batch, 4 * hidden): forwards and backwards of the first, the second."""
+        layout = Layout.of(mask)
+        rows = layout.pick(features if self.mix is None else self.mix(features))
+        states, ends = _both_ways(self.first, rows, layout)
+        _, later = _both_ways(self.second, self.norm(states), layout)
+        return torch.cat([*ends, *later], dim=-1)
+
+
+def _both_ways(
+    pair: nn.ModuleList, rows: Tensor, layout: Layout
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Rows (n, width) -> states (n, 2 * hidden) and the two end states (batch, hidden)."""
+    ahead, back = pair
+    assert isinstance(ahead, RowLSTM)
+    assert isinstance(back, RowLSTM)
+    first = layout.count.cumsum(dim=0) - layout.count
+    # where a row stands if its clip is read from the end; the same way leads back
+    turned = (first + layout.count - 1)[layout.clip] - layout.rank
+    forwards = ahead.rows(rows, layout.counts)
+    backwards = back.rows(rows.index_select(0, turned), layout.counts)
+    states = torch.cat([forwards, backwards.index_select(0, turned)], dim=-1)
+    return states, (last_rows(forwards, layout.count), last_rows(backwards, layout.count))
+
+
+def end_state_encoders(
+    inputs: Mapping[Modality, InputShape], pick: Pick, hidden: Mapping[Modality, int]
+) -> tuple[nn.ModuleDict, dict[Modality, int]]:
+    """`Tokens` for text and, with `hidden` units, `EndState` for others; each one's vector length.
+
+    Both by modality, those of `inputs` in their usual order.
+    """
+    encoders, sizes = nn.ModuleDict(), dict[Modality, int]()
+    for m in MODALITIES:
+        if m in inputs:
+            own = Tokens(inputs[m], pick) if m == "text" else EndState(inputs[m], hidden[m])
+            encoders[m], sizes[m] = own, own.out
+    return encoders, sizes

@@ -1,0 +1,1 @@
+"""SUGRM: self-supervised unimodal label generation."""

@@ -1,0 +1,234 @@
+"""Unimodal labels out of multimodal ones: SUGRM's generator (section 3.3) and Self-MM's.
+
+Symbols, with y_m a clip's label, H the largest |y_m| among training clips, F_m* its fusion
+feature and F_s* its feature of modality s in the common space (width w):
+
+    D_max     distance of the mean F_m* of clips labelled +H and of clips labelled -H
+    offset    2H * min(|F_m* - F_s*|, D_max) / D_max
+    direction which of the two lies nearer to the positive clips, as the ratio of its distances
+              to the mean F_m* of positive and of negative clips
+    y_s       y_m + offset, y_m - offset or y_m, kept within ±H
+
+Self-MM: Yu et al., "Learning Modality-Specific Representations with Self-Supervised Multi-Task
+Learning for Multimodal Sentiment Analysis", AAAI 2021, arXiv:2102.04830.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.linalg import vector_norm
+from torch.nn import functional
+
+from ....cache.spec import Modality
+from ...layers.losses import Distance
+from ..shared.hooks import Training
+
+Generator = Literal["sugrm", "self_mm"]
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Of the generated labels of all training clips, noted for every epoch."""
+DISTANCES: Mapping[Distance, Callable[..., Tensor]] = {
+    "l1": functional.l1_loss,
+    "l2": functional.mse_loss,
+    "huber": functional.huber_loss,
+}
+DECILE = 0.1
+"""Share of the clips on each side that stand for ±H where no clip has that very label."""
+
+
+def extremes(labels: Tensor) -> tuple[float, Tensor, Tensor]:
+    """H, and which clips are the most positive and the most negative; (clips,) -> bool (clips,).
+
+    They are the clips labelled exactly ±H; if one side has none, the extreme tenth on each side.
+    """
+    limit = labels.abs().max()
+    top, bottom = labels == limit, labels == -limit
+    if not (top.any() and bottom.any()):
+        ends = torch.tensor([DECILE, 1 - DECILE], dtype=labels.dtype, device=labels.device)
+        low, high = torch.quantile(labels, ends)
+        top, bottom = labels >= high, labels <= low
+    return float(limit), top, bottom
+
+
+def sugrm_labels(
+    truth: Tensor, fusion: Tensor, features: Tensor, centres: Tensor, limit: Tensor
+) -> Tensor:
+    """New labels of some clips, (tasks, clips), by the rule above.
+
+    `truth` (clips,), `fusion` (clips, w), `features` (tasks, clips, w), `centres` (4, w): mean
+    fusion features of positive, negative, +H and -H clips; `limit` is H. If the two extremes lie
+    in one point, there is no scale, and a label is the truth.
+    """
+    positive, negative, top, bottom = centres
+    largest = vector_norm(top - bottom)
+    distance = vector_norm(fusion - features, dim=-1).minimum(largest)
+    offset = torch.where(largest > 0, 2 * limit * distance / largest, 0)
+    own = vector_norm(features - positive, dim=-1), vector_norm(features - negative, dim=-1)
+    fused = vector_norm(fusion - positive, dim=-1), vector_norm(fusion - negative, dim=-1)
+    # own[0] / own[1] < fused[0] / fused[1], without a division by zero
+    direction = torch.sign(fused[0] * own[1] - own[0] * fused[1])
+    return (truth + direction * offset).clamp(-limit, limit)
+
+
+def self_mm_labels(
+    truth: Tensor, fusion: Tensor, features: Tensor, centres: Tensor, limit: Tensor
+) -> Tensor:
+    """New labels of some clips, (tasks, clips), by Self-MM's rule.
+
+    As `sugrm_labels`, but with `centres` (1 + tasks, 2, w): of the fusion features and of each
+    task's own, the means of positive and negative clips. With delta how much nearer a feature
+    lies to the positive centre, (d_neg - d_pos) / d_pos, a label is the mean of
+    y_m * delta_s / delta_m and y_m + delta_s - delta_m.
+    """
+    near = vector_norm(torch.cat([fusion[None], features]) - centres[:, :1], dim=-1)
+    far = vector_norm(torch.cat([fusion[None], features]) - centres[:, 1:], dim=-1)
+    delta = (far - near) / near
+    fused, own = delta[:1], delta[1:]
+    labels = (truth * own / fused + truth + own - fused) / 2
+    return torch.where(labels.isnan(), truth, labels).clamp(-limit, limit)
+
+
+def averaged(old: Tensor, new: Tensor, epoch: int) -> Tensor:
+    """Running mean of the labels: (e - 1)/(e + 1) of the old and 2/(e + 1) of the new, e > 1."""
+    return (epoch - 1) / (epoch + 1) * old + 2 / (epoch + 1) * new
+
+
+def unimodal_loss(
+    scores: Tensor, labels: Tensor, truth: Tensor, known: Tensor, distance: Distance = "l1"
+) -> Tensor:
+    """Mean over a batch of tanh|y_s - y_m| times the distance of score and label; all (batch,).
+
+    A clip that lacks the modality, by `known`, adds nothing.
+    """
+    weight = torch.tanh((labels - truth).abs()) * known
+    return (weight * DISTANCES[distance](scores.to(labels.dtype), labels, reduction="none")).mean()
+
+
+class LabelMemory(nn.Module):
+    """Every training clip's features and generated labels; all of it lies in buffers.
+
+    Rows are rows of the corpus table. Before `begin` it holds nothing.
+    """
+
+    truth: Tensor
+    """(table,) labels; NaN for clips that are not trained on."""
+    labels: Tensor
+    """(tasks, table) generated labels; NaN likewise."""
+    bank: Tensor
+    """(1, table, width) last fusion features; (1 + tasks, table, width) for Self-MM."""
+    shares: Tensor
+    """(4, table): what each clip counts in the mean of positive, negative, +H and -H clips."""
+    clips: Tensor
+    """(training clips,) int64 rows."""
+    limit: Tensor
+    """H, a scalar."""
+    trail: Tensor
+    """(epochs before this one, tasks, quantiles) of the labels as each epoch left them."""
+
+    def __init__(
+        self,
+        tasks: Sequence[Modality],
+        width: int,
+        generator: Generator,
+        first: int = 2,
+        exclude_zero: bool = False,
+    ) -> None:
+        """Labels for `tasks`, from features of length `width`, moved from epoch `first` on.
+
+        A clip labelled 0 is one of the positive clips, or of neither kind if `exclude_zero`.
+        """
+        super().__init__()
+        self.tasks = tuple(tasks)
+        self.width = width
+        self.generator = generator
+        self.first = first
+        self.exclude_zero = exclude_zero
+        self.forget()
+
+    def forget(self) -> None:
+        """Hold nothing."""
+        self.register_buffer("truth", torch.zeros(0))
+        self.register_buffer("labels", torch.zeros(len(self.tasks), 0))
+        self.register_buffer("bank", torch.zeros(self._banks, 0, self.width))
+        self.register_buffer("shares", torch.zeros(4, 0))
+        self.register_buffer("clips", torch.zeros(0, dtype=torch.int64))
+        self.register_buffer("limit", torch.zeros(()))
+        self.register_buffer("trail", torch.zeros(0, len(self.tasks), len(QUANTILES)))
+
+    @property
+    def _banks(self) -> int:
+        return 1 + len(self.tasks) if self.generator == "self_mm" else 1
+
+    @property
+    def begun(self) -> bool:
+        """Whether it knows any clip."""
+        return len(self.truth) > 0
+
+    @torch.no_grad()
+    def begin(self, training: Training) -> None:
+        """Forget all; every label is the multimodal one (epoch 1)."""
+        labels = training.labels.to(self.truth.dtype)
+        limit, top, bottom = extremes(labels)
+        positive = labels > 0 if self.exclude_zero else labels >= 0
+        groups = torch.stack([positive, labels < 0, top, bottom]).to(labels.dtype)
+        self.truth = labels.new_full((training.table,), torch.nan)
+        self.truth[training.index] = labels
+        self.labels = self.truth.repeat(len(self.tasks), 1)
+        self.bank = labels.new_zeros(self._banks, training.table, self.width)
+        self.shares = labels.new_zeros(4, training.table)
+        self.shares[:, training.index] = groups / groups.sum(dim=1, keepdim=True).clamp(min=1)
+        self.clips = training.index.clone()
+        self.limit = labels.new_tensor(limit)
+        self.trail = labels.new_zeros(0, len(self.tasks), len(QUANTILES))
+
+    @torch.no_grad()
+    def after_step(self, index: Tensor, features: Tensor, known: Tensor, epoch: int) -> None:
+        """New labels of the clips `index` (batch,), then their features in the place of the old.
+
+        `features` (1 + tasks, batch, width), fusion first; `known` (tasks, batch) bool: where a
+        clip lacks the modality, its label stays.
+        """
+        features = features.to(self.bank.dtype)
+        while len(self.trail) < epoch - 1:
+            self.trail = torch.cat([self.trail, self._quantiles()[None]])
+        if epoch >= self.first:
+            truth, old = self.truth[index], self.labels[:, index]
+            new = averaged(old, self._new(truth, features), epoch)
+            self.labels[:, index] = torch.where(known, new, old)
+        self.bank[:, index] = features[: self._banks]
+
+    def of(self, index: Tensor) -> Tensor:
+        """(batch,) -> (tasks, batch): the labels now; NaN for clips that are not trained on."""
+        return self.labels[:, index]
+
+    def trajectory(self) -> Mapping[Modality, Tensor]:
+        """`QUANTILES` of the labels after each epoch so far, (epochs, quantiles) a task."""
+        if not (self.begun and self.tasks):
+            return {}
+        rows = torch.cat([self.trail, self._quantiles()[None]])
+        return {task: rows[:, place] for place, task in enumerate(self.tasks)}
+
+    def _new(self, truth: Tensor, features: Tensor) -> Tensor:
+        fusion, others = features[0], features[1:]
+        positive, negative = self.shares[:2].sum(dim=1) > 0
+        if self.generator == "self_mm":
+            centres = self.shares[:2] @ self.bank  # (1 + tasks, 2, width)
+            new = self_mm_labels(truth, fusion, others, centres, self.limit)
+        else:
+            new = sugrm_labels(truth, fusion, others, self.shares @ self.bank[0], self.limit)
+        # clips of one sign alone have nothing to be placed between
+        return torch.where(positive & negative, new, truth)
+
+    def _quantiles(self) -> Tensor:
+        """(tasks, quantiles) of the labels now."""
+        points = self.labels.new_tensor(QUANTILES)
+        return torch.quantile(self.labels[:, self.clips], points, dim=1).T
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        """Buffers take the sizes of what is loaded: a fresh model knows no clip as yet."""
+        for name, buffer in self.named_buffers():
+            found = state_dict.get(prefix + name)
+            if found is not None and found.shape != buffer.shape:
+                setattr(self, name, buffer.new_zeros(found.shape))
+        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -1,0 +1,390 @@
+"""Sparse Phased Transformer: Cheng et al., "Multimodal Phased Transformer for Sentiment Analysis",
+EMNLP 2021, in the form in which SUGRM uses it (`sugrm`; its departures are listed there).
+
+A stream of hidden states a modality, one for every `stride` frames, reads the modality's frames
+(input attention), the other streams (cross attention) and itself (self attention), `rounds` times
+with one set of weights. A query sees a short window of keys only: query i, counted from 0, sees
+
+    (i + 1) * stride - window + shift + k,   k = 0 … window - 1,   modulo the clip's keys
+
+where the shift is the round's number for cross and self attention and 0 for input attention.
+Letters: S streams, P pairs of streams, B clips, L places of the longest clip's stream, w width.
+Layers of all streams, or of all pairs, run as one product: `GroupedLinear`.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ....cache.spec import Modality
+from ...layers.dropout import drop
+from ...layers.length_buckets import CPU, frames_to_read, like_length
+from ...layers.linear import FrameLinear
+
+CIRCLE: tuple[tuple[Modality, Modality], ...] = (
+    ("audio", "text"),
+    ("text", "vision"),
+    ("vision", "audio"),
+)
+"""Pairs of streams; each has one set of weights for both directions."""
+CALL = 256
+"""Hidden states of a clip that take as long as a further group of clips (see `grouping`)."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What every layer of the transformer knows; the fields are those of SUGRM's `Options`."""
+
+    width: int
+    heads: int
+    rounds: int
+    stride: int
+    input_window: int
+    cross_window: int
+    self_window: int
+    embed_dropout: float
+    relu_dropout: float
+    residual_dropout: float
+    attention_dropout: float
+
+
+def windows(number: Tensor, length: Tensor, window: int, stride: int, shift: int) -> Tensor:
+    """Numbers of the keys that some queries see, (window, n) int64, by the rule above.
+
+    Query by query: its own `number` in its clip, from 0, and its clip's `length` in keys, at least
+    1, each (n,). Where the window has more room than the clip has keys, they stand in it again.
+    """
+    offsets = torch.arange(window, device=number.device).unsqueeze(1)
+    return ((number + 1) * stride - window + shift + offsets) % length
+
+
+@dataclass(frozen=True)
+class Sight:
+    """The queries that are real and have keys, in a table of `places` rows a sequence."""
+
+    row: Tensor
+    """(n,) where each query stands."""
+    number: Tensor
+    """(n,) which query of its sequence it is."""
+    first: Tensor
+    """(n,) where its sequence's keys begin, in their own table."""
+    length: Tensor
+    """(n,) how many there are."""
+
+    @classmethod
+    def of(cls, queries: Tensor, keys: Tensor, places: int, first: Tensor | None = None) -> "Sight":
+        """Numbers of `queries` and of `keys`, one a sequence, in any one shape.
+
+        Keys begin at `first`; by default they too have `places` rows a sequence.
+        """
+        steps = torch.arange(places, device=queries.device)
+        real = (steps < queries.flatten().unsqueeze(1)) & (keys.flatten() > 0).unsqueeze(1)
+        row = real.flatten().nonzero().squeeze(1)
+        sequence = row // places
+        start = sequence * places if first is None else first.flatten()[sequence]
+        return cls(row, row % places, start, keys.flatten()[sequence])
+
+    def keys(self, window: int, stride: int = 1, shift: int = 0) -> Tensor:
+        """Rows of the key table that every query sees, (window, n)."""
+        return self.first + windows(self.number, self.length, window, stride, shift)
+
+
+def sinusoids(places: int, width: int, like: Tensor) -> Tensor:
+    """Vectors of the positions 1 … `places`, (places, width): sines, then cosines.
+
+    Wavelengths rise geometrically to 10000 * 2 pi; of an odd width the last entry is zero.
+    """
+    half = width // 2
+    rates = torch.arange(half, device=like.device, dtype=like.dtype) / max(half - 1, 1)
+    position = torch.arange(1, places + 1, device=like.device, dtype=like.dtype).unsqueeze(1)
+    angles = position * torch.exp(-math.log(10_000) * rates)
+    return functional.pad(torch.cat([angles.sin(), angles.cos()], dim=1), (0, width % 2))
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor, heads: int, dropout: float) -> Tensor:
+    """Scaled dot-product attention of each query over its own window.
+
+    (n, width), (window, n, width) twice -> (n, width).
+    """
+    n, width = queries.shape
+    split = (n, heads, width // heads)
+    scores = (keys.view(len(keys), *split) * (queries * split[-1] ** -0.5).view(split)).sum(-1)
+    shares = torch.softmax(scores, dim=0)  # (window, n, heads)
+    shares = drop(shares, dropout)
+    return (shares.unsqueeze(-1) * values.view(len(values), *split)).sum(0).flatten(1)
+
+
+def take(table: Tensor, rows: Tensor) -> Tensor:
+    """`table[rows]`, (rows, width) -> (*rows.shape, width), with gradients that repeat."""
+    if table.device.type == "cuda":
+        return table[rows]  # sorts before it sums; index_add of the other way sums in any order
+    return table.index_select(0, rows.flatten()).view(*rows.shape, table.shape[-1])
+
+
+class GroupedLinear(nn.Module):
+    """A linear layer a group, all in one product; Glorot's uniform first weights, zero biases."""
+
+    def __init__(self, groups: int, inputs: int, outputs: int) -> None:
+        """`groups` layers."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(groups, inputs, outputs))
+        self.bias = nn.Parameter(torch.zeros(groups, 1, outputs))
+        for one in self.weight:
+            nn.init.xavier_uniform_(one)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(groups, rows, inputs) -> (groups, rows, outputs)."""
+        return torch.baddbmm(self.bias, x, self.weight)
+
+    def part(self, x: Tensor, first: int, end: int) -> Tensor:
+        """The outputs `first` … `end` - 1 alone."""
+        return torch.baddbmm(self.bias[..., first:end], x, self.weight[..., first:end])
+
+
+class GroupedNorm(nn.Module):
+    """A LayerNorm a group."""
+
+    def __init__(self, groups: int, width: int) -> None:
+        """`groups` norms over `width` entries."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(groups, 1, width))
+        self.bias = nn.Parameter(torch.zeros(groups, 1, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(groups, rows, width), each row normed."""
+        return torch.addcmul(self.bias, functional.layer_norm(x, x.shape[-1:]), self.weight)
+
+
+class Layer(nn.Module):
+    """What the three phases have in common: pre-norm residual attention and feed-forward."""
+
+    def __init__(self, groups: int, sizes: Sizes) -> None:
+        """`groups` sets of weights."""
+        super().__init__()
+        width = sizes.width
+        self.sizes = sizes
+        self.norm_query = GroupedNorm(groups, width)
+        self.out = GroupedLinear(groups, width, width)
+        self.norm_inner = GroupedNorm(groups, width)
+        self.rise = GroupedLinear(groups, width, 4 * width)
+        self.fall = GroupedLinear(groups, 4 * width, width)
+
+    def look(self, queries: Tensor, keys: Tensor, values: Tensor, row: Tensor) -> Tensor:
+        """What the queries `row` (n,) find, zero for the others.
+
+        (groups, rows, w), (window, n, w) twice -> (groups, rows, w).
+        """
+        table = queries.flatten(0, 1)
+        dropout = self.sizes.attention_dropout if self.training else 0.0
+        found = attend(table.index_select(0, row), keys, values, self.sizes.heads, dropout)
+        return found.new_zeros(table.shape).index_copy(0, row, found).view_as(queries)
+
+    def drop(self, x: Tensor, share: float) -> Tensor:
+        """`x` with `share` of it dropped, in training."""
+        return drop(x, share) if self.training else x
+
+    def finish(self, x: Tensor, found: Tensor) -> Tensor:
+        """Add what attention `found` to `x`, then the feed-forward; all (groups, rows, w)."""
+        sizes = self.sizes
+        x = x + self.drop(self.out(found), sizes.residual_dropout)
+        inner = torch.relu(self.rise(self.norm_inner(x)))
+        inner = self.drop(inner, sizes.relu_dropout)
+        return x + self.drop(self.fall(inner), sizes.residual_dropout)
+
+
+class InputLayer(Layer):
+    """Input attention: hidden states read their modality's frames, at their own width."""
+
+    def __init__(self, widths: Mapping[Modality, int], sizes: Sizes) -> None:
+        """For frames of these widths."""
+        super().__init__(len(widths), sizes)
+        width = sizes.width
+        self.modalities = tuple(widths)
+        self.query = GroupedLinear(len(widths), width, width)
+        self.norm_frames = nn.ModuleDict({m: nn.LayerNorm(size) for m, size in widths.items()})
+        self.frames = nn.ModuleDict({m: FrameLinear(size, 2 * width) for m, size in widths.items()})
+        for m, size in widths.items():
+            layer = self.frames[m]
+            assert isinstance(layer, FrameLinear)
+            bound = math.sqrt(6 / (2 * width + 2 * size))  # Glorot, as one (w + 2 size, w) matrix
+            nn.init.uniform_(layer.weight, -bound, bound)
+            nn.init.zeros_(layer.bias)
+
+    def read(
+        self, features: Mapping[Modality, Tensor], masks: Mapping[Modality, Tensor], sight: Sight
+    ) -> tuple[Tensor, Tensor]:
+        """Keys and values in `sight` of the hidden states, each (window, n, w), for all rounds.
+
+        The table of keys has the real frames of all streams, clip by clip. Windows count real
+        frames; positions count all.
+        """
+        sizes, pairs = self.sizes, list[Tensor]()
+        for m in self.modalities:
+            x, mask = features[m], masks[m]
+            real = mask.flatten().nonzero().squeeze(1)
+            frames = x.flatten(0, 1).index_select(0, real) * math.sqrt(sizes.width)
+            position = sinusoids(mask.shape[1], x.shape[-1], x)
+            frames = frames + position.index_select(0, real % mask.shape[1])
+            frames = self.drop(frames, sizes.embed_dropout)
+            pairs.append(self.frames[m](self.norm_frames[m](frames)))
+        rows = sight.keys(sizes.input_window, sizes.stride)
+        keys, values = torch.cat(pairs).chunk(2, dim=1)
+        return take(keys, rows), take(values, rows)
+
+    def forward(self, x: Tensor, seen: tuple[Tensor, Tensor], sight: Sight) -> Tensor:
+        """Hidden states (S, B * L, w) and what `read` gave for `sight` -> hidden states."""
+        queries = self.query(self.norm_query(x))
+        return self.finish(x, self.look(queries, *seen, sight.row))
+
+
+class CrossLayer(Layer):
+    """Cross attention: each stream reads each other one; the results are added.
+
+    A pair's two directions share their weights; in the second, the query and key projections
+    change places. A partner without frames adds nothing, and a stream without any partner stays
+    as it is.
+    """
+
+    def __init__(self, streams: Sequence[Modality], sizes: Sizes) -> None:
+        """For two streams or more."""
+        places = {m: place for place, m in enumerate(streams)}
+        pairs = [(places[a], places[b]) for a, b in CIRCLE if a in places and b in places]
+        super().__init__(len(pairs), sizes)
+        self.pairs = tuple(pairs)
+        self.norm_key = GroupedNorm(len(pairs), sizes.width)
+        self.project = GroupedLinear(len(pairs), sizes.width, 3 * sizes.width)
+
+    def sight(self, counts: Tensor, places: int) -> Sight:
+        """For streams of `counts` (S, B) hidden states, in the order pair, direction, clip."""
+        queries = torch.stack([counts[i] for pair in self.pairs for i in pair])
+        keys = torch.stack([counts[j] for i, k in self.pairs for j in (k, i)])
+        return Sight.of(queries, keys, places)
+
+    def forward(self, x: Tensor, there: Tensor, sight: Sight, shift: int) -> Tensor:
+        """Hidden states (S, B * L, w), which clips have any (S, B) -> hidden states."""
+        pairs, width, n = len(self.pairs), x.shape[-1], x.shape[1]
+        queries = torch.stack([x[i] for pair in self.pairs for i in pair]).view(pairs, 2 * n, width)
+        keys = torch.stack([x[j] for i, k in self.pairs for j in (k, i)]).view_as(queries)
+        # (P, direction, w, w); the second direction has the two projections the other way round
+        both = self.project.weight[..., : 2 * width].reshape(pairs, width, 2, width).transpose(1, 2)
+        biases = self.project.bias[..., : 2 * width].reshape(pairs, 2, 1, width)
+        q = torch.baddbmm(
+            biases.flatten(0, 1),
+            self.norm_query(queries).view(2 * pairs, n, width),
+            both.flatten(0, 1),
+        )
+        normed = self.norm_key(keys)
+        k = torch.baddbmm(
+            biases.flip(1).flatten(0, 1),
+            normed.view(2 * pairs, n, width),
+            both.flip(1).flatten(0, 1),
+        )
+        v = self.project.part(normed, 2 * width, 3 * width)
+        rows = sight.keys(self.sizes.cross_window, shift=shift)
+        seen = take(k.view(-1, width), rows), take(v.view(-1, width), rows)
+        found = self.finish(queries, self.look(q.view_as(queries), *seen, sight.row))
+        return self._add(x, found.view(pairs, 2, there.shape[1], -1, width), there)
+
+    def _add(self, x: Tensor, found: Tensor, there: Tensor) -> Tensor:
+        """(S, B * L, w), (P, direction, B, L, w), (S, B) -> (S, B * L, w)."""
+        streams = list[Tensor]()
+        for stream, own in enumerate(x):
+            partners = [
+                (found[pair, direction], there[key].view(-1, 1, 1))
+                for pair, (i, k) in enumerate(self.pairs)
+                for direction, (query, key) in enumerate(((i, k), (k, i)))
+                if query == stream
+            ]
+            total = torch.stack([result * known for result, known in partners]).sum(0)
+            anyone = torch.stack([known for _, known in partners]).any(0)
+            streams.append(torch.where(anyone, total, own.view_as(total)))
+        return torch.stack(streams).view_as(x)
+
+
+class SelfLayer(Layer):
+    """Self attention: each stream reads itself."""
+
+    def __init__(self, streams: int, sizes: Sizes) -> None:
+        """For `streams` streams."""
+        super().__init__(streams, sizes)
+        self.norm_key = GroupedNorm(streams, sizes.width)
+        self.project = GroupedLinear(streams, sizes.width, 3 * sizes.width)
+
+    def forward(self, x: Tensor, sight: Sight, shift: int) -> Tensor:
+        """Hidden states (S, B * L, w) -> hidden states."""
+        width = x.shape[-1]
+        queries = self.project.part(self.norm_query(x), 0, width)
+        normed = self.norm_key(x)
+        keys = self.project.part(normed, width, 2 * width)
+        values = self.project.part(normed, 2 * width, 3 * width)
+        rows = sight.keys(self.sizes.self_window, shift=shift)
+        seen = take(keys.view(-1, width), rows), take(values.view(-1, width), rows)
+        return self.finish(x, self.look(queries, *seen, sight.row))
+
+
+class SparsePhasedTransformer(nn.Module):
+    """Frames of every modality -> one vector a clip and modality."""
+
+    def __init__(self, widths: Mapping[Modality, int], sizes: Sizes) -> None:
+        """For frames of these widths, any number of modalities."""
+        super().__init__()
+        self.sizes = sizes
+        self.streams = tuple(widths)
+        self.hidden = nn.Parameter(nn.init.xavier_uniform_(torch.empty(len(widths), sizes.width)))
+        self.reading = InputLayer(widths, sizes)
+        self.crossing = CrossLayer(self.streams, sizes) if len(widths) > 1 else None
+        self.refining = SelfLayer(len(widths), sizes)
+        self.norm = nn.LayerNorm(sizes.width)
+
+    def forward(
+        self, features: Mapping[Modality, Tensor], masks: Mapping[Modality, Tensor]
+    ) -> Tensor:
+        """(B, frames, its width) and (B, frames) a modality -> (S, B, w), zero without frames."""
+        if next(iter(masks.values())).device.type != "cpu":
+            return self._vectors(features, masks)
+        ends = {m: frames_to_read(mask) for m, mask in masks.items()}
+        longest = torch.stack(list(ends.values())).amax(dim=0).numpy() // self.sizes.stride
+        vectors, order = list[Tensor](), list[Tensor]()
+        for group in like_length(longest, CPU, call=CALL):
+            clips = torch.from_numpy(group)
+            cut = {m: max(1, int(end[clips].max())) for m, end in ends.items()}
+            own = {m: features[m][:, :end].index_select(0, clips) for m, end in cut.items()}
+            real = {m: masks[m][clips, :end] for m, end in cut.items()}
+            order.append(clips)
+            vectors.append(self._vectors(own, real))
+        return torch.cat(vectors, dim=1).index_select(1, torch.cat(order).argsort())
+
+    def _vectors(
+        self, features: Mapping[Modality, Tensor], masks: Mapping[Modality, Tensor]
+    ) -> Tensor:
+        """The same for some clips, of like length."""
+        sizes, width = self.sizes, self.sizes.width
+        lengths = torch.stack([masks[m].sum(dim=1) for m in self.streams])
+        counts = (lengths + sizes.stride - 1) // sizes.stride  # hidden states of each clip, (S, B)
+        # from the shapes, as reading `counts` would wait for the device
+        places = max(-(-masks[m].shape[1] // sizes.stride) for m in self.streams)
+        start = self.hidden.unsqueeze(1) * math.sqrt(width) + sinusoids(places, width, self.hidden)
+        x = start.unsqueeze(1).expand(-1, lengths.shape[1], -1, -1).flatten(1, 2)
+        x = drop(x, sizes.embed_dropout) if self.training else x
+        begins = (lengths.flatten().cumsum(0) - lengths.flatten()).view_as(lengths)
+        reading = Sight.of(counts, lengths, places, begins)
+        crossing = None if self.crossing is None else self.crossing.sight(counts, places)
+        refining = Sight.of(counts, counts, places)
+        seen = self.reading.read(features, masks, reading)
+        for shift in range(sizes.rounds):
+            x = self.reading(x, seen, reading)
+            if self.crossing is not None and crossing is not None:
+                x = self.crossing(x, counts > 0, crossing, shift)
+            x = self.refining(x, refining, shift)
+        last = (counts - 1).clamp(min=0).view(*counts.shape, 1, 1).expand(-1, -1, -1, width)
+        vectors = x.view(*counts.shape, places, width).gather(2, last).squeeze(2)
+        normed: Tensor = self.norm(vectors)
+        return normed * (counts > 0).unsqueeze(-1)
+
+
+SequenceEncoder = Callable[[Mapping[Modality, Tensor], Mapping[Modality, Tensor]], Tensor]
+"""Frames and masks of every modality -> (modalities, batch, width): what SUGRM needs of SPT."""

@@ -1,0 +1,152 @@
+"""What a finished run says of other clips: its model from its folder, features from a cache."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..cache.answers import Answers
+from ..cache.manifest import Manifest
+from ..cache.runs import InputRecord, Run
+from ..cache.spec import Modality
+from ..cache.store.store import open_store
+from ..config import Config, ConfigError
+from ..errors import RunError
+from .data.dataset import Selection, Table
+from .data.inputs import Input
+from .data.live_inputs import FindLive, LiveInput
+from .data.load import load
+from .data.standardize import Scaling
+from .fit.loop import predict
+from .fit.settings import settings_of
+from .live_model import LiveModel, Tuning
+from .models import model_options
+from .models.shared.hooks import Forgets
+from .models.shared.interface import FusionModel
+from .models.shared.missing_frames import nothing_of_its_own
+from .plan import Plan
+from .record import softmax
+from .run import built, find_device
+
+SCALINGS = "inputs."
+"""Begins the names of the tensors in a weights file that are no weights."""
+
+
+def answer(
+    run: Run, folder: Path, config: Config, manifest: Manifest, live: FindLive | None = None
+) -> Answers:
+    """Ask the `run` in `folder` about every clip of `manifest`, whose features `config` caches.
+
+    Nothing is hidden from it, whatever it was trained on. `live` finds inputs whose encoders were
+    trained along. Raises RunError for a folder whose weights are gone or of another model,
+    StoreError where features are not cached as the run read them.
+    """
+    weights, scalings = _weights(folder / "weights.safetensors")
+    inputs = tuple(_input(record, run, config, live) for record in run.inputs)
+    table = Table.unrated(manifest.clips, run.predictions.classes)
+    corpus = load(table, inputs, scalings, find_device(config.train.device))
+    every = torch.arange(len(table.ids))
+    data = Selection(table, corpus.sources, {"test": every}, {}, corpus.labels)
+    model = _model(run, folder, config, inputs, data, weights)
+    present = {m: source.present for m, source in data.sources.items()}
+    asked = torch.from_numpy(np.flatnonzero(np.logical_or.reduce(list(present.values()))))
+    if not len(asked):
+        return _answers(table, asked, np.zeros((0, len(table.classes) or 1)), present, {})
+    with nothing_of_its_own(model.fusion if isinstance(model, LiveModel) else model):
+        scores = predict(model, data, asked)
+    return _answers(table, asked, scores.values, present, scores.extras)
+
+
+def _weights(file: Path) -> tuple[dict[str, Tensor], dict[Modality, Scaling]]:
+    """The model's weights by name, and how each modality is scaled."""
+    try:
+        found = load_file(file)
+    except (OSError, SafetensorError) as fault:
+        raise RunError(
+            f"{file}: cannot be read ({fault}). `sedimental train --fresh` makes the run anew."
+        ) from fault
+    scaled: set[Any] = {name.split(".")[1] for name in found if name.startswith(SCALINGS)}
+    scalings = {
+        m: Scaling(found[f"{SCALINGS}{m}.mean"], found[f"{SCALINGS}{m}.deviation"]) for m in scaled
+    }
+    return {k: v for k, v in found.items() if not k.startswith(SCALINGS)}, scalings
+
+
+def _input(
+    record: InputRecord, run: Run, config: Config, live: FindLive | None
+) -> Input | LiveInput:
+    made = run.extraction[record.modality]
+    if not record.live:
+        store = open_store(config.corpus_cache / made.spec.folder_name)
+        return Input(record.modality, store, record.layers, record.weighted)
+    if live is None:
+        raise RunError(f"{run.row}: nobody handed over its {record.modality} encoder.")
+    found = live(config, record.modality, made.start is None)
+    if found.start != made.start:  # names of weights count from there
+        raise RunError(
+            f"{run.row}: {record.encoder} was trained with everything up to block "
+            f"{made.start or 0} read from a cache, and now that would be block {found.start or 0}. "
+            "`sedimental train --fresh` makes it anew."
+        )
+    return found
+
+
+def _model(
+    run: Run,
+    folder: Path,
+    config: Config,
+    inputs: tuple[Input | LiveInput, ...],
+    data: Selection,
+    weights: Mapping[str, Tensor],
+) -> FusionModel:
+    """The run's model with its best weights, on the device of `data`."""
+    try:
+        plan = Plan(
+            model=run.model,
+            options=model_options(run.model, run.options),
+            settings=settings_of(config.train, run.model),
+            modalities=run.modalities,
+            seed=run.seed,
+            inputs=inputs,
+            key=run.key,
+            folder=folder,
+            tuning={m: Tuning(**one) for m, one in run.config["encoders"].items()},
+        )
+        model = built(plan, data)
+        model.load_state_dict(weights)
+    except (ConfigError, RuntimeError, TypeError) as fault:
+        made = run.environment.get("sedimental", "another version")
+        raise RunError(
+            f"{folder}: its weights do not fit {run.model} as it is now; the run is of sedimental "
+            f"{made}. `sedimental train --fresh` makes it anew. ({shorten(str(fault), 300)})"
+        ) from fault
+    if isinstance(model, Forgets):
+        model.forget()
+    return model
+
+
+def _answers(
+    table: Table,
+    asked: Tensor,
+    values: NDArray[np.float64],
+    present: Mapping[Modality, NDArray[np.bool_]],
+    extras: Mapping[str, NDArray[np.float64]],
+) -> Answers:
+    """`values` and `extras` of the clips `asked`, with NaN for all others."""
+
+    def spread(own: NDArray[np.float64]) -> NDArray[np.float64]:
+        whole = np.full((len(table.ids), *own.shape[1:]), np.nan)
+        whole[asked.numpy()] = own
+        return whole
+
+    shares = spread(softmax(values)) if table.classes else None
+    best = values.argmax(axis=1).astype(np.float64) if table.classes else values.reshape(-1)
+    own = {name: spread(extra) for name, extra in extras.items()}
+    return Answers(table.ids, spread(best), shares, present, own)

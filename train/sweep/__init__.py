@@ -1,0 +1,1 @@
+"""Layer sweeps: trained models and closed-form probes over every layer."""

@@ -1,0 +1,114 @@
+"""One choice of layers with its seeds: how a sweep trains it, and what it reads of the result."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ...cache.manifest import Manifest
+from ...cache.runs import Scored
+from ...cache.spec import LETTERS, Modality
+from ...cache.sweeps import Point
+from ...config import Config, InputConfig, Inputs, LayerChoice, RunsConfig, SweepConfig
+from ...progress import Progress
+from ..plan import Plan, plan_runs
+from .grid import Arm
+
+TASK = "sweep"
+"""The one task whose progress is told: epochs of all runs."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm on one choice of layers, with some seeds."""
+
+    arm: Arm
+    choice: str
+    """A layer's name, ``weighted``, ``last`` or ``picked``."""
+    layers: Mapping[Modality, str]
+    config: Config
+    """The pipeline that trains just this."""
+
+    @property
+    def letters(self) -> str:
+        """Modalities in short."""
+        return "".join(LETTERS[m] for m in self.layers)
+
+    def plans(self, manifest: Manifest) -> list[Plan]:
+        """Its runs, a seed each."""
+        from ..run import find_device
+
+        return plan_runs(self.config, manifest, find_device(self.config.train.device).type)
+
+    def point(self, runs: Iterable[Scored]) -> Point:
+        """What its finished runs come to."""
+        kept = list(runs)
+        return Point(
+            arm=self.arm.name,
+            model=self.arm.model,
+            letters=self.letters,
+            choice=self.choice,
+            layers=self.layers,
+            seeds=tuple(run.seed for run in kept),
+            scores={
+                split: {
+                    key: tuple(run.metrics[split][key] for run in kept)
+                    for key in kept[0].metrics[split]
+                }
+                for split in ("valid", "test")
+            },
+            settings=self.arm.varied,
+            folder=self.config.experiment.name,
+            seconds=sum(run.seconds for run in kept),
+        )
+
+
+def cell_of(
+    config: Config,
+    section: SweepConfig,
+    arm: Arm,
+    choice: str,
+    layers: Mapping[Modality, str],
+) -> Cell:
+    """The cell of `arm` on `layers` (a layer's name or ``weighted``, a modality each)."""
+    inputs = {
+        m: InputConfig(encoder=getattr(config.train.inputs, m).encoder, layers=_choice(layer))
+        for m, layer in layers.items()
+    }
+    # a cell has the modalities of its layers, whatever the model is trained on elsewhere
+    table = {key: value for key, value in arm.table.items() if key != "modalities"}
+    if section.epochs:
+        table["epochs"] = section.epochs
+    train = config.train.model_copy(
+        update={
+            "models": (arm.model,),
+            "modalities": None,
+            "seeds": section.seeds or config.train.seeds,
+            "inputs": Inputs.model_validate(inputs),
+            arm.model: table,
+        }
+    )
+    name = f"{arm.name}.{''.join(LETTERS[m] for m in layers)}.{choice}"
+    runs = RunsConfig(root=config.experiment / "sweep", name=re.sub(r"[^\w.-]+", "-", name))
+    own = config.model_copy(update={"train": train, "runs": runs})
+    return Cell(arm, choice, layers, own)
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """Passes the advance of any task on as that of the sweep, and no word of single runs."""
+
+    progress: Progress
+
+    def start(self, task: str, total: int, unit: str = "clip") -> None:
+        """Said already, by the sweep."""
+
+    def advance(self, task: str, by: int = 1) -> None:
+        """Pass on."""
+        self.progress.advance(TASK, by)
+
+    def note(self, message: str) -> None:
+        """There are hundreds."""
+
+
+def _choice(layer: str) -> LayerChoice:
+    return int(layer) if layer.isdigit() else "final" if layer == "final" else "weighted"

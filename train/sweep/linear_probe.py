@@ -1,0 +1,129 @@
+"""One probe: a linear fit on pooled features, its penalty picked on validation, its scores."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...cache.manifest import Manifest
+from ...cache.spec import SPLITS, Split
+from ...evaluate.metrics import score, score_classes
+from .linear_fits import Linear, Matrix, probabilities, ridge, softmax_regression
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The clips that can be trained on and scored, in manifest order."""
+
+    ids: tuple[str, ...]
+    splits: tuple[Split, ...]
+    labels: Matrix
+    """Scores, or numbers of `classes`."""
+    classes: tuple[str, ...]
+    """Class names; empty where scores are predicted."""
+    protocol: str
+
+    @classmethod
+    def of(cls, manifest: Manifest, protocol: str, task: str = "auto") -> "Labelled":
+        """Those with a score; where no clip has one, or `task` says so, those with a class."""
+        scored = any(c.label is not None for c in manifest.clips)
+        regression = task == "regression" or (task == "auto" and scored)
+        key = "label" if regression else "category"
+        kept = [c for c in manifest.clips if getattr(c, key) is not None]
+        classes = () if regression else tuple(sorted({str(c.category) for c in kept}))
+        labels = [classes.index(str(c.category)) if classes else c.label for c in kept]
+        return cls(
+            ids=tuple(c.id for c in kept),
+            splits=tuple(c.split for c in kept),
+            labels=np.array(labels, dtype=np.float64),
+            classes=classes,
+            protocol=protocol,
+        )
+
+    def rows(self, split: Split) -> NDArray[np.int64]:
+        """Row numbers of one split."""
+        return np.flatnonzero(np.array(self.splits, dtype=object) == split)
+
+    def scores(self, split: Split, answers: Matrix) -> dict[str, float]:
+        """Every metric of `answers` (clips, outputs) on one split."""
+        rows = self.rows(split)
+        if self.classes:
+            guess = answers[rows].argmax(axis=1)
+            return score_classes(self.labels[rows].astype(np.int64), guess, self.classes)
+        return score(self.labels[rows], answers[rows, 0], self.protocol)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What turns pooled features into a probe's input: less the mean, over the deviation."""
+
+    mean: NDArray[np.float32]
+    """(width,) over training clips."""
+    deviation: NDArray[np.float32]
+    """(width,), 1 where a feature is constant."""
+
+    @classmethod
+    def of(cls, pooled: NDArray[np.float32]) -> "Scale":
+        """Of the rows that are not NaN."""
+        known = pooled[~np.isnan(pooled[:, 0])].astype(np.float64)
+        mean, deviation = known.mean(axis=0), known.std(axis=0)
+        constant = deviation <= 1e-6 * np.maximum(np.abs(mean), 1e-12)
+        deviation[constant] = 1.0
+        return cls(mean.astype(np.float32), deviation.astype(np.float32))
+
+    def __call__(self, pooled: NDArray[np.float32]) -> Matrix:
+        """(clips, width); a clip without features is the mean clip."""
+        return np.nan_to_num((pooled.astype(np.float64) - self.mean) / self.deviation)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A fitted probe."""
+
+    linear: Linear
+    scales: tuple[Scale, ...]
+    """An input each."""
+    answers: Matrix
+    """(clips, 1) scores or (clips, classes) probabilities, of every labelled clip."""
+    scores: Mapping[Split, Mapping[str, float]]
+
+
+def fit_probe(pooled: Sequence[NDArray[np.float32]], clips: Labelled) -> Probe:
+    """Fit on the training clips that have any features; (clips, width) an input, joined.
+
+    The penalty is the one with the lowest validation MAE (scores) or log loss (classes); the larger
+    of equals. Raises ValueError without such clips.
+    """
+    train = clips.rows("train")
+    scales = tuple(Scale.of(one[train]) for one in pooled)
+    x = np.concatenate([scale(one) for scale, one in zip(scales, pooled, strict=True)], axis=1)
+    there = ~np.logical_and.reduce([np.isnan(one[:, 0]) for one in pooled])
+    used = train[there[train]]
+    if not len(used):
+        raise ValueError("no training clip has features")
+    # with several inputs the clips that lack one of them move the mean; the fits want it at zero
+    middle = x[used].mean(axis=0)
+    if clips.classes:
+        fits = softmax_regression(
+            x[used] - middle, clips.labels[used].astype(np.int64), len(clips.classes)
+        )
+    else:
+        fits = ridge(x[used] - middle, clips.labels[used])
+    valid = clips.rows("valid")
+    losses = [_loss(fit(x[valid] - middle), clips.labels[valid], clips.classes) for fit in fits]
+    best = len(losses) - 1 - int(np.argmin(losses[::-1]))
+    chosen = fits[best]
+    linear = Linear(chosen.weights, chosen.offset - middle @ chosen.weights, chosen.penalty)
+    answers = probabilities(linear(x)) if clips.classes else linear(x)
+    scores = {split: clips.scores(split, answers) for split in SPLITS}
+    return Probe(linear, scales, answers, scores)
+
+
+def _loss(answers: Matrix, labels: Matrix, classes: Sequence[str]) -> float:
+    if not len(labels):
+        return 0.0
+    if not classes:
+        return float(np.abs(answers[:, 0] - labels).mean())
+    own = probabilities(answers)[np.arange(len(labels)), labels.astype(np.int64)]
+    return float(-np.log(np.maximum(own, 1e-300)).mean())

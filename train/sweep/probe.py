@@ -1,0 +1,230 @@
+"""The first answer to "which layer?": a linear probe on every stored layer, in seconds.
+
+Ridge regression (softmax regression where there are classes) on the mean over each clip's real
+frames. Needs no torch.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+from ...cache.manifest import Manifest, read_manifest
+from ...cache.runs import InputRecord, Predictions, Run, run_folder, write_run
+from ...cache.spec import LETTERS, SPLITS, Modality, Split
+from ...cache.sweeps import Point, Sweep, pick, read_sweep, write_sweep
+from ...config import Config, SweepConfig
+from ...progress import Progress, Silent
+from ..data.inputs import Input
+from .blas_threads import single_threaded
+from .grid import default_criterion, encoder_of, swept_inputs
+from .linear_fits import PENALTIES
+from .linear_probe import Labelled, Probe, fit_probe
+from .pooling import pool_layer
+
+TASK = "probing"
+"""The one task whose progress is told: layers of all modalities."""
+SEED = 0
+"""A probe has no randomness; its run folder still needs a number."""
+RECIPE = 1
+"""Version of everything between features and a probe's numbers."""
+
+
+def probe(config: Config, progress: Progress | None = None, fresh: bool = False) -> Sweep:
+    """Probe every stored layer of every modality of [train.inputs].
+
+    The result lies in ``probe`` below the experiment.
+
+    There are kept: the scores of every layer, and as run folders the best layer of each modality
+    and the best layers of all modalities joined. Equal features, labels and settings are not
+    probed again unless `fresh`. Raises StoreError, ManifestError or RunError with a remedy.
+    """
+    told, config = progress or Silent(), config.frozen
+    # a probe is cheap: it goes through everything, whatever a sweep is limited to
+    limits = {"layers": "all", "modalities": None}
+    section = (config.sweep or SweepConfig()).model_copy(update=limits)
+    manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
+    clips = Labelled.of(manifest, config.evaluate.protocol, config.train.task)
+    inputs = swept_inputs(config, section)
+    criterion = section.criterion or default_criterion(clips.classes)
+    folder = config.experiment / "probe"
+    key = _key(manifest, clips, inputs, section, config, criterion)
+    kept = read_sweep(folder)
+    if kept is not None and kept.key == key and not fresh:
+        told.note("probe: nothing changed, the finished one stands")
+        return kept
+    encoders = {one.modality: encoder_of(one, config, section) for one in inputs}
+    valid = {one.modality: one.store.side("valid") for one in inputs}
+    jobs = [(one, layer) for one in inputs for layer in encoders[one.modality].layers]
+    told.start(TASK, len(jobs), "layer")
+
+    def work(job: tuple[Input, str]) -> tuple[Probe, float]:
+        one, layer = job
+        began = time.perf_counter()
+        pooled = pool_layer(one.store, layer, clips.ids, valid[one.modality])
+        fitted = fit_probe([pooled], clips)
+        told.advance(TASK)
+        return fitted, time.perf_counter() - began
+
+    with single_threaded(), ThreadPoolExecutor(os.cpu_count(), "sedimental-probe") as pool:
+        done = dict(zip(jobs, pool.map(work, jobs), strict=True))
+    model = "softmax" if clips.classes else "ridge"
+    points = [
+        _point(model, {one.modality: layer}, fitted, seconds)
+        for (one, layer), (fitted, seconds) in done.items()
+    ]
+    picks: dict[Modality, str] = {}
+    for one in inputs:
+        own = [p for p in points if p.letters == LETTERS[one.modality]]
+        picks[one.modality] = pick(own, criterion).choice
+    keeper = _Keeper(config, clips, key, folder)
+    for one in inputs:
+        layer = picks[one.modality]
+        keeper.keep([(one, layer)], *done[one, layer])
+    if len(inputs) > 1:
+        began = time.perf_counter()
+        chosen = [(one, picks[one.modality]) for one in inputs]
+        pooled = [pool_layer(o.store, layer, clips.ids, valid[o.modality]) for o, layer in chosen]
+        joined = fit_probe(pooled, clips)
+        seconds = time.perf_counter() - began
+        points.append(_point(model, picks, joined, seconds))
+        keeper.keep(chosen, joined, seconds)
+    found = Sweep(
+        kind="probe",
+        key=key,
+        corpus=config.corpus.slug,
+        protocol=config.evaluate.protocol,
+        classes=clips.classes,
+        criterion=criterion,
+        manifest=manifest.digest,
+        encoders=encoders,
+        points=tuple(points),
+        picks={model: picks},
+    )
+    write_sweep(folder, found)
+    return found
+
+
+def _point(model: str, layers: Mapping[Modality, str], fitted: Probe, seconds: float) -> Point:
+    return Point(
+        arm=model,
+        model=model,
+        letters="".join(LETTERS[m] for m in layers),
+        choice=next(iter(layers.values())) if len(layers) == 1 else "picked",
+        layers=layers,
+        seeds=(SEED,),
+        scores={
+            split: {k: (v,) for k, v in fitted.scores[split].items()} for split in ("valid", "test")
+        },
+        settings={"penalty": fitted.linear.penalty},
+        folder="",
+        seconds=seconds,
+    )
+
+
+@dataclass(frozen=True)
+class _Keeper:
+    """Writes a probe as a run folder, so that whatever reads runs reads it."""
+
+    config: Config
+    clips: Labelled
+    key: str
+    folder: Path
+
+    def keep(self, used: Sequence[tuple[Input, str]], fitted: Probe, seconds: float) -> None:
+        """`used` are its inputs, each with the layer that was read."""
+        clips, model = self.clips, "softmax" if self.clips.classes else "ridge"
+        modalities = tuple(one.modality for one, _ in used)
+        values = fitted.answers.argmax(axis=1) if clips.classes else fitted.answers[:, 0]
+        run = Run(
+            corpus=self.config.corpus.slug,
+            model=model,
+            modalities=modalities,
+            seed=SEED,
+            key=self.key,
+            options={"penalty": fitted.linear.penalty},
+            config={"input_scaling": "standardize"},
+            inputs=tuple(
+                InputRecord(
+                    modality=one.modality,
+                    encoder=one.store.spec.encoder,
+                    layers=(layer,),
+                    weighted=False,
+                    fingerprint=one.store.spec.fingerprint,
+                    weights=one.store.spec.weights,
+                )
+                for one, layer in used
+            ),
+            environment={
+                "python": platform.python_version(),
+                "numpy": np.__version__,
+                "sedimental": version("sedimental"),
+                "device": "cpu",
+                "platform": platform.platform(),
+            },
+            parameters=fitted.linear.weights.size + fitted.linear.offset.size,
+            criterion="validation loss",
+            best_epoch=0,
+            seconds=seconds,
+            coverage=self._coverage(used),
+            history=(),
+            metrics=fitted.scores,
+            predictions=Predictions(
+                ids=clips.ids,
+                splits=clips.splits,
+                labels=clips.labels,
+                values=values.astype(np.float64),
+                classes=clips.classes,
+                probabilities=fitted.answers if clips.classes else None,
+            ),
+            outputs={},
+        )
+        weights: dict[str, NDArray[np.floating]] = {
+            "weights": fitted.linear.weights,
+            "offset": fitted.linear.offset,
+        }
+        for modality, scale in zip(modalities, fitted.scales, strict=True):
+            weights[f"inputs.{modality}.mean"] = scale.mean
+            weights[f"inputs.{modality}.deviation"] = scale.deviation
+        whole = {name: np.ascontiguousarray(values) for name, values in weights.items()}
+        write_run(run_folder(self.folder, model, modalities, SEED), run, save(whole))
+
+    def _coverage(self, used: Sequence[tuple[Input, str]]) -> dict[Split, dict[str, int]]:
+        held = {one.modality: set(one.store.clips) for one, _ in used}
+        of = {s: [self.clips.ids[k] for k in self.clips.rows(s)] for s in SPLITS}
+        return {
+            s: {"clips": len(ids)} | {m: sum(i in have for i in ids) for m, have in held.items()}
+            for s, ids in of.items()
+        }
+
+
+def _key(
+    manifest: Manifest,
+    clips: Labelled,
+    inputs: Sequence[Input],
+    section: SweepConfig,
+    config: Config,
+    criterion: str,
+) -> str:
+    decides = {
+        "recipe": RECIPE,
+        "manifest": manifest.digest,
+        "classes": clips.classes,
+        "protocol": clips.protocol,
+        "criterion": criterion,
+        "penalties": PENALTIES,
+        "encoders": [asdict(encoder_of(one, config, section)) for one in inputs],
+        "clips": [dict(one.store.sources) for one in inputs],
+    }
+    text = json.dumps(decides, sort_keys=True, ensure_ascii=False)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

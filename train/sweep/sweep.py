@@ -1,0 +1,229 @@
+"""`sweep`: every layer of every modality trained, the best picked on validation, then fused."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from ...cache.manifest import Manifest, read_manifest
+from ...cache.runs import Scored
+from ...cache.spec import LETTERS, Modality
+from ...cache.sweeps import Encoder, Point, Sweep, pick, write_sweep
+from ...config import Config, ConfigError, SweepConfig, nearest
+from ...errors import RunError
+from ...evaluate.metrics import score, score_classes
+from ...progress import Progress, Silent
+from ..distributed.sigterm import Notice, noticing
+from ..plan import Plan
+from ..processes.jobs import Job, Share
+from ..processes.pool import Pool, cores
+from .cells import TASK, Cell, Quiet, cell_of
+from .grid import Arm, arms, default_criterion, encoder_of, fusions, swept_inputs
+from .linear_probe import Labelled
+
+ROOM = 0.6
+"""Share of the free memory that the layers in work may take."""
+
+
+def sweep(config: Config, progress: Progress | None = None, fresh: bool = False) -> Sweep:
+    """Train [sweep]'s grid; the result lies in ``sweep`` below the experiment.
+
+    First each modality alone, on every layer and on the learned weighted sum; each layer is read
+    once for all models and seeds. Then, on the layers that validation picked, on the last and on
+    weighted layers, the fusions. Every run has a folder of its own and is not trained again while
+    its key stands (unless `fresh`), so a sweep that was killed goes on where it was. Raises
+    ConfigError, ManifestError, StoreError or RunError, each with its remedy; Preempted, when all is
+    kept, if the system asks to end by SIGTERM.
+    """
+    told = progress or Silent()  # an input that is live elsewhere is read from the cache here
+    with noticing() as notice, Pool(TASK, Quiet(told), config.train.threads, notice) as pool:
+        return _Sweeping(config.frozen, told, fresh, pool, notice).all()
+
+
+Cells = tuple[Cell, ...]
+"""Cells that read the same layers: they are read once for all of them."""
+
+
+class _Sweeping:
+    def __init__(
+        self, config: Config, progress: Progress, fresh: bool, pool: Pool, notice: Notice
+    ) -> None:
+        self.config, self.progress, self.fresh = config, progress, fresh
+        self.pool, self.notice = pool, notice
+        self.section = config.sweep or SweepConfig()
+        self.manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
+        self.labelled = Labelled.of(self.manifest, config.evaluate.protocol, config.train.task)
+        self.arms = arms(config, self.section)
+        self.inputs = swept_inputs(config, self.section)
+        self.fusions = fusions(self.inputs, self.section)
+        self.criterion = self.section.criterion or default_criterion(self.labelled.classes)
+        _check(self.criterion, self.labelled)
+        self.encoders = {i.modality: encoder_of(i, config, self.section) for i in self.inputs}
+        self.points: dict[tuple[str, str, str], Point] = {}
+        self.done: dict[Path, Scored] = {}
+        self.planned: dict[str, list[Plan]] = {}
+
+    def all(self) -> Sweep:
+        """The whole of it."""
+        alone = [cells for one in self.inputs for cells in self.single(one.modality)]
+        mixed = [self.cells({m: "weighted"}, "weighted") for m in self.encoders]
+        mixed = mixed if self.section.weighted else []
+        fusions = len(self.fusions) * (3 if self.section.weighted else 2)
+        whole = [*alone, *mixed, *alone[:1] * fusions]  # a fusion has as many epochs as any other
+        self.progress.start(TASK, sum(self.epochs(cells) for cells in whole), "epoch")
+        self.train(alone)
+        self.train(mixed)
+        picks = {arm.name: self.picks(arm) for arm in self.arms}
+        self.write(picks)  # what is known so far, should the rest be interrupted
+        self.train([cells for subset in self.fusions for cells in self.fused(subset, picks)])
+        return self.write(picks)
+
+    def single(self, modality: Modality) -> list[Cells]:
+        """The cells of each layer of `modality`; the last block is always among them, to compare
+        with."""
+        encoder = self.encoders[modality]
+        names = dict.fromkeys([*encoder.layers, encoder.last])
+        return [self.cells({modality: name}, name) for name in names]
+
+    def cells(self, layers: Mapping[Modality, str], choice: str) -> Cells:
+        """All arms on the same layers."""
+        return tuple(cell_of(self.config, self.section, arm, choice, layers) for arm in self.arms)
+
+    def fused(
+        self, subset: Sequence[Modality], picks: Mapping[str, Mapping[Modality, str]]
+    ) -> list[Cells]:
+        """The cells of several modalities together."""
+        found: list[Cells] = []
+        for arm in self.arms:
+            choices: dict[str, dict[Modality, str]] = {
+                "picked": {m: picks[arm.name][m] for m in subset},
+                "last": {m: self.encoders[m].last for m in subset},
+            }
+            if self.section.weighted:
+                choices["weighted"] = dict.fromkeys(subset, "weighted")
+            found += [
+                (cell_of(self.config, self.section, arm, choice, layers),)
+                for choice, layers in choices.items()
+            ]
+        return found
+
+    def picks(self, arm: Arm) -> dict[Modality, str]:
+        """The layer of each modality that is best on validation."""
+        found = {}
+        for modality, encoder in self.encoders.items():
+            own = [self.points[arm.name, LETTERS[modality], name] for name in encoder.layers]
+            found[modality] = pick(own, self.criterion).choice
+        return found
+
+    def train(self, whole: Sequence[Cells]) -> None:
+        """Train what is not done of all these cells, then keep their points."""
+        missing = [(job, cells) for cells in whole if (job := self.missing(cells)) is not None]
+        if missing:
+            from ..worker import make_jobs
+
+            own = partial(make_jobs, notice=self.notice)
+            self.pool.run([job for job, _ in missing], self.processes(missing), own)
+        for cell in (cell for cells in whole for cell in cells):
+            point = cell.point(self.read(cell))
+            self.points[cell.arm.name, cell.letters, cell.choice] = point
+
+    def missing(self, cells: Cells) -> Job | None:
+        """What is still to be trained of `cells`."""
+        shares = []
+        for cell in cells:
+            plans = self.plans(cell)
+            for plan in plans:
+                run = None if self.fresh else plan.scored()
+                if run is not None:
+                    self.done[plan.folder] = run
+                    self.progress.advance(TASK, plan.settings.epochs)
+            left = [plan for plan in plans if plan.folder not in self.done]
+            if any(plan.stack for plan in left):  # a stack is made as a whole or not at all
+                left = plans
+            if left:
+                shares.append(Share(cell.config, tuple(plan.title for plan in left)))
+        return Job(tuple(shares)) if shares else None
+
+    def read(self, cell: Cell) -> list[Scored]:
+        """The scores of the finished runs of `cell`."""
+        found = []
+        for plan in self.plans(cell):
+            run = self.done.get(plan.folder) or plan.scored()
+            if run is None:
+                raise RunError(
+                    f"{plan.folder}: this run should be finished by now and is not. Is another "
+                    "`sedimental` writing there? `sedimental sweep` goes on from what is done."
+                )
+            self.done[plan.folder] = run
+            found.append(run)
+        return found
+
+    def plans(self, cell: Cell) -> list[Plan]:
+        """The runs of `cell`, worked out once."""
+        name = cell.config.runs.name or ""
+        if name not in self.planned:
+            self.planned[name] = cell.plans(self.manifest)
+        return self.planned[name]
+
+    def epochs(self, cells: Cells) -> int:
+        """Of all their runs."""
+        return sum(plan.settings.epochs for cell in cells for plan in self.plans(cell))
+
+    def processes(self, missing: Sequence[tuple[Job, Cells]]) -> int:
+        """How many processes to train on: fewer than cores if there is no memory for more."""
+        from ..data.streaming import free_memory
+        from ..run import find_device
+
+        if find_device(self.config.train.device).type != "cpu":
+            return 1  # a GPU is shared best by one process
+        cells = [cell for _, own in missing for cell in own]
+        if any(plan.stack for cell in cells for plan in self.plans(cell)):
+            return 1  # whose jobs could not be split
+        wanted = self.section.processes or cores()
+        runs = sum(job.runs for job, _ in missing)
+        largest = max(self.bytes(cell) for cell in cells)
+        fitting = int(ROOM * free_memory() / max(largest, 1))
+        # a process takes seconds to start: not worth it for a run or two
+        return max(1, min(wanted, runs // 2, fitting))
+
+    def bytes(self, cell: Cell) -> int:
+        """About what the layers of one cell and of the next take, as they lie and as float32."""
+        total = 0
+        for one in self.inputs:
+            if one.modality in cell.layers:
+                whole = cell.layers[one.modality] == "weighted"
+                layers = len(one.store.spec.layers) if whole else 1
+                total += layers * int(one.store.frames.sum()) * one.store.spec.width * 6
+        return 2 * total
+
+    def write(self, picks: Mapping[str, Mapping[Modality, str]]) -> Sweep:
+        """Keep what is known."""
+        found = Sweep(
+            kind="sweep",
+            key=_key(self.manifest, self.encoders, self.done),
+            corpus=self.config.corpus.slug,
+            protocol=self.config.evaluate.protocol,
+            classes=self.labelled.classes,
+            criterion=self.criterion,
+            manifest=self.manifest.digest,
+            encoders=self.encoders,
+            points=tuple(self.points.values()),
+            picks=picks,
+        )
+        write_sweep(self.config.experiment / "sweep", found)
+        return found
+
+
+def _check(criterion: str, clips: Labelled) -> None:
+    known = score_classes([], [], clips.classes) if clips.classes else score([], [], clips.protocol)
+    if criterion not in known:
+        hint = nearest(criterion, known) or f" Known: {', '.join(known)}."
+        raise ConfigError(f'sweep.criterion: "{criterion}" is not measured here.{hint}')
+
+
+def _key(
+    manifest: Manifest, encoders: Mapping[Modality, Encoder], done: Mapping[Path, Scored]
+) -> str:
+    text = json.dumps([manifest.digest, list(encoders), sorted(run.key for run in done.values())])
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
