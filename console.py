@@ -59,13 +59,19 @@ def fail(message: str, code: int = 1) -> NoReturn:
 
 
 def pipeline(path: Path, checks: "Sequence[Check]" = ()) -> "Config":
-    """The pipeline at `path`; ends the command with exit code 2 and every fault of it."""
+    """The pipeline at `path`; ends the command with exit code 2 and every fault of it.
+
+    Values that were understood though they are not written as their key wants them are told.
+    """
     from .config import ConfigError, load_config
 
     try:
-        return load_config(path, checks)
+        config = load_config(path, checks)
     except ConfigError as faults:
         fail(str(faults), 2)
+    for note in config.notes:
+        err().print(_escaped(f"note: {note}"), soft_wrap=True, highlight=False)
+    return config
 
 
 def _escaped(message: str) -> str:
