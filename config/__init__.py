@@ -1,5 +1,6 @@
 """pipeline.toml as types: a file a group of sections, all of them checked at once."""
 
+from ..errors import ConfigError
 from .base import Fraction, LayerChoice, Positive, Section
 from .corpus import CorpusConfig
 from .features import (
@@ -11,7 +12,7 @@ from .features import (
     TextFeatures,
     VisionFeatures,
 )
-from .pipeline import TAGS, Check, Config, ConfigError, load_config
+from .pipeline import TAGS, Check, Config, load_config
 from .results import EvaluateConfig, RunsConfig, SweepConfig
 from .train import LIVE_KEYS, InputConfig, Inputs, TrainConfig
 from .wording import nearest

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, PrivateAttr, ValidationError
 
+from ..errors import ConfigError
 from .base import Section
 from .between import cross_faults
 from .corpus import CorpusConfig
@@ -86,10 +87,6 @@ TAGS: Mapping[str, type[BaseModel]] = {
     "text": TextFeatures,
 }
 """The kinds of [[features]] tables, by their modality."""
-
-
-class ConfigError(ValueError):
-    """Every fault of a pipeline.toml at once, a line each."""
 
 
 Check = Callable[[Mapping[str, Any]], Iterable[str]]

@@ -12,7 +12,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "progress": set(),
     "model_table": set(),
-    "config": {"model_table"},
+    "config": {"errors", "model_table"},
     "console": {"config", "errors", "progress"},
     "cache": {"config", "errors", "progress"},
     "evaluate": {"config", "errors", "progress", "cache"},
