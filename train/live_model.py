@@ -209,7 +209,7 @@ class LiveModel(nn.Module):
     def _scaled(self, hidden: Tensor, m: Modality) -> Tensor:
         reading = self._readings[m]
         if reading.normed:  # each layer for itself, also where several lie side by side
-            parts = hidden.unflatten(-1, (reading.shape.stacked, -1))
+            parts = hidden.reshape(*hidden.shape[:-1], reading.shape.stacked, -1)
             return layer_norm(parts, parts.shape[-1:]).flatten(-2)
         mean, deviation = getattr(self, f"mean_{m}"), getattr(self, f"deviation_{m}")
         if mean is None:
