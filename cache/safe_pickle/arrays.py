@@ -45,10 +45,7 @@ def dtype_of(code: str, order: str = "") -> np.dtype[Any]:
     if whole or letter == "O":
         return np.dtype("?" if whole == "?" else "O")
     letter, size = ("S" if letter == "a" else letter), int(digits)
-    if letter in "SU":
-        fits = 0 < size <= LONGEST_TEXT
-    else:
-        fits = size in SIZES[letter]
+    fits = 0 < size <= LONGEST_TEXT if letter in "SU" else size in SIZES[letter]
     if not fits:
         raise RefusedError(f"it holds an array of {shown(code)}")
     return np.dtype(f"{order or own or '='}{letter}{size}")

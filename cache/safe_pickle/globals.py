@@ -1,6 +1,6 @@
 """The names that a foreign pickle may say, and what is made of each; none of them is looked up."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from .arrays import Order, numbers_of

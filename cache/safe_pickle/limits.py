@@ -8,6 +8,8 @@ from ...errors import ManifestError
 class PickleRefusedError(ManifestError):
     """A pickle, or a numpy file, that asks for more than plain data, or that is damaged."""
 
+    code = 1
+
 
 class RefusedError(Exception):
     """What is refused, in half a sentence; the reader adds the file's name and the way out."""

@@ -110,12 +110,13 @@ def load_npz(path: Path, limits: Limits = DEFAULT) -> dict[str, NDArray[Any]]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [m for m in archive.infolist() if m.filename.endswith(".npy")]
-            room = limits.bytes_for(path.stat().st_size)
+            size = path.stat().st_size
+            room = limits.bytes_for(size)
             whole = sum(member.file_size for member in members)
             if len(members) > MOST_MEMBERS or whole > room:
                 raise PickleRefusedError(
-                    f"{path}: unpacks to {whole / 1e6:,.0f} MB, from {path.stat().st_size / 1e6:,.0f} "
-                    "MB; that is more than features do. Nothing of it was read."
+                    f"{path}: unpacks to {whole / 1e6:,.0f} MB, from {size / 1e6:,.0f} MB; "
+                    "that is more than features do. Nothing of it was read."
                 )
             return {m.filename.removesuffix(".npy"): _member(archive, m, path) for m in members}
     except OSError as fault:
