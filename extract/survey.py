@@ -6,9 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
-import av
 import torch
 
 from ..cache.manifest import Clip, Manifest
@@ -18,12 +16,12 @@ from ..cache.store.writer import StoreWriter
 from ..config import Config, ConfigError
 from .corpora import load_manifest
 from .decode.clip_error import ClipError, clip_error
-from .decode.media import not_a_file
+from .decode.header import Header, read_header
 from .faces.mtcnn import one_thread
 from .plan import Lacking, Sized, ordered
 from .shards import Shard
 from .streams.raw_inputs import streams_of
-from .streams.streams import Stream
+from .streams.streams import Stream, reads_media
 
 
 @dataclass
@@ -52,18 +50,6 @@ class Work:
         return Lacking(self.stream, self.held, wanted)
 
 
-@dataclass(frozen=True)
-class Header:
-    """What a media file says of itself, without decoding it."""
-
-    seconds: float = 0.0
-    """Length; 0 where it does not say."""
-    video: bool = False
-    audio: bool = False
-    fault: str | None = None
-    """Why it cannot be opened."""
-
-
 @dataclass
 class Survey:
     """A corpus and its stores, before anything is loaded."""
@@ -88,7 +74,7 @@ class Survey:
     @property
     def seen(self) -> bool:
         """Whether any store is made of media at all."""
-        return any(w.stream.audio or w.stream.fps is not None for w in self.works)
+        return any(reads_media(work.stream) for work in self.works)
 
     @cached_property
     def mine(self) -> tuple[Clip, ...]:
@@ -170,21 +156,6 @@ def decoders(config: Config) -> Iterator[ThreadPoolExecutor]:
             yield pool
         finally:
             torch.set_num_threads(threads)
-
-
-def read_header(path: Path) -> Header:
-    """What the file at `path` says of itself."""
-    try:
-        if reason := not_a_file(path):
-            return Header(fault=reason)
-        if not path.stat().st_size:
-            return Header(fault="empty file")
-        with av.open(str(path)) as container:
-            seconds = container.duration / av.time_base if container.duration else 0.0
-            streams = container.streams
-            return Header(seconds, bool(streams.video), bool(streams.audio))
-    except Exception as fault:
-        return Header(fault=f"unreadable: {getattr(fault, 'strerror', None) or fault}")
 
 
 def _check_media(manifest: Manifest, config: Config) -> None:
