@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 export PYTHONSAFEPATH := 1# ./evaluate must never hide an installed package of that name
 
-.PHONY: help install lock run test lint types unit bench demo clean
+.PHONY: help install lock run test lint types unit bench demo clean fuzz
 
 help:     ## List the targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
