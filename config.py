@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from .errors import ConfigError as ConfigError  # the type of what load_config raises
 from .faults import cross_faults, worded
 from .faults import nearest as nearest
 
@@ -448,10 +449,6 @@ TAGS: Mapping[str, type[BaseModel]] = {
     "text": TextFeatures,
 }
 """The kinds of [[features]] tables, by their modality."""
-
-
-class ConfigError(ValueError):
-    """Every fault of a pipeline.toml at once, a line each."""
 
 
 Check = Callable[[Mapping[str, Any]], Iterable[str]]

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..errors import ManifestError
+from ..errors import CachedManifestError
 from .spec import SPLITS, Split
 
 FORMAT = "sedimental-manifest-1"
@@ -119,16 +119,16 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read what `write_manifest` wrote; raises ManifestError that names the file and line."""
+    """Read what `write_manifest` wrote; raises CachedManifestError that names the file and line."""
     if not path.is_file():
-        raise ManifestError(f"{path}: no manifest here. `sedimental extract` writes it.")
+        raise CachedManifestError(f"{path}: no manifest here. `sedimental extract` writes it.")
     head, *rows = path.read_text(encoding="utf-8").splitlines() or ["{}"]
     try:
         found: dict[str, Any] = json.loads(head)
     except json.JSONDecodeError:
         found = {}
     if found.get("format") != FORMAT:
-        raise ManifestError(
+        raise CachedManifestError(
             f"{path}: line 1 is not the head of a manifest of format {FORMAT}. "
             "`sedimental extract` writes the file anew."
         )
@@ -148,6 +148,6 @@ def _clip(path: Path, number: int, row: str) -> Clip:
         lists = {k: tuple(values.get(k, ())) for k in ("context", "context_text")}
         return Clip(**{**values, **lists})
     except (ValueError, TypeError) as fault:
-        raise ManifestError(
+        raise CachedManifestError(
             f"{path}: line {number}: {fault}. `sedimental extract` writes the file anew."
         ) from None

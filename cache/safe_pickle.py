@@ -39,6 +39,8 @@ _NUMBERS = re.compile(r"[|<>=]?([biufcSUa]\d+|O\d*|\?)")
 class PickleRefusedError(ManifestError):
     """A pickle that asks for more than plain data, or that is none."""
 
+    code = 1
+
 
 class _Function:
     """A function a pickle may call, and not change, as its BUILD could a plain one's defaults."""

@@ -12,7 +12,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "progress": set(),
     "faults": set(),
-    "config": {"faults"},
+    "config": {"errors", "faults"},
     "console": {"config", "errors", "progress"},
     "cache": {"config", "errors", "progress"},
     "evaluate": {"config", "errors", "progress", "cache"},
