@@ -11,12 +11,13 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...errors import RunError, SedimentalError
+from ...errors import RunError, SedimentalError, remedy
 from ..checksums import (
     FILE,
     DamagedError,
@@ -192,15 +193,11 @@ def _make_room(folder: Path, key: str, again: bool) -> None:
     if not os.path.lexists(folder):
         return
     if not again:
-        try:
+        with suppress(RunError):
             if read_scores(folder).key == key and not damages(folder):
                 raise _StandsError
-        except RunError:
-            pass
-    try:
+    with suppress(FileNotFoundError):  # another process has done it
         set_aside(folder)
-    except FileNotFoundError:  # another process has done it
-        pass
 
 
 def _write(folder: Path, run: Run, weights: bytes) -> None:
@@ -283,7 +280,4 @@ def _remedy(folder: Path) -> str:
 
 def _unwritable(folder: Path, fault: OSError) -> RunError:
     why = os.strerror(fault.errno) if fault.errno else str(fault)
-    return RunError(
-        f"{folder}: cannot be written: {why}. Finished runs are kept; free some space or make the "
-        "folder writable, and run the command again."
-    )
+    return RunError(f"{folder}: cannot be written: {why}. {remedy(fault)}")
