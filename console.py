@@ -93,10 +93,16 @@ class Commands(TyperGroup):
 
 
 def pipeline(path: Path, checks: "Sequence[Check]" = ()) -> "Config":
-    """The checked pipeline at `path`; raises ConfigError with every fault of it."""
+    """The checked pipeline at `path`; raises ConfigError with every fault of it.
+
+    Values that were understood though they are not written as their key wants them are told.
+    """
     from .config import load_config
 
-    return load_config(path, checks)
+    config = load_config(path, checks)
+    for note in config.notes:
+        err().print(escaped(f"note: {note}"), soft_wrap=True, highlight=False)
+    return config
 
 
 def escaped(message: str) -> str:

@@ -11,13 +11,13 @@ ROOT = Path(__file__).parent.parent
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "progress": set(),
-    "faults": set(),
-    "config": {"errors", "faults"},
+    "model_table": set(),
+    "config": {"errors", "model_table"},
     "console": {"config", "errors", "progress"},
     "cache": {"config", "errors", "progress"},
     "evaluate": {"config", "errors", "progress", "cache"},
     "extract": {"config", "errors", "progress", "cache"},
-    "train": {"config", "errors", "progress", "cache", "evaluate.metrics"},
+    "train": {"model_table", "config", "errors", "progress", "cache", "evaluate.metrics"},
     "predicting": {"config", "errors", "progress", "cache", "extract", "train", "evaluate"},
 }
 """Beside these, a stage's own `cli.py`, and nothing else in it, may print: import `console`."""
