@@ -223,7 +223,7 @@ class Workshop:
                 ours = write_run(plan.folder, run, weights, self.again)
                 self.checkpoint(plan).clear()
                 if not ours:
-                    told.note(f"{plan.title}: another process has finished it, and its run stands")
+                    told.note(f"{plan.title}: the same run is there by now, and stands")
             told.note(f"{plan.title}: {summary(run)}")
         return [run for run, _ in made]
 

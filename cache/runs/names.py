@@ -47,17 +47,11 @@ def find_folders(name: str, experiment: Path, current: Current | None = None) ->
             if below and folder.resolve() != experiment.resolve():
                 rows = dict.fromkeys(str(path.parent) for path in below)
                 raise RunError(f"{folder}: holds several rows; name one of them: {_listed(rows)}.")
-        for above, rest in ((folder.parent, 1), (folder.parent.parent, 2)):  # a shortened path
-            if (
-                above.is_dir()
-                and above.resolve() != experiment.resolve()
-                and next(list_runs(above), None)
-            ):
-                return find_folders("/".join(folder.parts[-rest:]), above, current)
+    above, short = _within(name, experiment)
     known: dict[Path, list[Path]] = {}
-    for path in list_runs(experiment):
+    for path in list_runs(above):
         known.setdefault(path.parent, []).append(path)
-    row, _, seed = name.replace(" ", "-").partition("/")
+    row, _, seed = short.replace(" ", "-").partition("/")
     matching = _matching(row, list(known))
     if len(matching) > 1 and current is not None:
         matching = [folder for folder in current(matching) if folder in known] or matching
@@ -77,6 +71,16 @@ def find_folders(name: str, experiment: Path, current: Current | None = None) ->
     rows = dict.fromkeys(row_of(folder.name).replace("-", " ") for folder in known)
     hint = nearest(name, rows) or f"Rows here: {_listed(rows) or 'none'}."
     raise RunError(f"{name}: no row of {experiment} and no folder of runs. {hint.strip()}")
+
+
+def _within(name: str, experiment: Path) -> tuple[Path, str]:
+    """The folder of runs that a path leads to, and what of it is left as a name."""
+    if "/" in name:
+        for path in (Path(name), experiment / name):
+            for above, rest in ((path.parent, 1), (path.parent.parent, 2)):
+                if above.is_dir() and next(list_runs(above), None):
+                    return above, "/".join(path.parts[-rest:])
+    return experiment, name
 
 
 def _matching(name: str, folders: Sequence[Path]) -> list[Path]:

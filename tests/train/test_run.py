@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 from sedimental.cache.manifest import Clip, Manifest, write_manifest
 from sedimental.cache.representations import read_representations
-from sedimental.cache.runs import list_runs, read_run
+from sedimental.cache.runs import folder_of, list_runs, read_run
 from sedimental.cache.runs.names import find_folders
 from sedimental.cache.spec import MODALITIES, FeatureSpec, Modality
 from sedimental.cache.store.writer import ClipFeatures, StoreWriter
@@ -600,7 +600,7 @@ def test_a_stack_of_seeds_is_a_run_each(corpus: Path) -> None:
     assert "stacked" not in alone[0].environment
     # one that is missing means the stack anew, for its masks are drawn for all
     train(config)
-    shutil.rmtree(*find_folders("uegd-TAV/seed-2", config.experiment))
+    shutil.rmtree(folder_of(config.experiment, runs[1]))
     again = train(config)
     for one, other in zip(runs, again, strict=True):
         assert np.array_equal(one.predictions.values, other.predictions.values)
