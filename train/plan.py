@@ -146,12 +146,14 @@ def plan_runs(
 
 
 def _options(section: TrainConfig, name: str) -> Any:
-    """The options of model `name`; one that hides frames by itself does so at [train]'s rate."""
+    """The options of model `name`; one that hides frames by itself does so at [train]'s rate, and
+    as every other model loses them."""
     table = getattr(section, name)
     found = model_options(name, table, section.preset)
-    if section.missing_rate and hides_by_itself(found) and "missing_rate" not in table:
-        return replace(found, missing_rate=section.missing_rate)
-    return found
+    if not (section.missing_rate and hides_by_itself(found)):
+        return found
+    ours = {"missing_rate": section.missing_rate, "special_tokens": section.special_tokens}
+    return replace(found, **{k: v for k, v in ours.items() if k not in table})
 
 
 def hides_by_itself(options: Any) -> bool:
@@ -216,7 +218,11 @@ def _configuration(
         "protocol": config.evaluate.protocol,
         # dropout's masks are drawn for a stack as a whole
         **({"stack": stack} if stack else {}),
-        **({"missing_rate": rate} if (rate := config.train.missing_rate) else {}),
+        **(
+            {"missing_rate": rate, "special_tokens": config.train.special_tokens}
+            if (rate := config.train.missing_rate)
+            else {}
+        ),
         **({"tuning": {m: asdict(one) for m, one in tuning.items()}} if tuning else {}),
     }
 
