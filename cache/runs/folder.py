@@ -78,19 +78,20 @@ def write_run(folder: Path, run: Run, weights: bytes, again: bool = False) -> bo
     RunError where the disk takes no more.
     """
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
         clear_stale(folder.parent)
         while True:
-            try:
-                with fresh(folder) as temporary:
-                    _write(temporary, run, weights)
-                    _make_room(folder, run.key, again)
-                return True
-            except _StandsError:
-                return False
-            except OSError as fault:  # another process was quicker: it is asked anew
-                if fault.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
+            if os.path.lexists(folder):
+                if not again and _stands(folder, run.key):
+                    return False
+                with suppress(FileNotFoundError):  # another process has done it
+                    set_aside(folder)
+            with fresh(folder, existing="keep") as temporary:
+                _write(temporary, run, weights)
+                ours = (temporary / FILE).read_bytes()
+            with suppress(FileNotFoundError):
+                if (folder / FILE).read_bytes() == ours:
+                    return True
+            # another process was quicker, and what it wrote is looked at anew
     except OSError as fault:
         raise _unwritable(folder, fault) from fault
 
@@ -184,20 +185,12 @@ def damages(folder: Path) -> list[str]:
     return [_remedied(folder, fault) for fault in damaged_files(folder)]
 
 
-class _StandsError(Exception):
-    """The run of the same key that is there already is whole."""
-
-
-def _make_room(folder: Path, key: str, again: bool) -> None:
-    """The last step before the rename: what is at `folder` stands, or goes aside."""
-    if not os.path.lexists(folder):
-        return
-    if not again:
-        with suppress(RunError):
-            if read_scores(folder).key == key and not damages(folder):
-                raise _StandsError
-    with suppress(FileNotFoundError):  # another process has done it
-        set_aside(folder)
+def _stands(folder: Path, key: str) -> bool:
+    """Whether the run at `folder` is whole and of the same key."""
+    try:
+        return read_scores(folder).key == key and not damages(folder)
+    except RunError:
+        return False
 
 
 def _write(folder: Path, run: Run, weights: bytes) -> None:
