@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..errors import CachedManifestError
 from .spec import SPLITS, Split
-from .store.atomic_write import explained, replace
+from .store.atomic_write import replace
 
 MANIFEST = "manifest.jsonl"
 """The corpus table, beside the stores of its corpus."""
@@ -114,16 +114,8 @@ def manifest_bytes(manifest: Manifest, folder: Path) -> bytes:
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
-    """Write `manifest` to the file at `path`, replacing it at once; nothing if it is that already.
-
-    Raises StoreError where the file cannot be written.
-    """
-    data = manifest_bytes(manifest, path.parent)
-    if path.is_file() and path.read_bytes() == data:
-        return
-    with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace(path, data)
+    """Write `manifest` to the file at `path` at once; a file that is this one already stays."""
+    replace(path, manifest_bytes(manifest, path.parent))
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -164,7 +156,7 @@ def _head(path: Path, line: bytes) -> dict[str, Any]:
         raise CachedManifestError(
             f"{path}: line 1 is not the head of a manifest of format {FORMAT}. {REMEDY}"
         )
-    return found
+    return {**found}
 
 
 def _line(value: Mapping[str, Any]) -> str:
