@@ -8,13 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..cache.face_boxes import BoxStore
-<<<<<<< HEAD
-from ..cache.failures import FAILURES, Failure, write_failures
-from ..cache.manifest import Manifest, write_manifest
-=======
 from ..cache.failures import FAILURES, Failure, forget_failures, write_failures
-from ..cache.manifest import Manifest, read_manifest, write_manifest
->>>>>>> main
+from ..cache.manifest import Manifest, write_manifest
 from ..cache.store.store import Store, open_store
 from ..config import Config
 from ..progress import Progress, Silent
