@@ -66,7 +66,7 @@ def extract(
     folder = config.corpus_cache
     write_manifest(folder / "manifest.jsonl", found.manifest)
     failures_file = folder / (shard.failures if shard else FAILURES)
-    if shard:  # the other shares must not count what failed in an earlier run
+    if shard and diagnosis:  # the other shares must not count what failed in an earlier run
         forget_failures(failures_file)
     try:
         if diagnosis:
@@ -137,12 +137,17 @@ def _fill(found: Survey, clock: Clock, progress: Progress, estimate: Diagnosis |
         for one in passes(found.sized, [todo for _, todo in active], config.cache):
             jobs = [_job(one, n, chosen) for n in range(len(one.jobs))]
             read = partial(decode_job, root=found.manifest.root, clock=clock)
+            opened: dict[int, float] = {}
             for job, events in ahead(pool, jobs, read, depth):
+                for store in job.stores:
+                    opened.setdefault(store, time.monotonic())
                 for event in events:
                     _give(job, event, chosen, progress)
-                for store in job.stores:
-                    if job.clip.id in one.ends[store]:
+                latest = time.monotonic() - config.cache.part_seconds
+                for store, when in sorted(opened.items()):
+                    if when <= latest or job.clip.id in one.ends[store]:
                         _flush(chosen[store], storer, clock, progress)
+                        del opened[store]
 
 
 def share_finders(works: Sequence[Work]) -> None:
