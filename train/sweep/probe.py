@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from ...cache.manifest import Manifest, read_manifest
+from ...cache.corpus_table import cached_manifest
+from ...cache.manifest import Manifest
 from ...cache.runs import InputRecord, Predictions, Run, folder_of, write_run
 from ...cache.runs.identity import code_version, digest_of, identity_of
 from ...cache.spec import LETTERS, SPLITS, Modality, Split
@@ -53,7 +54,7 @@ def probe(config: Config, progress: Progress | None = None, fresh: bool = False)
     # a probe is cheap: it goes through everything, whatever a sweep is limited to
     limits = {"layers": "all", "modalities": None}
     section = (config.sweep or SweepConfig()).model_copy(update=limits)
-    manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
+    manifest = cached_manifest(config)
     clips = Labelled.of(manifest, config.evaluate.protocol, config.train.task)
     inputs = swept_inputs(config, section)
     criterion = section.criterion or default_criterion(clips.classes)
