@@ -81,11 +81,11 @@ def compare_command(
 
 def _manifest(config: "Config") -> "Manifest | None":
     """The corpus table, if it is there: runs can be compared without it."""
-    from ..cache.manifest import read_manifest
+    from ..cache.corpus_table import cached_manifest
     from ..errors import ManifestError
 
     try:
-        return read_manifest(config.corpus_cache / "manifest.jsonl")
+        return cached_manifest(config)
     except ManifestError:
         return None
 
@@ -94,11 +94,11 @@ def report_stage(config: "Config", faces: "Faces | None" = None) -> "tuple[Repor
     """Evaluate and write the report, its worst clips with what `faces` draws of them."""
     from dataclasses import replace
 
-    from ..cache.manifest import read_manifest
+    from ..cache.corpus_table import cached_manifest
     from .output.write import write_report
     from .report import evaluate
 
-    manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
+    manifest = cached_manifest(config)
     report = evaluate(config.experiment, config.evaluate, manifest)
     if faces is not None:
         shown = [clip.id for clip in report.analyses.worst]

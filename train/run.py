@@ -7,7 +7,8 @@ from functools import partial
 
 import torch
 
-from ..cache.manifest import Manifest, read_manifest
+from ..cache.corpus_table import cached_manifest
+from ..cache.manifest import Manifest
 from ..cache.run_warnings import run_warnings
 from ..cache.runs import Run, read_run, write_run
 from ..config import Config
@@ -110,7 +111,7 @@ class Workshop:
         """
         self.progress, self.notice, self.ranks = progress, notice or Notice(), ranks
         self.config = config if ranks.count == 1 else _shared(config)
-        manifest = manifest or read_manifest(config.corpus_cache / "manifest.jsonl")
+        manifest = manifest or cached_manifest(config)
         self.table = Table.of(manifest, config.train.task)
         self.device = find_device(config.train.device)
         for criterion in (config.train.criterion, *config.train.also):

@@ -141,15 +141,14 @@ def export_command(
     json: AsJson = False,
 ) -> None:
     """Write cached layers as the files that other tools of the field load."""
-    from ..manifest import read_manifest
-    from ..store.summary import MANIFEST
+    from ..corpus_table import cached_manifest
     from .export_features import choose
     from .merbench_write import write_tree
     from .mmsa_write import write_mmsa
     from .terminal import sent_json, sent_table
 
     checked = pipeline(config)
-    manifest = read_manifest(checked.corpus_cache / MANIFEST)
+    manifest = cached_manifest(checked)
     chosen = choose(checked, _given(text, audio, vision))
     with bars() as progress:
         if to is Kind.mmsa:
