@@ -1,6 +1,6 @@
 """What trained runs still know when features go missing: scored again on damaged test clips.
 
-What is lost is said in `damage`. Models may have been trained on whole data or, by
+What is lost is said in `data.missing_features`. Models may have been trained on whole data or, by
 `train.missing_rate`, on data as incomplete: both are tested alike. `train_incomplete` trains a
 model anew at every rate, as the papers' curves have it.
 """
@@ -14,16 +14,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
+from safetensors.torch import load as load_tensors
 
-from ..cache.runs import Run
+from ..cache.checksums import DamagedError, with_checksum, without_checksum
+from ..cache.runs import Run, read_weights
 from ..cache.spec import LETTERS
 from ..cache.store.atomic_write import replace
 from ..config import Config, RunsConfig
 from ..progress import Progress, Silent
 from .data.dataset import Selection
 from .data.live_inputs import FindLive, live_of
-from .data.missing_features import Case, damaged
+from .data.missing_features import MASK_SEED, Case, Special, damaged
 from .fit.loop import predict
 from .live_model import LiveModel
 from .models import MODELS
@@ -37,7 +38,7 @@ TASK = "robustness"
 """The one task whose progress is told: damaged test sets."""
 FILE = "robustness.npz"
 """Beside run.json; `evaluate.robust` reads it."""
-VERSION = 2
+VERSION = 3
 
 
 def robustness(
@@ -51,7 +52,8 @@ def robustness(
     """Test every finished run of [train]; the answers lie as ``robustness.npz`` in its folder.
 
     Each of `rates` is tried on all modalities together and, for runs on several, on each alone,
-    with `masks` random masks from the run's seed. A run that was tested so before is not tested
+    with `masks` random masks, the same for every run; `train.special_tokens` says what becomes of
+    [CLS] and [SEP] of cached text. A run that was tested so before is not tested
     again unless `fresh`; one that is not trained is left out. `live` finds inputs whose encoders
     were trained along: their words are lost before they are read, as [UNK]. Returns the files, of
     all runs.
@@ -60,21 +62,22 @@ def robustness(
     shop = Workshop(config, told, live)
     plans = [plan for plan in shop.plans if plan.finished() is not None and _whole(plan, told)]
     cases = {plan.title: _cases(plan, rates) for plan in plans}
+    special = config.train.special_tokens
     told.start(TASK, sum(len(own) for own in cases.values()) * masks, "test set")
     found = []
     for plan in plans:
         file, own = plan.folder / FILE, cases[plan.title]
-        if fresh or _head(file) != _wanted(plan, own, masks):
+        if fresh or _head(file) != _wanted(plan, own, masks, special):
             data = shop.open(plans).select(plan.modalities)
             model = restore(plan, data)
             values = np.empty((len(own), masks, len(data.rows["test"])))
             with nothing_of_its_own(model.fusion if isinstance(model, LiveModel) else model):
                 for number, case in enumerate(own):
                     for mask in range(masks):
-                        lossy = damaged(data, case, plan.seed, mask)
+                        lossy = damaged(data, case, mask=mask, special=special)
                         values[number, mask] = _answers(model, lossy)
                         told.advance(TASK)
-            _write(file, _wanted(plan, own, masks), values)
+            _write(file, _wanted(plan, own, masks, special), values)
         else:
             told.advance(TASK, len(own) * masks)
         found.append(file)
@@ -117,7 +120,7 @@ def restore(plan: Plan, data: Selection) -> FusionModel:
     if isinstance(model, Remembers):  # makes room for what it remembers of each clip
         with torch.no_grad():
             model.begin(Training(len(data.table.ids), rows, data.labels[rows], plan.seed))
-    weights = load_file(plan.folder / "weights.safetensors")
+    weights = load_tensors(read_weights(plan.folder))
     model.load_state_dict({k: v for k, v in weights.items() if not k.startswith("inputs.")})
     return model
 
@@ -149,20 +152,28 @@ def _answers(model: FusionModel, data: Selection) -> NDArray[np.float64]:
     return found.argmax(axis=1).astype(np.float64) if found.ndim == 2 else found
 
 
-def _wanted(plan: Plan, cases: Sequence[Case], masks: int) -> dict[str, Any]:
-    own = [vars(case) for case in cases]
-    return {"version": VERSION, "key": plan.key, "masks": masks, "cases": own}
+def _wanted(plan: Plan, cases: Sequence[Case], masks: int, special: Special) -> dict[str, Any]:
+    live = "text" in live_of(plan.inputs)
+    return {
+        "version": VERSION,
+        "key": plan.key,
+        "masks": masks,
+        "mask_seed": MASK_SEED,
+        # of a run that has no text there is none to choose
+        "special_tokens": "unknown" if live else special if "text" in plan.modalities else "",
+        "cases": [vars(case) for case in cases],
+    }
 
 
 def _head(file: Path) -> Any:
     try:
-        with np.load(file, allow_pickle=False) as kept:
+        with np.load(io.BytesIO(without_checksum(file)), allow_pickle=False) as kept:
             return json.loads(str(kept["head"]))
-    except (OSError, ValueError, KeyError):
-        return None
+    except (OSError, ValueError, KeyError, DamagedError):
+        return None  # it is tested anew
 
 
 def _write(file: Path, head: dict[str, Any], values: NDArray[np.float64]) -> None:
     data = io.BytesIO()
     np.savez(data, head=np.array(json.dumps(head)), values=values)
-    replace(file, data.getvalue())
+    replace(file, with_checksum(data.getvalue()))
