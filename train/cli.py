@@ -49,9 +49,11 @@ def train_command(
     A run that is there already with equal settings and features is not repeated. The epoch is
     chosen on the validation split; the test split is scored at that epoch alone.
     """
-    from .models import option_faults
+    from .models import option_faults, preset_notes
 
     checked = pipeline(config, [option_faults])
+    for note in preset_notes(checked.train.models, checked.train.preset):
+        tell(f"note: {note}")
     if stack is not None:
         section = checked.train.model_copy(update={"stack": stack})
         checked = checked.model_copy(update={"train": section})
