@@ -256,6 +256,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a pipeline.toml to start from."""
+    from .cache.store.atomic_write import replace
     from .config import nearest
 
     here = Path(__file__).parent
@@ -267,7 +268,7 @@ def init(
         fail(f'--preset "{preset}": there is none of this name. {hint}', 2)
     if path.exists() and not force:
         fail(f"{path} is there already. Name another file, or replace it with --force.", 2)
-    path.write_text(presets[preset].read_text(encoding="utf-8"), encoding="utf-8")
+    replace(path, presets[preset].read_bytes())
     told = f"wrote {path}: look at [corpus], then `sedimental run`."
     out().print(told, highlight=False, markup=False)
 

@@ -140,18 +140,15 @@ def rm(
     json: AsJson = False,
 ) -> None:
     """Remove a whole store. Its features can only come back by extracting again."""
-    from .store.atomic_write import explained, remove
-    from .store.sealed_json import STORE
+    from .store.remove import refuse_foreign, remove_store
     from .store.summary import brief, size_text
 
-    if not (path / STORE).is_file():
-        fail(f"{path}: no feature store here ({STORE} is missing); nothing was removed.")
+    refuse_foreign(path)
     line = brief(path)
     what = f"{line.get('clips', '?')} clips, {size_text(line.get('bytes', 0))}"
     if not yes and not typer.confirm(f"Remove {path} ({what})?", err=True):
         fail("nothing was removed.")
-    with explained(path):
-        remove(path.resolve())
+    remove_store(path)
     if json:
         print_json({"removed": str(path), "bytes": line.get("bytes")})
     else:

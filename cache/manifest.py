@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import Any
 
 from ..errors import CachedManifestError
 from .spec import SPLITS, Split
+from .store.atomic_write import replace
 
 FORMAT = "sedimental-manifest-1"
 
@@ -92,10 +92,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     head = {"format": FORMAT, "corpus": manifest.corpus, "root": str(manifest.root)}
     rows = [{k: v for k, v in asdict(c).items() if v not in (None, ())} for c in manifest.clips]
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in [head, *rows])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    replace(path, text)
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..cache.face_boxes import Found
 from ..cache.manifest import Clip
+from ..cache.store.atomic_write import replace
 from ..config import Config, ConfigError, VisionFeatures
 from ..errors import SedimentalError
 from ..progress import Progress, Silent
@@ -165,8 +166,7 @@ def _tile(image: Picture, crop: Picture | None, face: bool) -> Picture:
 
 
 def _write(path: Path, rows: Sequence[Picture]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     sheet = np.concatenate(rows)
     done, data = cv2.imencode(".png", sheet[:, :, ::-1])
     assert done
-    path.write_bytes(data.tobytes())
+    replace(path, data.tobytes())

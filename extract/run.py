@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cache.face_boxes import BoxStore
-from ..cache.failures import FAILURES, Failure, write_failures
+from ..cache.failures import FAILURES, Failure, forget_failures, write_failures
 from ..cache.manifest import Manifest, read_manifest, write_manifest
 from ..cache.store.store import Store, open_store
 from ..config import Config
@@ -67,7 +67,7 @@ def extract(
     _keep_manifest(folder / "manifest.jsonl", found.manifest)
     failures_file = folder / (shard.failures if shard else FAILURES)
     if shard:  # the other shares must not count what failed in an earlier run
-        failures_file.unlink(missing_ok=True)
+        forget_failures(failures_file)
     try:
         if diagnosis:
             engine.fill(found, diagnosis, clock, progress)

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from ..cache.runs import Run
 from ..cache.spec import LETTERS
+from ..cache.store.atomic_write import replace
 from ..config import Config, RunsConfig
 from ..progress import Progress, Silent
 from .data.dataset import Selection
@@ -164,6 +165,4 @@ def _head(file: Path) -> Any:
 def _write(file: Path, head: dict[str, Any], values: NDArray[np.float64]) -> None:
     data = io.BytesIO()
     np.savez(data, head=np.array(json.dumps(head)), values=values)
-    temporary = file.with_name(f".tmp-{file.name}")
-    temporary.write_bytes(data.getvalue())
-    temporary.replace(file)
+    replace(file, data.getvalue())

@@ -79,6 +79,7 @@ def import_command(
     Pickles are read as plain data: nothing that is in one can run. Exit code 3: some clips have
     no features (they are listed).
     """
+    from ..store.atomic_write import replace
     from .import_features import NAME, receive
     from .open import corpus_name, open_foreign
     from .pipeline_snippet import lines, whole
@@ -97,7 +98,7 @@ def import_command(
         received = receive(foreign, folder, names, dtype.value, progress=progress)
     paste = lines(received, config)
     if not there:
-        config.write_text(whole(received, config), encoding="utf-8")
+        replace(config, whole(received, config))
     if json:
         print_json(received_json(received) | {"pipeline": paste})
     else:

@@ -115,7 +115,6 @@ class Checkpoint:
             for name, value in values.items()
         }
         head["sums"] = {name: _sum(value) for name, value in tensors.items()}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         clear_stale(self.path.parent)  # what we were writing when we were killed
         with fresh(self.path) as temporary:
             save_file(tensors, temporary, {"sedimental": json.dumps(head)})
