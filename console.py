@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from .errors import SedimentalError, refusal
+from .installation import culprit, unloadable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,6 +76,10 @@ def exit_on_fault(stopped: str = STOPPED) -> Iterator[None]:
         if fault.reported:
             raise typer.Exit(fault.code) from None
         fail(str(fault), fault.code)
+    except ImportError as fault:
+        if (module := culprit(fault)) == __package__:
+            raise  # a slip of ours, no package that is missing
+        fail(str(unloadable(module, fault)))
     except OSError as fault:
         fail(refusal(fault))
     except MemoryError:
