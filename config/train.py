@@ -137,8 +137,13 @@ class TrainConfig(Section):
     """Share of frames that are gone from training, validation and test clips alike, at random and
     for good: the incomplete setting of TFR-Net and EMT-DLFR. `sedimental robustness --incomplete`
     trains at every rate."""
+    special_tokens: Literal["missing", "mean", "keep"] = "missing"
+    """What becomes of [CLS] and [SEP] of cached text whose frames go missing, in training and in
+    `sedimental robustness`: lost as any other; [CLS] the mean of the states that are left; or kept,
+    though [CLS] has read every word. Before a live encoder words become [UNK], and both stay."""
     input_scaling: Literal["none", "standardize"] = "standardize"
-    """`standardize`: each feature less its training mean, over its training deviation. Frozen
+    """`standardize`: each feature less its training mean, over its training deviation (of a live
+    encoder, whose features move: each frame to mean 0 and deviation 1 over its features). Frozen
     layers differ in scale by orders of magnitude; on the demo corpus the mean validation MAE over
     two seeds is 0.76 against 1.05 with `none` for UEGD, 0.78 / 0.99 GLoMo, 0.84 / 1.03 EMT-DLFR,
     0.88 / 1.04 MMML, 1.20 / 1.35 SUGRM: hence the default."""

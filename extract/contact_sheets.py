@@ -14,8 +14,8 @@ from ..config import Config, ConfigError, VisionFeatures
 from ..errors import SedimentalError
 from ..progress import Progress, Silent
 from .corpora import load_manifest
-from .decode.clip_error import ClipError
-from .decode.media import MediaError, decode, media_source
+from .decode.clip_error import clip_error
+from .decode.media import decode, media_source
 from .faces.track import Picture, Track, resized
 from .streams.vision import VisionStream
 from .survey import decoders
@@ -112,7 +112,7 @@ def boxes_of(clip: Clip, stream: VisionStream, root: Path) -> Found | None:
     """The faces found in `clip`; None if it was never looked at, or its file is not there."""
     try:
         return stream.boxes.get(media_source(clip, root)) if stream.boxes else None
-    except ClipError:
+    except Exception:
         return None
 
 
@@ -150,8 +150,8 @@ def tiles_of(
 
     try:
         decode(root / (clip.media or ""), clip.start, clip.end, {table.fps: take}, audio=False)
-    except MediaError as unreadable:
-        return tiles, str(unreadable)
+    except Exception as fault:
+        return tiles, clip_error("decode", fault).reason
     return tiles, ""
 
 

@@ -9,14 +9,14 @@ from typing import Any
 
 from ..cache.face_boxes import BoxStore
 from ..cache.failures import FAILURES, Failure, forget_failures, write_failures
-from ..cache.manifest import Manifest, read_manifest, write_manifest
+from ..cache.manifest import Manifest, write_manifest
 from ..cache.store.store import Store, open_store
 from ..config import Config
-from ..errors import ManifestError
 from ..progress import Progress, Silent
-from .decode.clip_error import ClipError
+from .decode.clip_error import ClipError, clip_error
 from .doctor import Diagnosis, diagnose, refuse, timed
 from .encoders.device import Arithmetic
+from .encoders.loading import EncoderError
 from .engine import Engine
 from .estimate import measure
 from .plan import Pass, passes
@@ -64,9 +64,9 @@ def extract(
             announce(diagnosis)
         refuse(diagnosis)
     folder = config.corpus_cache
-    _keep_manifest(folder / "manifest.jsonl", found.manifest)
+    write_manifest(folder / "manifest.jsonl", found.manifest)
     failures_file = folder / (shard.failures if shard else FAILURES)
-    if shard:  # the other shares must not count what failed in an earlier run
+    if shard and diagnosis:  # the other shares must not count what failed in an earlier run
         forget_failures(failures_file)
     try:
         if diagnosis:
@@ -137,12 +137,17 @@ def _fill(found: Survey, clock: Clock, progress: Progress, estimate: Diagnosis |
         for one in passes(found.sized, [todo for _, todo in active], config.cache):
             jobs = [_job(one, n, chosen) for n in range(len(one.jobs))]
             read = partial(decode_job, root=found.manifest.root, clock=clock)
+            opened: dict[int, float] = {}
             for job, events in ahead(pool, jobs, read, depth):
+                for store in job.stores:
+                    opened.setdefault(store, time.monotonic())
                 for event in events:
                     _give(job, event, chosen, progress)
-                for store in job.stores:
-                    if job.clip.id in one.ends[store]:
+                latest = time.monotonic() - config.cache.part_seconds
+                for store, when in sorted(opened.items()):
+                    if when <= latest or job.clip.id in one.ends[store]:
                         _flush(chosen[store], storer, clock, progress)
+                        del opened[store]
 
 
 def share_finders(works: Sequence[Work]) -> None:
@@ -166,16 +171,20 @@ def _job(one: Pass, number: int, works: Sequence[Work]) -> Job:
 
 
 def _give(job: Job, event: Event, works: Sequence[Work], progress: Progress) -> None:
-    """One piece, or the end, of a clip to the stream it is for."""
+    """One piece, or the end, of a clip to the stream it is for; a fault ends this clip alone."""
     work, source = works[job.stores[event.position]], job.sources[event.position]
-    if not event.last:
-        return work.stream.take(job.clip, source, event.content)
-    if isinstance(event.content, ClipError):
-        work.stream.drop(job.clip)
-        _failed(work, job.clip.id, event.content, progress)
-    else:
-        work.stream.add(job.clip, source, event.content)
-    progress.advance(work.name)
+    clip, content = job.clip, event.content
+    if clip.id not in work.failures:  # else an earlier piece of it has failed
+        try:
+            if isinstance(content, ClipError):
+                raise content
+            take = work.stream.add if event.last else work.stream.take
+            take(clip, source, content)
+        except Exception as fault:
+            work.stream.drop(clip)
+            _failed(work, clip.id, clip_error("encode", fault), progress)
+    if event.last:
+        progress.advance(work.name)
 
 
 def _failed(work: Work, id_: str, fault: ClipError, progress: Progress) -> None:
@@ -186,10 +195,24 @@ def _failed(work: Work, id_: str, fault: ClipError, progress: Progress) -> None:
 def _flush(work: Work, storer: Storer, clock: Clock, progress: Progress) -> None:
     """A part is full: encode what is still queued, and hand everything to the writing thread."""
     chunk = work.stream.finish()
+    if any(fault.unforeseen for fault in chunk.failures.values()):
+        _refuse_broken(work)
     for id_, fault in chunk.failures.items():
         _failed(work, id_, fault, progress)
     boxes = work.stream.boxes if isinstance(work.stream, VisionStream) else None
     storer.put(partial(_write, work, chunk, boxes, clock))
+
+
+def _refuse_broken(work: Work) -> None:
+    """Raise EncoderError where not the clips are at fault: the reference input fails as well."""
+    try:
+        golden(work.stream)
+    except Exception as fault:
+        reason = clip_error("encode", fault).reason
+        raise EncoderError(
+            f"{work.name}: the encoder does not work any more, on no input: {reason}. What is "
+            "stored stays; start again once the device or its memory is free."
+        ) from fault
 
 
 def _write(work: Work, chunk: Chunk, boxes: BoxStore | None, clock: Clock) -> None:
@@ -199,16 +222,6 @@ def _write(work: Work, chunk: Chunk, boxes: BoxStore | None, clock: Clock) -> No
             boxes.add(chunk.found)
         if chunk.features:
             work.writer.add(chunk.features)
-
-
-def _keep_manifest(path: Path, manifest: Manifest) -> None:
-    """Write the manifest unless it is there already, as shards would all at once."""
-    try:
-        if path.is_file() and read_manifest(path) == manifest:
-            return
-    except ManifestError:
-        pass  # of an older version: written anew
-    write_manifest(path, manifest)
 
 
 def _finish(found: Survey, failures_file: Path) -> tuple[Failure, ...]:

@@ -7,7 +7,9 @@ from functools import partial
 
 import torch
 
-from ..cache.manifest import Manifest, read_manifest
+from ..cache.corpus_table import cached_manifest
+from ..cache.manifest import Manifest
+from ..cache.run_warnings import run_warnings
 from ..cache.runs import Run, read_run, write_run
 from ..config import Config
 from ..errors import RunError
@@ -109,7 +111,7 @@ class Workshop:
         """
         self.progress, self.notice, self.ranks = progress, notice or Notice(), ranks
         self.config = config if ranks.count == 1 else _shared(config)
-        manifest = manifest or read_manifest(config.corpus_cache / "manifest.jsonl")
+        manifest = manifest or cached_manifest(config)
         self.table = Table.of(manifest, config.train.task)
         self.device = find_device(config.train.device)
         for criterion in (config.train.criterion, *config.train.also):
@@ -198,7 +200,8 @@ class Workshop:
         data, rate = self.open([plan]).select(plan.modalities), self.config.train.missing_rate
         if not rate or hides_by_itself(plan.options):
             return data
-        return damaged(data, Case("rate", "all", rate), plan.seed)
+        special = self.config.train.special_tokens
+        return damaged(data, Case("rate", "all", rate), special=special)
 
     def make(self, plans: Sequence[Plan], progress: Progress | None = None) -> list[Run]:
         """Make one run, or those of one stack, and write them."""
@@ -216,6 +219,8 @@ class Workshop:
                 write_run(plan.folder, run, weights)
                 self.checkpoint(plan).clear()
             told.note(f"{plan.title}: {summary(run)}")
+            for text in run_warnings(run):
+                told.note(f"warning: {plan.title}: {text}")
         return [run for run, _ in made]
 
     def checkpoint(self, plan: Plan) -> Checkpoint:

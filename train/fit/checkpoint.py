@@ -140,6 +140,7 @@ class Checkpoint:
         track.state = _below(tensors, "best")
         for name, rival in track.rivals.items():
             rival.best_epoch, rival.lowest = head["rivals"][name]
+            rival.history = list(track.history)
             shared = rival.best_epoch == track.best_epoch
             rival.state = track.state if shared else _below(tensors, f"rival.{rival.best_epoch}")
         if "within" in head:

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from ...cache.manifest import Manifest, read_manifest
+from ...cache.corpus_table import cached_manifest
+from ...cache.manifest import Manifest
 from ...cache.runs import InputRecord, Predictions, Run, run_folder, write_run
 from ...cache.spec import LETTERS, SPLITS, Modality, Split
 from ...cache.sweeps import Point, Sweep, pick, read_sweep, write_sweep
@@ -53,7 +54,7 @@ def probe(config: Config, progress: Progress | None = None, fresh: bool = False)
     # a probe is cheap: it goes through everything, whatever a sweep is limited to
     limits = {"layers": "all", "modalities": None}
     section = (config.sweep or SweepConfig()).model_copy(update=limits)
-    manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
+    manifest = cached_manifest(config)
     clips = Labelled.of(manifest, config.evaluate.protocol, config.train.task)
     inputs = swept_inputs(config, section)
     criterion = section.criterion or default_criterion(clips.classes)
