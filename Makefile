@@ -4,20 +4,24 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 export PYTHONSAFEPATH := 1# ./evaluate must never hide an installed package of that name
 
-.PHONY: help install run test lint types unit bench demo clean
+.PHONY: help install lock run test lint types unit bench demo clean
 
 help:     ## List the targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-install: $(VENV)/.installed  ## Make the virtual environment in $(VENV) and install everything into it
+install: $(VENV)/.installed  ## Make the virtual environment in $(VENV) from the lock, and this folder into it
 
-# Python 3.11 ships a pip that knows no dependency groups, hence the upgrade.
-$(VENV)/.installed: pyproject.toml
+$(VENV)/.installed: requirements-dev.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sedimental needs Python 3.11 or newer; say make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/pip install --quiet --editable . --group dev
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements-dev.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
+
+lock: install     ## Resolve uv.lock anew within pyproject's ranges, and write the requirements files that pip reads
+	$(BIN)/uv lock --upgrade
+	$(BIN)/uv export --quiet --no-emit-project --no-annotate --no-dev --output-file requirements.txt
+	$(BIN)/uv export --quiet --no-emit-project --no-annotate --output-file requirements-dev.txt
 
 run: install  ## Extract, train and report on the demo corpus: the pipeline.toml of this folder
 	$(BIN)/sedimental run

@@ -8,7 +8,7 @@ used, so that ``import sedimental`` stays light.
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _FUNCTIONS = {
     "load_config": ".config",

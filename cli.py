@@ -6,13 +6,26 @@ from typing import Annotated
 import typer
 
 from .cache.cli import app as cache_app
-from .console import PIPELINE, AsJson, ConfigFile, bars, err, fail, out, pipeline, print_json
+from .console import (
+    PIPELINE,
+    AsJson,
+    Commands,
+    ConfigFile,
+    bars,
+    err,
+    exit_on_fault,
+    fail,
+    out,
+    pipeline,
+    print_json,
+)
 from .evaluate.cli import compare_command, report_command
 from .extract.cli import doctor_command, extract_command, faces_command
 from .extract.face_strips import face_strips
 from .train.cli import train_command
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_show_locals=False,
@@ -210,25 +223,16 @@ def predict(
     Of several seeds the mean and the spread. A clip that lacks a modality is predicted from the
     others; exit code 3 if a clip could not be predicted at all.
     """
-    from .config import ConfigError
-    from .errors import ManifestError, SedimentalError
     from .evaluate.output.prediction_terminal import prediction_to_terminal
     from .extract.new_clips import clips_of
     from .predicting import predict as predict_clips
 
-    try:
-        clips = clips_of(videos or [], text or [], text_file or [], start, end)
-        experiment = Path() if Path(run).is_dir() else pipeline(config).experiment
-        with bars() as progress:
-            found = predict_clips(
-                run, clips, table=table, experiment=experiment, device=device, progress=progress
-            )
-    except (ConfigError, ManifestError) as fault:
-        fail(str(fault), 2)
-    except SedimentalError as fault:
-        fail(str(fault))
-    except KeyboardInterrupt:
-        fail("stopped; nothing of it is kept.", 130)
+    clips = clips_of(videos or [], text or [], text_file or [], start, end)
+    experiment = Path() if Path(run).is_dir() else pipeline(config).experiment
+    with exit_on_fault("stopped; nothing of it is kept."), bars() as progress:
+        found = predict_clips(
+            run, clips, table=table, experiment=experiment, device=device, progress=progress
+        )
     if json:
         print_json(found.to_json())
     else:
@@ -252,6 +256,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a pipeline.toml to start from."""
+    from .cache.store.atomic_write import replace
     from .config import nearest
 
     here = Path(__file__).parent
@@ -263,7 +268,7 @@ def init(
         fail(f'--preset "{preset}": there is none of this name. {hint}', 2)
     if path.exists() and not force:
         fail(f"{path} is there already. Name another file, or replace it with --force.", 2)
-    path.write_text(presets[preset].read_text(encoding="utf-8"), encoding="utf-8")
+    replace(path, presets[preset].read_bytes())
     told = f"wrote {path}: look at [corpus], then `sedimental run`."
     out().print(told, highlight=False, markup=False)
 

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+from typer.core import TyperGroup
+
+from .errors import SedimentalError, refusal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,6 +22,7 @@ PIPELINE = Path("pipeline.toml")
 ConfigFile = Annotated[
     Path, typer.Option("--config", "-c", help="The pipeline to run.", show_default=True)
 ]
+STOPPED = "stopped; what was finished is kept, and the same command goes on from there."
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
@@ -54,21 +58,55 @@ def _plain(value: object) -> object:
 
 def fail(message: str, code: int = 1) -> NoReturn:
     """Say what is wrong on stderr and end with `code`: 1 failed, 2 bad command line or config."""
-    err().print(f"[bold red]error:[/] {_escaped(message)}", soft_wrap=True, highlight=False)
+    err().print(f"[bold red]error:[/] {escaped(message)}", soft_wrap=True, highlight=False)
     raise typer.Exit(code)
 
 
-def pipeline(path: Path, checks: "Sequence[Check]" = ()) -> "Config":
-    """The pipeline at `path`; ends the command with exit code 2 and every fault of it."""
-    from .config import ConfigError, load_config
+@contextmanager
+def exit_on_fault(stopped: str = STOPPED) -> Iterator[None]:
+    """Turn whatever a user, a file or a disk can do into one message and an exit code.
 
+    Every command runs within it; a command that says more when it is `stopped` by Ctrl-C opens one
+    of its own.
+    """
     try:
-        return load_config(path, checks)
-    except ConfigError as faults:
-        fail(str(faults), 2)
+        yield
+    except SedimentalError as fault:
+        if fault.reported:
+            raise typer.Exit(fault.code) from None
+        fail(str(fault), fault.code)
+    except OSError as fault:
+        fail(refusal(fault))
+    except MemoryError:
+        fail("there is not enough memory for this.")
+    except KeyboardInterrupt:
+        fail(stopped, 130)
 
 
-def _escaped(message: str) -> str:
+class Commands(TyperGroup):
+    """A group of commands of which none ends in a traceback over a fault that is not ours."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        """Run the command that was asked for."""
+        with exit_on_fault():
+            return super().invoke(ctx)
+
+
+def pipeline(path: Path, checks: "Sequence[Check]" = ()) -> "Config":
+    """The checked pipeline at `path`; raises ConfigError with every fault of it.
+
+    Values that were understood though they are not written as their key wants them are told.
+    """
+    from .config import load_config
+
+    config = load_config(path, checks)
+    for note in config.notes:
+        err().print(escaped(f"note: {note}"), soft_wrap=True, highlight=False)
+    return config
+
+
+def escaped(message: str) -> str:
+    """`message` as it stands, for a console that would read markup in it."""
     from rich.markup import escape
 
     return escape(message)
@@ -93,7 +131,7 @@ class Bars:
 
     def note(self, message: str) -> None:
         """Print a line above the bars."""
-        self._bars.console.print(_escaped(message), highlight=False, soft_wrap=True)
+        self._bars.console.print(escaped(message), highlight=False, soft_wrap=True)
 
 
 @contextmanager

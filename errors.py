@@ -1,8 +1,26 @@
-"""Faults a user can do something about: each names the thing, the place and the way out."""
+"""Faults a user can do something about: each names the thing, the place and the way out.
+
+Exit codes: 0 done, 1 failed, 2 bad command line, pipeline or corpus table, 3 finished, but some
+clips or runs failed, 130 stopped by Ctrl-C, 143 by SIGTERM.
+"""
+
+import errno
+import os
 
 
 class SedimentalError(Exception):
-    """A fault whose message is meant for the user as it stands; the command exits with 1."""
+    """A fault whose message is meant for the user as it stands."""
+
+    code: int = 1
+    """Exit code of the command that it ends."""
+    reported: bool = False
+    """Whether another process has told the user already; this one then ends without a word."""
+
+
+class ConfigError(SedimentalError, ValueError):
+    """Every fault of a pipeline.toml, or of command line options, at once, a line each."""
+
+    code = 2
 
 
 class StoreError(SedimentalError):
@@ -40,6 +58,32 @@ class OverflowInStoreError(StoreError, OverflowError):
 class ManifestError(SedimentalError):
     """A corpus table that cannot be used; the message lists every fault with its line."""
 
+    code = 2
+
+
+class CachedManifestError(ManifestError):
+    """manifest.jsonl, which `extract` or `import` keeps in the cache, is missing or damaged."""
+
+    code = 1
+
 
 class RunError(SedimentalError):
     """A run folder that cannot be read or written as asked."""
+
+
+def refusal(fault: OSError) -> str:
+    """What the operating system refused, and the way out: one line for the user."""
+    where = next((f"{name}: " for name in (fault.filename, fault.filename2) if name), "")
+    why = os.strerror(fault.errno) if fault.errno else str(fault)  # HDF5 tells it at length
+    return f"{where}{why}. {remedy(fault)}"
+
+
+def remedy(fault: OSError, permission: str = "Make it readable and writable.") -> str:
+    """The way out of `fault`; `permission` is what to do where access is denied."""
+    if fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "Free some space and run the command again; what was finished is safe."
+    if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return permission
+    if fault.errno == errno.EIO:
+        return "The disk failed: check it, then run the command again; what was finished is safe."
+    return "Run the command again once that is put right; what was finished is safe."

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from ..console import AsJson, bars, err, fail, out, pipeline, print_json
+from ..console import AsJson, Commands, bars, err, fail, out, pipeline, print_json
 from .exchange.cli import export_command, import_command
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     help="Feature stores: list, describe, verify and repair, convert, remove, import, export.",
 )
@@ -55,14 +56,10 @@ def ls(
 @app.command()
 def info(path: StorePath, json: AsJson = False) -> None:
     """Describe one store: its encoder and settings, its clips per split, its layers' statistics."""
-    from ..errors import SedimentalError
     from .store.summary import full
     from .store.tables import store_tables
 
-    try:
-        found = full(path)
-    except SedimentalError as fault:
-        fail(str(fault))
+    found = full(path)
     if json:
         print_json(found)
     else:
@@ -80,16 +77,12 @@ def verify(
     json: AsJson = False,
 ) -> None:
     """Read every byte of a store and compare it with its checksums. Exit code 1: it is damaged."""
-    from ..errors import SedimentalError
     from .store.summary import size_text
     from .store.tables import damage_table
     from .store.verify import verify as check
 
-    try:
-        with bars() as progress:
-            verdict = check(path, repair, progress)
-    except SedimentalError as fault:
-        fail(str(fault))
+    with bars() as progress:
+        verdict = check(path, repair, progress)
     found = [{"file": str(d.file), "what": d.what, "clips": d.clips} for d in verdict.damage]
     if json:
         print_json(
@@ -128,14 +121,10 @@ def convert(
     json: AsJson = False,
 ) -> None:
     """Give a store another format, bit for bit; `format` in pipeline.toml should follow."""
-    from ..errors import SedimentalError
     from .store.convert import convert as change
 
-    try:
-        with bars() as progress:
-            target = change(path, to.value, into, progress)
-    except SedimentalError as fault:
-        fail(str(fault))
+    with bars() as progress:
+        target = change(path, to.value, into, progress)
     if json:
         print_json({"path": str(target), "format": to.value})
     else:
@@ -151,22 +140,15 @@ def rm(
     json: AsJson = False,
 ) -> None:
     """Remove a whole store. Its features can only come back by extracting again."""
-    from ..errors import SedimentalError
-    from .store.atomic_write import explained, remove
-    from .store.sealed_json import STORE
+    from .store.remove import refuse_foreign, remove_store
     from .store.summary import brief, size_text
 
-    if not (path / STORE).is_file():
-        fail(f"{path}: no feature store here ({STORE} is missing); nothing was removed.")
+    refuse_foreign(path)
     line = brief(path)
     what = f"{line.get('clips', '?')} clips, {size_text(line.get('bytes', 0))}"
     if not yes and not typer.confirm(f"Remove {path} ({what})?", err=True):
         fail("nothing was removed.")
-    try:
-        with explained(path):
-            remove(path.resolve())
-    except SedimentalError as fault:
-        fail(str(fault))
+    remove_store(path)
     if json:
         print_json({"removed": str(path), "bytes": line.get("bytes")})
     else:

@@ -1,8 +1,9 @@
 """Faces found in clips, kept beside the stores: no other encoder ever looks for them again."""
 
 import hashlib
+import io
 import json
-import secrets
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .spec import Scalar
-from .store.atomic_write import clear_stale, explained, fresh
-from .store.index import stamp
+from .store.atomic_write import clear_stale, explained, remove, replace
+from .store.sealed_json import digest
 
 PREFIX, SUFFIX = "faces-", ".npz"
+_OLDER = re.compile(rf"{PREFIX}\d{{8}}T\d{{12}}-[0-9a-f]{{8}}{SUFFIX}")
+"""Names of earlier versions, which do not end in a digest of the file."""
 
 
 @dataclass(frozen=True)
@@ -36,19 +39,26 @@ class Found:
 class BoxStore:
     """What one detector found, by the digest of the clip it looked at.
 
-    A folder of small immutable files, so any number of processes may add to it at once. What cannot
-    be read is as good as never written: the faces are looked for again.
+    A folder of small immutable files, each named by the digest of its bytes, so any number of
+    processes may add to it at once. What is damaged is as good as never written: the faces are
+    looked for again.
     """
 
     def __init__(self, corpus_folder: Path, settings: Mapping[str, Scalar]) -> None:
         """Open the store of the detector with these `settings`, or begin one."""
         self.settings = dict(settings)
         text = json.dumps(self.settings, sort_keys=True)
-        digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
-        self.path = Path(corpus_folder) / f"boxes-{digest}"
+        name = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+        self.path = Path(corpus_folder) / f"boxes-{name}"
         self._held: dict[str, Found] = {}
+        self.damaged: list[Path] = []
+        """Files that are not as they were written; `add` removes them."""
         for file in sorted(self.path.glob(f"{PREFIX}*{SUFFIX}")):
-            self._held |= _read(file)
+            found = _read(file)
+            if found is None:
+                self.damaged.append(file)
+            else:
+                self._held |= found
 
     def get(self, source: str) -> Found | None:
         """What was found in the clip whose source has this digest; None: it was never looked at."""
@@ -59,26 +69,31 @@ class BoxStore:
         if not found:
             return
         with explained(self.path):
-            if not self.path.is_dir():
-                self.path.mkdir(parents=True, exist_ok=True)
-                with fresh(self.path / "settings.json") as temporary:
-                    temporary.write_text(json.dumps(self.settings, indent=2) + "\n")
+            replace(self.path / "settings.json", json.dumps(self.settings, indent=2) + "\n")
             clear_stale(self.path)
-            with fresh(self.path / f"{PREFIX}{stamp()}-{secrets.token_hex(4)}{SUFFIX}") as file:
-                np.savez(
-                    file,
-                    sources=np.array(list(found), dtype=np.str_),
-                    frames=np.array([len(f.counts) for f in found.values()], dtype=np.int64),
-                    counts=np.concatenate([f.counts for f in found.values()]),
-                    faces=np.concatenate([f.faces for f in found.values()]),
-                )
+            data = io.BytesIO()
+            np.savez(
+                data,
+                sources=np.array(list(found), dtype=np.str_),
+                frames=np.array([len(f.counts) for f in found.values()], dtype=np.int64),
+                counts=np.concatenate([f.counts for f in found.values()]),
+                faces=np.concatenate([f.faces for f in found.values()]),
+            )
+            written = data.getvalue()
+            replace(self.path / f"{PREFIX}{digest(written)}{SUFFIX}", written)
+            for file in self.damaged:
+                remove(file)
+            self.damaged.clear()
         self._held |= found
 
 
-def _read(file: Path) -> dict[str, Found]:
+def _read(file: Path) -> dict[str, Found] | None:
+    """What was found, by source; None if these are not the bytes that were written."""
     try:
-        # zip files carry a checksum of each member
-        with file.open("rb") as data, np.load(data, allow_pickle=False) as kept:
+        written = file.read_bytes()
+        if file.stem.removeprefix(PREFIX) != digest(written) and not _OLDER.fullmatch(file.name):
+            return None
+        with np.load(io.BytesIO(written), allow_pickle=False) as kept:
             counts, ends = kept["counts"], np.cumsum(kept["frames"])
             starts = np.concatenate([[0], np.cumsum(counts)])
             faces = kept["faces"]
@@ -89,4 +104,4 @@ def _read(file: Path) -> dict[str, Found]:
                 )
             }
     except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile):
-        return {}
+        return None

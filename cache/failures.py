@@ -1,14 +1,23 @@
-"""failures.csv, beside the stores of a corpus: every clip without features, and why."""
+"""failures.csv, beside the stores of a corpus: every clip without features, and why.
+
+The table is for people and is never read again; what is read lies beside it as failures.json, with
+a checksum.
+"""
 
 import csv
-import os
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import CorruptStoreError
+from ..escape import for_csv
 from .spec import Modality
+from .store.atomic_write import explained, remove, replace
+from .store.sealed_json import read_record, record
 
 FAILURES = "failures.csv"
+KIND = "failures"
 
 
 @dataclass(frozen=True)
@@ -24,19 +33,41 @@ class Failure:
 
 
 def read_failures(path: Path) -> tuple[Failure, ...]:
-    """What `write_failures` wrote; nothing where there is no file."""
-    if not path.is_file():
+    """What `write_failures` wrote to `path`; nothing where there is no file.
+
+    Raises CorruptStoreError for what is not as it was written.
+    """
+    try:
+        rows = read_record(KIND, _sealed(path))["failures"]
+    except FileNotFoundError:
         return ()
-    with path.open(encoding="utf-8", newline="") as table:
-        return tuple(Failure(**row) for row in csv.DictReader(table))  # type: ignore[arg-type]
+    except CorruptStoreError:
+        raise CorruptStoreError(
+            f"{_sealed(path)}: not the bytes that were written. Remove it, and run the command "
+            "that failed clips came from (`sedimental extract`, `cache import`) again."
+        ) from None
+    return tuple(Failure(*row) for row in rows)
 
 
 def write_failures(path: Path, failures: Sequence[Failure]) -> None:
-    """Write failures.csv (a head line alone when nothing failed), replacing the file at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["clip", "modality", "encoder", "stage", "reason"])
-        table.writerows([f.clip, f.modality, f.encoder, f.stage, f.reason] for f in failures)
-    temporary.replace(path)
+    """Write failures.csv (a head line alone when nothing failed) and its like for machines."""
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(["clip", "modality", "encoder", "stage", "reason"])
+    rows = [(f.clip, f.modality, f.encoder, f.stage, f.reason) for f in failures]
+    table.writerows([for_csv(value) for value in row] for row in rows)
+    with explained(path):
+        replace(_sealed(path), record(KIND, {"failures": rows}))
+        replace(path, out.getvalue())
+
+
+def forget_failures(path: Path) -> None:
+    """Remove what `write_failures` wrote."""
+    with explained(path):
+        for file in (_sealed(path), path):
+            if file.exists():
+                remove(file)
+
+
+def _sealed(path: Path) -> Path:
+    return path.with_suffix(".json")

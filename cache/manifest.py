@@ -2,15 +2,15 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..errors import ManifestError
+from ..errors import CachedManifestError
 from .spec import SPLITS, Split
+from .store.atomic_write import replace
 
 FORMAT = "sedimental-manifest-1"
 
@@ -92,23 +92,20 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     head = {"format": FORMAT, "corpus": manifest.corpus, "root": str(manifest.root)}
     rows = [{k: v for k, v in asdict(c).items() if v not in (None, ())} for c in manifest.clips]
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in [head, *rows])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    replace(path, text)
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read what `write_manifest` wrote; raises ManifestError that names the file and line."""
+    """Read what `write_manifest` wrote; raises CachedManifestError that names the file and line."""
     if not path.is_file():
-        raise ManifestError(f"{path}: no manifest here. `sedimental extract` writes it.")
+        raise CachedManifestError(f"{path}: no manifest here. `sedimental extract` writes it.")
     head, *rows = path.read_text(encoding="utf-8").splitlines() or ["{}"]
     try:
         found: dict[str, Any] = json.loads(head)
     except json.JSONDecodeError:
         found = {}
     if found.get("format") != FORMAT:
-        raise ManifestError(
+        raise CachedManifestError(
             f"{path}: line 1 is not the head of a manifest of format {FORMAT}. "
             "`sedimental extract` writes the file anew."
         )
@@ -128,6 +125,6 @@ def _clip(path: Path, number: int, row: str) -> Clip:
         lists = {k: tuple(values.get(k, ())) for k in ("context", "context_text")}
         return Clip(**{**values, **lists})
     except (ValueError, TypeError) as fault:
-        raise ManifestError(
+        raise CachedManifestError(
             f"{path}: line {number}: {fault}. `sedimental extract` writes the file anew."
         ) from None

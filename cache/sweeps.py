@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ..errors import RunError
 from .spec import LETTERS, MODALITIES, SPLITS, Modality, Split
+from .store.atomic_write import replace
 
 FORMAT = "sedimental-sweep-1"
 FILE = "sweep.json"
@@ -130,12 +131,8 @@ def pick(points: Sequence[Point], criterion: str) -> Point:
 
 def write_sweep(folder: Path, sweep: Sweep) -> Path:
     """Write `sweep` into `folder`, replacing its predecessor at once."""
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".tmp-{FILE}"
-    temporary.write_text(
-        json.dumps({"format": FORMAT, **asdict(sweep)}, indent=1) + "\n", encoding="utf-8"
-    )
-    return temporary.replace(folder / FILE)
+    text = json.dumps({"format": FORMAT, **asdict(sweep)}, indent=1) + "\n"
+    return replace(folder / FILE, text)
 
 
 def read_sweep(folder: Path) -> Sweep | None:

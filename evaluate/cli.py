@@ -65,15 +65,11 @@ def compare_command(
     Both are scored on the test clips that both answered; a difference whose interval excludes zero
     is more than the choice of clips explains.
     """
-    from ..errors import SedimentalError
     from .compare import compare
 
     checked = pipeline(config)
-    try:
-        manifest = _manifest(checked)
-        found = compare(first, second, checked.experiment, checked.evaluate, manifest)
-    except SedimentalError as fault:
-        fail(str(fault))
+    manifest = _manifest(checked)
+    found = compare(first, second, checked.experiment, checked.evaluate, manifest)
     if json:
         from .json_values import plain
 
@@ -95,26 +91,19 @@ def _manifest(config: "Config") -> "Manifest | None":
 
 
 def report_stage(config: "Config", faces: "Faces | None" = None) -> "tuple[Report, Path]":
-    """Evaluate and write the report, its worst clips with what `faces` draws of them.
-
-    Ends the command with a clear message on any fault.
-    """
+    """Evaluate and write the report, its worst clips with what `faces` draws of them."""
     from dataclasses import replace
 
     from ..cache.manifest import read_manifest
-    from ..errors import SedimentalError
     from .output.write import write_report
     from .report import evaluate
 
-    try:
-        manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
-        report = evaluate(config.experiment, config.evaluate, manifest)
-        if faces is not None:
-            shown = [clip.id for clip in report.analyses.worst]
-            report = replace(report, faces=faces(config, shown))
-        return report, write_report(config.experiment, report)
-    except SedimentalError as fault:
-        fail(str(fault))
+    manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
+    report = evaluate(config.experiment, config.evaluate, manifest)
+    if faces is not None:
+        shown = [clip.id for clip in report.analyses.worst]
+        report = replace(report, faces=faces(config, shown))
+    return report, write_report(config.experiment, report)
 
 
 def show_report(report: "Report", page: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..cache.run_warnings import run_warnings
 from ..cache.runs import InputRecord, Run
 from ..cache.spec import MODALITIES, SPLITS
 from .analysis.analysis import scored_clips
@@ -96,6 +97,10 @@ def _warnings(
             f"Predictions that are not finite: {_list(broken)}. Training diverged; a split with "
             "such a prediction has no score."
         )
+    for name, seeds in groups.items():
+        for run in seeds:
+            for text in run_warnings(run):
+                yield f"{name} seed {run.seed}: {text}"
     constant = [
         row.name
         for row in rows

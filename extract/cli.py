@@ -2,11 +2,22 @@
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ..console import PIPELINE, AsJson, ConfigFile, bars, err, fail, out, pipeline, print_json
+from ..console import (
+    PIPELINE,
+    AsJson,
+    ConfigFile,
+    bars,
+    err,
+    exit_on_fault,
+    fail,
+    out,
+    pipeline,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -15,6 +26,7 @@ if TYPE_CHECKING:
     from .ray.engine import RayEngine
     from .result import ExtractResult
 
+STOPPED = "stopped; every part that was written is kept, the next run goes on from there."
 SHOWN = 10
 """Failed clips listed on the terminal; failures.csv has them all."""
 
@@ -99,19 +111,12 @@ def doctor_command(
     Exit code 1: the extraction cannot succeed as things are. 2: the pipeline or the table of the
     corpus is wrong.
     """
-    from ..config import ConfigError
-    from ..errors import ManifestError, SedimentalError
     from .doctor import examine
     from .terminal import diagnosis_json, diagnosis_tables, findings_text
 
     checked = load(config)
-    try:
-        with err().status("looking at the corpus"):
-            diagnosis = examine(checked, probe)
-    except (ConfigError, ManifestError) as fault:
-        fail(str(fault), 2)
-    except SedimentalError as fault:
-        fail(str(fault))
+    with err().status("looking at the corpus"):
+        diagnosis = examine(checked, probe)
     if json:
         print_json(diagnosis_json(diagnosis))
     else:
@@ -141,18 +146,11 @@ def faces_command(
 
     A row a clip; frames without a face are marked. Shows the clips whose faces were found already.
     """
-    from ..config import ConfigError
-    from ..errors import SedimentalError
     from .contact_sheets import contact_sheets
 
     checked = load(config)
-    try:
-        with bars() as progress:
-            sheets = contact_sheets(checked, into, per_sheet, clips, progress)
-    except ConfigError as fault:
-        fail(str(fault), 2)
-    except SedimentalError as fault:
-        fail(str(fault))
+    with bars() as progress:
+        sheets = contact_sheets(checked, into, per_sheet, clips, progress)
     if json:
         print_json([vars(sheet) for sheet in sheets])
     else:
@@ -166,20 +164,16 @@ def faces_command(
 
 
 def load(path: Path) -> "Config":
-    """The checked pipeline at `path`; ends the command with exit code 2 on any fault."""
+    """The checked pipeline at `path`; raises ConfigError."""
     from .encoders.presets.table import encoder_faults
 
     return pipeline(path, [encoder_faults])
 
 
 def _engine(config: "Config", address: str | None, actors: int | None) -> "RayEngine":
-    from .engine import EngineError
     from .ray.engine import RayEngine
 
-    try:
-        return RayEngine(config, address, actors)
-    except EngineError as fault:
-        fail(str(fault))
+    return RayEngine(config, address, actors)
 
 
 def extract_stage(
@@ -188,30 +182,17 @@ def extract_stage(
     quiet: bool = False,
     engine: "Engine | None" = None,
 ) -> "ExtractResult":
-    """Extract with progress on stderr; ends the command with a clear message on any fault.
+    """Extract with progress on stderr.
 
     The plan is shown before anything is loaded, on stderr, unless `quiet`. Without an `engine` it
     is this process that works.
     """
-    from ..config import ConfigError
-    from ..errors import ManifestError, SedimentalError
     from .run import extract
     from .shards import Shard
 
-    try:
-        share = Shard.parse(shard) if shard else None
-        with bars() as progress:
-            return extract(config, progress, share, None if quiet else _announce, engine=engine)
-    except (ConfigError, ManifestError) as fault:
-        fail(str(fault), 2)
-    except SedimentalError as fault:
-        fail(str(fault))
-    except KeyboardInterrupt:
-        _stopped()
-
-
-def _stopped() -> NoReturn:
-    fail("stopped; every part that was written is kept, the next run goes on from there.", 130)
+    share = Shard.parse(shard) if shard else None
+    with exit_on_fault(STOPPED), bars() as progress:
+        return extract(config, progress, share, None if quiet else _announce, engine=engine)
 
 
 def _announce(diagnosis: "Diagnosis") -> None:

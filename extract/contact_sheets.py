@@ -9,12 +9,13 @@ import numpy as np
 
 from ..cache.face_boxes import Found
 from ..cache.manifest import Clip
+from ..cache.store.atomic_write import replace
 from ..config import Config, ConfigError, VisionFeatures
 from ..errors import SedimentalError
 from ..progress import Progress, Silent
 from .corpora import load_manifest
-from .decode.clip_error import ClipError
-from .decode.media import MediaError, decode, media_source
+from .decode.clip_error import clip_error
+from .decode.media import decode, media_source
 from .faces.track import Picture, Track, resized
 from .streams.vision import VisionStream
 from .survey import decoders
@@ -111,7 +112,7 @@ def boxes_of(clip: Clip, stream: VisionStream, root: Path) -> Found | None:
     """The faces found in `clip`; None if it was never looked at, or its file is not there."""
     try:
         return stream.boxes.get(media_source(clip, root)) if stream.boxes else None
-    except ClipError:
+    except Exception:
         return None
 
 
@@ -149,8 +150,8 @@ def tiles_of(
 
     try:
         decode(root / (clip.media or ""), clip.start, clip.end, {table.fps: take}, audio=False)
-    except MediaError as unreadable:
-        return tiles, str(unreadable)
+    except Exception as fault:
+        return tiles, clip_error("decode", fault).reason
     return tiles, ""
 
 
@@ -165,8 +166,7 @@ def _tile(image: Picture, crop: Picture | None, face: bool) -> Picture:
 
 
 def _write(path: Path, rows: Sequence[Picture]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     sheet = np.concatenate(rows)
     done, data = cv2.imencode(".png", sheet[:, :, ::-1])
     assert done
-    path.write_bytes(data.tobytes())
+    replace(path, data.tobytes())

@@ -36,7 +36,8 @@ def measure(found: Survey, load: bool = True) -> Mapping[str, float]:
         for clip in middle:
             try:
                 took, frames, reading = _try(work, _short(clip), found)
-            except ClipError:
+            except Exception:  # it fails in the run, where it is named with its reason
+                work.stream.drop(clip)
                 continue
             speed[work.writer.path.name] = took / frames
             speed[""] = max(speed.get("", 0.0), reading)

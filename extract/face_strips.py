@@ -40,7 +40,6 @@ def face_strips(config: Config, ids: Sequence[str]) -> Mapping[str, bytes]:
     missing = [clip for name, clip in wanted.items() if not files[name].is_file()]
     if missing:
         draw = drawer(config, table, manifest.root)
-        folder.mkdir(parents=True, exist_ok=True)
         for name, data in draw(missing).items():
             replace(files[name], data)
     return {

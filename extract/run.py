@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from ..cache.face_boxes import BoxStore
-from ..cache.failures import FAILURES, Failure, write_failures
+from ..cache.failures import FAILURES, Failure, forget_failures, write_failures
 from ..cache.manifest import Manifest, read_manifest, write_manifest
 from ..cache.store.store import Store, open_store
 from ..config import Config
 from ..errors import ManifestError
 from ..progress import Progress, Silent
-from .decode.clip_error import ClipError
+from .decode.clip_error import ClipError, clip_error
 from .doctor import Diagnosis, diagnose, refuse, timed
 from .encoders.device import Arithmetic
+from .encoders.loading import EncoderError
 from .engine import Engine
 from .estimate import measure
 from .plan import Pass, passes
@@ -67,7 +68,7 @@ def extract(
     _keep_manifest(folder / "manifest.jsonl", found.manifest)
     failures_file = folder / (shard.failures if shard else FAILURES)
     if shard:  # the other shares must not count what failed in an earlier run
-        failures_file.unlink(missing_ok=True)
+        forget_failures(failures_file)
     try:
         if diagnosis:
             engine.fill(found, diagnosis, clock, progress)
@@ -166,16 +167,20 @@ def _job(one: Pass, number: int, works: Sequence[Work]) -> Job:
 
 
 def _give(job: Job, event: Event, works: Sequence[Work], progress: Progress) -> None:
-    """One piece, or the end, of a clip to the stream it is for."""
+    """One piece, or the end, of a clip to the stream it is for; a fault ends this clip alone."""
     work, source = works[job.stores[event.position]], job.sources[event.position]
-    if not event.last:
-        return work.stream.take(job.clip, source, event.content)
-    if isinstance(event.content, ClipError):
-        work.stream.drop(job.clip)
-        _failed(work, job.clip.id, event.content, progress)
-    else:
-        work.stream.add(job.clip, source, event.content)
-    progress.advance(work.name)
+    clip, content = job.clip, event.content
+    if clip.id not in work.failures:  # else an earlier piece of it has failed
+        try:
+            if isinstance(content, ClipError):
+                raise content
+            take = work.stream.add if event.last else work.stream.take
+            take(clip, source, content)
+        except Exception as fault:
+            work.stream.drop(clip)
+            _failed(work, clip.id, clip_error("encode", fault), progress)
+    if event.last:
+        progress.advance(work.name)
 
 
 def _failed(work: Work, id_: str, fault: ClipError, progress: Progress) -> None:
@@ -186,10 +191,24 @@ def _failed(work: Work, id_: str, fault: ClipError, progress: Progress) -> None:
 def _flush(work: Work, storer: Storer, clock: Clock, progress: Progress) -> None:
     """A part is full: encode what is still queued, and hand everything to the writing thread."""
     chunk = work.stream.finish()
+    if any(fault.unforeseen for fault in chunk.failures.values()):
+        _refuse_broken(work)
     for id_, fault in chunk.failures.items():
         _failed(work, id_, fault, progress)
     boxes = work.stream.boxes if isinstance(work.stream, VisionStream) else None
     storer.put(partial(_write, work, chunk, boxes, clock))
+
+
+def _refuse_broken(work: Work) -> None:
+    """Raise EncoderError where not the clips are at fault: the reference input fails as well."""
+    try:
+        golden(work.stream)
+    except Exception as fault:
+        reason = clip_error("encode", fault).reason
+        raise EncoderError(
+            f"{work.name}: the encoder does not work any more, on no input: {reason}. What is "
+            "stored stays; start again once the device or its memory is free."
+        ) from fault
 
 
 def _write(work: Work, chunk: Chunk, boxes: BoxStore | None, clock: Clock) -> None:

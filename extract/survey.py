@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 
 import av
-import av.error
 import torch
 
 from ..cache.manifest import Clip, Manifest
@@ -18,7 +17,8 @@ from ..cache.store.store import Store, open_store
 from ..cache.store.writer import StoreWriter
 from ..config import Config, ConfigError
 from .corpora import load_manifest
-from .decode.clip_error import ClipError
+from .decode.clip_error import ClipError, clip_error
+from .decode.media import not_a_file
 from .faces.mtcnn import one_thread
 from .plan import Lacking, Sized, ordered
 from .shards import Shard
@@ -175,15 +175,15 @@ def decoders(config: Config) -> Iterator[ThreadPoolExecutor]:
 def read_header(path: Path) -> Header:
     """What the file at `path` says of itself."""
     try:
-        if not path.is_file():
-            return Header(fault="no such file")
+        if reason := not_a_file(path):
+            return Header(fault=reason)
         if not path.stat().st_size:
             return Header(fault="empty file")
         with av.open(str(path)) as container:
             seconds = container.duration / av.time_base if container.duration else 0.0
             streams = container.streams
             return Header(seconds, bool(streams.video), bool(streams.audio))
-    except (av.error.FFmpegError, OSError, ValueError) as fault:
+    except Exception as fault:
         return Header(fault=f"unreadable: {getattr(fault, 'strerror', None) or fault}")
 
 
@@ -215,8 +215,8 @@ def _work(
     def source(clip: Clip) -> str | ClipError:
         try:
             return stream.source(clip, manifest.root)
-        except ClipError as fault:
-            return fault
+        except Exception as fault:
+            return clip_error("read", fault)
 
     present = writer.present() if writer.path.is_dir() else {}
     held = set()

@@ -8,10 +8,10 @@ import pytest
 
 import sedimental
 
-ROOT = ("errors", "progress", "config", "faults", "console", "cli", "predicting")
+ROOT = ("errors", "progress", "model_table", "config", "console", "cli", "predicting")
 NAMES = [f"sedimental.{name}" for name in ROOT] + [
     module.name
-    for stage in ("extract", "cache", "train", "evaluate")
+    for stage in ("config", "extract", "cache", "train", "evaluate")
     for module in pkgutil.walk_packages(
         [f"{sedimental.__path__[0]}/{stage}"], f"sedimental.{stage}."
     )

@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-STAGES = ("extract", "cache", "train", "evaluate")
+STAGES = ("config", "extract", "cache", "train", "evaluate")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..cache.stage import handed, stage
-from ..console import PIPELINE, AsJson, ConfigFile, bars, fail, out, pipeline, print_json
+from ..console import (
+    PIPELINE,
+    AsJson,
+    ConfigFile,
+    bars,
+    exit_on_fault,
+    fail,
+    out,
+    pipeline,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +33,7 @@ Stacked = Annotated[
     typer.Option(help="Seeds together, as one stacked model or a process a core: train.stack."),
 ]
 
+STOPPED = "stopped; finished runs are kept, the same command goes on from there."
 METRICS_OF_CLASSES = ("Accuracy", "Weighted_F1")
 
 
@@ -53,61 +64,35 @@ def train_command(
 
 
 def train_stage(config: "Config", fresh: bool = False) -> "tuple[Run, ...]":
-    """Train with progress on stderr; ends the command with a clear message on any fault.
+    """Train with progress on stderr.
 
     Of several processes that a launcher has started one tells, and the others return no run.
     """
-    from ..config import ConfigError
-    from ..errors import SedimentalError
     from .distributed.launcher import launched
-    from .distributed.process_group import Follows
-    from .distributed.sigterm import EXIT_CODE, Preempted
 
     launch = launched()
     train: Callable[..., tuple[Run, ...]] = stage(str(__package__))
-    try:
+    with exit_on_fault(STOPPED):
         if launch is not None and launch.rank > 0:
             train(config, fresh=fresh)
             return ()
         with bars() as progress:
             return train(config, progress, fresh)
-    except Follows as fault:
-        raise typer.Exit(fault.code) from None
-    except ConfigError as fault:
-        fail(str(fault), 2)
-    except Preempted as end:
-        fail(str(end), EXIT_CODE)
-    except SedimentalError as fault:
-        fail(str(fault))
-    except KeyboardInterrupt:
-        fail("stopped; finished runs are kept, the next `train` goes on from there.", 130)
 
 
 def sweep_stage(
     config: "Config", probe_only: bool = False, fresh: bool = False
 ) -> "tuple[Sweep, ...]":
-    """Probe, then sweep, with progress on stderr; ends the command with a message on any fault."""
-    from ..config import ConfigError
-    from ..errors import SedimentalError
-    from .distributed.sigterm import EXIT_CODE, Preempted
+    """Probe, then sweep, with progress on stderr."""
     from .sweep.probe import probe
 
-    try:
-        with bars() as progress:
-            found = probe(config, progress, fresh)
-            if probe_only:
-                return (found,)
-            from .sweep.sweep import sweep
+    with exit_on_fault(STOPPED), bars() as progress:
+        found = probe(config, progress, fresh)
+        if probe_only:
+            return (found,)
+        from .sweep.sweep import sweep
 
-            return found, sweep(config, progress, fresh)
-    except ConfigError as fault:
-        fail(str(fault), 2)
-    except Preempted as end:
-        fail(str(end), EXIT_CODE)
-    except SedimentalError as fault:
-        fail(str(fault))
-    except KeyboardInterrupt:
-        fail("stopped; finished runs are kept, the next `sweep` goes on from there.", 130)
+        return found, sweep(config, progress, fresh)
 
 
 def robustness_stage(
@@ -117,29 +102,17 @@ def robustness_stage(
     incomplete: bool = False,
     fresh: bool = False,
 ) -> "tuple[Path, ...]":
-    """Test the trained runs with progress on stderr; ends the command with a message on a fault.
+    """Test the trained runs with progress on stderr.
 
     `incomplete`: also train each anew at every rate.
     """
-    from ..config import ConfigError
-    from ..errors import SedimentalError
-    from .distributed.sigterm import EXIT_CODE, Preempted
     from .robustness import robustness, train_incomplete
 
-    try:
-        with bars() as progress:
-            live = handed(str(__package__))["live"]
-            found = robustness(config, rates, masks, progress, fresh, live)
-            if found and incomplete:
-                train_incomplete(config, rates, progress, fresh, live)
-    except ConfigError as fault:
-        fail(str(fault), 2)
-    except Preempted as end:
-        fail(str(end), EXIT_CODE)
-    except SedimentalError as fault:
-        fail(str(fault))
-    except KeyboardInterrupt:
-        fail("stopped; finished runs are kept, the same command goes on from there.", 130)
+    with exit_on_fault(STOPPED), bars() as progress:
+        live = handed(str(__package__))["live"]
+        found = robustness(config, rates, masks, progress, fresh, live)
+        if found and incomplete:
+            train_incomplete(config, rates, progress, fresh, live)
     if not found:
         fail("no run of this pipeline is trained yet. `sedimental train` makes them.")
     return found

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import layer_norm, pad
 from torch.utils.checkpoint import checkpoint
 
 from ..cache.spec import Modality
@@ -207,6 +207,10 @@ class LiveModel(nn.Module):
         return any(len(group) for group in self._encoder(m).groups())
 
     def _scaled(self, hidden: Tensor, m: Modality) -> Tensor:
+        reading = self._readings[m]
+        if reading.normed:  # each layer for itself, also where several lie side by side
+            parts = hidden.reshape(*hidden.shape[:-1], reading.shape.stacked, -1)
+            return layer_norm(parts, parts.shape[-1:]).flatten(-2)
         mean, deviation = getattr(self, f"mean_{m}"), getattr(self, f"deviation_{m}")
         if mean is None:
             return hidden

@@ -19,7 +19,7 @@ from .live_model import Tuning
 from .models import encoder_recipe, model_options, stacks, within_text
 from .models.inside import inside_text_only, wordless
 
-RECIPE = 2
+RECIPE = 3
 """Version of everything between a config and its predictions; raise it when the numbers change."""
 
 
@@ -131,12 +131,14 @@ def plan_runs(
 
 
 def _options(section: TrainConfig, name: str) -> Any:
-    """The options of model `name`; one that hides frames by itself does so at [train]'s rate."""
+    """The options of model `name`; one that hides frames by itself does so at [train]'s rate, and
+    as every other model loses them."""
     table = getattr(section, name)
     found = model_options(name, table, section.preset)
-    if section.missing_rate and hides_by_itself(found) and "missing_rate" not in table:
-        return replace(found, missing_rate=section.missing_rate)
-    return found
+    if not (section.missing_rate and hides_by_itself(found)):
+        return found
+    ours = {"missing_rate": section.missing_rate, "special_tokens": section.special_tokens}
+    return replace(found, **{k: v for k, v in ours.items() if k not in table})
 
 
 def hides_by_itself(options: Any) -> bool:
@@ -201,7 +203,11 @@ def _key(
         "seed": seed,
         # dropout's masks are drawn for a stack as a whole
         **({"stack": stack} if stack else {}),
-        **({"missing_rate": rate} if (rate := config.train.missing_rate) else {}),
+        **(
+            {"missing_rate": rate, "special_tokens": config.train.special_tokens}
+            if (rate := config.train.missing_rate)
+            else {}
+        ),
         "manifest": manifest.digest,
         "inputs": [_identity(one) | {"clips": dict(one.store.sources)} for one in inputs],
         **({"tuning": {m: asdict(one) for m, one in tuning.items()}} if tuning else {}),

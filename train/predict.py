@@ -22,7 +22,7 @@ from ..errors import RunError
 from .data.dataset import Selection, Table
 from .data.inputs import Input
 from .data.live_inputs import FindLive, LiveInput
-from .data.load import load
+from .data.load import Wanted, load
 from .data.standardize import Scaling
 from .fit.loop import predict
 from .fit.settings import settings_of
@@ -64,7 +64,7 @@ def answer(
     return _answers(table, asked, scores.values, present, scores.extras)
 
 
-def _weights(file: Path) -> tuple[dict[str, Tensor], dict[Modality, Scaling]]:
+def _weights(file: Path) -> tuple[dict[str, Tensor], dict[Modality, Wanted]]:
     """The model's weights by name, and how each modality is scaled."""
     try:
         found = load_file(file)
@@ -73,8 +73,11 @@ def _weights(file: Path) -> tuple[dict[str, Tensor], dict[Modality, Scaling]]:
             f"{file}: cannot be read ({fault}). `sedimental train --fresh` makes the run anew."
         ) from fault
     scaled: set[Any] = {name.split(".")[1] for name in found if name.startswith(SCALINGS)}
-    scalings = {
-        m: Scaling(found[f"{SCALINGS}{m}.mean"], found[f"{SCALINGS}{m}.deviation"]) for m in scaled
+    scalings: dict[Modality, Wanted] = {
+        m: "standardize"  # frames of a live encoder, one by one
+        if f"{SCALINGS}{m}.normed" in found
+        else Scaling(found[f"{SCALINGS}{m}.mean"], found[f"{SCALINGS}{m}.deviation"])
+        for m in scaled
     }
     return {k: v for k, v in found.items() if not k.startswith(SCALINGS)}, scalings
 

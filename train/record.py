@@ -18,7 +18,8 @@ from ..cache.runs import Predictions, Rival, Run
 from ..cache.spec import SPLITS, Modality, Split
 from ..config import Config
 from .data.dataset import Selection
-from .data.live_inputs import live_of
+from .data.live_inputs import Reading, live_of
+from .data.missing_features import undamaged
 from .distributed.ranks import ALONE, Ranks
 from .fit.early_stopping import Fit
 from .fit.loop import predict
@@ -41,6 +42,8 @@ def finished_run(
     began = time.perf_counter()
     rivals = {}
     for name, rival in fitted.rivals.items():
+        if rival.undefined:
+            continue  # it has chosen nothing
         model.load_state_dict(rival.state)
         rivals[name] = Rival(
             rival.best_epoch, _final(model, data, config.evaluate.protocol, ranks)[2]
@@ -67,7 +70,7 @@ def finished_run(
         inputs=tuple(one.record for one in plan.inputs),
         environment=environment,
         parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        criterion=plan.settings.criterion_name,
+        criterion=_criterion(plan, fitted),
         best_epoch=fitted.best_epoch,
         seconds=seconds + time.perf_counter() - began,
         coverage=data.coverage,
@@ -82,6 +85,14 @@ def finished_run(
         extraction=_extraction(plan, config),
     )
     return run, save(_weights(fitted, data))
+
+
+def _criterion(plan: Plan, fitted: Fit) -> str:
+    """What chose the epoch that is kept."""
+    name = plan.settings.criterion_name
+    if not fitted.undefined:
+        return name
+    return f"valid_loss, as {name} was undefined in every epoch"
 
 
 def summary(run: Run) -> str:
@@ -162,10 +173,13 @@ def softmax(answers: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _weights(fitted: Fit, data: Selection) -> dict[str, Tensor]:
     scales = {m: s.scaling for m, s in data.sources.items() if s.scaling is not None}
+    sources = {m: undamaged(source) for m, source in data.sources.items()}
+    normed = [m for m, s in sources.items() if isinstance(s, Reading) and s.normed]
     return {
         **{name: value.contiguous() for name, value in fitted.state.items()},
         **{f"inputs.{m}.mean": scale.mean.cpu() for m, scale in scales.items()},
         **{f"inputs.{m}.deviation": scale.deviation.cpu() for m, scale in scales.items()},
+        **{f"inputs.{m}.normed": torch.ones(1) for m in normed},
     }
 
 

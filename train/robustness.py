@@ -1,6 +1,6 @@
 """What trained runs still know when features go missing: scored again on damaged test clips.
 
-What is lost is said in `damage`. Models may have been trained on whole data or, by
+What is lost is said in `data.missing_features`. Models may have been trained on whole data or, by
 `train.missing_rate`, on data as incomplete: both are tested alike. `train_incomplete` trains a
 model anew at every rate, as the papers' curves have it.
 """
@@ -18,11 +18,12 @@ from safetensors.torch import load_file
 
 from ..cache.runs import Run
 from ..cache.spec import LETTERS
+from ..cache.store.atomic_write import replace
 from ..config import Config, RunsConfig
 from ..progress import Progress, Silent
 from .data.dataset import Selection
 from .data.live_inputs import FindLive, live_of
-from .data.missing_features import Case, damaged
+from .data.missing_features import MASK_SEED, Case, Special, damaged
 from .fit.loop import predict
 from .live_model import LiveModel
 from .models import MODELS
@@ -36,7 +37,7 @@ TASK = "robustness"
 """The one task whose progress is told: damaged test sets."""
 FILE = "robustness.npz"
 """Beside run.json; `evaluate.robust` reads it."""
-VERSION = 2
+VERSION = 3
 
 
 def robustness(
@@ -50,7 +51,8 @@ def robustness(
     """Test every finished run of [train]; the answers lie as ``robustness.npz`` in its folder.
 
     Each of `rates` is tried on all modalities together and, for runs on several, on each alone,
-    with `masks` random masks from the run's seed. A run that was tested so before is not tested
+    with `masks` random masks, the same for every run; `train.special_tokens` says what becomes of
+    [CLS] and [SEP] of cached text. A run that was tested so before is not tested
     again unless `fresh`; one that is not trained is left out. `live` finds inputs whose encoders
     were trained along: their words are lost before they are read, as [UNK]. Returns the files, of
     all runs.
@@ -59,21 +61,22 @@ def robustness(
     shop = Workshop(config, told, live)
     plans = [plan for plan in shop.plans if plan.finished() is not None and _whole(plan, told)]
     cases = {plan.title: _cases(plan, rates) for plan in plans}
+    special = config.train.special_tokens
     told.start(TASK, sum(len(own) for own in cases.values()) * masks, "test set")
     found = []
     for plan in plans:
         file, own = plan.folder / FILE, cases[plan.title]
-        if fresh or _head(file) != _wanted(plan, own, masks):
+        if fresh or _head(file) != _wanted(plan, own, masks, special):
             data = shop.open(plans).select(plan.modalities)
             model = restore(plan, data)
             values = np.empty((len(own), masks, len(data.rows["test"])))
             with nothing_of_its_own(model.fusion if isinstance(model, LiveModel) else model):
                 for number, case in enumerate(own):
                     for mask in range(masks):
-                        lossy = damaged(data, case, plan.seed, mask)
+                        lossy = damaged(data, case, mask=mask, special=special)
                         values[number, mask] = _answers(model, lossy)
                         told.advance(TASK)
-            _write(file, _wanted(plan, own, masks), values)
+            _write(file, _wanted(plan, own, masks, special), values)
         else:
             told.advance(TASK, len(own) * masks)
         found.append(file)
@@ -148,9 +151,17 @@ def _answers(model: FusionModel, data: Selection) -> NDArray[np.float64]:
     return found.argmax(axis=1).astype(np.float64) if found.ndim == 2 else found
 
 
-def _wanted(plan: Plan, cases: Sequence[Case], masks: int) -> dict[str, Any]:
-    own = [vars(case) for case in cases]
-    return {"version": VERSION, "key": plan.key, "masks": masks, "cases": own}
+def _wanted(plan: Plan, cases: Sequence[Case], masks: int, special: Special) -> dict[str, Any]:
+    live = "text" in live_of(plan.inputs)
+    return {
+        "version": VERSION,
+        "key": plan.key,
+        "masks": masks,
+        "mask_seed": MASK_SEED,
+        # of a run that has no text there is none to choose
+        "special_tokens": "unknown" if live else special if "text" in plan.modalities else "",
+        "cases": [vars(case) for case in cases],
+    }
 
 
 def _head(file: Path) -> Any:
@@ -164,6 +175,4 @@ def _head(file: Path) -> Any:
 def _write(file: Path, head: dict[str, Any], values: NDArray[np.float64]) -> None:
     data = io.BytesIO()
     np.savez(data, head=np.array(json.dumps(head)), values=values)
-    temporary = file.with_name(f".tmp-{file.name}")
-    temporary.write_bytes(data.getvalue())
-    temporary.replace(file)
+    replace(file, data.getvalue())

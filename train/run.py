@@ -8,6 +8,7 @@ from functools import partial
 import torch
 
 from ..cache.manifest import Manifest, read_manifest
+from ..cache.run_warnings import run_warnings
 from ..cache.runs import Run, read_run, write_run
 from ..config import Config
 from ..errors import RunError
@@ -198,7 +199,8 @@ class Workshop:
         data, rate = self.open([plan]).select(plan.modalities), self.config.train.missing_rate
         if not rate or hides_by_itself(plan.options):
             return data
-        return damaged(data, Case("rate", "all", rate), plan.seed)
+        special = self.config.train.special_tokens
+        return damaged(data, Case("rate", "all", rate), special=special)
 
     def make(self, plans: Sequence[Plan], progress: Progress | None = None) -> list[Run]:
         """Make one run, or those of one stack, and write them."""
@@ -216,6 +218,8 @@ class Workshop:
                 write_run(plan.folder, run, weights)
                 self.checkpoint(plan).clear()
             told.note(f"{plan.title}: {summary(run)}")
+            for text in run_warnings(run):
+                told.note(f"warning: {plan.title}: {text}")
         return [run for run, _ in made]
 
     def checkpoint(self, plan: Plan) -> Checkpoint:

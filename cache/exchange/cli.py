@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...console import PIPELINE, AsJson, ConfigFile, bars, err, fail, out, pipeline, print_json
+from ...console import (
+    PIPELINE,
+    AsJson,
+    ConfigFile,
+    bars,
+    err,
+    escaped,
+    fail,
+    out,
+    pipeline,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from ..spec import Modality
@@ -68,7 +79,7 @@ def import_command(
     Pickles are read as plain data: nothing that is in one can run. Exit code 3: some clips have
     no features (they are listed).
     """
-    from ...errors import SedimentalError
+    from ..store.atomic_write import replace
     from .import_features import NAME, receive
     from .open import corpus_name, open_foreign
     from .pipeline_snippet import lines, whole
@@ -80,17 +91,14 @@ def import_command(
     if root is None:
         root = pipeline(config).cache.root if there else config.parent / "features"
     names = _given(text, audio, vision)
-    try:
-        with err().status(f"reading {source}"):
-            foreign = open_foreign(source, names)
-        folder = root / (corpus or corpus_name(source))
-        with bars() as progress:
-            received = receive(foreign, folder, names, dtype.value, progress=progress)
-    except SedimentalError as fault:
-        fail(str(fault))
+    with err().status(f"reading {escaped(str(source))}"):
+        foreign = open_foreign(source, names)
+    folder = root / (corpus or corpus_name(source))
+    with bars() as progress:
+        received = receive(foreign, folder, names, dtype.value, progress=progress)
     paste = lines(received, config)
     if not there:
-        config.write_text(whole(received, config), encoding="utf-8")
+        replace(config, whole(received, config))
     if json:
         print_json(received_json(received) | {"pipeline": paste})
     else:
@@ -132,7 +140,6 @@ def export_command(
     json: AsJson = False,
 ) -> None:
     """Write cached layers as the files that other tools of the field load."""
-    from ...errors import SedimentalError
     from ..manifest import read_manifest
     from ..store.summary import MANIFEST
     from .export_features import choose
@@ -141,16 +148,13 @@ def export_command(
     from .terminal import sent_json, sent_table
 
     checked = pipeline(config)
-    try:
-        manifest = read_manifest(checked.corpus_cache / MANIFEST)
-        chosen = choose(checked, _given(text, audio, vision))
-        with bars() as progress:
-            if to is Kind.mmsa:
-                sent = write_mmsa(path, manifest, chosen, progress)
-            else:
-                sent = write_tree(path, manifest, chosen, to is Kind.utt, progress)
-    except SedimentalError as fault:
-        fail(str(fault))
+    manifest = read_manifest(checked.corpus_cache / MANIFEST)
+    chosen = choose(checked, _given(text, audio, vision))
+    with bars() as progress:
+        if to is Kind.mmsa:
+            sent = write_mmsa(path, manifest, chosen, progress)
+        else:
+            sent = write_tree(path, manifest, chosen, to is Kind.utt, progress)
     if json:
         print_json(sent_json(sent))
     else:

@@ -8,18 +8,16 @@ stand in ``transcription-engchi-polish.csv`` (name, english, chinese), where the
 
 import csv
 import hashlib
-import zipfile
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ..manifest import Clip
-from ..safe_pickle import read_plain
+from ..safe_pickle.limits import shown
+from ..safe_pickle.npy import load_npy, load_npz
 from ..spec import MODALITIES, SPLIT_NAMES, Modality
 from ..store.clip_features import ClipFeatures
 from .foreign import INTERNAL, Absent, ExchangeError, Offer, features, named, refuse, with_contexts
@@ -110,6 +108,9 @@ class MerbenchTree:
                 faults.append(f"label {key}: is not train, val or test.")
                 continue
             for name, entry in table.items():
+                if fault := _misnamed(name):
+                    faults.append(f"{key}: {fault}")
+                    continue
                 video, clip = named(str(name))
                 id_ = INTERNAL.join((video, clip))
                 if id_ in self._files:
@@ -142,34 +143,34 @@ def read_labels(path: Path) -> Mapping[str, Mapping[str, Any]]:
     Their dictionaries are pickles inside; they are read as plain data only.
     """
     tables: dict[str, Mapping[str, Any]] = {}
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.namelist():
-            name = f"{path}, {member}"
-            found = np.asarray(read_plain(partial(_pickled, archive, member), name))
-            table = found.item() if found.shape == () else None
-            if not isinstance(table, Mapping):
-                raise ExchangeError(f"{name}: holds no table of clips.")
-            tables[member.removesuffix(".npy")] = table
+    for key, found in load_npz(path).items():
+        table = found.item() if found.shape == () else None
+        if not isinstance(table, Mapping):
+            raise ExchangeError(f"{path}, {shown(key)}: holds no table of clips.")
+        tables[key] = table
     return tables
-
-
-def _pickled(archive: zipfile.ZipFile, member: str) -> IO[bytes]:
-    """The member after the head that says it is an array of objects."""
-    file = archive.open(member)
-    version = npy.read_magic(file)
-    if version == (1, 0):
-        npy.read_array_header_1_0(file)
-    else:
-        npy.read_array_header_2_0(file)
-    return file
 
 
 def _load(file: Path) -> NDArray[Any]:
     """(frames, width); a vector is one frame."""
-    try:
-        return np.atleast_2d(np.load(file, allow_pickle=False))
-    except ValueError as fault:
-        raise ExchangeError(f"{file}: no array of numbers: {fault}") from None
+    found = load_npy(file)
+    if found.ndim not in (1, 2) or found.dtype.kind not in "fiu":
+        raise ExchangeError(
+            f"{file}: an array {found.shape} of {found.dtype}, where (frames, width) should be."
+        )
+    return np.atleast_2d(found)
+
+
+def _misnamed(name: Any) -> str | None:
+    """Why a clip of the labels cannot be the name of a file in a folder of features."""
+    text = str(name)
+    if (
+        text in ("", ".", "..")
+        or {"/", "\\", "\0"} & set(text)
+        or len(text.encode("utf-8", "replace")) > 200
+    ):
+        return f"clip {shown(repr(text))} cannot be the name of a file."
+    return None
 
 
 def _words(path: Path) -> Mapping[str, str]:

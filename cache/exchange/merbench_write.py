@@ -40,7 +40,7 @@ def write_tree(
     if odd := next((clip.id for clip in clips if "/" in clip.id or clip.id.startswith(".")), None):
         raise ExchangeError(f"{path}: clip {odd!r} cannot be a file name.")
     with explained(path), fresh(path) as folder:
-        folder.mkdir(parents=True)  # also the folders above it
+        folder.mkdir()
         np.savez(folder / LABELS[0], **_labels(clips))  # type: ignore[arg-type]
         _write_words(folder / WORDS, clips)
         for one in chosen:

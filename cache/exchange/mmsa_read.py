@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..manifest import Clip
-from ..safe_pickle import load_plain
+from ..safe_pickle.load import load_plain
 from ..spec import MODALITIES, SPLIT_NAMES, SPLITS, Modality, Split, is_untrained
 from ..store.clip_features import ClipFeatures
 from . import multibench

@@ -43,10 +43,8 @@ def write_mmsa(
         for split, own in by_split.items():
             tables[split] |= _columns(one, own, max(1, about.longest), advance)
     tables["config"] = _provenance(chosen)
-    with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with fresh(path) as temporary, temporary.open("wb") as file:
-            pickle.dump(tables, file, protocol=4)
+    with explained(path), fresh(path) as temporary, temporary.open("wb") as file:
+        pickle.dump(tables, file, protocol=4)
     return Sent(
         path=path,
         kind="mmsa",

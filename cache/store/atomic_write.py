@@ -1,4 +1,9 @@
-"""How bytes come to lie on disk for good: temporary names, fsync, rename; errors that explain."""
+"""How everything is written: under a temporary name, synced, renamed. There is no other way.
+
+A name is at any moment what it was before, or the new file or folder, whole; of two writers of one
+name one wins. What fails, or is killed, leaves a hidden temporary at most, which the next writer in
+that folder sweeps up.
+"""
 
 import contextlib
 import errno
@@ -10,75 +15,135 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
-from ...errors import StoreError
+from ...errors import SedimentalError, StoreError, remedy
+from .file_system import sync_file, sync_folder
 
 TEMPORARY = ".tmp-"
 STALE_HOURS = 24.0
 """Age at which a temporary of another machine counts as abandoned."""
+_TAIL = 60
+"""Characters of a name that its temporary keeps: some systems take 255 bytes and no more."""
+_THERE = (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR)
+
+Existing = Literal["replace", "keep"]
 
 
-def write_at(descriptor: int, data: memoryview, offset: int) -> None:
-    """Write all of `data` (bytes) at `offset`; the kernel may take it in several bites."""
-    while data:
-        done = os.pwrite(descriptor, data, offset)
-        data, offset = data[done:], offset + done
+@contextlib.contextmanager
+def fresh(path: Path, existing: Existing = "replace") -> Iterator[Path]:
+    """A temporary path to build a file or a folder at; on leaving, it becomes `path`, durably.
 
-
-def sync(path: Path) -> None:
-    """Return when the file or folder at `path` (not what is in it) is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    What lies at `path` already is replaced, or kept, whichever the caller wants; another's folder
+    may be both gone and not yet replaced for a moment. Folders above are made. What fails half-way
+    leaves no trace. Raises OSError that names `path` for what the system refuses.
+    """
+    temporary = temporary_path(path.parent, path.name)
     try:
-        os.fsync(descriptor)
+        with naming(path, temporary):
+            make_folder(path.parent)
+            yield temporary
+            sync_tree(temporary)
+            _take_place(temporary, path, existing)
+            sync_folder(path.parent)
     finally:
-        os.close(descriptor)
+        _discard(temporary)
+
+
+def replace(path: Path, data: bytes | str) -> Path:
+    """Write the file at `path`; text as UTF-8, as it stands. Returns `path`.
+
+    A file that holds `data` already is left alone, so that nothing need be writable then.
+    """
+    data = data.encode() if isinstance(data, str) else data
+    if not _holds(path, data):
+        with fresh(path) as temporary:
+            temporary.write_bytes(data)
+    return path
+
+
+def remove(path: Path) -> None:
+    """Take the file or folder at `path` away at once, then free its space; follows no links."""
+    doomed = temporary_path(path.parent, path.name)
+    path.rename(doomed)
+    sync_folder(doomed.parent)
+    _discard(doomed)
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder at `path` with all above it, durably, unless it is there."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
 
 
 def sync_tree(path: Path) -> None:
     """Return when the file or the folder at `path`, with all that is in it, is on the disk."""
+    if path.is_file():
+        return sync_file(path)
     for folder, _, files in os.walk(path, topdown=False):
         for name in files:
-            sync(Path(folder, name))
-        sync(Path(folder))
-    if path.is_file():
-        sync(path)
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Write the file at `path` so that at any moment it is the old one or the new one, whole."""
-    temporary = temporary_path(path.parent, path.name)
-    try:
-        temporary.write_bytes(data)
-        sync(temporary)
-        temporary.rename(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync(path.parent)
-
-
-def remove(path: Path) -> None:
-    """Take the file or folder at `path` away at once, then free its space."""
-    doomed = temporary_path(path.parent, path.name)
-    path.rename(doomed)
-    sync(doomed.parent)
-    _discard(doomed)
+            sync_file(Path(folder, name))
+        sync_folder(Path(folder))
 
 
 def temporary_path(folder: Path, name: str) -> Path:
     """A name in `folder` that no reader looks at and that tells who is writing it."""
-    return folder / f"{TEMPORARY}{_host()}-{os.getpid()}-{secrets.token_hex(4)}-{name}"
+    tail = name.encode(errors="surrogateescape")[-_TAIL:].decode(errors="ignore")
+    return folder / f"{TEMPORARY}{_host()}-{os.getpid()}-{secrets.token_hex(4)}-{tail}"
 
 
 def clear_stale(folder: Path) -> None:
     """Remove temporaries whose writer is dead: its process on this machine, else by their age."""
     for path in folder.glob(f"{TEMPORARY}*"):
-        with contextlib.suppress(FileNotFoundError):  # another writer cleans too
+        with contextlib.suppress(OSError):  # another writer cleans too, or it may not be written
             if _abandoned(path):
                 _discard(path)
 
 
+def _take_place(temporary: Path, path: Path, existing: Existing) -> None:
+    """Give what was made at `temporary` the name `path`; whatever was there before, or comes."""
+    if existing == "keep":
+        return _unless_there(temporary, path)
+    while True:
+        try:
+            temporary.replace(path)
+            return
+        except OSError as fault:
+            if fault.errno not in _THERE and not (path.is_dir() and os.name == "nt"):
+                raise
+        with contextlib.suppress(FileNotFoundError):  # another writer has taken it away
+            remove(path)
+
+
+def _unless_there(temporary: Path, path: Path) -> None:
+    """The same, only where there is nothing yet."""
+    if temporary.is_dir():
+        try:
+            temporary.rename(path)  # onto a folder, unless it is empty, this fails
+        except OSError:
+            if not path.exists():
+                raise
+        return
+    try:
+        os.link(temporary, path)  # noqa: PTH107: unlike a rename, it never replaces
+    except FileExistsError:
+        return
+    except OSError:  # a file system without links: the moment between is one nobody can close
+        if not path.exists():
+            temporary.rename(path)
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
+
+
 def _abandoned(path: Path) -> bool:
-    if time.time() - path.stat().st_mtime > STALE_HOURS * 3600:
+    if time.time() - path.lstat().st_mtime > STALE_HOURS * 3600:
         return True
     host, _, rest = path.name.removeprefix(TEMPORARY).partition("-")
     process = rest.partition("-")[0]
@@ -101,27 +166,23 @@ def _host() -> str:
 
 
 def _discard(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def fresh(path: Path) -> Iterator[Path]:
-    """A temporary path to build a file or folder at; on leaving it becomes `path`, durably.
-
-    What fails half-way is removed and leaves no trace at `path`.
-    """
-    temporary = temporary_path(path.parent, path.name)
+def naming(path: Path, temporary: Path) -> Iterator[None]:
+    """Let what the system refuses within be told of `path`, not of its `temporary` name."""
     try:
-        yield temporary
-        sync_tree(temporary)
-        temporary.rename(path)
-    except BaseException:
-        _discard(temporary)
+        yield
+    except OSError as fault:
+        known = str(fault.filename or temporary)
+        if fault.errno is not None and known.startswith(str(temporary)):
+            fault.filename, fault.filename2 = str(path), None
         raise
-    sync(path.parent)
 
 
 @contextlib.contextmanager
@@ -130,13 +191,10 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as fault:
-        if isinstance(fault, StoreError):
+        if isinstance(fault, SedimentalError):
             raise
-        if fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            remedy = "Free some space and run the command again; all parts written so far are safe."
-        elif fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            remedy = "Make the folder writable, or choose another with cache.root in pipeline.toml."
-        else:
-            remedy = "All parts written so far are safe; run the command again once that is fixed."
+        way_out = remedy(
+            fault, "Make the folder writable, or choose another with cache.root in pipeline.toml."
+        )
         why = os.strerror(fault.errno) if fault.errno else str(fault)  # HDF5 tells it at length
-        raise StoreError(f"{path}: cannot be written: {why}. {remedy}") from fault
+        raise StoreError(f"{path}: cannot be written: {why}. {way_out}") from fault

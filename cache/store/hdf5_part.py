@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ...errors import CorruptStoreError
 from .part import Array, Head, Place
-from .sealed_json import REPAIR, dump, seal, unseal
+from .sealed_json import REPAIR, dump, seal, unreadable, unseal
 
 SUFFIX = ".h5"
 DATASET = "sedimental"
@@ -72,6 +72,8 @@ def read_head(path: Path) -> tuple[Head, Mapping[str, Place]]:
         head = Head.from_json(unseal("part", json.loads(text), path))
     except (ValueError, KeyError, TypeError) as fault:
         raise CorruptStoreError(f"{path}: not a part in HDF5 ({fault}). {REPAIR}") from None
+    except OSError as fault:
+        raise unreadable(path, fault) from fault
     return head, {name: Place("", ranges[name][0]) for name in head.arrays}
 
 

@@ -7,16 +7,15 @@ a part that is gone costs time and nothing else: the part is then asked itself.
 import json
 import os
 import secrets
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ...errors import CorruptStoreError
-from .atomic_write import sync
+from .file_system import sync_descriptor, sync_folder
 from .formats import FORMATS, format_of
-from .part import PREFIX, Head, Part, Place
+from .part import PART_NAME, Head, Part, Place
 from .sealed_json import digest, dump
 
 MANIFESTS = "manifest-*.jsonl"
@@ -32,17 +31,26 @@ def append(manifest: Path, part: Part) -> None:
     descriptor = os.open(manifest, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     try:
         os.write(descriptor, text)
-        os.fsync(descriptor)
+        sync_descriptor(descriptor)
     finally:
         os.close(descriptor)
     if made:
-        sync(manifest.parent)
+        sync_folder(manifest.parent)
 
 
 def part_names(store: Path) -> list[str]:
     """Names of the parts on disk, oldest first."""
     with os.scandir(store) as entries:
-        return sorted(entry.name for entry in entries if entry.name.startswith(PREFIX))
+        return sorted(entry.name for entry in entries if PART_NAME.fullmatch(entry.name))
+
+
+def new_part(store: Path) -> str:
+    """A name no other part has, without its suffix, that sorts behind all parts on disk.
+
+    It counts, and asks no clock: clocks go back, and differ between machines.
+    """
+    numbers = [int(name[6:].partition("-")[0]) for name in part_names(store) if name[5] == "n"]
+    return f"part-n{max(numbers, default=0) + 1:08d}-{secrets.token_hex(4)}"
 
 
 def read_parts(store: Path, fingerprint: str) -> tuple[Part, ...]:
@@ -69,7 +77,7 @@ def read_part(store: Path, name: str) -> Part:
 
 
 def indexed(store: Path) -> Mapping[str, Part]:
-    """Parts that an intact line speaks of, by name; later manifests and later lines win."""
+    """Parts that an intact line speaks of, by name."""
     found: dict[str, Part] = {}
     for manifest in sorted(store.glob(MANIFESTS)):
         for part in lines(manifest):
@@ -79,9 +87,14 @@ def indexed(store: Path) -> Mapping[str, Part]:
 
 
 def lines(manifest: Path) -> Iterator[Part | None]:
-    """The part of each line; None for a line that is not as written."""
+    """The part of each line; None for a line that is not as written, or a file nobody can read."""
     start = len(_OPENING) + _DIGITS + len(_MIDDLE)
-    for text in manifest.read_bytes().splitlines():
+    try:
+        content = manifest.read_bytes()
+    except OSError:
+        yield None
+        return
+    for text in content.splitlines():
         body = text[start:-1]
         if text == _sealed(body):
             yield _part(json.loads(body))
@@ -112,14 +125,8 @@ def line(part: Part) -> bytes:
 
 
 def new_manifest(store: Path) -> Path:
-    """Where a new writer puts its lines: a name no other has, sorting by time."""
-    return store / f"manifest-{stamp()}-{secrets.token_hex(4)}.jsonl"
-
-
-def stamp() -> str:
-    """The moment in UTC to the microsecond, as text that sorts."""
-    now = time.time_ns() // 1000
-    return time.strftime("%Y%m%dT%H%M%S", time.gmtime(now // 10**6)) + f"{now % 10**6:06d}"
+    """Where a new writer puts its lines: a name no other has."""
+    return store / f"manifest-{secrets.token_hex(8)}.jsonl"
 
 
 def _sealed(body: bytes) -> bytes:

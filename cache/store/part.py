@@ -1,5 +1,6 @@
 """What a part is: every layer of some whole clips, in one file or folder that never changes."""
 
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from typing import Any, Protocol
 import google_crc32c
 import numpy as np
 
-PREFIX = "part-"
+PART_NAME = re.compile(r"part-(n\d{8,}|\d{8}T\d{12}(-[0-9a-f]{8})*)-[0-9a-f]{8}(\.h5)?")
+"""A part's number and some random digits, so that two writers never choose one name; later numbers
+sort behind earlier ones, and behind the moments in time that parts were once named by."""
 HIDDEN = "hidden"
 """The array of hidden states, (layers, frames, width): each layer one contiguous run of bytes."""
 FRAMEWISE = ("times", "durations", "valid")

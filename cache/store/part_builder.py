@@ -9,7 +9,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from . import index
-from .atomic_write import explained, fresh, write_at
+from .atomic_write import explained, fresh
+from .file_system import advise, write_at
 from .formats import FORMATS, format_of
 from .part import Array, Head, Part, checksum
 
@@ -28,12 +29,12 @@ class Builder:
     def write(self, name: str, data: NDArray[Any], piece: int = 0) -> str:
         """Write `data` as the piece of that number of an array in equal pieces; its checksum."""
         place = self._places[name]
-        descriptor = os.open(self._path / place.file, os.O_WRONLY)
+        descriptor = os.open(self._path / place.file, os.O_WRONLY | getattr(os, "O_BINARY", 0))
         try:
             start = place.offset + piece * data.nbytes
             write_at(descriptor, data.data.cast("B"), start)
             # starts the transfer to the disk now, while the next piece is being prepared
-            os.posix_fadvise(descriptor, start, data.nbytes, os.POSIX_FADV_DONTNEED)
+            advise(descriptor, start, data.nbytes, "DONTNEED")
         finally:
             os.close(descriptor)
         return checksum(data.data)

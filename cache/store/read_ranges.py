@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import CorruptStoreError, StoreError
-from .sealed_json import REPAIR
+from .file_system import advise, read_at
+from .sealed_json import REPAIR, unreadable
 
 THREADS = min(4, max(2, os.cpu_count() or 1))
 """More than the cores gain nothing from a disk, and cost where the pages are in memory already."""
@@ -49,22 +50,26 @@ def fill(
             strict=True,
         )
         try:
-            descriptor = os.open(path, os.O_RDONLY)
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except FileNotFoundError:
             raise StoreError(
                 f"{path}: gone since the store was opened (converted, repaired?). Open it again; "
                 "`sedimental extract` writes clips anew that are missing then."
             ) from None
+        except OSError as fault:
+            raise unreadable(path, fault) from fault
         try:
             if size[first:last].max() < PIECE:  # else the kernel reads on past the end of a layer
-                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
+                advise(descriptor, 0, 0, "RANDOM")
             for at, length, to in ranges:
-                done = os.preadv(descriptor, [view[to : to + length]], at)
+                done = read_at(descriptor, view[to : to + length], at)
                 while done < length:
-                    got = os.preadv(descriptor, [view[to + done : to + length]], at + done)
+                    got = read_at(descriptor, view[to + done : to + length], at + done)
                     if not got:
                         raise CorruptStoreError(f"{path}: shorter than it was written. {REPAIR}")
                     done += got
+        except OSError as fault:
+            raise unreadable(path, fault) from fault
         finally:
             os.close(descriptor)
 

@@ -27,7 +27,10 @@ def probe_path(store: Path) -> Path | None:
 
 def probe_fault(file: Path) -> str:
     """What is wrong with the file of a probe; empty if nothing is."""
-    whole = file.stem == PREFIX + digest(file.read_bytes())
+    try:
+        whole = file.stem == PREFIX + digest(file.read_bytes())
+    except OSError as fault:
+        return f"cannot be read: {fault.strerror}"
     return "" if whole else "not the bytes that were written"
 
 

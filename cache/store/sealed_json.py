@@ -1,12 +1,14 @@
 """Sealed documents: JSON that says what it is, of which version, and that it is whole."""
 
+import errno
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...errors import CorruptStoreError, NewerStoreError
+from ...errors import CorruptStoreError, NewerStoreError, StoreError, remedy
 
 VERSION = 1
 """Of everything a store consists of; raised when an older reader would misread what we write."""
@@ -55,8 +57,16 @@ def unseal(kind: str, document: object, where: Path) -> dict[str, Any]:
 
 
 def read_record(kind: str, path: Path) -> dict[str, Any]:
-    """The body of the sealed JSON file at `path`; raises as `unseal` does, and OSError."""
-    data = path.read_bytes()
+    """The body of the sealed JSON file at `path`; raises as `unseal` does.
+
+    FileNotFoundError or NotADirectoryError if it is not there, StoreError if it may not be read.
+    """
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as fault:
+        raise unreadable(path, fault) from fault
     try:
         document = json.loads(data)
     except ValueError:  # not JSON, or not even text
@@ -65,6 +75,14 @@ def read_record(kind: str, path: Path) -> dict[str, Any]:
     if data != dump(document) + b"\n":
         raise CorruptStoreError(f"{path}: its text is not what was written. {REPAIR}")
     return body
+
+
+def unreadable(path: Path, fault: OSError) -> StoreError:
+    """What a file of a store is that the system cannot, or may not, read."""
+    why = os.strerror(fault.errno) if fault.errno else str(fault)
+    if fault.errno in (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        return StoreError(f"{path}: cannot be read: {why}. {remedy(fault)}")
+    return CorruptStoreError(f"{path}: cannot be read: {why}. {REPAIR}")
 
 
 def record(kind: str, body: Mapping[str, Any]) -> bytes:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...errors import IncompleteStoreError, MissingClipError, StoreError, StoreNotFoundError
 from ..spec import FeatureSpec
 from . import index
+from .atomic_write import TEMPORARY
 from .formats import format_of, stem
 from .part import FRAMEWISE, HIDDEN, STATISTICS, Part
 from .ragged import Ragged, Statistics, pooled
@@ -60,7 +61,9 @@ def open_store(
 
 def list_stores(root: Path) -> tuple[Path, ...]:
     """Folders of all stores below a cache root, sorted."""
-    return tuple(sorted(file.parent for file in root.glob(f"*/*/{STORE}")))
+    found = (file.parent for file in root.glob(f"*/*/{STORE}"))
+    # one of a hidden name is under removal
+    return tuple(sorted(path for path in found if not path.name.startswith(TEMPORARY)))
 
 
 def _missing(path: Path, completion: Mapping[str, Any], parts: Sequence[Part]) -> str:

@@ -85,7 +85,7 @@ def _part_damage(store: Path, name: str, known: Part | None) -> Iterator[Damage]
         part = index.read_part(store, name)
         clips = part.head.clips
         structure = FORMATS[format_of(name)].faults(path)
-    except CorruptStoreError as fault:
+    except CorruptStoreError as fault:  # a disk that cannot give it back damages it as well
         yield Damage(path, str(fault), clips)
         return
     for what in structure:
@@ -97,6 +97,8 @@ def _part_damage(store: Path, name: str, known: Part | None) -> Iterator[Damage]
                 if checksum(read_piece(store, part, array, piece), expected) != expected:
                     yield Damage(path, f"{array}{layer}: not the bytes that were written", clips)
             except StoreError as fault:
+                if not isinstance(fault, CorruptStoreError) and part.file(store, array).exists():
+                    raise  # it may not be read by us: no damage
                 yield Damage(path, f"{array}{layer}: {fault}", clips)
 
 
@@ -121,11 +123,18 @@ def _index_damage(store: Path, good: Mapping[str, Part]) -> Iterator[Damage]:
     truth = {name: index.brief(part) for name, part in good.items()}
     for manifest in sorted(store.glob(index.MANIFESTS)):
         found = list(index.lines(manifest))
-        torn = not manifest.read_bytes().endswith(b"\n")  # its writer died: harmless
-        if None in (found[:-1] if torn else found):
+        if None in (found[:-1] if _torn(manifest) else found):
             yield Damage(manifest, "a line of the index is not as it was written")
         elif any(part and truth.get(part.name, part) != part for part in found):
             yield Damage(manifest, "a line of the index differs from its part")
+
+
+def _torn(manifest: Path) -> bool:
+    """Whether its writer died within a line, which is harmless."""
+    try:
+        return not manifest.read_bytes().endswith(b"\n")
+    except OSError:
+        return False
 
 
 def _record_damage(store: Path) -> Iterator[Damage]:
@@ -135,19 +144,19 @@ def _record_damage(store: Path) -> Iterator[Damage]:
         except FileNotFoundError:
             if name == STORE:
                 yield Damage(store / name, "missing")
-        except CorruptStoreError:
-            yield Damage(store / name, "its text is not what was written")
+        except CorruptStoreError as fault:
+            yield Damage(store / name, str(fault))
     probe = probe_path(store)
-    if probe and (fault := probe_fault(probe)):
-        yield Damage(probe, fault)
+    if probe and (what := probe_fault(probe)):
+        yield Damage(probe, what)
 
 
 def _mend(store: Path, file: Path, good: Mapping[str, Part]) -> None:
     if file.name == STORE:
         if not good:
             raise StoreError(
-                f"{file}: damaged, and no intact part tells what the store holds. Remove the store "
-                f"(`sedimental cache rm {store}`) and extract again."
+                f"{file}: damaged, and no intact part tells what the store holds. Remove the "
+                f"folder {store} and extract again."
             )
         spec = next(iter(good.values())).head.spec
         durable.replace(file, record("store", {"spec": spec}))

@@ -1,7 +1,6 @@
 """How features get into a store: in immutable parts, each safe on disk before `add` returns."""
 
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,12 +12,13 @@ from numpy.typing import NDArray
 from ...errors import StoreError
 from ..spec import FeatureSpec
 from . import index
-from .atomic_write import TEMPORARY, clear_stale, explained, replace
+from .atomic_write import clear_stale, explained, make_folder, replace
 from .clip_features import ClipFeatures, check, overflow
 from .formats import FORMATS, stem
-from .part import HIDDEN, PREFIX, STATISTICS, Array, Head
+from .part import HIDDEN, STATISTICS, Array, Head
 from .part_builder import building
 from .reference_features import check_probe
+from .remove import foreign_files
 from .sealed_json import COMPLETE, STORE, read_record, record
 from .statistics import moments
 
@@ -40,7 +40,6 @@ class StoreWriter:
         self.path, self.spec = path, spec
         self._suffix = FORMATS[format].SUFFIX
         self._manifest = index.new_manifest(path)
-        self._last = ""
 
     @classmethod
     def create(
@@ -54,10 +53,15 @@ class StoreWriter:
         path = Path(corpus_folder) / spec.folder_name
         writer = cls(path, spec, format)
         with explained(path):
-            path.mkdir(parents=True, exist_ok=True)
+            make_folder(path)
             clear_stale(path)
+            clear_stale(path.parent)
             if not (path / STORE).exists():
-                _refuse_foreign(path)
+                if foreign := next(foreign_files(path), None):
+                    raise StoreError(
+                        f"{path}: holds {foreign} and is no feature store; nothing was changed. "
+                        "Move the folder away or choose another cache.root in pipeline.toml."
+                    )
                 replace(path / STORE, record("store", {"spec": spec.to_json()}))
         found = FeatureSpec.from_json(read_record("store", path / STORE)["spec"])
         if found.fingerprint != spec.fingerprint:
@@ -65,7 +69,6 @@ class StoreWriter:
                 f"{path}: holds features of fingerprint {found.fingerprint}, not "
                 f"{spec.fingerprint}. Use another cache.root in pipeline.toml for one of the two."
             )
-        writer._last = max(map(stem, index.part_names(path)), default="")
         return writer
 
     def present(self) -> Mapping[str, str]:
@@ -99,7 +102,7 @@ class StoreWriter:
         arrays = {HIDDEN: Array(self.spec.dtype, (layers, len(valid), width))} | {
             name: Array(array.dtype.name, array.shape) for name, array in flat.items()
         }
-        path = self.path / self._name()
+        path = self.path / (index.new_part(self.path) + self._suffix)
         threads = min(THREADS, layers)
         spare = list(np.empty((threads, len(valid), width), self.spec.dtype))
         with building(path, self._manifest, arrays) as part:
@@ -150,19 +153,3 @@ class StoreWriter:
         with explained(self.path / COMPLETE):
             replace(self.path / COMPLETE, record("completion", body))
         return complete
-
-    def _name(self) -> str:
-        # names sort by time, and after every part this writer has seen even if the clock went back
-        name = f"{PREFIX}{index.stamp()}-{secrets.token_hex(4)}"
-        self._last = name if name > self._last else f"{self._last}-{secrets.token_hex(4)}"
-        return self._last + self._suffix
-
-
-def _refuse_foreign(path: Path) -> None:
-    ours = (TEMPORARY, PREFIX, "manifest-", "probe-", STORE, COMPLETE)
-    foreign = sorted(p.name for p in path.iterdir() if not p.name.startswith(ours))
-    if foreign:
-        raise StoreError(
-            f"{path}: holds {foreign[0]} and is no feature store; nothing was changed. "
-            "Move the folder away or choose another cache.root in pipeline.toml."
-        )

@@ -14,7 +14,7 @@ import google_crc32c
 
 from ...errors import CorruptStoreError
 from .part import HIDDEN, Array, Head, Place
-from .sealed_json import REPAIR, dump, seal, unseal
+from .sealed_json import REPAIR, dump, seal, unreadable, unseal
 
 SUFFIX = ""
 ATTRIBUTE = "sedimental"
@@ -47,12 +47,21 @@ def read_head(path: Path) -> tuple[Head, Mapping[str, Place]]:
         head = Head.from_json(unseal("part", document["attributes"][ATTRIBUTE], file))
     except (ValueError, KeyError, TypeError, FileNotFoundError, NotADirectoryError) as fault:
         raise CorruptStoreError(f"{file}: not the metadata of a part ({fault}). {REPAIR}") from None
+    except OSError as fault:
+        raise unreadable(file, fault) from fault
     return head, _places(head.arrays)
 
 
 def faults(path: Path) -> Sequence[str]:
     """Metadata and index files whose bytes are not what the part's head makes them."""
     head, places = read_head(path)
+    try:
+        return _faults(path, head, places)
+    except OSError as fault:
+        raise unreadable(path, fault) from fault
+
+
+def _faults(path: Path, head: Head, places: Mapping[str, Place]) -> Sequence[str]:
     found = []
     expected = {"zarr.json": _group_metadata(head)}
     for name, array in head.arrays.items():

@@ -41,6 +41,18 @@ class Robustness:
     seeds: int
     incomplete: Mapping[str, Curve] = field(default_factory=dict)
     """By metric: trained anew at each rate on data as incomplete; empty if that was not done."""
+    special_tokens: str = ""
+    """What became of [CLS] and [SEP] of text, in words; empty for a row without text."""
+
+
+SPECIAL: Mapping[str, str] = {
+    "": "",
+    "missing": "[CLS] and [SEP] missing as words",
+    "mean": "[CLS] the mean of the words left",
+    "keep": "[CLS] and [SEP] kept, which have read every word",
+    "unknown": "words [UNK] before a live encoder, [CLS] and [SEP] kept",
+}
+"""What may become of special tokens, by `special_tokens` of what `sedimental robustness` wrote."""
 
 
 def read_robustness(
@@ -51,11 +63,25 @@ def read_robustness(
     for name, runs in groups.items():
         folders = [run_folder(experiment, r.model, r.modalities, r.seed, r.finetuned) for r in runs]
         each = [_read(folder / FILE, run) for folder, run in zip(folders, runs, strict=True)]
-        if all(one is not None for one in each):
-            known = [one for one in each if one is not None]
-            own = _trained_incomplete(experiment / "incomplete", runs, scheme)
-            found.append(replace(_summary(name, runs, known, scheme), incomplete=own))
+        known = [one for one in each if one is not None]
+        kinds = {one.special for one in known}
+        if len(known) == len(runs) and len(kinds) == 1:  # one protocol, or no mean over seeds
+            kind = kinds.pop()
+            own = _trained_incomplete(experiment / "incomplete", runs, scheme, kind)
+            row = _summary(name, runs, known, scheme)
+            found.append(replace(row, incomplete=own, special_tokens=SPECIAL[kind]))
     return tuple(found)
+
+
+def special_words(rows: Sequence[Robustness]) -> str:
+    """What became of special tokens: once if it is the same of all `rows`, else row by row."""
+    kinds: dict[str, list[str]] = {}
+    for row in rows:
+        if row.special_tokens:
+            kinds.setdefault(row.special_tokens, []).append(row.name)
+    if len(kinds) <= 1:
+        return next(iter(kinds), "none is read")
+    return "; ".join(f"{words} ({', '.join(names)})" for words, names in kinds.items())
 
 
 @dataclass(frozen=True)
@@ -64,19 +90,22 @@ class _Kept:
     """``kind`` (rate or drop), ``of`` (all or a letter), ``rate``."""
     values: Scores
     """(cases, masks, test clips)."""
+    special: str
+    """A key of `SPECIAL`."""
 
 
 def _read(file: Path, run: Run) -> _Kept | None:
-    """None if there is no file, or one of another training of this run."""
+    """None if there is no file, or one of another training of this run, or by the protocol of an
+    earlier version, which stands in no table beside this one."""
     if not file.is_file():
         return None
     try:
         with np.load(file, allow_pickle=False) as data:
             head = json.loads(str(data["head"]))
             values = data["values"].astype(np.float64)
-        if head["key"] != run.key:
+        if head["key"] != run.key or head.get("special_tokens") not in SPECIAL:
             return None
-        return _Kept(tuple(head["cases"]), values)
+        return _Kept(tuple(head["cases"]), values, str(head["special_tokens"]))
     except (OSError, ValueError, KeyError) as fault:
         raise RunError(
             f"{file}: cannot be read ({fault}). Remove it and `sedimental robustness` anew."
@@ -104,11 +133,14 @@ def _summary(name: str, runs: Sequence[Run], kept: Sequence[_Kept], scheme: Sche
     return Robustness(name, curves, drops, len(runs))
 
 
-def _trained_incomplete(folder: Path, runs: Sequence[Run], scheme: Scheme) -> dict[str, Curve]:
-    """Scores of the same models trained at each missing rate, those on whole data at rate 0."""
+def _trained_incomplete(
+    folder: Path, runs: Sequence[Run], scheme: Scheme, special: str
+) -> dict[str, Curve]:
+    """Scores of the same models trained at each missing rate, those on whole data at rate 0; of
+    the runs whose special tokens went the way `special` alone."""
     points: list[tuple[float, Sequence[Mapping[str, float]]]] = []
     for path in folder.glob("rate-*"):
-        own = [_same_but_incomplete(path, run) for run in runs]
+        own = [_same_but_incomplete(path, run, special) for run in runs]
         trained = [run for run in own if run is not None]
         rates = {float(run.config["missing_rate"]) for run in trained}
         if len(trained) == len(runs) and len(rates) == 1:
@@ -120,14 +152,16 @@ def _trained_incomplete(folder: Path, runs: Sequence[Run], scheme: Scheme) -> di
     return {key: _curve(key, ordered) for key in whole[1][0]}
 
 
-def _same_but_incomplete(folder: Path, run: Run) -> Run | None:
+def _same_but_incomplete(folder: Path, run: Run, special: str) -> Run | None:
     """The run below `folder` that differs from `run` in nothing but its missing rate."""
     try:
         where = run_folder(folder, run.model, run.modalities, run.seed, run.finetuned)
         other = read_run(where)
     except RunError:
         return None
-    apart = {"missing_rate"}
+    apart, told = {"missing_rate", "special_tokens"}, other.config.get("special_tokens")
+    if told is None or (special not in ("", "unknown") and told != special):
+        return None
     alike = _without(other.options, apart) == _without(run.options, apart)
     same = alike and other.inputs == run.inputs and other.predictions.ids == run.predictions.ids
     return other if same and other.config.get("missing_rate") else None

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from ...cache.runs import InputRecord
 from ...cache.spec import LETTERS, MODALITIES
-from ..analysis.missing_rates import Robustness
+from ..analysis.missing_rates import Robustness, special_words
 from ..figures.all import figures
 from ..figures.layer_curves import sweep_figures
 from ..figures.missing_rate_curves import robustness_figures
@@ -105,6 +105,7 @@ def to_html(report: Report) -> str:
         probe_words=probe_words(report),
         sweep=sweep_part(report),
         robust=[_robust(row, metrics) for row in report.robustness],
+        robust_words=special_words(report.robustness),
         robust_drawings=[(d, Markup(d.svg)) for d in robustness_figures(report)],
         sweep_drawings=[(d, Markup(d.svg)) for d in sweep_figures(report.sweeps)],
         several=any(len(row.seeds) > 1 for row in report.rows),

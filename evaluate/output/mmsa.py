@@ -8,6 +8,7 @@ import csv
 import io
 from pathlib import Path
 
+from ...cache.store.atomic_write import replace
 from ..results import Report, Row
 
 
@@ -36,10 +37,7 @@ def write_mmsa(experiment: str | Path, report: Report) -> Path:
     """Write or complete ``results/normal/<corpus>.csv`` below `experiment`; returns its path."""
     file = Path(experiment) / "results" / "normal" / f"{report.corpus}.csv"
     before = file.read_text(encoding="utf-8") if file.is_file() else ""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".tmp-{file.name}")
-    temporary.write_text(to_mmsa(report, before), encoding="utf-8")
-    return temporary.replace(file)
+    return replace(file, to_mmsa(report, before))
 
 
 def _name(row: Row) -> str:

@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...cache.store.atomic_write import replace
 from ...cache.sweeps import Sweep
 from ..figures.layer_curves import sweep_figures
 from ..layer_comparison import comparisons, layer_lines, metric_keys, protocol_of_sweep
@@ -21,12 +22,7 @@ def write_sweep_files(experiment: str | Path, sweeps: Sequence[Sweep]) -> tuple[
     files = {"layers.csv": to_csv(sweeps[-1]), "layers.md": to_markdown(sweeps)}
     for drawing in sweep_figures(sweeps):
         files[f"layers-{drawing.key.removeprefix('sweep-')}.svg"] = alone(drawing.svg)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        temporary = folder / f".tmp-{name}"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(folder / name)
-    return tuple(folder / name for name in files)
+    return tuple(replace(folder / name, text) for name, text in files.items())
 
 
 def to_csv(sweep: Sweep) -> str:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from ..analysis.missing_rates import special_words
 from ..compare import Comparison
 from ..protocols import protocol_of
 from ..results import Report
@@ -122,7 +123,8 @@ def robustness_to_terminal(report: Report) -> "Table":
         title_justify="left",
         title_style="bold",
         caption="AUILC: area under the score over the share of frames missing, all modalities; "
-        "trained so: by models trained anew at each share.",
+        "trained so: by models trained anew at each share. "
+        f"Of text: {special_words(report.robustness)}.",
         caption_justify="left",
     )
     table.add_column("")

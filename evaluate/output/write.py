@@ -1,9 +1,9 @@
 """Puts a report beside the runs it tells of: HTML to read, JSON, CSV, Markdown and LaTeX to use."""
 
 import json
-import os
 from pathlib import Path
 
+from ...cache.store.atomic_write import replace
 from ..results import Report
 from .html import to_html
 from .tables import to_csv, to_latex, to_markdown
@@ -23,9 +23,6 @@ def write_report(experiment: str | Path, report: Report) -> Path:
         "table.tex": to_latex(report),
         "report.html": to_html(report),
     }
-    folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
-        temporary = folder / f".tmp-{os.getpid()}-{name}"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(folder / name)
+        replace(folder / name, text)
     return folder / "report.html"

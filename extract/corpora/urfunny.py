@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ...cache.manifest import Clip, Manifest
-from ...cache.safe_pickle import load_plain
+from ...cache.safe_pickle.load import load_plain
 from ...cache.spec import SPLIT_NAMES
 from ...errors import ManifestError
 from .table import Faults, Line, finished, first_file

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...cache.manifest import Clip
-from .clip_error import ClipError
+from .clip_error import ClipError, MediaError
 from .sampling import FrameSink, Mixer, Picker, Waveform
 
 __all__ = [
@@ -27,10 +27,6 @@ __all__ = [
 ]
 
 SAMPLED_BYTES = 1 << 16
-
-
-class MediaError(Exception):
-    """Why a clip gives no sound or no picture, in the words of failures.csv."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +69,24 @@ def media_source(clip: Clip, root: Path) -> str:
     """`source_digest` of the clip's file and cut; raises ClipError if there is no such file."""
     path = root / (clip.media or "")
     try:
+        if reason := not_a_file(path):
+            raise ClipError("read", f"{reason}: {clip.media}")
         return source_digest(path, clip.start, clip.end)
     except OSError as fault:
-        reason = "no such file" if isinstance(fault, FileNotFoundError) else str(fault.strerror)
-        raise ClipError("read", f"{reason}: {clip.media}") from None
+        raise ClipError("read", f"{fault.strerror or fault}: {clip.media}") from None
+
+
+def not_a_file(path: Path) -> str | None:
+    """Why there is nothing to read at `path`; opening a named pipe would wait for ever."""
+    if path.is_file():
+        return None
+    return "not a regular file" if path.exists() else "no such file"
 
 
 def duration(path: Path) -> float | None:
     """Seconds that the container announces; None if it cannot be opened or does not say."""
+    if not_a_file(path):
+        return None
     try:
         with av.open(str(path)) as container:
             return container.duration / av.time_base if container.duration else None
@@ -122,8 +128,8 @@ def decode(
     alone: where `faults` then names vision, what the sinks were given is not the clip. Raises
     MediaError if nothing can be opened.
     """
-    if not path.is_file():
-        raise MediaError(f"no such file: {path}")
+    if reason := not_a_file(path):
+        raise MediaError(f"{reason}: {path}")
     if path.stat().st_size == 0:
         raise MediaError(f"empty file: {path}")
     try:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ...cache.failures import read_failures
+from ...cache.failures import forget_failures, read_failures
 from ...cache.store.atomic_write import TEMPORARY
 from ...config import Config
 from ...progress import Progress
@@ -184,7 +184,7 @@ def unseen(abouts: Sequence[About]) -> tuple[Finding, ...]:
 
 def _drop_lists(folder: Path, shards: Sequence[Shard]) -> None:
     for shard in shards:
-        (folder / shard.failures).unlink(missing_ok=True)
+        forget_failures(folder / shard.failures)
 
 
 def _take_lists(found: Survey, shards: Sequence[Shard]) -> None:

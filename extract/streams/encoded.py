@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ...cache.face_boxes import Found
 from ...cache.spec import FeatureSpec
 from ...cache.store.writer import ClipFeatures
-from ..decode.clip_error import ClipError
+from ..decode.clip_error import ClipError, clip_error
 
 
 @dataclass
@@ -78,9 +78,9 @@ def encoded(
     chunk = Chunk(failures=dict(others or {}))
     try:
         features = encode(items) if items else []
-    except (RuntimeError, ValueError) as fault:
+    except Exception as fault:
         if len(items) == 1:
-            chunk.failures[items[0].id] = ClipError("encode", f"{type(fault).__name__}: {fault}")
+            chunk.failures[items[0].id] = clip_error("encode", fault)
             return chunk
         for item in items:
             alone = encoded([item], encode, spec)
@@ -88,5 +88,8 @@ def encoded(
             chunk.failures |= alone.failures
         return chunk
     for clip in features:
-        chunk.keep(clip, spec)
+        try:
+            chunk.keep(clip, spec)
+        except Exception as fault:
+            chunk.failures[clip.id] = clip_error("encode", fault)
     return chunk

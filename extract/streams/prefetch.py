@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ...cache.manifest import Clip
-from ..decode.clip_error import ClipError
-from ..decode.media import Media, MediaError, decode
+from ..decode.clip_error import clip_error
+from ..decode.media import Media, decode
 from ..stage_times import Clock
 from .streams import Collector, Stream
 
@@ -46,8 +46,8 @@ class Event:
 Put = Callable[[Event], None]
 
 
-class Closed(Exception):
-    """Nobody takes what is decoded any more."""
+class Closed(BaseException):
+    """Nobody takes what is decoded any more; like Ctrl-C, it is no fault of the clip."""
 
 
 def ahead(
@@ -107,7 +107,10 @@ def _run(
 
 
 def decode_job(job: Job, put: Put, root: Path, clock: Clock) -> None:
-    """One pass over the clip's file for all its streams."""
+    """One pass over the clip's file for all its streams.
+
+    Whatever goes wrong in it is the last event of the streams that it concerns, never raised.
+    """
     began, waited = time.perf_counter(), 0.0
 
     def hand_on(position: int, content: Any, last: bool = False) -> None:
@@ -118,20 +121,19 @@ def decode_job(job: Job, put: Put, root: Path, clock: Clock) -> None:
 
     clip = job.clip
     collectors: dict[int, Collector] = {}
-    by_rate: dict[float, list[Collector]] = {}
-    for position, (stream, source) in enumerate(zip(job.streams, job.sources, strict=True)):
-        if stream.fps is not None:
-            collector = stream.collect(source, partial(hand_on, position))
-            collectors[position] = collector
-            by_rate.setdefault(stream.fps, []).append(collector)
-    audio = any(stream.audio for stream in job.streams)
     media, fault = Media(), None
-    if by_rate or audio:
-        try:
+    try:
+        by_rate: dict[float, list[Collector]] = {}
+        for position, (stream, source) in enumerate(zip(job.streams, job.sources, strict=True)):
+            if stream.fps is not None:
+                collectors[position] = stream.collect(source, partial(hand_on, position))
+                by_rate.setdefault(stream.fps, []).append(collectors[position])
+        audio = any(stream.audio for stream in job.streams)
+        if by_rate or audio:
             sinks = {fps: _fan(takers) for fps, takers in by_rate.items()}
             media = decode(root / (clip.media or ""), clip.start, clip.end, sinks, audio)
-        except MediaError as unreadable:
-            fault = ClipError("decode", str(unreadable))
+    except Exception as raised:
+        fault = clip_error("decode", raised)
     for position, stream in enumerate(job.streams):
         prepared: Any = None
         try:
@@ -140,8 +142,8 @@ def decode_job(job: Job, put: Put, root: Path, clock: Clock) -> None:
             if position in collectors:
                 collectors[position].rest()
             prepared = stream.prepare(clip, media)
-        except ClipError as failed:
-            prepared = failed
+        except Exception as raised:
+            prepared = clip_error("prepare", raised)
         hand_on(position, prepared, last=True)
     clock.add("decode", time.perf_counter() - began - waited, 1)
 

@@ -1,9 +1,9 @@
 """Frames to face features: detection and crops of many clips share the device's batches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from ...cache.manifest import Clip
 from ...cache.spec import Scalar, StoredType
 from ...cache.store.writer import ClipFeatures
 from ...config import VisionFeatures
-from ..decode.clip_error import ClipError
+from ..decode.clip_error import ClipError, clip_error
 from ..decode.media import Media, media_source
 from ..encoders import vision
 from ..encoders.describe import describe
@@ -26,6 +26,7 @@ from ..faces.track import Picture, Track, no_face
 from ..stage_times import Clock
 from .encoded import Chunk, magnitude, overflow
 
+Item = TypeVar("Item")
 PENDING_BYTES = 160_000_000
 """Frames that wait for the detector's batch to fill, in full size: crops come from these."""
 
@@ -41,7 +42,8 @@ class Clipped:
     rows: dict[int, NDArray[Any]] = field(default_factory=dict)
     """Frame to hidden states (layers, width)."""
     largest: NDArray[np.float64] | None = None
-    ended: bool = False
+    fault: ClipError | None = None
+    """What ended the clip early; frames of it that still wait are passed over."""
 
 
 @dataclass
@@ -54,6 +56,8 @@ class Waiting:
     image: Picture | None = None
     small: Picture | None = None
     scale: float = 1.0
+    faces: Boxes | None = None
+    """All that were found, in pixels of `image`."""
 
 
 class VisionStream:
@@ -155,11 +159,11 @@ class VisionStream:
 
     def add(self, clip: Clip, source: str, prepared: None) -> None:
         """All pieces of the clip were taken."""
-        self._clips[clip.id].ended = True
 
     def drop(self, clip: Clip) -> None:
         """The clip failed half-way: what was taken of it is not used."""
-        self._clips.pop(clip.id, None)
+        if dropped := self._clips.pop(clip.id, None):
+            dropped.fault = ClipError("decode", "the clip was dropped")
 
     def finish(self) -> Chunk:
         """Find and encode the rest and hand the frames back to their clips."""
@@ -169,41 +173,87 @@ class VisionStream:
         clips, self._clips = self._clips, {}
         chunk = Chunk()
         for id_, clip in clips.items():
-            if clip.found is not None:
-                counts = np.array([len(f) for f in clip.found], dtype=np.int64)
-                chunk.found[clip.source] = Found(counts, np.concatenate(clip.found))
-            if clip.track.fault:
-                chunk.failures[id_] = ClipError("detect", clip.track.fault)
-            elif clip.largest is not None and (fault := overflow(self.spec, clip.largest)):
-                chunk.failures[id_] = fault
-            else:
-                chunk.features.append(self._features(id_, clip))
+            try:
+                chunk.features.append(self._finished(id_, clip, chunk))
+            except Exception as fault:
+                chunk.failures[id_] = clip_error("encode", fault)
         return chunk
+
+    def _finished(self, id_: str, clip: Clipped, chunk: Chunk) -> ClipFeatures:
+        """The features of a clip that is through; raises what ended it instead."""
+        if clip.fault:
+            raise clip.fault
+        if clip.found is not None:
+            counts = np.array([len(f) for f in clip.found], dtype=np.int64)
+            chunk.found[clip.source] = Found(counts, np.concatenate(clip.found))
+        if clip.track.fault:
+            raise ClipError("detect", clip.track.fault)
+        if clip.largest is not None and (fault := overflow(self.spec, clip.largest)):
+            raise fault
+        return self._features(id_, clip)
 
     def _look(self) -> None:
         """Find the faces of all frames that wait, and queue their crops in the frames' order."""
         waiting, self._waiting, self._pending = self._waiting, [], 0
-        assert self.finder is not None
         unseen = [w for w in waiting if w.small is not None]
-        keys = [(w.clip.source, w.index) for w in unseen]
         with self.clock.busy("detect", len(unseen)):
-            found = self.finder.find(keys, [w.small for w in unseen if w.small is not None])
-        faces = dict(zip(map(id, unseen), found, strict=True))
+            self._apart("detect", unseen, [w.clip for w in unseen], self._detect)
         for one in waiting:
-            crop = one.crop
-            if one.image is not None and one.clip.found is not None:
-                seen = faces[id(one)].copy()
-                seen[:, :4] /= one.scale
-                one.clip.found.append(seen)
-                crop = one.clip.track.next(one.image, seen)
-            if crop is not None:
-                self._crops.append((one.clip, one.index, crop))
+            if one.clip.fault is None:
+                self._apart("detect", [one], [one.clip], self._follow)
             while len(self._crops) >= self.encoder.batch:
                 self._encode(self.encoder.batch)
 
+    def _apart(
+        self,
+        stage: str,
+        items: Sequence[Item],
+        clips: Sequence[Clipped],
+        work: Callable[[Sequence[Item]], None],
+    ) -> None:
+        """`work` on `items`, each of the clip beside it; if it raises, clip by clip, so that the
+        clip that it raises for fails alone."""
+        live = [(i, c) for i, c in zip(items, clips, strict=True) if c.fault is None]
+        if not live:
+            return
+        try:
+            work([item for item, _ in live])
+        except Exception as fault:
+            owners = {id(clip): clip for _, clip in live}
+            if len(owners) == 1:
+                live[0][1].fault = clip_error(stage, fault)
+                return
+            for key, clip in owners.items():
+                own = [item for item, c in live if id(c) == key]
+                self._apart(stage, own, [clip] * len(own), work)
+
+    def _detect(self, unseen: Sequence[Waiting]) -> None:
+        """Find the faces of these frames."""
+        assert self.finder is not None
+        keys = [(w.clip.source, w.index) for w in unseen]
+        found = self.finder.find(keys, [w.small for w in unseen if w.small is not None])
+        for one, faces in zip(unseen, found, strict=True):
+            one.faces = faces.copy()
+            one.faces[:, :4] /= one.scale
+
+    def _follow(self, frames: Sequence[Waiting]) -> None:
+        """Choose the face of each of these frames, and queue its crop."""
+        for one in frames:
+            crop = one.crop
+            if one.image is not None and one.clip.found is not None:
+                assert one.faces is not None
+                one.clip.found.append(one.faces)
+                crop = one.clip.track.next(one.image, one.faces)
+            if crop is not None:
+                self._crops.append((one.clip, one.index, crop))
+
     def _encode(self, count: int) -> None:
         batch, self._crops = self._crops[:count], self._crops[count:]
-        with self.clock.busy(self._stage, count):
+        self._apart("encode", batch, [clip for clip, _, _ in batch], self._forward)
+
+    def _forward(self, batch: Sequence[tuple[Clipped, int, Picture]]) -> None:
+        """Hidden states of these crops, to the clips that they are of."""
+        with self.clock.busy(self._stage, len(batch)):
             hidden = self.encoder.encode(np.stack([crop for _, _, crop in batch]))
             largest = magnitude(hidden)
             with np.errstate(over="ignore"):  # seen in `largest`

@@ -274,9 +274,10 @@ def test_a_read_only_folder_is_named(format: Format) -> None:
         before = snapshot(root)
         with _nobody():
             assert len(open_store(writer.path).clips) == 9  # reading needs no more
+            assert writer.finish(writer.present(), {})  # what is there already is not written
             for work in (
                 lambda: writer.add([clip("more")]),
-                lambda: writer.finish({}, {}),
+                lambda: writer.finish({}, {"lost": "why"}),
                 lambda: StoreWriter.create(root / "new", spec(), format),
             ):
                 with pytest.raises(StoreError, match=rf"{folder}.*cannot be written.*writable"):

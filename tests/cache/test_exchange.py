@@ -25,7 +25,8 @@ from sedimental.cache.exchange.mmsa_write import write_mmsa
 from sedimental.cache.exchange.open import open_foreign
 from sedimental.cache.failures import read_failures
 from sedimental.cache.manifest import Clip, Manifest, contexts, read_manifest, write_manifest
-from sedimental.cache.safe_pickle import PickleRefusedError, load_plain
+from sedimental.cache.safe_pickle.limits import PickleRefusedError
+from sedimental.cache.safe_pickle.load import load_plain
 from sedimental.cache.spec import MODALITIES, FeatureSpec, Modality, Split
 from sedimental.cache.store.clip_features import ClipFeatures
 from sedimental.cache.store.store import open_store

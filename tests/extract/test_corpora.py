@@ -11,7 +11,8 @@ import pytest
 
 from sedimental.cache.manifest import Clip, Manifest, read_manifest, write_manifest
 from sedimental.cache.published_sizes import known_sizes
-from sedimental.cache.safe_pickle import PickleRefusedError, load_plain
+from sedimental.cache.safe_pickle.limits import PickleRefusedError
+from sedimental.cache.safe_pickle.load import load_plain
 from sedimental.cache.spec import SPLITS
 from sedimental.config import CorpusConfig
 from sedimental.errors import ManifestError

@@ -168,6 +168,29 @@ def test_history_and_best_epoch() -> None:
     assert found.history[found.best_epoch - 1].valid["MAE"] == pytest.approx(exact)
 
 
+def epochs(losses: list[float], corrs: list[float]) -> list[Epoch]:
+    return [
+        Epoch(k, 1.0, loss, 1e-3, 0.1, {"Corr": corr})
+        for k, (loss, corr) in enumerate(zip(losses, corrs, strict=True), start=1)
+    ]
+
+
+def test_an_undefined_criterion_falls_back_on_the_loss_and_says_so() -> None:
+    """R14: of constant predictions there is no correlation; epoch 1 was kept, unsaid."""
+    nan = float("nan")
+    for losses, corrs, best, undefined in (
+        ([3.0, 1.0, 2.0], [nan, nan, nan], 2, True),
+        ([3.0, 1.0, 2.0], [nan, nan, 0.1], 3, False),
+        ([3.0, 1.0, 2.0], [nan, -0.5, nan], 2, False),
+        ([1.0, 2.0, 3.0], [nan, 0.1, 0.2], 3, False),
+    ):
+        track = Track(Settings(epochs=3, criterion="Corr", also=("MAE",)))
+        track.rivals.clear()
+        for epoch in epochs(losses, corrs):
+            track.take(epoch, dict)
+        assert (track.fit.best_epoch, track.fit.undefined) == (best, undefined)
+
+
 def test_one_validation_clip_is_enough() -> None:
     data = corpus({"train": 20, "valid": 1, "test": 1})
     _, found = trained(data, QUICK.model_copy(update={"epochs": 2}))

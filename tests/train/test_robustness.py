@@ -13,10 +13,13 @@ from sedimental.cache.runs import read_run
 from sedimental.cache.spec import MODALITIES, FeatureSpec
 from sedimental.cache.store.writer import ClipFeatures, StoreWriter
 from sedimental.config import Config
+from sedimental.evaluate.output.html import to_html
+from sedimental.evaluate.output.terminal import robustness_to_terminal
 from sedimental.evaluate.report import evaluate
 from sedimental.progress import Silent
 from sedimental.train.data.missing_features import Case, damaged
 from sedimental.train.fit.loop import predict
+from sedimental.train.models.shared.missing_frames import incomplete_view
 from sedimental.train.robustness import at_rate, restore, robustness, train_incomplete
 from sedimental.train.run import Workshop, train
 
@@ -210,3 +213,45 @@ def test_rates_of_a_model_s_own_table_give_way(config: Config) -> None:
     assert found.train.missing_rate == 0.7
     assert found.train.emt_dlfr == {"width": 8}
     assert found.experiment == config.experiment / "incomplete" / "rate-0.7"
+
+
+def test_every_model_loses_the_same_frames_in_training_and_in_scoring(config: Config) -> None:
+    """R8: UEGD by `damaged`, EMT-DLFR and TFR-Net by themselves; one protocol, one choice."""
+    for special in ("missing", "mean", "keep"):
+        names = ("uegd", "emt_dlfr", "tfr_net")
+        update = {"models": names, "missing_rate": 0.7, "special_tokens": special}
+        section = config.train.model_copy(update=update)
+        shop = Workshop(config.model_copy(update={"train": section}), Silent())
+        corpus = shop.open(shop.plans)
+        data = corpus.select(("text",))
+        rows = data.rows["test"]
+        whole = data.batch(rows)
+        trained = {p.model: p.options for p in shop.plans if p.model != "uegd"}
+        scored = damaged(data, Case("rate", "all", 0.7), special=special).batch(rows)
+        first = scored.features["text"][:, 0].abs().sum(dim=1) > 0
+        assert bool(first.all()) == (special == "keep")
+        for options in trained.values():
+            seen, gone = incomplete_view(options, whole, "text", lambda x: x)
+            real = whole.masks["text"]
+            assert torch.equal(seen[real], scored.features["text"][real])
+            assert gone.any()
+        plan = next(p for p in shop.plans if p.model == "uegd" and "text" in p.modalities)
+        of_uegd = shop.seen(plan).batch(rows).features["text"]
+        assert torch.equal(of_uegd, scored.features["text"])
+
+
+def test_the_table_states_what_becomes_of_special_tokens(config: Config) -> None:
+    """R8: and rows tested by another protocol stand in no table beside it."""
+    train(config)
+    robustness(config, [0.0, 1.0])
+    report = evaluate(config.experiment, config.evaluate)
+    words = {row.name: row.special_tokens for row in report.robustness}
+    assert words == {"uegd TAV": "[CLS] and [SEP] missing as words", "uegd A": ""}
+    assert "missing as words" in str(robustness_to_terminal(report).caption)
+    assert "missing as words" in to_html(report)
+    [file] = config.experiment.glob("uegd-A/seed-1/robustness.npz")
+    head, values = read(file)
+    del head["special_tokens"]  # as an earlier version wrote it
+    np.savez(file, head=np.array(json.dumps(head)), values=values)
+    again = evaluate(config.experiment, config.evaluate)
+    assert {row.name for row in again.robustness} == {"uegd TAV"}

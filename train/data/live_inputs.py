@@ -21,7 +21,7 @@ from ...config import Config, InputConfig
 from ..models.shared.hooks import Between
 from ..models.shared.interface import InputShape
 from .dataset import Gatherer, Items
-from .standardize import Running, Scaling
+from .standardize import Scaling
 
 
 class LiveEncoder(Protocol):
@@ -151,8 +151,12 @@ class Reading:
     """(clips,) int64 items of each clip."""
     length_here: Tensor
     """(clips,) int64 frames that they become."""
+    normed: bool = False
+    """Whether each frame, as the encoder gives it now, is brought to mean 0 and deviation 1 over
+    its features. Scaling by what the untouched encoder gave is no use: a feature that was dead then
+    and wakes up in training would come out a thousandfold."""
     scaling: Scaling | None = None
-    """Of the frames that the encoder gave before it was trained."""
+    """Of a run of an earlier version: by the frames that the encoder gave before it was trained."""
 
     @property
     def present(self) -> NDArray[np.bool_]:
@@ -230,28 +234,6 @@ def passes(sizes: Sequence[int], budget: int, paddable: bool) -> list[list[int]]
         else:
             found.append([k])
     return found
-
-
-def measured(
-    encoder: LiveEncoder, reading: Reading, rows: NDArray[np.int64], device: torch.device
-) -> Scaling:
-    """Scaling by what an untouched `encoder` gives of the clips `rows`, in one pass over them."""
-    shape = reading.shape
-    running = Running(shape.layers or 1, shape.width)
-    order = rows[np.argsort(reading.sizes.numpy()[rows], kind="stable")]
-    batches = torch.split(torch.from_numpy(order), 32)
-    with torch.inference_mode():
-        for index, (items, mask) in zip(batches, reading.gathers(batches, device), strict=True):
-            sizes = reading.items_of(index).tolist()
-            for group in passes(sizes, reading.source.budget, encoder.paddable):
-                own = [sizes[k] for k in group]
-                hidden = encoder(items[group, : max(own)], own)
-                laid = laid_side_by_side(hidden, reading.source.weighted)
-                wide = laid.transpose(0, 1) if reading.source.weighted else laid[None]
-                real = mask[group, : hidden.shape[2]]
-                kept = wide[:, real].cpu()
-                running.add(kept, torch.arange(kept.shape[1]))
-    return running.scaling.to(device)
 
 
 def live_of(inputs: Sequence[Any]) -> Mapping[Modality, LiveInput]:

@@ -14,7 +14,7 @@ from ...errors import StoreError
 from ..models.shared.interface import InputShape
 from .dataset import Corpus, Gatherer, Source, Table, joined
 from .inputs import Input
-from .live_inputs import LiveInput, Reading, measured, shape_of
+from .live_inputs import LiveInput, Reading, shape_of
 from .standardize import Running, Scaling, measure
 from .streaming import Streamed, fitting, free_memory
 
@@ -34,12 +34,12 @@ HELD = 0.5
 def load(
     table: Table,
     inputs: Sequence[Input | LiveInput],
-    scaling: str | Mapping[Modality, Scaling],
+    scaling: str | Mapping[Modality, Wanted],
     device: torch.device,
     memory_mb: int | None = None,
 ) -> Corpus:
     """Read `inputs` into memory; `scaling` is ``none`` or ``standardize``, from training frames, or
-    what a trained run scales by, modality by modality (not at all where it names none).
+    how a trained run scales, modality by modality (not at all where it names none).
 
     Together they take `memory_mb` megabytes (10^6 bytes) at most, by default half of what is free;
     an input that does not fit is read batch by batch. Raises StoreError if a store holds no
@@ -114,8 +114,7 @@ def reading(
 ) -> Reading:
     """The items of a live modality, lined up with the clips of `table`.
 
-    A scaling that is not known is measured on what the encoder gives before it is trained, in one
-    pass over the training clips.
+    Under ``standardize`` its frames are normed one by one: `Reading.normed`.
     """
     place = {clip: position for position, clip in enumerate(one.store.clips)}
     own = one.sizes()
@@ -129,10 +128,7 @@ def reading(
     )
     if isinstance(scaling, Scaling):
         return replace(found, scaling=scaling.to(device))
-    if scaling != "standardize":
-        return found
-    encoder = one.build(torch.Generator().manual_seed(0)).eval().to(device)
-    return replace(found, scaling=measured(encoder, found, table.rows("train"), device))
+    return replace(found, normed=scaling == "standardize")
 
 
 def streamed(

@@ -1,9 +1,16 @@
-"""Input scaling: each feature less its training mean, over its training deviation."""
+"""Input scaling: each feature less its training mean, over its training deviation.
+
+A feature that hardly varies beside the others of its layer is constant: it is divided by what is
+usual in that layer, never by its own tiny deviation, which would make noise out of the last bits
+and an explosion out of any clip (or any trained encoder) in which it does vary.
+"""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from .divisors import divisors
 
 CHUNK = 2048
 """Frames held in float64 at a time."""
@@ -16,7 +23,7 @@ class Scaling:
     mean: Tensor
     """(layers, width) float32."""
     deviation: Tensor
-    """(layers, width) float32, population deviation; 1 where a feature is constant."""
+    """(layers, width) float32, population deviation; `divisors` where a feature is constant."""
 
     def apply_(self, values: Tensor) -> Tensor:
         """Scale `values` (layers, rows, width) float32 in place."""
@@ -56,11 +63,9 @@ class Running:
     @property
     def scaling(self) -> Scaling:
         """By what was counted; without any frame it changes nothing."""
-        deviation = (self.squares / max(1, self.count)).sqrt()
-        # rounding in the sums leaves a constant feature a tiny deviation; dividing by it would
-        # make noise out of the last bits
-        constant = deviation <= 1e-7 * self.mean.abs()
-        return Scaling(self.mean.float(), deviation.masked_fill(constant, 1.0).float())
+        deviation = (self.squares / max(1, self.count)).sqrt().numpy()
+        whole = divisors(self.mean.numpy(), deviation)
+        return Scaling(self.mean.float(), torch.from_numpy(whole).float())
 
 
 def measure(values: Tensor, rows: Tensor) -> Scaling:

@@ -25,6 +25,8 @@ first is to tell its fault before."""
 class Follows(SedimentalError):
     """Another process has told already why all of them end."""
 
+    reported = True
+
     def __init__(self, code: int) -> None:
         """`code` is the exit code of the command."""
         super().__init__("another process told why training ends")

@@ -20,6 +20,8 @@ GOES_ON = "The same command goes on from there."
 class Preempted(SedimentalError):
     """Training was asked to end before it was done; its message says what is kept."""
 
+    code = EXIT_CODE
+
 
 @dataclass
 class Notice:

@@ -115,7 +115,6 @@ class Checkpoint:
             for name, value in values.items()
         }
         head["sums"] = {name: _sum(value) for name, value in tensors.items()}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         clear_stale(self.path.parent)  # what we were writing when we were killed
         with fresh(self.path) as temporary:
             save_file(tensors, temporary, {"sedimental": json.dumps(head)})
@@ -141,6 +140,7 @@ class Checkpoint:
         track.state = _below(tensors, "best")
         for name, rival in track.rivals.items():
             rival.best_epoch, rival.lowest = head["rivals"][name]
+            rival.history = list(track.history)
             shared = rival.best_epoch == track.best_epoch
             rival.state = track.state if shared else _below(tensors, f"rival.{rival.best_epoch}")
         if "within" in head:

@@ -1,5 +1,6 @@
 """How far one run has come: its history, the epoch to keep, and when to stop."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -21,6 +22,8 @@ class Fit:
     history: tuple[Epoch, ...]
     rivals: "Mapping[str, Fit]" = field(default_factory=dict)
     """What other criteria would have kept, by name; their histories are empty."""
+    undefined: bool = False
+    """Whether the criterion had no value in any epoch, so that the validation loss chose."""
 
 
 @dataclass
@@ -31,7 +34,9 @@ class Track:
     history: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0
     lowest: float = float("inf")
-    """The criterion at the best epoch, turned so that less is better."""
+    """The criterion at the best epoch, turned so that less is better; infinite while it has been
+    undefined in every epoch (the correlation of constant predictions is): until it has a value,
+    the validation loss says which epoch is best."""
     state: Mapping[str, Tensor] = field(default_factory=dict)
     """Weights after the best epoch, on the CPU."""
     rivals: dict[str, "Track"] = field(default_factory=dict)
@@ -53,12 +58,19 @@ class Track:
 
     def add(self, epoch: Epoch) -> bool:
         """Note a finished epoch; True if it is the best so far: its weights are to be kept."""
+        least_loss = min((e.valid_loss for e in self.history), default=math.inf)
         self.history.append(epoch)
         badness = self.settings.badness(epoch.valid_loss, epoch.valid)
-        if self.best_epoch and badness >= self.lowest:
+        if self.best_epoch and badness >= self.lowest and not self._undefined(badness):
+            return False
+        if self.best_epoch and self._undefined(badness) and epoch.valid_loss >= least_loss:
             return False
         self.best_epoch, self.lowest = epoch.epoch, badness
         return True
+
+    def _undefined(self, badness: float) -> bool:
+        """Whether the criterion has no value now and never had one."""
+        return math.isinf(badness) and math.isinf(self.lowest)
 
     @property
     def finished(self) -> bool:
@@ -70,8 +82,12 @@ class Track:
     @property
     def fit(self) -> Fit:
         """What there is to be had of the run now."""
-        rivals = {n: Fit(t.best_epoch, t.state, ()) for n, t in self.rivals.items()}
-        return Fit(self.best_epoch, self.state, tuple(self.history), rivals)
+        rivals = {n: t._fit((), {}) for n, t in self.rivals.items()}
+        return self._fit(tuple(self.history), rivals)
+
+    def _fit(self, history: tuple[Epoch, ...], rivals: Mapping[str, Fit]) -> Fit:
+        undefined = bool(self.best_epoch) and math.isinf(self.lowest)
+        return Fit(self.best_epoch, self.state, history, rivals, undefined)
 
 
 def weights_of(model: "FusionModel | nn.Module") -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from ...cache.spec import Modality
 from ...config import ConfigError, TrainConfig, nearest
 from ...errors import RunError
+from ...model_table import MODELS as MODELS
 
 if TYPE_CHECKING:  # torch loads only when a model is used
     import torch
@@ -18,29 +19,6 @@ if TYPE_CHECKING:  # torch loads only when a model is used
     from .shared.hooks import EncoderRecipe, Recipe
     from .shared.interface import FusionModel, InputShape
 
-MODELS: Mapping[str, str] = {
-    "uegd": "uegd:UEGD",
-    "emt_dlfr": "emt_dlfr.model:EMTDLFR",
-    "glomo": "glomo:GLoMo",
-    "sugrm": "sugrm.model:SUGRM",
-    "mmml": "mmml:MMML",
-    "ef_lstm": "ef_lstm:EFLSTM",
-    "lf_dnn": "lf_dnn:LFDNN",
-    "tfn": "tfn:TFN",
-    "lmf": "lmf:LMF",
-    "mult": "mult:MulT",
-    "misa": "misa:MISA",
-    "self_mm": "self_mm:SelfMM",
-    "mmim": "mmim:MMIM",
-    "tfr_net": "tfr_net:TFRNet",
-    "mag_bert": "mag_bert:MAGBert",
-}
-"""Name in pipeline.toml -> file and class.
-
-Beside the class lie its `Options` and, where a paper gives them, `PRESETS` (options by corpus),
-`RECIPE` and `RECIPES` (how it is trained; by corpus), and `ENCODER` and `ENCODERS` (the same of
-encoders that are trained along).
-"""
 UNLIMITED: Mapping[tuple[str, Any], None] = {("patience", 0): None, ("clip_norm", 0): None}
 """Recipe values of pipeline.toml, which knows no null, that mean "none"."""
 
@@ -104,7 +82,7 @@ def option_faults(raw: Mapping[str, Any]) -> list[str]:
     faults: list[str] = []
     preset, models = section.get("preset"), section.get("models")
     if isinstance(preset, str) and isinstance(models, list):
-        known = sorted({p for name in models if name in MODELS for p in presets_of(name)})
+        known = sorted({p for name in map(str, models) if name in MODELS for p in presets_of(name)})
         if preset not in known:
             hint = nearest(preset, known) or f" Known: {', '.join(known) or 'none'}."
             faults.append(f'train.preset: none of the models has "{preset}".{hint}')

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ...cache.manifest import Manifest
 from ...cache.spec import SPLITS, Split
 from ...evaluate.metrics import score, score_classes
+from ..data.divisors import divisors
 from .linear_fits import Linear, Matrix, probabilities, ridge, softmax_regression
 
 
@@ -61,16 +62,15 @@ class Scale:
     mean: NDArray[np.float32]
     """(width,) over training clips."""
     deviation: NDArray[np.float32]
-    """(width,), 1 where a feature is constant."""
+    """(width,): `divisors`."""
 
     @classmethod
     def of(cls, pooled: NDArray[np.float32]) -> "Scale":
         """Of the rows that are not NaN."""
         known = pooled[~np.isnan(pooled[:, 0])].astype(np.float64)
         mean, deviation = known.mean(axis=0), known.std(axis=0)
-        constant = deviation <= 1e-6 * np.maximum(np.abs(mean), 1e-12)
-        deviation[constant] = 1.0
-        return cls(mean.astype(np.float32), deviation.astype(np.float32))
+        [whole] = divisors(mean[None], deviation[None])
+        return cls(mean.astype(np.float32), whole.astype(np.float32))
 
     def __call__(self, pooled: NDArray[np.float32]) -> Matrix:
         """(clips, width); a clip without features is the mean clip."""

@@ -1,27 +1,12 @@
-"""Which frames go missing: random ones of every modality, the same in every epoch and every run.
+"""Models that hide frames by themselves, because they learn to restore what is missing.
 
-The protocol of EMT-DLFR (arXiv:2208.07589, sections 3.1 and 5.1) on cached features. A frame is
-hidden with a probability, the missing rate, that is one for all modalities; what is hidden is
-replaced by zeros (under standardised inputs: by the mean) and stays a frame of the clip. Whether it
-is hidden follows from the mask seed, the modality, the clip's row in the corpus table and the
-frame's position alone: masks need no memory, are frozen over epochs, do not depend on the training
-seed, and what is hidden at one rate is hidden at every higher one.
-
-Text is where cached features cannot do what the papers did. They replace tokens by [UNK] *before*
-the text encoder; here the hidden states of masked tokens are zeroed *after* it, and every state
-that is left has already read the whole sentence, [CLS] most of all. As published, the first and
-the last row ([CLS], [SEP]) are never masked, so with ``special = "keep"`` the words are never
-wholly gone, not even at rate 1. ``special = "mean"`` is the stricter reading: the first row becomes
-the mean of the states that are left (zero if none is), the last row zero.
-
-Where the text encoder is live, tokens are replaced by [UNK] before it, as in the papers.
+What goes missing, and what becomes of it, is the protocol of `train.data.missing_features`, for
+these models as for all others.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -29,74 +14,15 @@ from torch.nn import functional
 
 from ....cache.spec import Modality
 from ...data.dataset import Selection
+from ...data.missing_features import MASK_SEED as MASK_SEED
+from ...data.missing_features import Special as Special
+from ...data.missing_features import hidden_frames as hidden_frames
+from ...data.missing_features import incomplete as incomplete
+from ...data.missing_features import without_hidden as without_hidden
 from ...fit.loop import Scores, predict
 from ...live_model import LiveModel
 from .hooks import Contextual
 from .interface import Batch, FusionModel, Output
-
-MASK_SEED = 111
-"""Seed of the masks where none is given."""
-LOW = 2**32 - 1
-
-Special = Literal["keep", "mean"]
-
-
-def hidden_frames(
-    mask: Tensor, index: Tensor, modality: Modality, rate: float, seed: int = MASK_SEED
-) -> Tensor:
-    """(batch, frames) bool: the real frames that are missing at `rate`, from 0 to 1.
-
-    `mask` is (batch, frames), `index` (batch,) the clips' rows in the corpus table. A clip's first
-    and last real rows of text are its special tokens and never missing. Raises ValueError if `rate`
-    is no share.
-    """
-    if not 0 <= rate <= 1:
-        raise ValueError(f"missing rate {rate}: a share from 0 to 1 is needed.")
-    digest = hashlib.blake2b(f"missing:{seed}:{modality}".encode(), digest_size=4).digest()
-    clip = _stirred(_stirred(index & LOW) ^ int.from_bytes(digest))
-    position = torch.arange(mask.shape[1], device=mask.device)
-    draws = _stirred((clip.unsqueeze(1) + 0x9E3779B9 * position) & LOW)  # uniform in 0..2^32 - 1
-    hidden = mask & (draws < round(rate * 2**32))
-    if modality == "text":
-        hidden &= ~(_first(mask) | _last(mask))
-    return hidden
-
-
-def without_hidden(
-    features: Tensor, mask: Tensor, hidden: Tensor, modality: Modality, special: Special = "keep"
-) -> Tensor:
-    """`features` ([batch, layers, frames, width] or without layers) with zeros at `hidden` frames.
-
-    `special` says what becomes of [CLS] and [SEP] of a text; see the file's head. Frames that are
-    not real may have any value in the result.
-    """
-    layered = features.dim() == 4
-    shown = features.masked_fill(_wide(hidden, layered), 0)
-    if modality == "text" and special == "mean":
-        first, last = _first(mask), _last(mask)
-        left = mask & ~hidden & ~first & ~last
-        count = left.sum(dim=1).clamp(min=1).view(-1, *[1] * (features.dim() - 1))
-        kept = shown.masked_fill(_wide(~left, layered), 0)
-        mean = kept.sum(dim=-2, keepdim=True) / count
-        shown = torch.where(_wide(first, layered), mean, shown)
-        shown = shown.masked_fill(_wide(last & ~first, layered), 0)
-    return shown
-
-
-def incomplete(
-    batch: Batch, rate: float, seed: int = MASK_SEED, special: Special = "keep"
-) -> Batch:
-    """`batch` as it is seen at a missing rate; masks stay, for a hidden frame is still a frame."""
-    features, gone = dict[Modality, Tensor](), dict[Modality, Tensor]()
-    for modality, values in batch.features.items():
-        mask = batch.masks[modality]
-        hidden = hidden_frames(mask, batch.index, modality, rate, seed)
-        if modality in batch.live:  # it is damaged as it is read: words are [UNK] by then
-            features[modality], gone[modality] = values, hidden
-        else:
-            features[modality] = without_hidden(values, mask, hidden, modality, special)
-    before = tuple(incomplete(one, rate, seed, special) for one in batch.previous)
-    return replace(batch, features=features, gone=gone, previous=before)
 
 
 @runtime_checkable
@@ -122,11 +48,12 @@ def incomplete_view(
     made of the complete features, where that is known already.
     """
     mask = batch.masks[modality]
-    gone = hidden_frames(mask, batch.index, modality, model.missing_rate, model.mask_seed)
+    special: Special = "keep" if modality in batch.reread else model.special_tokens
+    gone = hidden_frames(mask, batch.index, modality, model.missing_rate, model.mask_seed, special)
     if modality in batch.reread:
         return mix(batch.reread[modality](gone)), gone
     whole = mix(batch.features[modality]) if whole is None else whole
-    return without_hidden(whole, mask, gone, modality, model.special_tokens), gone
+    return without_hidden(whole, mask, gone, modality, special), gone
 
 
 def restored_error(guess: Tensor, truth: Tensor, total: Callable[[Tensor], Tensor]) -> Tensor:
@@ -203,30 +130,3 @@ def nothing_of_its_own(model: object) -> Iterator[None]:
         yield
     finally:
         model.missing_rate = before
-
-
-def _stirred(numbers: Tensor) -> Tensor:
-    """Numbers of 0..2^32 - 1 mapped one to one onto the same range, neighbours far apart.
-
-    Two rounds of xor-shift and multiply; both factors are below 2^31, so that no product leaves
-    int64.
-    """
-    numbers = numbers ^ (numbers >> 16)
-    numbers = (numbers * 0x21F0AAAD) & LOW
-    numbers = numbers ^ (numbers >> 15)
-    numbers = (numbers * 0x735A2D97) & LOW
-    return numbers ^ (numbers >> 15)
-
-
-def _wide(frames: Tensor, layered: bool) -> Tensor:
-    """(batch, frames) so that it stretches over a feature axis and, where there is one, layers."""
-    return frames[:, None, :, None] if layered else frames[:, :, None]
-
-
-def _first(mask: Tensor) -> Tensor:
-    """(batch, frames) bool: the first real frame of each clip that has one."""
-    return mask & (mask.cumsum(dim=1) == 1)
-
-
-def _last(mask: Tensor) -> Tensor:
-    return mask & (mask.cumsum(dim=1) == mask.sum(dim=1, keepdim=True))

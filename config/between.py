@@ -1,10 +1,9 @@
-"""Faults of a pipeline.toml: those between its sections, and all of them in the user's words."""
+"""What must fit between the sections of a pipeline.toml: found in the raw table."""
 
-import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, get_args
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from pydantic import BaseModel
+from .wording import nearest
 
 
 def _table(raw: Any, *keys: str) -> Mapping[str, Any]:
@@ -26,8 +25,8 @@ def cross_faults(raw: Mapping[str, Any], live_keys: Sequence[str]) -> Iterator[s
     tables = raw.get("features")
     inputs = _table(raw, "train", "inputs")
     for index, table in enumerate(tables if isinstance(tables, list) else ()):
-        modality, encoder = _table(table).get("modality"), str(_table(table).get("encoder"))
-        line, imported = _table(inputs, str(modality)), _table(table).get("weights") == "imported"
+        modality, encoder = str(_table(table).get("modality")), str(_table(table).get("encoder"))
+        line, imported = _table(inputs, modality), _table(table).get("weights") == "imported"
         if imported and line.get("live") is True and line.get("encoder") == encoder:
             yield f"train.inputs.{modality}.live: {encoder} is imported; no encoder is there."
         if modality in made:
@@ -39,7 +38,7 @@ def cross_faults(raw: Mapping[str, Any], live_keys: Sequence[str]) -> Iterator[s
         if isinstance(wanted, str) and wanted not in names:
             yield (
                 f"train.inputs.{modality}.encoder: no [[features]] table with modality = "
-                f'"{modality}" makes "{wanted}"{_hint(wanted, names) or "."}'
+                f'"{modality}" makes "{wanted}".{nearest(wanted, names)}'
             )
     yield from _live_faults(_table(raw, "train"), live_keys)
     given = "".join(letter for letter, m in zip("TAV", made, strict=True) if m in inputs)
@@ -82,69 +81,3 @@ def _live_faults(train: Mapping[str, Any], live_keys: Sequence[str]) -> Iterator
             'train.mode: "finetune" needs an input with live = true in [train.inputs], as in '
             'text = { encoder = "roberta-base", live = true }.'
         )
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f'. Did you mean "{close[0]}"?' if close else ""
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`` Did you mean "x"?`` for the valid name nearest to `name`, or nothing.
-
-    >>> nearest("uegdd", ["uegd", "glomo"])
-    ' Did you mean "uegd"?'
-    """
-    return _hint(name, known)[1:]
-
-
-def worded(fault: Any, root: type[BaseModel], tags: Mapping[str, type[BaseModel]]) -> str:
-    """One pydantic fault in the user's words: key path, message, nearest valid name.
-
-    `root` is the type of the whole file, `tags` the types of [[features]] tables by modality.
-    """
-    path: list[str] = []
-    for step in fault["loc"]:
-        if isinstance(step, int):
-            path.append(f"[{step}]")
-        elif step in tags and path and path[-1].startswith("["):
-            continue  # the union's tag, which is no key of the file
-        else:
-            path.append(f".{step}")
-    where = "".join(path).removeprefix(".")
-    message = fault["msg"].removeprefix("Value error, ")
-    return f"{where + ': ' if where else ''}{message}{_nearest_key(fault, root, tags)}"
-
-
-def _nearest_key(fault: Any, root: type[BaseModel], tags: Mapping[str, type[BaseModel]]) -> str:
-    if fault["type"] == "extra_forbidden":
-        return _hint(str(fault["loc"][-1]), _keys(fault["loc"][:-1], root, tags)) or "."
-    if fault["type"] == "literal_error":
-        names = [n.strip("' ") for n in fault["ctx"]["expected"].replace(" or ", ",").split(",")]
-        return _hint(str(fault["input"]), names) or "."
-    if fault["type"] == "union_tag_invalid":
-        names = [n.strip("' ") for n in fault["ctx"]["expected_tags"].split(",")]
-        return _hint(str(fault["ctx"]["tag"]), names) or "."
-    return "."
-
-
-def _keys(
-    loc: tuple[str | int, ...], root: type[BaseModel], tags: Mapping[str, type[BaseModel]]
-) -> list[str]:
-    """Valid keys of the table at `loc`."""
-    model = root
-    for position, step in enumerate(loc):
-        if isinstance(step, int) or (step == "features" and position == 0):
-            continue
-        if step in tags and loc[0] == "features":
-            model = tags[str(step)]
-            continue
-        if str(step) not in model.model_fields:
-            return []
-        annotation = model.model_fields[str(step)].annotation
-        choices = [annotation, *get_args(annotation)]
-        inner = [c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)]
-        if not inner:
-            return []
-        model = inner[0]
-    return list(model.model_fields)

@@ -1,0 +1,1 @@
+"""Pickles and numpy files of others, read as plain data by a reader of our own."""

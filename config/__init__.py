@@ -1,0 +1,46 @@
+"""pipeline.toml as types: a file a group of sections, all of them checked at once."""
+
+from ..errors import ConfigError
+from .base import Fraction, LayerChoice, Positive, Section
+from .corpus import CorpusConfig
+from .features import (
+    AnyFeatures,
+    AudioFeatures,
+    CacheConfig,
+    ExtractConfig,
+    Features,
+    TextFeatures,
+    VisionFeatures,
+)
+from .pipeline import TAGS, Check, Config, load_config
+from .results import EvaluateConfig, RunsConfig, SweepConfig
+from .train import LIVE_KEYS, InputConfig, Inputs, TrainConfig
+from .wording import nearest
+
+__all__ = [
+    "LIVE_KEYS",
+    "TAGS",
+    "AnyFeatures",
+    "AudioFeatures",
+    "CacheConfig",
+    "Check",
+    "Config",
+    "ConfigError",
+    "CorpusConfig",
+    "EvaluateConfig",
+    "ExtractConfig",
+    "Features",
+    "Fraction",
+    "InputConfig",
+    "Inputs",
+    "LayerChoice",
+    "Positive",
+    "RunsConfig",
+    "Section",
+    "SweepConfig",
+    "TextFeatures",
+    "TrainConfig",
+    "VisionFeatures",
+    "load_config",
+    "nearest",
+]

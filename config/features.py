@@ -1,0 +1,97 @@
+"""[cache], [[features]] and [extract]: what is kept of which encoder, and how it is made."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .base import DEVICE, Count, LayerList, Number, Place, Positive, Section, Word
+
+
+class CacheConfig(Section):
+    """[cache]: where features lie and how they are packed."""
+
+    root: Place = Path("features")
+    """Folder of all stores, relative to pipeline.toml."""
+    format: Literal["zarr", "hdf5"] = "zarr"
+    """What one part of a store is: a Zarr v3 group or an HDF5 file."""
+    dtype: Literal["float16", "float32"] = "float16"
+    """Stored number type; a value that does not fit is an error, never an infinity."""
+    part_mb: Positive = 150
+    """Size of one part in megabytes (10^6 bytes), the unit of writing, checking and resuming."""
+    part_clips: Positive = 128
+    """Most clips in one part, so that little is lost when small features are interrupted."""
+
+
+class Features(Section):
+    """What every [[features]] table has."""
+
+    encoder: Word
+    """A preset (`sedimental extract --encoders`), a Hub id, or a `save_pretrained` folder."""
+    weights: str | None = Field(default=None, pattern=r"^(hub|imported|random:\d+|.*/.*|\.)$")
+    """`hub`, a folder with a slash in its name, or `random:<seed>`; unset: what the preset says.
+    `imported`: nothing is extracted, `sedimental cache import` has brought features of this name,
+    and the other keys of the table mean nothing."""
+    revision: str | None = None
+    """Commit, tag or branch on the Hub; the commit it resolves to is recorded."""
+    layers: LayerList = "all"
+    """Which layers to keep: 0 is the embedding, n the output of block n, -1 the last block."""
+
+    @property
+    def imported(self) -> bool:
+        """Whether the features were made elsewhere, so that there is nothing to extract."""
+        return self.weights == "imported"
+
+
+class VisionFeatures(Features):
+    """[[features]] with modality = "vision": faces, a frame at a time."""
+
+    modality: Literal["vision"]
+    fps: Annotated[Number, Field(gt=0)] = 3.0
+    """Frames a second, picked by time stamp."""
+    face_size: Positive = 256
+    """Side of the square face crop in pixels."""
+    margin: Count = 0
+    """Pixels kept around the detected box, at the size of the crop."""
+    no_face: Literal["zero", "hold", "full-frame"] = "zero"
+    """A frame without a face: zero features, the face before it again, or the whole frame."""
+    detect_size: Positive = 640
+    """Frames whose longer side exceeds this many pixels are shrunk to it for the detector."""
+
+
+class AudioFeatures(Features):
+    """[[features]] with modality = "audio": the waveform."""
+
+    modality: Literal["audio"]
+    rate: Annotated[Number, Field(gt=0, le=50)] = 5.0
+    """Kept frames a second; 5 keeps every tenth 20 ms frame."""
+    pool: Literal["stride", "mean"] = "stride"
+    """Keep one frame of each hop, or the mean of its frames."""
+
+
+class TextFeatures(Features):
+    """[[features]] with modality = "text": the transcript."""
+
+    modality: Literal["text"]
+    max_length: Positive = 512
+    """Tokens kept, special tokens counted."""
+    context: Count = 0
+    """Utterances of the same video and split read before the clip's own words, in one pass."""
+    case: Literal["kept", "lower"] = "kept"
+    """`lower`: all letters but the first become small, as MMML reads its transcripts."""
+
+
+AnyFeatures = Annotated[
+    VisionFeatures | AudioFeatures | TextFeatures, Field(discriminator="modality")
+]
+
+
+class ExtractConfig(Section):
+    """[extract]: how stage 1 uses the machine; nothing here changes a number beyond rounding."""
+
+    device: str = Field(default="auto", pattern=DEVICE)
+    """`auto` takes the first GPU, else the CPU."""
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
+    """Arithmetic of the encoders; `auto` is fp16 on a GPU and fp32 on a CPU."""
+    workers: Count = 0
+    """Decoding threads; 0 = one a core."""

@@ -1,0 +1,149 @@
+"""The whole of pipeline.toml, and how the file is read: every fault at once."""
+
+import os
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, PrivateAttr, ValidationError
+
+from ..errors import ConfigError
+from .base import Section
+from .between import cross_faults
+from .corpus import CorpusConfig
+from .features import (
+    AnyFeatures,
+    AudioFeatures,
+    CacheConfig,
+    ExtractConfig,
+    Features,
+    TextFeatures,
+    VisionFeatures,
+)
+from .forgiving import forgiven
+from .results import EvaluateConfig, RunsConfig, SweepConfig
+from .train import LIVE_KEYS, InputConfig, TrainConfig
+from .wording import worded
+
+
+class Config(Section):
+    """The whole of pipeline.toml."""
+
+    corpus: CorpusConfig = CorpusConfig()
+    cache: CacheConfig = CacheConfig()
+    features: tuple[AnyFeatures, ...] = ()
+    extract: ExtractConfig = ExtractConfig()
+    train: TrainConfig = TrainConfig()
+    sweep: SweepConfig | None = None
+    """Unset: `sedimental run` sweeps nothing, `sedimental sweep` with these defaults."""
+    evaluate: EvaluateConfig = EvaluateConfig()
+    runs: RunsConfig = RunsConfig()
+
+    _notes: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How values of the file were understood that are not written as their key wants them."""
+        return self._notes
+
+    def with_notes(self, notes: Iterable[str]) -> "Config":
+        """The same with these notes."""
+        same = self.model_copy()
+        same._notes = tuple(notes)
+        return same
+
+    @property
+    def corpus_cache(self) -> Path:
+        """Folder of this corpus's stores and manifest."""
+        return self.cache.root / self.corpus.slug
+
+    @property
+    def experiment(self) -> Path:
+        """Folder of this experiment's runs and report."""
+        return self.runs.root / (self.runs.name or self.corpus.slug)
+
+    @property
+    def frozen(self) -> "Config":
+        """The same pipeline on cached layers alone."""
+        return self.model_copy(update={"train": self.train.frozen})
+
+    def features_of(self, modality: str) -> "AnyFeatures | None":
+        """The [[features]] table that [train.inputs] names for this modality, if it does."""
+        wanted = getattr(self.train.inputs, modality)
+        tables = (f for f in self.features if f.modality == modality)
+        return next((f for f in tables if wanted is not None and f.encoder == wanted.encoder), None)
+
+    def live_input(self, features: Features) -> "InputConfig | None":
+        """The live input that trains the encoder of this [[features]] table, if one does."""
+        modality = getattr(features, "modality", "")
+        one = self.train.live.get(modality)
+        return one if one is not None and one.encoder == features.encoder else None
+
+
+TAGS: Mapping[str, type[BaseModel]] = {
+    "vision": VisionFeatures,
+    "audio": AudioFeatures,
+    "text": TextFeatures,
+}
+"""The kinds of [[features]] tables, by their modality."""
+
+
+Check = Callable[[Mapping[str, Any]], Iterable[str]]
+"""Finds faults in the raw table that need knowledge of a stage: ``key.path: what is wrong``."""
+
+
+def load_config(path: str | Path = "pipeline.toml", checks: Sequence[Check] = ()) -> Config:
+    """Read and check the file at `path`; its relative paths become absolute.
+
+    Values that are written as the field writes them (`layers = "6-12"`, `modality = "video"`) are
+    understood, and `Config.notes` says how. Raises ConfigError with every fault, each with its
+    file, key path and nearest valid name.
+    """
+    file = Path(path)
+    raw, notes = forgiven(_toml(file))
+    faults = [*cross_faults(raw, LIVE_KEYS), *(fault for check in checks for fault in check(raw))]
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as found:
+        faults = [worded(fault, Config, TAGS) for fault in found.errors()] + faults
+    if faults:
+        raise ConfigError("\n".join(f"{file}: {fault}" for fault in dict.fromkeys(faults)))
+    return _rooted(config, file.resolve().parent).with_notes([f"{file}: {n}" for n in notes])
+
+
+def _toml(file: Path) -> dict[str, Any]:
+    """The raw table; raises ConfigError for what is no readable TOML file."""
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+        return tomllib.loads(text)
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: no such file. `sedimental init` writes one.") from None
+    except IsADirectoryError:
+        inner = file / "pipeline.toml"
+        hint = f" Did you mean {inner}?" if inner.is_file() else " Name the file in it."
+        raise ConfigError(f"{file}: is a folder, not a pipeline.{hint}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file}: not UTF-8 text. Save it as UTF-8.") from None
+    except RecursionError:
+        raise ConfigError(f"{file}: not valid TOML: nested too deeply.") from None
+    except OSError as fault:
+        raise ConfigError(f"{file}: cannot be read: {fault.strerror or fault}.") from None
+    except ValueError as fault:  # TOMLDecodeError is one; a NUL in the path and a giant number too
+        raise ConfigError(f"{file}: not valid TOML: {fault}.") from None
+
+
+def _rooted(config: Config, base: Path) -> Config:
+    def at(section: Section, key: str) -> Section:
+        value: Path | None = getattr(section, key)
+        if value is None:
+            return section
+        return section.model_copy(update={key: Path(os.path.normpath(base / value))})
+
+    return config.model_copy(
+        update={
+            "corpus": at(config.corpus, "path"),
+            "cache": at(config.cache, "root"),
+            "runs": at(config.runs, "root"),
+        }
+    )

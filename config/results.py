@@ -1,0 +1,54 @@
+"""[sweep], [evaluate] and [runs]: which layers are tried, which numbers, and where they lie."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from .base import FOLDER, Count, LayerList, ModelNames, Place, Positive, Section, Seed, Switch
+
+
+class SweepConfig(Section):
+    """[sweep]: which layer is best, modality by modality; the rest of the settings is [train]'s."""
+
+    model: ModelNames = ("uegd",)
+    """One model, or a list of them."""
+    layers: LayerList = "all"
+    """Stored layers to try, counted as in [train.inputs]."""
+    weighted: Switch = True
+    """Also train on the learned weighted sum of all layers, to compare with."""
+    modalities: tuple[Literal["T", "A", "V"], ...] | None = None
+    """Modalities to try layers of, each alone; unset: all of [train.inputs]."""
+    fusions: tuple[str, ...] | None = None
+    """Subsets of several modalities to train on the layers picked: `["TAV", "TA"]`.
+    Unset: all modalities of [train.inputs] together."""
+    seeds: tuple[Seed, ...] | None = None
+    """A run a seed; unset: those of [train]."""
+    epochs: Positive | None = None
+    """Passes over the training split; unset: those of [train]."""
+    criterion: str | None = None
+    """Validation metric by which a layer is picked; unset: `Corr`, or `Weighted_F1` for classes."""
+    options: Mapping[str, Any] = Field(default_factory=dict)
+    """Fields of the model's Options to try, each a list of values: `{ dropout = [0.1, 0.3] }`.
+    Every combination is swept for itself."""
+    processes: Count = 0
+    """Runs trained at once on a CPU, each on one thread; 0 = one a core."""
+
+
+class EvaluateConfig(Section):
+    """[evaluate]: which numbers, and how sure."""
+
+    protocol: Literal["mosi", "sims"] = "mosi"
+    """Metric keys and bins: CMU-MOSI/MOSEI (labels in -3..3) or CH-SIMS (-1..1)."""
+    bootstrap: Count = 1000
+    """Resamples of the test clips for confidence intervals; 0: none."""
+
+
+class RunsConfig(Section):
+    """[runs]: where results lie."""
+
+    root: Place = Path("runs")
+    """Folder of all experiments, relative to pipeline.toml."""
+    name: str | None = Field(default=None, pattern=FOLDER)
+    """This experiment's folder; by default the corpus name."""
