@@ -41,7 +41,8 @@ class Bucket:
         mask = steps < lengths[:, None]
         rows = np.where(mask, first[:, None] + steps, first[:, None])
         arrays = rows, mask, np.flatnonzero(mask), clips
-        return cls(*(torch.from_numpy(array).to(device) for array in arrays))
+        places, real, place, own = (torch.from_numpy(array).to(device) for array in arrays)
+        return cls(places, real, place, own)
 
     @property
     def full(self) -> bool:

@@ -5,6 +5,7 @@ Equation numbers are those of Sun et al. (see `emt_dlfr`).
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -69,8 +70,8 @@ def promoted(asked: Sequence[Asked]) -> list[Packed]:
     answers: dict[int, Packed] = {}
     for unit in dict.fromkeys(unit for unit, _, _ in asked):
         own = [k for k, (other, _, _) in enumerate(asked) if other is unit]
-        targets, sources = ([asked[k][part] for k in own] for part in (1, 2))
-        together = unit(Packed.batch(targets), Packed.batch(sources)).rows
-        parts = together.split([len(target.rows) for target in targets])
+        targets, sources = [asked[k][1] for k in own], [asked[k][2] for k in own]
+        together: Packed = unit(Packed.batch(targets), Packed.batch(sources))
+        parts = torch.split(together.rows, [len(target.rows) for target in targets])
         answers |= {k: asked[k][1].like(rows) for k, rows in zip(own, parts, strict=True)}
     return [answers[k] for k in range(len(asked))]
