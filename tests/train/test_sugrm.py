@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from sedimental.cache.manifest import Clip, Manifest, write_manifest
 from sedimental.cache.runs import read_run
+from sedimental.cache.runs.names import find_folders
 from sedimental.cache.spec import MODALITIES, FeatureSpec, Modality
 from sedimental.cache.store.writer import ClipFeatures, StoreWriter
 from sedimental.config import Config
@@ -789,5 +790,5 @@ def test_a_run_keeps_labels_and_resumes_to_the_same_end(
     assert np.array_equal(resumed.predictions.values, whole.predictions.values)
     for name, values in whole.outputs.items():
         np.testing.assert_array_equal(resumed.outputs[name], values)
-    again = read_run(tmp_path / "whole" / "toy" / "sugrm-TAV" / "seed-1")
+    again = read_run(*find_folders("sugrm-TAV/seed-1", tmp_path / "whole" / "toy"))
     np.testing.assert_array_equal(again.outputs["label_text"], whole.outputs["label_text"])
