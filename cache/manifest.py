@@ -21,6 +21,13 @@ FORMAT = "sedimental-manifest-2"
 UNSEALED = "sedimental-manifest-1"
 """What earlier versions wrote: without a checksum, and without the table it was made of."""
 REMEDY = "Remove the file; `sedimental extract` (or `cache import`) writes it anew."
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "clips": ("id", "video_id", "clip_id", "context"),
+    "splits": ("split",),
+    "labels": ("label", "label_T", "label_A", "label_V", "category"),
+    "texts": ("text", "context_text"),
+}
+"""Parts of a table by the columns they are made of: what may change without the others."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,19 @@ class Manifest:
         """16 hex digits over every row; two runs with equal digests saw the same table."""
         rows = "\n".join(json.dumps(asdict(clip), ensure_ascii=False) for clip in self.clips)
         return hashlib.blake2b(rows.encode(), digest_size=8).hexdigest()
+
+    @cached_property
+    def digests(self) -> Mapping[str, str]:
+        """16 hex digits over each part that decides a run's numbers: `PARTS`.
+
+        Media and cuts are not among them: stores know what each clip's features are made from.
+        """
+        found = {}
+        for name, columns in PARTS.items():
+            rows = [[getattr(clip, column) for column in columns] for clip in self.clips]
+            text = json.dumps(rows, ensure_ascii=False)
+            found[name] = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        return found
 
 
 def contexts(clips: Sequence[Clip]) -> dict[str, tuple[str, ...]]:

@@ -79,9 +79,15 @@ class _Preparing:
 
         def shop_of(share: Share) -> Workshop:
             for other, shop in known:
-                if other.config == share.config:
+                if other.config == share.config and shop.again == share.again:
                     return shop
-            return Workshop(share.config, self.progress, manifest=manifest, notice=self.notice)
+            return Workshop(
+                share.config,
+                self.progress,
+                manifest=manifest,
+                notice=self.notice,
+                again=share.again,
+            )
 
         shops = tuple(shop_of(share) for share in job.shares)
         titles = job.reads or job.shares[0].titles

@@ -143,7 +143,8 @@ class _Sweeping:
             if any(plan.stack for plan in left):  # a stack is made as a whole or not at all
                 left = plans
             if left:
-                shares.append(Share(cell.config, tuple(plan.title for plan in left)))
+                titles = tuple(plan.title for plan in left)
+                shares.append(Share(cell.config, titles, again=self.fresh))
         return Job(tuple(shares)) if shares else None
 
     def read(self, cell: Cell) -> list[Scored]:
