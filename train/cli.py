@@ -17,6 +17,7 @@ from ..console import (
     pipeline,
     print_json,
     say,
+    tell,
 )
 
 if TYPE_CHECKING:

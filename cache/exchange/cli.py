@@ -187,8 +187,8 @@ def export_command(
 ) -> None:
     """Write cached layers as the files that other tools of the field load."""
     from ..corpus_table import cached_manifest
-    from .export_features import choose
     from .csd_write import write_csd
+    from .export_features import choose
     from .merbench_write import write_tree
     from .mmsa_write import write_mmsa
     from .terminal import sent_json, sent_table

@@ -126,10 +126,14 @@ def _faults(split: Split, table: Table) -> Iterator[str]:
         try:
             if (rows := len(rows_of(table[key]))) != count:
                 yield f"{split}: {key} has {rows} rows, id has {count}."
-            if key in MODALITIES:
-                frame_rows(table[key])
         except ColumnError as fault:
             yield f"{split}: {key} {fault}."
+            table = {k: v for k, v in table.items() if k != key}
+    for m in MODALITIES:
+        try:
+            frame_rows(table.get(m, ()))
+        except ColumnError as fault:
+            yield f"{split}: {m} {fault}."
 
 
 def lacking_notes(splits: Mapping[Split, Table]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from ..spec import Split
 from .columns import ColumnError, numbers, rows_of
 
 LabelKind = Literal["scores", "classes"]
+NAME = "regression_labels"
 PAIRS = ({0.0, 1.0}, {-1.0, 1.0})
 """Values that are two classes where there are no others: humor, sarcasm."""
 
@@ -27,11 +28,15 @@ class Labels:
             self._classes = {s: [str(k) for k in own] for s, own in hot.items() if own is not None}
             self._say("have a one in one of several places")
             return
-        self._scores = {split: numbers(column) for split, column in columns.items()}
+        for split, column in columns.items():
+            try:
+                self._scores[split] = numbers(column)
+            except ColumnError as fault:
+                raise ColumnError(f"{split}: {NAME} {fault}") from None
         values = {v for own in self._scores.values() for v in own if v is not None}
         if asked == "classes" or (asked is None and values in PAIRS):
             if odd := next((v for v in sorted(values) if v != int(v)), None):
-                raise ColumnError(f"has the value {odd}, which is no class")
+                raise ColumnError(f"{NAME} has the value {odd}, which is no class")
             self._classes = {
                 s: ["" if v is None else str(int(v)) for v in own]
                 for s, own in self._scores.items()
@@ -60,8 +65,10 @@ def _one_hot(column: Any) -> NDArray[np.int64] | None:
         return None
     if values.ndim == 3 and values.shape[1:] != (1, 1) and values.shape[2] == 2:  # MulT's IEMOCAP
         values = values[..., 1] * (values.sum(axis=2) == 1)
+    if not len(values):
+        return np.zeros(0, np.int64)
     values = values.reshape(len(values), -1)
-    if not len(values) or values.shape[1] < 2:
+    if values.shape[1] < 2:
         return None
     ones = (values == 1).sum(axis=1)
     zeros = (values == 0).sum(axis=1)

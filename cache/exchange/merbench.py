@@ -8,6 +8,7 @@ stand in ``transcription-engchi-polish.csv`` (name, english, chinese), where the
 
 import csv
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,8 @@ FEATURES = "features"
 LABELS = ("label.npz", "label-6way.npz")
 WORDS = "transcription-engchi-polish.csv"
 KINDS = ("-FRA", "-UTT")
+LOOKED_AT = 9
+"""Files whose width is compared before any is taken."""
 NO_SCORE = -10.0
 """What stands in ``val`` where a corpus has classes only."""
 SCORES = ("val", "val_T", "val_A", "val_V")
@@ -112,7 +115,8 @@ class MerbenchTree:
                 yield features(clip.id, self.digest[:16], modality, values, {})
 
     def _offer(self, modality: Modality) -> Offer:
-        place, fault = self._places[modality], ""
+        """The width that most of the first files have."""
+        place, fault, widths = self._places[modality], "", Counter[int]()
         for clip in self.clips:
             try:
                 values = self._values(modality, clip.id)
@@ -120,11 +124,15 @@ class MerbenchTree:
                 fault = fault or f" The first: {damaged}"
                 continue
             if values is not None and values.shape[1]:
-                weights = "imported"
-                if place.name.startswith(UNTRAINED):
-                    weights = "imported random:unknown"
-                return Offer(values.shape[1], place.name, {"lengths": "of the files"}, weights)
-        raise ExchangeError(f"{place}: no file of any clip of the labels.{fault}")
+                widths[values.shape[1]] += 1
+            if widths.total() == LOOKED_AT:
+                break
+        if not widths:
+            raise ExchangeError(f"{place}: no file of any clip of the labels.{fault}")
+        untrained = place.name.startswith(UNTRAINED)
+        weights = "imported random:unknown" if untrained else "imported"
+        width = widths.most_common(1)[0][0]
+        return Offer(width, place.name, {"lengths": "of the files"}, weights)
 
     def _values(self, modality: Modality, id_: str) -> NDArray[Any] | None:
         """(frames, width), or None where the clip has no file."""

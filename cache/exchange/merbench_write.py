@@ -74,7 +74,7 @@ def _write_some(place: Path, one: Chosen, clips: Sequence[Clip], pooled: bool) -
 
 
 def _labels(clips: Sequence[Clip]) -> dict[str, dict[str, dict[str, Any]]]:
-    """A table a split: clip -> its class by number (``emo``), its score (``val``), and of its modalities."""
+    """A table a split: clip -> number of its class (``emo``), its score (``val``), its others."""
     classes = [name for name, _ in sorted(Counter(str(c.category) for c in clips).items())]
     tables: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in CORPORA.values()}
     for clip in clips:

@@ -11,6 +11,7 @@ A table a split (`train`, `valid`, `test`), each with columns of N rows::
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,22 +64,18 @@ class MmsaFile:
         self._family, self._made = found.family, found.made
         faults = list(table_faults(found.splits))
         refuse(path, faults)
-        self._ids = self._each(
-            "id", lambda t: [INTERNAL.join(named(i)) for i in texts(t["id"])], faults
-        )
+        self._ids = self._each("id", _ids, faults)
         self._masks = self._each("text_bert", _mask, faults)
         present = [m for m in MODALITIES if any(m in t for t in found.splits.values())]
-        self._rows = {
-            m: self._each(m, lambda t, m=m: frame_rows(t.pop(m)), faults) for m in present
-        }  # type: ignore[misc]
+        self._rows = {m: self._each(m, partial(_frames, m), faults) for m in present}
         self._said = self._each("raw_text", _said, faults)
         self._classes = self._each("annotations", _classes, faults)
-        scores = {key: self._each(key, lambda t, k=key: _scores(t, k), faults) for key in LABELS}  # type: ignore[misc]
+        scores = {key: self._each(key, partial(_scores, key), faults) for key in LABELS}
         try:
             main = {s: t[LABELS[0]] for s, t in found.splits.items() if LABELS[0] in t}
             self._labels = Labels(main, labels)
         except ColumnError as fault:
-            faults.append(f"{LABELS[0]} {fault}.")
+            faults.append(f"{fault}.")
         refuse(path, [*faults, *self._id_faults(), *_widths(self._rows)])
         self._scores = scores
         self._padding = self._paddings(found.family == "multibench")
@@ -239,11 +236,20 @@ def _token_ids(text_bert: NDArray[Any], begin: int, end: int) -> dict[str, NDArr
     return {"token_ids": np.asarray(text_bert[0][begin:end], np.int32), "special": special}
 
 
+def _ids(table: Table) -> list[str]:
+    return [INTERNAL.join(named(id_)) for id_ in texts(table["id"])]
+
+
+def _frames(modality: Modality, table: Table) -> Sequence[NDArray[Any]]:
+    """The rows of a modality, which the table lets go of."""
+    return frame_rows(table.pop(modality))
+
+
 def _said(table: Table) -> list[str] | None:
     return texts(table["raw_text"]) if "raw_text" in table else None
 
 
-def _scores(table: Table, key: str) -> list[float | None] | None:
+def _scores(key: str, table: Table) -> list[float | None] | None:
     return numbers(table[key]) if key in table and key != LABELS[0] else None
 
 

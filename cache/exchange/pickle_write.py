@@ -21,13 +21,15 @@ class _Pickler(pickle._Pickler):
 
     def save_global(self, obj: Any, name: Any = None) -> None:
         module = str(getattr(obj, "__module__", ""))
-        if not module.startswith(NEW):
-            super().save_global(obj, name)
-            return
-        self.save(OLD + module.removeprefix(NEW))
-        self.save(obj.__qualname__)
-        self.write(pickle.STACK_GLOBAL)
-        self.memoize(obj)
+        own: Any = self  # its methods have no types
+        base: Any = super()
+        if module.startswith(NEW):
+            own.save(OLD + module.removeprefix(NEW))
+            own.save(obj.__qualname__)
+            own.write(pickle.STACK_GLOBAL)
+            own.memoize(obj)
+        else:
+            base.save_global(obj, name)
 
 
 def write_pickle(file: IO[bytes], value: Any) -> None:

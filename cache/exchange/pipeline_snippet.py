@@ -61,14 +61,12 @@ class Scale:
 def scale(manifest: Manifest) -> Scale:
     """The scale of a corpus's labels: by its name, else by the labels, and then it is said."""
     title = title_of(manifest.corpus) or ""
-    if title in ("CMU-MOSI", "CMU-MOSEI"):
-        return Scale("mosi")
-    if title.startswith("CH-SIMS"):
-        return Scale("sims")
     labels = [clip.label for clip in manifest.clips if clip.label is not None]
-    if not labels:
+    low, high = min(labels, default=0.0), max(labels, default=0.0)
+    if title.startswith("CH-SIMS") and max(-low, high) <= WIDEST_SIMS:
+        return Scale("sims")
+    if not labels or (title in ("CMU-MOSI", "CMU-MOSEI") and max(-low, high) <= WIDEST_MOSI):
         return Scale("mosi")
-    low, high = min(labels), max(labels)
     said = f"labels lie between {low:g} and {high:g}"
     if low < -WIDEST_MOSI or high > WIDEST_MOSI:
         middle = f"{(low + high) / 2:g}"

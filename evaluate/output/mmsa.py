@@ -19,7 +19,7 @@ KEYS = (
     *("Has0_acc_2", "Has0_F1_score", "Non0_acc_2", "Non0_F1_score"),
     *("Mult_acc_2", "Mult_acc_3", "Mult_acc_5", "Mult_acc_7", "F1_score", "MAE", "Corr"),
 )
-"""Its columns, of which each corpus has some, in this order; then the loss, which is the model's."""
+"""Its columns in its order, of which each corpus has some; the last is the loss."""
 OURS = "sedimental-"
 """Begins the names of our rows: those of MMSA's own models are the same otherwise."""
 UNFIT = re.compile(r"[^\w.-]+|^\.+")

@@ -77,10 +77,13 @@ def check(reader: Reader, work: Path, case: Path, file: Path, tally: dict[str, f
     try:
         reader.read(case)
         tally["read"] += 1
-    except (SedimentalError, *reader.also):
+    except SedimentalError:
         tally["refused"] += 1
-    except BaseException:
-        keep_finding(work, traceback.format_exc())
+    except BaseException as fault:
+        if isinstance(fault, reader.also):
+            tally["refused"] += 1
+        else:
+            keep_finding(work, traceback.format_exc())
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 
 INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**62)
-WORDS = (
+WORDS: tuple[bytes, ...] = (
     b"nan",
     b"-inf",
     b"1e999",

@@ -296,7 +296,7 @@ def _store_seed(folder: Path) -> None:
 
     for format in ("zarr", "hdf5"):
         spec = FeatureSpec("audio", f"toy-{format}", "toy", None, "hub", "00", ("0", "1"), 3)
-        writer = StoreWriter.create(folder, spec, format)  # type: ignore[arg-type]
+        writer = StoreWriter.create(folder, spec, format)
         times, valid = np.arange(4, dtype="f4"), np.ones(4, bool)
         made = [
             ClipFeatures(f"v$_${k}", "s", np.ones((2, 4, 3), "f4") * k, times, times, valid, {})
