@@ -136,7 +136,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 cases += [{"kind": "drop", "of": x, "rate": 1.0} for x in "TAV"]
             truth = LABELS[[s == "test" for s in SPLITS]]
             answers = np.stack([truth[None] * (1 - c["rate"]) for c in cases])
-            head = {"version": 1, "key": f"{letters}{seed}", "masks": 1, "cases": cases}
+            head = {"version": 3, "key": f"{letters}{seed}", "masks": 1, "cases": cases}
+            head["special_tokens"] = "missing" if "T" in letters else ""
             np.savez(own / "robustness.npz", head=np.array(json.dumps(head)), values=answers)
     write_sweep(root / "sweep", sweep_of("sweep", "uegd", 3))
     write_sweep(root / "probe", sweep_of("probe", "ridge", 1))
