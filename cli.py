@@ -12,12 +12,13 @@ from .console import (
     Commands,
     ConfigFile,
     bars,
-    err,
     exit_on_fault,
     fail,
     out,
     pipeline,
     print_json,
+    say,
+    tell,
 )
 from .evaluate.cli import compare_command, report_command
 from .extract.cli import doctor_command, extract_command, faces_command
@@ -37,7 +38,7 @@ def _version(asked: bool) -> None:
     if asked:
         from . import __version__
 
-        out().print(f"sedimental {__version__}", highlight=False)
+        say(f"sedimental {__version__}")
         raise typer.Exit
 
 
@@ -81,6 +82,7 @@ def run(
     json: AsJson = False,
 ) -> None:
     """Extract, train and report: the whole pipeline, each stage only as far as it is not done."""
+    from .cache.failures import failed_text
     from .evaluate.cli import report_stage, show_report, show_sweeps, sweep_files, sweep_json
     from .extract.cli import extract_stage, result_json, show_result
     from .extract.encoders.presets.table import encoder_faults
@@ -110,12 +112,7 @@ def run(
             show_sweeps(swept, files)
         show_report(report, page)
     if extracted.failures:
-        err().print(
-            f"finished, but {len(extracted.failures)} clip features are missing: "
-            f"{extracted.failures_file}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        tell(f"finished, but {failed_text(extracted.failures, extracted.failures_file)}")
         raise typer.Exit(3)
 
 
@@ -184,7 +181,7 @@ def robustness(
     if json:
         return print_json({"robustness": report.to_json()["robustness"], "page": str(page)})
     show_robustness(report)
-    out().print(f"report: {page}", highlight=False, soft_wrap=True)
+    say(f"report: {page}")
 
 
 @app.command()
@@ -236,11 +233,11 @@ def predict(
     if json:
         print_json(found.to_json())
     else:
-        out().print(prediction_to_terminal(found), highlight=False)
+        out().print(prediction_to_terminal(found))
     if found.failed:
         names = ", ".join(clip.id for clip in found.failed)
         told = f"{len(found.failed)} of {len(found.clips)} clips could not be predicted: {names}"
-        err().print(told, highlight=False, markup=False, soft_wrap=True)
+        tell(told)
         raise typer.Exit(3)
 
 
@@ -270,7 +267,7 @@ def init(
         fail(f"{path} is there already. Name another file, or replace it with --force.", 2)
     replace(path, presets[preset].read_bytes())
     told = f"wrote {path}: look at [corpus], then `sedimental run`."
-    out().print(told, highlight=False, markup=False)
+    say(told)
 
 
 app.command("doctor")(doctor_command)

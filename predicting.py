@@ -42,8 +42,8 @@ def predict(
     more; ManifestError for a clip without the words or the file that the run reads.
     """
     from .cache.runs import read_run
+    from .cache.runs.names import find_folders
     from .cache.stage import handed
-    from .evaluate.compare import find_folders
     from .evaluate.prediction import predicted
     from .extract.run import extract
     from .extract.same_features import refuse_others

@@ -12,6 +12,7 @@ import torch
 
 from ..cache.published_sizes import known_sizes
 from ..cache.spec import SPLITS, Modality, Split
+from ..cache.words import is_wordless
 from ..config import Config
 from ..errors import SedimentalError
 from .encoders.device import Arithmetic
@@ -221,9 +222,9 @@ def _findings(diagnosis: Diagnosis, found: Survey) -> list[Finding]:
     for split in SPLITS:
         if not diagnosis.splits[split]:
             note("warning", f"the split {split} has no clips.")
-    for text in known_sizes(found.manifest):
+    for text in (*found.manifest.notes, *known_sizes(found.manifest)):
         note("warning", text)
-    empty = sum(not clip.text.strip() for clip in found.manifest.clips)
+    empty = sum(is_wordless(clip.text) for clip in found.manifest.clips)
     if empty and any(s.modality == "text" for s in diagnosis.stores):
         note("warning", f"{empty} clips have no text and will have no text features.")
     for path, count in _same_cut(found).items():

@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from sedimental.cache.manifest import Clip, Manifest, write_manifest
 from sedimental.cache.runs import list_runs, read_run
+from sedimental.cache.runs.names import find_folders, row_of
 from sedimental.cache.spec import MODALITIES, FeatureSpec, Modality
 from sedimental.cache.store.store import open_store
 from sedimental.cache.store.writer import ClipFeatures, StoreWriter
@@ -174,14 +175,16 @@ def test_the_probe_finds_the_layer_that_knows(tmp_path: Path) -> None:
     assert found.points[-1].mean("test", "Corr") > 0.8
     assert 'text = { encoder = "tiny-text", layers = 2 }' in found.lines()
     assert read_sweep(config.experiment / "probe") == found
-    names = [str(p.relative_to(config.experiment)) for p in list_runs(config.experiment / "probe")]
-    assert names == [f"probe/ridge-{x}/seed-0" for x in ("A", "T", "TAV", "V")]
+    names = [p.relative_to(config.experiment).parts for p in list_runs(config.experiment / "probe")]
+    assert [(a, row_of(b), c) for a, b, c in names] == [
+        ("probe", f"ridge-{x}", "seed-0") for x in ("A", "T", "TAV", "V")
+    ]
 
 
 def test_a_kept_probe_is_a_run_like_any_other(tmp_path: Path) -> None:
     config = make(tmp_path, clips_of())
     found = probe(config)
-    folder = config.experiment / "probe" / "ridge-A" / "seed-0"
+    (folder,) = find_folders("probe/ridge-A/seed-0", config.experiment)
     run = read_run(folder)
     point = found.find("ridge", "A", "1")
     assert point is not None
@@ -281,7 +284,7 @@ def test_classes_are_probed_by_softmax_regression(tmp_path: Path) -> None:
     best = found.find("softmax", "TAV", "picked")
     assert best is not None
     assert best.mean("test", "Accuracy") > 0.8
-    run = read_run(config.experiment / "probe" / "softmax-TAV" / "seed-0")
+    run = read_run(*find_folders("probe/softmax-TAV/seed-0", config.experiment))
     assert run.predictions.probabilities is not None
     assert run.predictions.probabilities.sum(axis=1) == pytest.approx(1)
 

@@ -17,7 +17,8 @@ import pytest
 from rich.console import Console
 
 from sedimental.cache.manifest import Clip, Manifest, write_manifest
-from sedimental.cache.runs import list_runs, read_run
+from sedimental.cache.runs import Run, list_runs, read_run
+from sedimental.cache.runs.names import find_folders
 from sedimental.cache.spec import MODALITIES, FeatureSpec
 from sedimental.cache.store.store import Store
 from sedimental.cache.store.writer import ClipFeatures, StoreWriter
@@ -120,6 +121,12 @@ def values(config: Config) -> dict[str, list[float]]:
     }
 
 
+def read_cell(config: Config, name: str) -> Run:
+    """A run of one cell of the sweep: ``uegd.A.1/uegd-A/seed-1``."""
+    cell, _, run = name.partition("/")
+    return read_run(*find_folders(run, config.experiment / "sweep" / cell))
+
+
 class Heard:
     def __init__(self) -> None:
         self.done = self.total = 0
@@ -162,9 +169,9 @@ def test_the_layer_that_knows_is_picked_on_validation(swept: Swept) -> None:
         assert [p.choice for p in curve] == list(LAYERS)
         best = max(curve, key=lambda p: np.mean(p.scores["valid"]["Corr"]))
         assert best.choice == found.picks["uegd"][modality]
-    run = read_run(config.experiment / "sweep/uegd.TAV.picked/uegd-TAV/seed-1")
+    run = read_cell(config, "uegd.TAV.picked/uegd-TAV/seed-1")
     assert [(i.modality, i.layers) for i in run.inputs] == [(m, (str(BEST[m]),)) for m in BEST]
-    last = read_run(config.experiment / "sweep/uegd.TAV.last/uegd-TAV/seed-1")
+    last = read_cell(config, "uegd.TAV.last/uegd-TAV/seed-1")
     assert {i.layers for i in last.inputs} == {("3",)}
 
 
@@ -176,7 +183,7 @@ def test_a_cell_is_what_training_alone_gives(swept: Swept, tmp_path: Path) -> No
         {**config.model_dump(), "train": section, "runs": {"root": tmp_path}, "sweep": None}
     )
     for run in train(alone):
-        cell = read_run(config.experiment / f"sweep/uegd.A.1/uegd-A/seed-{run.seed}")
+        cell = read_cell(config, f"uegd.A.1/uegd-A/seed-{run.seed}")
         assert cell.key == run.key
         assert cell.predictions.values.tolist() == run.predictions.values.tolist()
     point = found.find("uegd", "A", "1")
@@ -185,7 +192,7 @@ def test_a_cell_is_what_training_alone_gives(swept: Swept, tmp_path: Path) -> No
 
 
 def cell_mae(config: Config, seed: int) -> float:
-    return read_run(config.experiment / f"sweep/uegd.A.1/uegd-A/seed-{seed}").metrics["test"]["MAE"]
+    return read_cell(config, f"uegd.A.1/uegd-A/seed-{seed}").metrics["test"]["MAE"]
 
 
 def test_processes_change_nothing(swept: Swept, tmp_path: Path) -> None:
@@ -215,7 +222,7 @@ def test_a_layer_is_read_once_for_all_seeds_and_variants(
     assert found.arms == ("uegd dropout=0.1", "uegd dropout=0.3")
     assert len(found.points) == 2 * len(LAYERS)
     assert found.points[0].settings == {"dropout": 0.1}
-    run = read_run(config.experiment / "sweep/uegd-dropout-0.3.T.2/uegd-T/seed-2")
+    run = read_cell(config, "uegd-dropout-0.3.T.2/uegd-T/seed-2")
     assert run.options["dropout"] == 0.3
     asked.clear()
     assert sweep(config).points == found.points

@@ -13,15 +13,16 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from ...cache.manifest import Manifest, read_manifest
-from ...cache.runs import InputRecord, Predictions, Run, run_folder, write_run
+from ...cache.corpus_table import cached_manifest
+from ...cache.manifest import Manifest
+from ...cache.runs import InputRecord, Predictions, Run, folder_of, write_run
+from ...cache.runs.identity import code_version, digest_of, identity_of
 from ...cache.spec import LETTERS, SPLITS, Modality, Split
 from ...cache.sweeps import Point, Sweep, read_sweep, settled, write_sweep
 from ...config import Config, SweepConfig
@@ -56,7 +57,7 @@ def probe(config: Config, progress: Progress | None = None, fresh: bool = False)
     # a probe is cheap: it goes through everything, whatever a sweep is limited to
     limits = {"layers": "all", "modalities": None}
     section = (config.sweep or SweepConfig()).model_copy(update=limits)
-    manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
+    manifest = cached_manifest(config)
     clips = Labelled.of(manifest, config.evaluate.protocol, config.train.task)
     inputs = swept_inputs(config, section)
     criterion = section.criterion or default_criterion(clips.classes)
@@ -94,7 +95,7 @@ def probe(config: Config, progress: Progress | None = None, fresh: bool = False)
     for one in inputs:
         own = [p for p in points if p.letters == LETTERS[one.modality]]
         picks[one.modality] = settled(own, criterion).choice
-    keeper = _Keeper(config, clips, key, folder)
+    keeper = _Keeper(config, clips, manifest, folder, fresh)
     for one in inputs:
         layer = picks[one.modality]
         fitted, _, seconds = done[one, layer]
@@ -160,20 +161,33 @@ class _Keeper:
 
     config: Config
     clips: Labelled
-    key: str
+    manifest: Manifest
     folder: Path
+    again: bool
 
     def keep(self, used: Sequence[tuple[Input, str]], fitted: Probe, seconds: float) -> None:
         """`used` are its inputs, each with the layer that was read."""
         clips, model = self.clips, "softmax" if self.clips.classes else "ridge"
         modalities = tuple(one.modality for one, _ in used)
         values = fitted.answers.argmax(axis=1) if clips.classes else fitted.answers[:, 0]
+        identity = identity_of(
+            {
+                "code": f"{code_version()} probe {RECIPE}",
+                "table": dict(self.manifest.digests),
+                "inputs": {one.modality: _input_identity(one, layer) for one, layer in used},
+                "model": model,
+                "settings": {"penalties": PENALTIES},
+                "protocol": clips.protocol,
+            },
+            SEED,
+        )
         run = Run(
             corpus=self.config.corpus.slug,
             model=model,
             modalities=modalities,
             seed=SEED,
-            key=self.key,
+            key=identity.key,
+            identity=identity,
             options={"penalty": fitted.linear.penalty},
             config={"input_scaling": "standardize"},
             inputs=tuple(
@@ -190,7 +204,7 @@ class _Keeper:
             environment={
                 "python": platform.python_version(),
                 "numpy": np.__version__,
-                "sedimental": version("sedimental"),
+                "sedimental": code_version(),
                 "device": "cpu",
                 "platform": platform.platform(),
             },
@@ -219,7 +233,7 @@ class _Keeper:
             weights[f"inputs.{modality}.mean"] = scale.mean
             weights[f"inputs.{modality}.deviation"] = scale.deviation
         whole = {name: np.ascontiguousarray(values) for name, values in weights.items()}
-        write_run(run_folder(self.folder, model, modalities, SEED), run, save(whole))
+        write_run(folder_of(self.folder, run), run, save(whole), self.again)
 
     def _coverage(self, used: Sequence[tuple[Input, str]]) -> dict[Split, dict[str, int]]:
         held = {one.modality: set(one.store.clips) for one, _ in used}
@@ -228,6 +242,16 @@ class _Keeper:
             s: {"clips": len(ids)} | {m: sum(i in have for i in ids) for m, have in held.items()}
             for s, ids in of.items()
         }
+
+
+def _input_identity(one: Input, layer: str) -> dict[str, object]:
+    return {
+        "encoder": one.spec.encoder,
+        "layers": [layer],
+        "fingerprint": one.spec.fingerprint,
+        "settings": dict(one.spec.preprocessing),
+        "clips": digest_of(dict(one.store.sources)),
+    }
 
 
 def _key(

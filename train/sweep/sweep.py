@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ...cache.manifest import Manifest, read_manifest
+from ...cache.corpus_table import cached_manifest
+from ...cache.manifest import Manifest
 from ...cache.runs import Scored
 from ...cache.spec import LETTERS, Modality
 from ...cache.sweeps import Encoder, Point, Recommendation, Sweep, settled, write_sweep
@@ -54,7 +55,7 @@ class _Sweeping:
         self.config, self.progress, self.fresh = config, progress, fresh
         self.pool, self.notice = pool, notice
         self.section = config.sweep or SweepConfig()
-        self.manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
+        self.manifest = cached_manifest(config)
         self.labelled = Labelled.of(self.manifest, config.evaluate.protocol, config.train.task)
         self.arms = arms(config, self.section)
         self.inputs = swept_inputs(config, self.section)
@@ -174,7 +175,8 @@ class _Sweeping:
             if any(plan.stack for plan in left):  # a stack is made as a whole or not at all
                 left = plans
             if left:
-                shares.append(Share(cell.config, tuple(plan.title for plan in left)))
+                titles = tuple(plan.title for plan in left)
+                shares.append(Share(cell.config, titles, again=self.fresh))
         return Job(tuple(shares)) if shares else None
 
     def read(self, cell: Cell) -> list[Scored]:
