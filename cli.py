@@ -1,5 +1,6 @@
 """The `sedimental` command: the stages one by one, or all of a pipeline.toml with `run`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,7 @@ from .console import (
 from .evaluate.cli import compare_command, report_command
 from .extract.cli import doctor_command, extract_command, faces_command
 from .extract.face_strips import face_strips
+from .installation import require_stack
 from .train.cli import train_command
 
 app = typer.Typer(
@@ -42,6 +44,18 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+STACK = {
+    "run": ("torch", "torchvision"),
+    "extract": ("torch", "torchvision"),
+    "doctor": ("torch", "torchvision"),
+    "predict": ("torch", "torchvision"),
+    "train": ("torch",),
+    "sweep": ("torch",),
+    "robustness": ("torch",),
+}
+"""What a command is sure to load of the packages that have to belong together."""
+HELP = {"-h", "--help", "--encoders"}
+"""What is answered without any of it."""
 TOGETHER = ("run", "extract", "sweep", "robustness")
 """What writes, and is not made to be started several times at once by a launcher."""
 
@@ -70,6 +84,8 @@ def main(
             "machines, give each a --shard.",
             2,
         )
+    if context.invoked_subcommand in STACK and not HELP & set(sys.argv):
+        require_stack(*STACK[context.invoked_subcommand])
     context.obj = face_strips  # the report shows them, and evaluate knows nothing of media
 
 

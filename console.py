@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from .errors import SedimentalError, refusal
 from .escape import for_terminal
+from .installation import culprit, unloadable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -105,6 +106,10 @@ def exit_on_fault(stopped: str = STOPPED) -> Iterator[None]:
         if fault.reported:
             raise typer.Exit(fault.code) from None
         fail(str(fault), fault.code)
+    except ImportError as fault:
+        if (module := culprit(fault)) == __package__:
+            raise  # a slip of ours, no package that is missing
+        fail(str(unloadable(module, fault)))
     except OSError as fault:
         fail(refusal(fault))
     except MemoryError:
