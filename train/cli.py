@@ -11,6 +11,7 @@ from ..console import (
     AsJson,
     ConfigFile,
     bars,
+    corpus_news,
     exit_on_fault,
     fail,
     out,
@@ -50,9 +51,14 @@ def train_command(
     A run that is there already with equal settings and features is not repeated. The epoch is
     chosen on the validation split; the test split is scored at that epoch alone.
     """
-    from .models import option_faults, preset_notes
+    from .distributed.launcher import launched
+    from .models import preset_notes
 
-    checked = pipeline(config, [option_faults])
+    checked, launch = pipeline(config), launched()
+    if launch is None:  # of several processes none may read what another is writing
+        corpus_news(checked, update=True)
+    elif launch.rank == 0:
+        corpus_news(checked)
     for note in preset_notes(checked.train.models, checked.train.preset):
         tell(f"note: {note}")
     if stack is not None:
