@@ -70,6 +70,12 @@ endef
 bench: install  ## Speed, each figure beside its limit in the same run (takes a while)
 	for part in store extract train sweep; do $(BIN)/python tests/bench/bench_$$part.py || exit 1; done
 
+FUZZ_MINUTES ?= 1
+FUZZ ?=
+
+fuzz: install  ## Mutated files for every reader, FUZZ_MINUTES each (FUZZ="pickle npz" for some)
+	PYTHONPATH=tools $(BIN)/python -m fuzz $(FUZZ) --minutes $(FUZZ_MINUTES)
+
 demo: install  ## Draw and speak the demo corpus anew (needs espeak-ng)
 	PYTHONPATH=tools $(BIN)/python -m demo_corpus.make_demo extract/corpora/demo
 
