@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .cache.runs import Run
     from .config import Config
     from .evaluate.prediction import Prediction
-    from .extract.new_clips import NewClip
+    from .extract.new_clip import NewClip
     from .progress import Progress
 
     Clips = Sequence[NewClip | str | Path] | NewClip | str | Path
@@ -138,7 +138,8 @@ def _refuse_unlike(runs: "Sequence[Run]", folders: Sequence[Path]) -> None:
 
 
 def _manifest(clips: "Clips", table: str | Path | None, run: "Run") -> "Manifest":
-    from .extract.new_clips import NewClip, manifest_of, read_table
+    from .extract.new_clip import NewClip
+    from .extract.new_clips import manifest_of, read_table
 
     listed = [clips] if isinstance(clips, str | Path | NewClip) else list(clips)
     new = [clip if isinstance(clip, NewClip) else NewClip(clip) for clip in listed]
