@@ -147,7 +147,7 @@ def evaluate(config: Config) -> Report:
     """
     from .evaluate.report import evaluate
 
-    return evaluate(config)
+    return evaluate(config.experiment, config.evaluate)
 
 
 def compare(first: str, second: str, config: Config) -> Comparison:
@@ -158,7 +158,7 @@ def compare(first: str, second: str, config: Config) -> Comparison:
     """
     from .evaluate.compare import compare
 
-    return compare(first, second, config)
+    return compare(first, second, config.experiment, config.evaluate)
 
 
 def predict(

@@ -42,7 +42,7 @@ def predict(
     more; ManifestError for a clip without the words or the file that the run reads.
     """
     from .cache.runs import read_run
-    from .evaluate.compare import find_folders
+    from .cache.runs.names import find_folders
     from .evaluate.prediction import predicted
     from .extract.finetune.find import live_input
     from .extract.run import extract

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..console import PIPELINE, AsJson, ConfigFile, fail, out, pipeline, print_json
+from ..console import PIPELINE, AsJson, ConfigFile, fail, out, pipeline, print_json, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,7 +49,7 @@ def report_command(
         return print_json({**report.to_json(), "page": str(page), "mmsa": table and str(table)})
     show_report(report, page)
     if table is not None:
-        out().print(f"mmsa: {table}", highlight=False, soft_wrap=True)
+        say(f"mmsa: {table}")
 
 
 def compare_command(
@@ -76,16 +76,16 @@ def compare_command(
         return print_json({**plain(found), "drawn_over": found.drawn_over})
     from .output.terminal import comparison_to_terminal
 
-    out().print(comparison_to_terminal(found), highlight=False)
+    out().print(comparison_to_terminal(found))
 
 
 def _manifest(config: "Config") -> "Manifest | None":
     """The corpus table, if it is there: runs can be compared without it."""
-    from ..cache.manifest import read_manifest
+    from ..cache.corpus_table import cached_manifest
     from ..errors import ManifestError
 
     try:
-        return read_manifest(config.corpus_cache / "manifest.jsonl")
+        return cached_manifest(config)
     except ManifestError:
         return None
 
@@ -94,11 +94,11 @@ def report_stage(config: "Config", faces: "Faces | None" = None) -> "tuple[Repor
     """Evaluate and write the report, its worst clips with what `faces` draws of them."""
     from dataclasses import replace
 
-    from ..cache.manifest import read_manifest
+    from ..cache.corpus_table import cached_manifest
     from .output.write import write_report
     from .report import evaluate
 
-    manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
+    manifest = cached_manifest(config)
     report = evaluate(config.experiment, config.evaluate, manifest)
     if faces is not None:
         shown = [clip.id for clip in report.analyses.worst]
@@ -112,7 +112,7 @@ def show_report(report: "Report", page: Path) -> None:
 
     console = out()
     console.print(to_terminal(report, console.width))
-    console.print(f"report: {page}", highlight=False, soft_wrap=True)
+    say(f"report: {page}")
 
 
 def sweep_files(config: "Config", sweeps: "Sequence[Sweep]") -> "tuple[Path, ...]":
@@ -126,9 +126,9 @@ def show_sweeps(sweeps: "Sequence[Sweep]", files: "Sequence[Path]") -> None:
     """The layers side by side, the comparison, the lines to paste, and where the figures lie."""
     from .output.sweep_terminal import to_terminal
 
-    out().print(to_terminal(sweeps), highlight=False)
+    out().print(to_terminal(sweeps))
     names = ", ".join(file.name for file in files)
-    out().print(f"{sweeps[-1].kind}: {files[0].parent} ({names})", highlight=False, soft_wrap=True)
+    say(f"{sweeps[-1].kind}: {files[0].parent} ({names})")
 
 
 def sweep_json(sweep: "Sweep") -> dict[str, object]:
@@ -162,7 +162,7 @@ def show_robustness(report: "Report") -> None:
     """AUILC and the scores without each modality, a row each."""
     from .output.terminal import robustness_to_terminal
 
-    out().print(robustness_to_terminal(report), highlight=False)
+    out().print(robustness_to_terminal(report))
 
 
 def _explain(config: "Config", json: bool) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import torch
 
+from ..cache.corpus_table import refuse_foreign
 from ..cache.manifest import Clip, Manifest
 from ..cache.store.find import find_store
 from ..cache.store.store import Store, open_store
@@ -139,6 +140,8 @@ def survey(
     Raises ConfigError, ManifestError, EncoderError or StoreError.
     """
     handed, manifest = manifest is not None, manifest or load_manifest(config.corpus)
+    if not handed:
+        refuse_foreign(config, manifest)
     _check_media(manifest, config)
     made_here = [f for f in config.features if not f.imported]
     streams = [s for f in made_here for s in streams_of(f, config, manifest)]

@@ -12,14 +12,16 @@ import sedimental
 ROOT = Path(__file__).parent.parent
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "installation": {"errors", "__version__"},
     "escape": set(),
     "progress": set(),
     "model_table": set(),
     "config": {"errors", "model_table"},
-    "console": {"config", "errors", "escape", "progress"},
+    "plain_console": {"escape"},
+    "console": {"config", "errors", "escape", "installation", "plain_console", "progress"},
     "cache": {"config", "errors", "escape", "progress"},
     "evaluate": {"config", "errors", "escape", "progress", "cache"},
-    "extract": {"config", "errors", "escape", "progress", "cache"},
+    "extract": {"config", "errors", "installation", "escape", "progress", "cache"},
     "train": {"model_table", "config", "errors", "escape", "progress", "cache", "evaluate.metrics"},
     "predicting": {"config", "errors", "progress", "cache", "extract", "train", "evaluate"},
 }

@@ -15,6 +15,7 @@ from ..console import (
     out,
     pipeline,
     print_json,
+    say,
 )
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def train_command(
     if json:
         return print_json([run_json(run) for run in runs])
     show_runs(runs)
-    out().print(f"runs: {checked.experiment}", highlight=False, soft_wrap=True)
+    say(f"runs: {checked.experiment}")
 
 
 def train_stage(config: "Config", fresh: bool = False) -> "tuple[Run, ...]":

@@ -11,12 +11,13 @@ from ...console import (
     AsJson,
     ConfigFile,
     bars,
-    err,
-    escaped,
     fail,
     out,
     pipeline,
     print_json,
+    say,
+    tell,
+    working,
 )
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def import_command(
     if root is None:
         root = pipeline(config).cache.root if there else config.parent / "features"
     names = _given(text, audio, vision)
-    with err().status(f"reading {escaped(str(source))}"):
+    with working(f"reading {source}"):
         foreign = open_foreign(source, names)
     folder = root / (corpus or corpus_name(source))
     with bars() as progress:
@@ -104,7 +105,7 @@ def import_command(
     else:
         out().print(received_table(received))
         wrote = f"wrote {config}: `sedimental train` comes next."
-        _say(f"To paste into {config}:\n{paste.rstrip()}" if there else wrote)
+        say(f"To paste into {config}:\n{paste.rstrip()}" if there else wrote)
     _warn([*absent_lines(received, SHOWN), *(f"note: {note}" for note in received.notes)])
     if any(one.absent for one in received.arrivals):
         raise typer.Exit(3)
@@ -140,15 +141,14 @@ def export_command(
     json: AsJson = False,
 ) -> None:
     """Write cached layers as the files that other tools of the field load."""
-    from ..manifest import read_manifest
-    from ..store.summary import MANIFEST
+    from ..corpus_table import cached_manifest
     from .export_features import choose
     from .merbench_write import write_tree
     from .mmsa_write import write_mmsa
     from .terminal import sent_json, sent_table
 
     checked = pipeline(config)
-    manifest = read_manifest(checked.corpus_cache / MANIFEST)
+    manifest = cached_manifest(checked)
     chosen = choose(checked, _given(text, audio, vision))
     with bars() as progress:
         if to is Kind.mmsa:
@@ -178,10 +178,6 @@ def _given(text: str | None, audio: str | None, vision: str | None) -> "dict[Mod
     return found
 
 
-def _say(text: str) -> None:
-    out().print(text, markup=False, highlight=False, soft_wrap=True)
-
-
 def _warn(lines: list[str]) -> None:
     for line in lines:
-        err().print(line, markup=False, highlight=False, soft_wrap=True)
+        tell(line)

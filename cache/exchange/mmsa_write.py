@@ -3,7 +3,6 @@
 import pickle
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...progress import Progress, Silent
 from ..manifest import Clip, Manifest
+from ..runs.identity import code_version
 from ..spec import SPLITS
 from ..store.atomic_write import explained, fresh
 from .export_features import Chosen, Sent, labelled, shipped
@@ -119,7 +119,7 @@ def _labels(own: Sequence[Clip], every: Sequence[Clip]) -> dict[str, Any]:
 
 def _provenance(chosen: Sequence[Chosen]) -> dict[str, Any]:
     """What made the features, in builtins: under "config", which MMSA passes over."""
-    about: dict[str, Any] = {"made by": f"sedimental {version('sedimental')}"}
+    about: dict[str, Any] = {"made by": f"sedimental {code_version()}"}
     for one in chosen:
         spec = one.store.spec
         about[f"{one.modality}_features"] = one.name

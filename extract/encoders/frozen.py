@@ -39,15 +39,18 @@ def frozen(checkpoint: Checkpoint, layers: Sequence[str], arithmetic: Arithmetic
             continue
         if arithmetic.device.type == "cpu" and _narrow(module):
             module.register_forward_pre_hook(_as_float32)
-            module.forward = torch.autocast("cpu", enabled=False)(module.forward)
+            whole = torch.autocast("cpu", enabled=False)(module.forward)
+            module.forward = whole  # type: ignore[method-assign]
         else:
             module.to(arithmetic.precision)
     return model.requires_grad_(False).to(arithmetic.device)
 
 
 def _narrow(module: nn.Module) -> bool:
-    grouped = isinstance(module, nn.Conv1d | nn.Conv2d) and module.groups > 1
-    return grouped and module.in_channels // module.groups < NARROW
+    if not isinstance(module, nn.Conv1d):
+        return False
+    groups: int = module.groups
+    return groups > 1 and int(module.in_channels) // groups < NARROW
 
 
 def _as_float32(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:

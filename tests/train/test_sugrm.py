@@ -15,10 +15,13 @@ from torch.nn import functional
 
 from sedimental.cache.manifest import Clip, Manifest, write_manifest
 from sedimental.cache.runs import read_run
+from sedimental.cache.runs.names import find_folders
 from sedimental.cache.spec import MODALITIES, FeatureSpec, Modality
 from sedimental.cache.store.writer import ClipFeatures, StoreWriter
 from sedimental.config import Config
 from sedimental.train.fit import checkpoint
+from sedimental.train.layers.transformer import sinusoids
+from sedimental.train.layers.window_attention import windows
 from sedimental.train.models.shared.hooks import Training
 from sedimental.train.models.shared.interface import Batch, InputShape
 from sedimental.train.models.sugrm.label_generator import (
@@ -32,8 +35,6 @@ from sedimental.train.models.sugrm.label_generator import (
 from sedimental.train.models.sugrm.model import PRESETS, RECIPES, SUGRM, Options
 from sedimental.train.models.sugrm.sparse_phased_transformer import (
     SparsePhasedTransformer,
-    sinusoids,
-    windows,
 )
 from sedimental.train.run import train
 
@@ -160,8 +161,8 @@ def look(query: Array, keys: list[Array], values: list[Array], heads: int) -> Ar
 
 def finish(layer: Any, group: int, x: Array, found: Array) -> Array:
     x = x + grouped(layer.out, group, found)
-    inner = np.maximum(0, grouped(layer.rise, group, grouped_norm(layer.norm_inner, group, x)))
-    return x + grouped(layer.fall, group, inner)
+    inner = np.maximum(0, grouped(layer.ff_in, group, grouped_norm(layer.norm_inner, group, x)))
+    return x + grouped(layer.ff_out, group, inner)
 
 
 def seen(i: int, stride: int, window: int, shift: int, length: int) -> list[int]:
@@ -301,7 +302,7 @@ def test_windows_follow_the_rule_and_wrap() -> None:
 
 def test_positions_of_any_width() -> None:
     for width in (1, 2, 3, 5, 8):
-        table = sinusoids(4, width, torch.zeros(1, dtype=torch.float64)).numpy()
+        table = sinusoids(torch.arange(1, 5).double(), width).numpy()
         np.testing.assert_allclose(table, [position(p, width) for p in range(4)], atol=1e-12)
 
 
@@ -789,5 +790,5 @@ def test_a_run_keeps_labels_and_resumes_to_the_same_end(
     assert np.array_equal(resumed.predictions.values, whole.predictions.values)
     for name, values in whole.outputs.items():
         np.testing.assert_array_equal(resumed.outputs[name], values)
-    again = read_run(tmp_path / "whole" / "toy" / "sugrm-TAV" / "seed-1")
+    again = read_run(*find_folders("sugrm-TAV/seed-1", tmp_path / "whole" / "toy"))
     np.testing.assert_array_equal(again.outputs["label_text"], whole.outputs["label_text"])
