@@ -13,10 +13,12 @@ from .console import (
     Commands,
     ConfigFile,
     bars,
+    corpus_news,
     exit_on_fault,
     fail,
     out,
     pipeline,
+    places,
     print_json,
     say,
     tell,
@@ -101,11 +103,9 @@ def run(
     from .cache.failures import failed_text
     from .evaluate.cli import report_stage, show_report, show_sweeps, sweep_files, sweep_json
     from .extract.cli import extract_stage, result_json, show_result
-    from .extract.encoders.presets.table import encoder_faults
     from .train.cli import run_json, sweep_stage, train_stage
-    from .train.models import option_faults
 
-    checked = pipeline(config, [encoder_faults, option_faults])
+    checked = pipeline(config, table=True)
     extracted = extract_stage(checked)
     if not json:
         show_result(extracted)
@@ -151,9 +151,9 @@ def sweep(
     """
     from .evaluate.cli import show_sweeps, sweep_files, sweep_json
     from .train.cli import sweep_stage
-    from .train.models import option_faults
 
-    checked = pipeline(config, [option_faults])
+    checked = pipeline(config)
+    corpus_news(checked, update=True)
     found = sweep_stage(checked, probe, fresh)
     files = sweep_files(checked, found)
     if json:
@@ -188,12 +188,12 @@ def robustness(
     """
     from .evaluate.cli import missing_rates, report_stage, show_robustness
     from .train.cli import robustness_stage
-    from .train.models import option_faults
 
-    checked = pipeline(config, [option_faults])
+    checked = pipeline(config)
+    news = corpus_news(checked)
     shares = missing_rates(rates, checked.evaluate.protocol)
     robustness_stage(checked, shares, masks, incomplete, fresh)
-    report, page = report_stage(checked, face_strips)
+    report, page = report_stage(checked, face_strips, news)
     if json:
         return print_json({"robustness": report.to_json()["robustness"], "page": str(page)})
     show_robustness(report)
@@ -241,7 +241,7 @@ def predict(
     from .predicting import predict as predict_clips
 
     clips = clips_of(videos or [], text or [], text_file or [], start, end)
-    experiment = Path() if Path(run).is_dir() else pipeline(config).experiment
+    experiment = Path() if Path(run).is_dir() else places(config).experiment
     with exit_on_fault("stopped; nothing of it is kept."), bars() as progress:
         found = predict_clips(
             run, clips, table=table, experiment=experiment, device=device, progress=progress

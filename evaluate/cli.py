@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..console import PIPELINE, AsJson, ConfigFile, fail, out, pipeline, print_json, say
+from ..console import (
+    PIPELINE,
+    AsJson,
+    ConfigFile,
+    corpus_news,
+    fail,
+    out,
+    pipeline,
+    places,
+    print_json,
+    say,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +50,7 @@ def report_command(
     checked = pipeline(config)
     if explain:
         return _explain(checked, json)
-    report, page = report_stage(checked, context.obj)
+    report, page = report_stage(checked, context.obj, corpus_news(checked))
     table = None
     if mmsa:
         from .output.mmsa import write_mmsa
@@ -67,7 +78,7 @@ def compare_command(
     """
     from .compare import compare
 
-    checked = pipeline(config)
+    checked = places(config)
     manifest = _manifest(checked)
     found = compare(first, second, checked.experiment, checked.evaluate, manifest)
     if json:
@@ -90,16 +101,28 @@ def _manifest(config: "Config") -> "Manifest | None":
         return None
 
 
-def report_stage(config: "Config", faces: "Faces | None" = None) -> "tuple[Report, Path]":
-    """Evaluate and write the report, its worst clips with what `faces` draws of them."""
+def report_stage(
+    config: "Config", faces: "Faces | None" = None, news: "Sequence[str]" = ()
+) -> "tuple[Report, Path]":
+    """Evaluate and write the report, its worst clips with what `faces` draws of them.
+
+    `news` says what changed in the corpus since; it stands among the report's warnings.
+    """
     from dataclasses import replace
 
     from ..cache.corpus_table import cached_manifest
     from .output.write import write_report
     from .report import evaluate
+    from .results import Caution
 
     manifest = cached_manifest(config)
     report = evaluate(config.experiment, config.evaluate, manifest)
+    if news:
+        found = (
+            *report.cautions,
+            *(Caution("warning", f"{text[0].upper()}{text[1:]}") for text in news),
+        )
+        report = replace(report, cautions=found)
     if faces is not None:
         shown = [clip.id for clip in report.analyses.worst]
         report = replace(report, faces=faces(config, shown))

@@ -18,11 +18,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "model_table": set(),
     "config": {"errors", "model_table"},
     "plain_console": {"escape"},
-    "console": {"config", "errors", "escape", "installation", "plain_console", "progress"},
+    "console": {
+        *("checks", "config", "errors", "escape", "installation", "plain_console", "progress"),
+    },
     "cache": {"config", "errors", "escape", "progress"},
     "evaluate": {"config", "errors", "escape", "progress", "cache"},
     "extract": {"config", "errors", "installation", "escape", "progress", "cache"},
     "train": {"model_table", "config", "errors", "escape", "progress", "cache", "evaluate.metrics"},
+    "checks": {"config", "errors", "cache", "extract", "train"},
     "predicting": {"config", "errors", "progress", "cache", "extract", "train", "evaluate"},
 }
 FRONT_DOOR = set(sedimental.__all__)

@@ -10,6 +10,7 @@ from ..console import (
     AsJson,
     ConfigFile,
     bars,
+    corpus_news,
     exit_on_fault,
     fail,
     out,
@@ -48,9 +49,13 @@ def train_command(
     A run that is there already with equal settings and features is not repeated. The epoch is
     chosen on the validation split; the test split is scored at that epoch alone.
     """
-    from .models import option_faults
+    from .distributed.launcher import launched
 
-    checked = pipeline(config, [option_faults])
+    checked, launch = pipeline(config), launched()
+    if launch is None:  # of several processes none may read what another is writing
+        corpus_news(checked, update=True)
+    elif launch.rank == 0:
+        corpus_news(checked)
     if stack is not None:
         section = checked.train.model_copy(update={"stack": stack})
         checked = checked.model_copy(update={"train": section})
