@@ -1,5 +1,6 @@
 """The `sedimental` command: the stages one by one, or all of a pipeline.toml with `run`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,16 +13,20 @@ from .console import (
     Commands,
     ConfigFile,
     bars,
-    err,
+    corpus_news,
     exit_on_fault,
     fail,
     out,
     pipeline,
+    places,
     print_json,
+    say,
+    tell,
 )
 from .evaluate.cli import compare_command, report_command
 from .extract.cli import doctor_command, extract_command, faces_command
 from .extract.face_strips import face_strips
+from .installation import require_stack
 from .train.cli import train_command
 
 app = typer.Typer(
@@ -37,10 +42,22 @@ def _version(asked: bool) -> None:
     if asked:
         from . import __version__
 
-        out().print(f"sedimental {__version__}", highlight=False)
+        say(f"sedimental {__version__}")
         raise typer.Exit
 
 
+STACK = {
+    "run": ("torch", "torchvision"),
+    "extract": ("torch", "torchvision"),
+    "doctor": ("torch", "torchvision"),
+    "predict": ("torch", "torchvision"),
+    "train": ("torch",),
+    "sweep": ("torch",),
+    "robustness": ("torch",),
+}
+"""What a command is sure to load of the packages that have to belong together."""
+HELP = {"-h", "--help", "--encoders"}
+"""What is answered without any of it."""
 TOGETHER = ("run", "extract", "sweep", "robustness")
 """What writes, and is not made to be started several times at once by a launcher."""
 
@@ -69,6 +86,8 @@ def main(
             "machines, give each a --shard.",
             2,
         )
+    if context.invoked_subcommand in STACK and not HELP & set(sys.argv):
+        require_stack(*STACK[context.invoked_subcommand])
     context.obj = face_strips  # the report shows them, and evaluate knows nothing of media
 
 
@@ -81,13 +100,12 @@ def run(
     json: AsJson = False,
 ) -> None:
     """Extract, train and report: the whole pipeline, each stage only as far as it is not done."""
+    from .cache.failures import failed_text
     from .evaluate.cli import report_stage, show_report, show_sweeps, sweep_files, sweep_json
     from .extract.cli import extract_stage, result_json, show_result
-    from .extract.encoders.presets.table import encoder_faults
     from .train.cli import run_json, sweep_stage, train_stage
-    from .train.models import option_faults
 
-    checked = pipeline(config, [encoder_faults, option_faults])
+    checked = pipeline(config, table=True)
     extracted = extract_stage(checked)
     if not json:
         show_result(extracted)
@@ -110,12 +128,7 @@ def run(
             show_sweeps(swept, files)
         show_report(report, page)
     if extracted.failures:
-        err().print(
-            f"finished, but {len(extracted.failures)} clip features are missing: "
-            f"{extracted.failures_file}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        tell(f"finished, but {failed_text(extracted.failures, extracted.failures_file)}")
         raise typer.Exit(3)
 
 
@@ -138,9 +151,9 @@ def sweep(
     """
     from .evaluate.cli import show_sweeps, sweep_files, sweep_json
     from .train.cli import sweep_stage
-    from .train.models import option_faults
 
-    checked = pipeline(config, [option_faults])
+    checked = pipeline(config)
+    corpus_news(checked, update=True)
     found = sweep_stage(checked, probe, fresh)
     files = sweep_files(checked, found)
     if json:
@@ -175,16 +188,16 @@ def robustness(
     """
     from .evaluate.cli import missing_rates, report_stage, show_robustness
     from .train.cli import robustness_stage
-    from .train.models import option_faults
 
-    checked = pipeline(config, [option_faults])
+    checked = pipeline(config)
+    news = corpus_news(checked)
     shares = missing_rates(rates, checked.evaluate.protocol)
     robustness_stage(checked, shares, masks, incomplete, fresh)
-    report, page = report_stage(checked, face_strips)
+    report, page = report_stage(checked, face_strips, news)
     if json:
         return print_json({"robustness": report.to_json()["robustness"], "page": str(page)})
     show_robustness(report)
-    out().print(f"report: {page}", highlight=False, soft_wrap=True)
+    say(f"report: {page}")
 
 
 @app.command()
@@ -228,7 +241,7 @@ def predict(
     from .predicting import predict as predict_clips
 
     clips = clips_of(videos or [], text or [], text_file or [], start, end)
-    experiment = Path() if Path(run).is_dir() else pipeline(config).experiment
+    experiment = Path() if Path(run).is_dir() else places(config).experiment
     with exit_on_fault("stopped; nothing of it is kept."), bars() as progress:
         found = predict_clips(
             run, clips, table=table, experiment=experiment, device=device, progress=progress
@@ -236,11 +249,11 @@ def predict(
     if json:
         print_json(found.to_json())
     else:
-        out().print(prediction_to_terminal(found), highlight=False)
+        out().print(prediction_to_terminal(found))
     if found.failed:
         names = ", ".join(clip.id for clip in found.failed)
         told = f"{len(found.failed)} of {len(found.clips)} clips could not be predicted: {names}"
-        err().print(told, highlight=False, markup=False, soft_wrap=True)
+        tell(told)
         raise typer.Exit(3)
 
 
@@ -270,7 +283,7 @@ def init(
         fail(f"{path} is there already. Name another file, or replace it with --force.", 2)
     replace(path, presets[preset].read_bytes())
     told = f"wrote {path}: look at [corpus], then `sedimental run`."
-    out().print(told, highlight=False, markup=False)
+    say(told)
 
 
 app.command("doctor")(doctor_command)

@@ -2,21 +2,24 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from .errors import SedimentalError, refusal
+from .escape import for_terminal
+from .installation import culprit, unloadable
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.progress import Progress as RichProgress
+    from rich.status import Status
 
-    from .config import Check, Config
+    from .config import Config
+    from .plain_console import PlainConsole
 
 PIPELINE = Path("pipeline.toml")
 ConfigFile = Annotated[
@@ -26,24 +29,50 @@ STOPPED = "stopped; what was finished is kept, and the same command goes on from
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
-def out() -> "Console":
+def out() -> "PlainConsole":
     """The console of results."""
-    from rich.console import Console
+    from .plain_console import PlainConsole
 
     # A table piped into a file keeps its columns instead of being folded at 80 characters.
-    return Console() if sys.stdout.isatty() else Console(width=120)
+    return PlainConsole(sys.stdout, None if sys.stdout.isatty() else 120)
 
 
-def err() -> "Console":
+def err() -> "PlainConsole":
     """The console of progress, notes and faults."""
-    from rich.console import Console
+    from .plain_console import PlainConsole
 
-    return Console(stderr=True)
+    return PlainConsole(sys.stderr)
+
+
+def say(text: str) -> None:
+    """A line of the result on stdout, of any length."""
+    out().print(text, soft_wrap=True)
+
+
+def tell(text: str, style: str | None = None) -> None:
+    """A line beside the result, on stderr."""
+    if text:
+        err().print(text, soft_wrap=True, style=style)
+
+
+def working(on: str) -> "Status":
+    """What shows on a terminal that something goes `on` for a while."""
+    from rich.text import Text
+
+    return err().status(Text(on))
 
 
 def print_json(value: object) -> None:
     """One JSON document on stdout; NaN becomes null, as JSON knows no NaN."""
-    sys.stdout.write(json.dumps(_plain(value), indent=2, ensure_ascii=False) + "\n")
+    unicode = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    text = json.dumps(_plain(value), indent=2, ensure_ascii=not unicode)
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        from .plain_console import to_nowhere
+
+        to_nowhere(sys.stdout)
 
 
 def _plain(value: object) -> object:
@@ -58,7 +87,9 @@ def _plain(value: object) -> object:
 
 def fail(message: str, code: int = 1) -> NoReturn:
     """Say what is wrong on stderr and end with `code`: 1 failed, 2 bad command line or config."""
-    err().print(f"[bold red]error:[/] {escaped(message)}", soft_wrap=True, highlight=False)
+    from rich.text import Text
+
+    err().print(Text.assemble(("error:", "bold red"), f" {message}"), soft_wrap=True)
     raise typer.Exit(code)
 
 
@@ -75,6 +106,10 @@ def exit_on_fault(stopped: str = STOPPED) -> Iterator[None]:
         if fault.reported:
             raise typer.Exit(fault.code) from None
         fail(str(fault), fault.code)
+    except ImportError as fault:
+        if (module := culprit(fault)) == __package__:
+            raise  # a slip of ours, no package that is missing
+        fail(str(unloadable(module, fault)))
     except OSError as fault:
         fail(refusal(fault))
     except MemoryError:
@@ -86,30 +121,58 @@ def exit_on_fault(stopped: str = STOPPED) -> Iterator[None]:
 class Commands(TyperGroup):
     """A group of commands of which none ends in a traceback over a fault that is not ours."""
 
+    def main(self, *given: Any, **named: Any) -> Any:
+        """Run as a process: on any stdout and stderr, also closed, full, or of few letters."""
+        from .plain_console import prepare_streams, to_nowhere
+
+        prepare_streams()
+        try:
+            with exit_on_fault():
+                return super().main(*given, **named)
+        except typer.Exit as end:
+            sys.exit(end.exit_code)
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                try:
+                    stream.flush()
+                except OSError:  # its command has said so, or nobody reads
+                    to_nowhere(stream)
+
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         """Run the command that was asked for."""
         with exit_on_fault():
             return super().invoke(ctx)
 
 
-def pipeline(path: Path, checks: "Sequence[Check]" = ()) -> "Config":
-    """The checked pipeline at `path`; raises ConfigError with every fault of it.
+def pipeline(path: Path, table: bool = False) -> "Config":
+    """The pipeline at `path`, checked as a whole, with the corpus's `table` if need be.
 
-    Values that were understood though they are not written as their key wants them are told.
+    Raises ConfigError with every fault. Values that were understood though they are not written as
+    their key wants them are told.
     """
-    from .config import load_config
+    from .checks import load_config
 
-    config = load_config(path, checks)
+    config = load_config(path, table)
     for note in config.notes:
-        err().print(escaped(f"note: {note}"), soft_wrap=True, highlight=False)
+        tell(f"note: {note}")
     return config
 
 
-def escaped(message: str) -> str:
-    """`message` as it stands, for a console that would read markup in it."""
-    from rich.markup import escape
+def places(path: Path) -> "Config":
+    """The pipeline at `path` for a command that needs to know where things lie, and no more."""
+    from .config import load_config
 
-    return escape(message)
+    return load_config(path)
+
+
+def corpus_news(config: "Config", update: bool = False) -> tuple[str, ...]:
+    """What changed in the corpus since its features were made, told; see `checks.news`."""
+    from .checks import news
+
+    found = tuple(news(config, update))
+    for text in found:
+        tell(f"warning: {text}")
+    return found
 
 
 class Bars:
@@ -131,7 +194,7 @@ class Bars:
 
     def note(self, message: str) -> None:
         """Print a line above the bars."""
-        self._bars.console.print(escaped(message), highlight=False, soft_wrap=True)
+        self._bars.console.print(for_terminal(message), soft_wrap=True)
 
 
 @contextmanager
@@ -155,7 +218,7 @@ def bars() -> Iterator[Bars]:
             return Text(f"{speed:.1f} {unit}/s" if speed else f"- {unit}/s", style="cyan")
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         Rate(),

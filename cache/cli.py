@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ..console import AsJson, Commands, bars, err, fail, out, pipeline, print_json
+from ..console import AsJson, Commands, bars, fail, out, places, print_json, say, tell
+from ..escape import for_terminal
 from .exchange.cli import export_command, import_command
 
 app = typer.Typer(
@@ -43,14 +44,14 @@ def ls(
     from .store.summary import brief
     from .store.tables import stores_table
 
-    lines = [brief(path) for path in list_stores(root or pipeline(config).cache.root)]
+    lines = [brief(path) for path in list_stores(root or places(config).cache.root)]
     if json:
         print_json(lines)
         return
     out().print(stores_table(lines))
     for line in lines:
         if "fault" in line:
-            err().print(line["fault"], style="red", markup=False, soft_wrap=True)
+            tell(line["fault"], "red")
 
 
 @app.command()
@@ -102,10 +103,10 @@ def verify(
             if verdict.repaired
             else f"`sedimental cache verify --repair {path}` removes what is damaged."
         )
-        out().print(f"{len(verdict.clips)} clips affected. {way_out}", markup=False, soft_wrap=True)
+        say(f"{len(verdict.clips)} clips affected. {way_out}")
     else:
         intact = f"{verdict.parts} parts, {size_text(verdict.nbytes)}: every byte as written"
-        out().print(f"{path}: {intact}", markup=False, highlight=False, soft_wrap=True)
+        say(f"{path}: {intact}")
     if found and not verdict.repaired:
         raise typer.Exit(1)
 
@@ -128,9 +129,7 @@ def convert(
     if json:
         print_json({"path": str(target), "format": to.value})
     else:
-        out().print(
-            f"{target}: every part is {to.value}", markup=False, highlight=False, soft_wrap=True
-        )
+        say(f"{target}: every part is {to.value}")
 
 
 @app.command()
@@ -146,10 +145,10 @@ def rm(
     refuse_foreign(path)
     line = brief(path)
     what = f"{line.get('clips', '?')} clips, {size_text(line.get('bytes', 0))}"
-    if not yes and not typer.confirm(f"Remove {path} ({what})?", err=True):
+    if not yes and not typer.confirm(for_terminal(f"Remove {path} ({what})?"), err=True):
         fail("nothing was removed.")
     remove_store(path)
     if json:
         print_json({"removed": str(path), "bytes": line.get("bytes")})
     else:
-        out().print(f"{path}: removed ({what})", markup=False, highlight=False, soft_wrap=True)
+        say(f"{path}: removed ({what})")

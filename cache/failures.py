@@ -6,12 +6,12 @@ a checksum.
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CorruptStoreError
-from ..escape import for_csv
+from ..escape import for_csv, for_terminal
 from .spec import Modality
 from .store.atomic_write import explained, remove, replace
 from .store.sealed_json import read_record, record
@@ -67,6 +67,23 @@ def forget_failures(path: Path) -> None:
         for file in (_sealed(path), path):
             if file.exists():
                 remove(file)
+
+
+def failure_lines(failures: Sequence[Failure], reasons: Mapping[str, int], shown: int) -> list[str]:
+    """The first `shown` failures, a line each; of more than that also the counted `reasons`."""
+    lines = [
+        for_terminal(f"{f.clip}  no {f.modality} ({f.stage}): {f.reason}") for f in failures[:shown]
+    ]
+    if len(failures) > shown:
+        lines.append(f"… and {len(failures) - shown} more")
+        lines += [f"{count:6d} x {for_terminal(reason)}" for reason, count in reasons.items()]
+    return lines
+
+
+def failed_text(failures: Sequence[Failure], file: Path) -> str:
+    """How many clips failed, and where all of them are listed."""
+    clips = len({failure.clip for failure in failures})
+    return f"{clips} clips failed ({len(failures)} features are missing): {file}"
 
 
 def _sealed(path: Path) -> Path:

@@ -2,17 +2,32 @@
 
 import hashlib
 import json
+import os.path
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from ..errors import CachedManifestError
 from .spec import SPLITS, Split
 from .store.atomic_write import replace
 
-FORMAT = "sedimental-manifest-1"
+MANIFEST = "manifest.jsonl"
+"""The corpus table, beside the stores of its corpus."""
+FORMAT = "sedimental-manifest-2"
+UNSEALED = "sedimental-manifest-1"
+"""What earlier versions wrote: without a checksum, and without the table it was made of."""
+REMEDY = "Remove the file; `sedimental extract` (or `cache import`) writes it anew."
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "clips": ("id", "video_id", "clip_id", "context"),
+    "splits": ("split",),
+    "labels": ("label", "label_T", "label_A", "label_V", "category"),
+    "texts": ("text", "context_text"),
+}
+"""Parts of a table by the columns they are made of: what may change without the others."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +65,10 @@ class Manifest:
     corpus: str
     root: Path
     clips: tuple[Clip, ...]
+    table: Path | None = None
+    """The file or folder it was made of; None: not known, or no table at all."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """How the table was understood where its words are not ours; not kept on disk."""
 
     def split(self, name: Split) -> tuple[Clip, ...]:
         """The clips of one split, in table order."""
@@ -65,6 +84,19 @@ class Manifest:
         """16 hex digits over every row; two runs with equal digests saw the same table."""
         rows = "\n".join(json.dumps(asdict(clip), ensure_ascii=False) for clip in self.clips)
         return hashlib.blake2b(rows.encode(), digest_size=8).hexdigest()
+
+    @cached_property
+    def digests(self) -> Mapping[str, str]:
+        """16 hex digits over each part that decides a run's numbers: `PARTS`.
+
+        Media and cuts are not among them: stores know what each clip's features are made from.
+        """
+        found = {}
+        for name, columns in PARTS.items():
+            rows = [[getattr(clip, column) for column in columns] for clip in self.clips]
+            text = json.dumps(rows, ensure_ascii=False)
+            found[name] = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        return found
 
 
 def contexts(clips: Sequence[Clip]) -> dict[str, tuple[str, ...]]:
@@ -87,44 +119,98 @@ def contexts(clips: Sequence[Clip]) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def manifest_bytes(manifest: Manifest, folder: Path) -> bytes:
+    """`manifest` as JSON Lines for a file in `folder`: a head with a checksum, then a row a clip.
+
+    Lines end with a line feed, and with nothing else that Unicode calls a line. Paths are relative
+    to `folder`, so that a project can be moved with its cache.
+    """
+    rows = [{k: v for k, v in vars(c).items() if v not in (None, ())} for c in manifest.clips]
+    body = "".join(_line(row) for row in rows).encode()
+    head = {"format": FORMAT, "corpus": manifest.corpus, "root": _relative(manifest.root, folder)}
+    if manifest.table is not None:
+        head["table"] = _relative(manifest.table, folder)
+    return _line({**head, "blake2b": _digest(head, body)}).encode() + body
+
+
 def write_manifest(path: Path, manifest: Manifest) -> None:
-    """Write `manifest` as JSON Lines (a head, then a row a clip), replacing the file at once."""
-    head = {"format": FORMAT, "corpus": manifest.corpus, "root": str(manifest.root)}
-    rows = [{k: v for k, v in asdict(c).items() if v not in (None, ())} for c in manifest.clips]
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in [head, *rows])
-    replace(path, text)
+    """Write `manifest` to the file at `path` at once; a file that is this one already stays."""
+    replace(path, manifest_bytes(manifest, path.parent))
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read what `write_manifest` wrote; raises CachedManifestError that names the file and line."""
-    if not path.is_file():
-        raise CachedManifestError(f"{path}: no manifest here. `sedimental extract` writes it.")
-    head, *rows = path.read_text(encoding="utf-8").splitlines() or ["{}"]
+    """Read what `write_manifest` wrote; raises CachedManifestError that names file and line.
+
+    What an earlier version wrote has no checksum and is believed as it stands.
+    """
     try:
-        found: dict[str, Any] = json.loads(head)
-    except json.JSONDecodeError:
-        found = {}
-    if found.get("format") != FORMAT:
+        first, _, body = path.read_bytes().partition(b"\n")
+    except (FileNotFoundError, NotADirectoryError):
         raise CachedManifestError(
-            f"{path}: line 1 is not the head of a manifest of format {FORMAT}. "
-            "`sedimental extract` writes the file anew."
-        )
+            f"{path}: no manifest here. `sedimental extract` writes it."
+        ) from None
+    head = _head(path, first)
+    rows = body.decode(errors="replace").removesuffix("\n").split("\n") if body else []
+    clips = tuple(_clip(path, number, row) for number, row in enumerate(rows, start=2))
+    sealed = head.pop("blake2b", None)
+    if head["format"] == FORMAT:
+        same = _line({**head, "blake2b": sealed}).encode() == first + b"\n"
+        if not same or sealed != _digest(head, body):
+            raise CachedManifestError(f"{path}: damaged: it is not what was written. {REMEDY}")
+    root, table = _absolute(head["root"], path.parent), head.get("table")
     return Manifest(
-        corpus=found["corpus"],
-        root=Path(found["root"]),
-        clips=tuple(_clip(path, number, row) for number, row in enumerate(rows, start=2)),
+        head["corpus"], root, clips, None if table is None else _absolute(table, path.parent)
     )
 
 
+def _head(path: Path, line: bytes) -> dict[str, Any]:
+    try:
+        found: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        found = None
+    texts = ("format", "corpus", "root")
+    if not isinstance(found, dict) or not all(isinstance(found.get(key), str) for key in texts):
+        found = {"format": None}
+    known = {*texts, "table", "blake2b"} if found["format"] == FORMAT else {*texts}
+    if found["format"] not in (FORMAT, UNSEALED) or not found.keys() <= known:
+        raise CachedManifestError(
+            f"{path}: line 1 is not the head of a manifest of format {FORMAT}. {REMEDY}"
+        )
+    return {**found}
+
+
+def _line(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False) + "\n"
+
+
+def _digest(head: Mapping[str, Any], body: bytes) -> str:
+    return hashlib.blake2b(_line(head).encode() + body, digest_size=16).hexdigest()
+
+
+def _relative(path: Path, folder: Path) -> str:
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:  # on another drive
+        return str(path)
+
+
+def _absolute(text: str, folder: Path) -> Path:
+    return Path(os.path.normpath(folder / text))
+
+
 def _clip(path: Path, number: int, row: str) -> Clip:
-    known = {f.name for f in fields(Clip)}
     try:
         values = json.loads(row)
-        if unknown := sorted(set(values) - known):
+        if unknown := sorted(set(values) - _COLUMNS):
             raise ValueError(f"unknown columns {', '.join(unknown)}")
-        lists = {k: tuple(values.get(k, ())) for k in ("context", "context_text")}
-        return Clip(**{**values, **lists})
-    except (ValueError, TypeError) as fault:
-        raise CachedManifestError(
-            f"{path}: line {number}: {fault}. `sedimental extract` writes the file anew."
-        ) from None
+        return _CLIP.validate_python(values)
+    except ValidationError as found:
+        first = found.errors()[0]
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except (ValueError, TypeError, RecursionError) as fault:
+        reason = str(fault)
+    raise CachedManifestError(f"{path}: line {number}: {reason}. {REMEDY}")
+
+
+_COLUMNS = {f.name for f in fields(Clip)}
+_CLIP = TypeAdapter(Clip)

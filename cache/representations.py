@@ -3,12 +3,16 @@
 Half precision and a file of its own, so that whoever reads scores of many runs never reads these.
 """
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..errors import RunError
+from .checksums import DamagedError, read_checked, read_checksums
 
 FILE = "representations.npz"
 MOST = 2_000_000
@@ -45,10 +49,15 @@ def write_representations(folder: Path, found: Representations) -> None:
 
 
 def read_representations(folder: Path) -> Representations | None:
-    """What the run in `folder` kept; None if it kept none, or none that can be read."""
+    """What the run in `folder` kept; None if it kept none. Raises RunError for a damaged file."""
     try:
-        with np.load(folder / FILE, allow_pickle=False) as kept:
+        sums = read_checksums(folder)
+        if FILE not in sums:
+            return None
+        with np.load(io.BytesIO(read_checked(folder, FILE, sums)), allow_pickle=False) as kept:
             vectors = {name: kept[name] for name in kept.files if name != "rows"}
             return Representations(kept["rows"].astype(np.int64), vectors)
-    except (OSError, ValueError, KeyError, EOFError):
-        return None
+    except (DamagedError, OSError) as fault:
+        raise RunError(
+            f"{fault} The scores are whole without it; `sedimental train --fresh` makes it anew."
+        ) from fault

@@ -1,10 +1,24 @@
 """[corpus]: which clips, their words and their labels."""
 
+import os
+import re
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from .base import FOLDER, Place, Section
+
+_GENERIC = """
+    all annotation annotations annots anno clip clips corpora corpus csv data dataset datasets dev
+    emotion emotions example examples features file files final full gold home index info input
+    label labels list manifest media meta metadata mnt my new old public raw release root sample
+    samples sentiment sentiments set split splits subset table tables tag tags target targets test
+    text texts tmp train training transcript transcripts tsv txt utterance utterances val valid
+    validation video videos work workspace
+"""
+GENERIC = frozenset(_GENERIC.split())
+"""Words that say nothing of which corpus a table is."""
 
 
 class CorpusConfig(Section):
@@ -26,11 +40,34 @@ class CorpusConfig(Section):
     """MUStARD has no splits of its own: clips drawn at random (`shared`), or the show Friends
     tested by models that saw the other shows (`apart`)."""
     name: str | None = Field(default=None, pattern=FOLDER)
-    """Folder of this corpus in the cache and among the runs; by default taken from the path."""
+    """Folder of this corpus in the cache and among the runs; by default that of the table,
+    or of its folder where any table may be called so."""
 
     @property
     def slug(self) -> str:
-        """Name of this corpus among the caches and the runs."""
-        if self.name is None and self.path is not None:
-            return self.path.stem if self.kind == "csv" else self.path.name
-        return self.name or self.kind
+        """Name of this corpus among the caches and the runs.
+
+        Never a name that any corpus has, like that of ``label.csv``: the folder's stands in.
+        """
+        if self.name is not None or self.path is None:
+            return self.name or self.kind
+        whole = Path(os.path.abspath(self.path))  # noqa: PTH100
+        names = [whole.stem if self.kind == "csv" else whole.name, *(p.name for p in whole.parents)]
+        return next((name for name in names if name and not is_generic(name)), self.kind)
+
+    @property
+    def earlier_slug(self) -> str:
+        """What earlier versions called it: after its path, however little that says."""
+        if self.name is not None or self.path is None:
+            return self.slug
+        return self.path.stem if self.kind == "csv" else self.path.name
+
+
+def is_generic(name: str) -> bool:
+    """Whether a file or folder of any corpus may bear `name`.
+
+    >>> is_generic("label"), is_generic("Train_labels-v2"), is_generic("MOSI"), is_generic("mosi")
+    (True, True, False, False)
+    """
+    words = [word for word in re.split(r"[\W\d_]+", name.lower()) if word not in ("", "v")]
+    return all(word in GENERIC for word in words)

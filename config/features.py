@@ -21,6 +21,8 @@ class CacheConfig(Section):
     """Size of one part in megabytes (10^6 bytes), the unit of writing, checking and resuming."""
     part_clips: Positive = 128
     """Most clips in one part, so that little is lost when small features are interrupted."""
+    part_seconds: Annotated[Number, Field(gt=0)] = 60
+    """A part is also closed with the first clip after so many seconds: a kill costs no more."""
 
 
 class Features(Section):

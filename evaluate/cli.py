@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..console import PIPELINE, AsJson, ConfigFile, fail, out, pipeline, print_json
+from ..console import (
+    PIPELINE,
+    AsJson,
+    ConfigFile,
+    corpus_news,
+    fail,
+    out,
+    pipeline,
+    places,
+    print_json,
+    say,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +50,7 @@ def report_command(
     checked = pipeline(config)
     if explain:
         return _explain(checked, json)
-    report, page = report_stage(checked, context.obj)
+    report, page = report_stage(checked, context.obj, corpus_news(checked))
     table = None
     if mmsa:
         from .output.mmsa import write_mmsa
@@ -49,7 +60,7 @@ def report_command(
         return print_json({**report.to_json(), "page": str(page), "mmsa": table and str(table)})
     show_report(report, page)
     if table is not None:
-        out().print(f"mmsa: {table}", highlight=False, soft_wrap=True)
+        say(f"mmsa: {table}")
 
 
 def compare_command(
@@ -67,7 +78,7 @@ def compare_command(
     """
     from .compare import compare
 
-    checked = pipeline(config)
+    checked = places(config)
     manifest = _manifest(checked)
     found = compare(first, second, checked.experiment, checked.evaluate, manifest)
     if json:
@@ -76,30 +87,42 @@ def compare_command(
         return print_json({**plain(found), "drawn_over": found.drawn_over})
     from .output.terminal import comparison_to_terminal
 
-    out().print(comparison_to_terminal(found), highlight=False)
+    out().print(comparison_to_terminal(found))
 
 
 def _manifest(config: "Config") -> "Manifest | None":
     """The corpus table, if it is there: runs can be compared without it."""
-    from ..cache.manifest import read_manifest
+    from ..cache.corpus_table import cached_manifest
     from ..errors import ManifestError
 
     try:
-        return read_manifest(config.corpus_cache / "manifest.jsonl")
+        return cached_manifest(config)
     except ManifestError:
         return None
 
 
-def report_stage(config: "Config", faces: "Faces | None" = None) -> "tuple[Report, Path]":
-    """Evaluate and write the report, its worst clips with what `faces` draws of them."""
+def report_stage(
+    config: "Config", faces: "Faces | None" = None, news: "Sequence[str]" = ()
+) -> "tuple[Report, Path]":
+    """Evaluate and write the report, its worst clips with what `faces` draws of them.
+
+    `news` says what changed in the corpus since; it stands among the report's warnings.
+    """
     from dataclasses import replace
 
-    from ..cache.manifest import read_manifest
+    from ..cache.corpus_table import cached_manifest
     from .output.write import write_report
     from .report import evaluate
+    from .results import Caution
 
-    manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
+    manifest = cached_manifest(config)
     report = evaluate(config.experiment, config.evaluate, manifest)
+    if news:
+        found = (
+            *report.cautions,
+            *(Caution("warning", f"{text[0].upper()}{text[1:]}") for text in news),
+        )
+        report = replace(report, cautions=found)
     if faces is not None:
         shown = [clip.id for clip in report.analyses.worst]
         report = replace(report, faces=faces(config, shown))
@@ -112,7 +135,7 @@ def show_report(report: "Report", page: Path) -> None:
 
     console = out()
     console.print(to_terminal(report, console.width))
-    console.print(f"report: {page}", highlight=False, soft_wrap=True)
+    say(f"report: {page}")
 
 
 def sweep_files(config: "Config", sweeps: "Sequence[Sweep]") -> "tuple[Path, ...]":
@@ -126,9 +149,9 @@ def show_sweeps(sweeps: "Sequence[Sweep]", files: "Sequence[Path]") -> None:
     """The layers side by side, the comparison, the lines to paste, and where the figures lie."""
     from .output.sweep_terminal import to_terminal
 
-    out().print(to_terminal(sweeps), highlight=False)
+    out().print(to_terminal(sweeps))
     names = ", ".join(file.name for file in files)
-    out().print(f"{sweeps[-1].kind}: {files[0].parent} ({names})", highlight=False, soft_wrap=True)
+    say(f"{sweeps[-1].kind}: {files[0].parent} ({names})")
 
 
 def sweep_json(sweep: "Sweep") -> dict[str, object]:
@@ -162,7 +185,7 @@ def show_robustness(report: "Report") -> None:
     """AUILC and the scores without each modality, a row each."""
     from .output.terminal import robustness_to_terminal
 
-    out().print(robustness_to_terminal(report), highlight=False)
+    out().print(robustness_to_terminal(report))
 
 
 def _explain(config: "Config", json: bool) -> None:

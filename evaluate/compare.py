@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cache.manifest import Manifest
-from ..cache.runs import Run, list_runs, read_run
-from ..config import EvaluateConfig, nearest
+from ..cache.runs import Run, read_run
+from ..cache.runs.names import Current, find_folders
+from ..config import EvaluateConfig
 from ..errors import RunError
 from .analysis.analysis import mean_prediction
 from .metrics import Scheme, Scores, polarity_without_neutral
@@ -107,30 +108,9 @@ def compare(
     )
 
 
-def find_runs(name: str, experiment: Path) -> tuple[Run, ...]:
+def find_runs(name: str, experiment: Path, current: Current | None = None) -> tuple[Run, ...]:
     """The runs that `name` means; raises RunError where that is none, or several rows."""
-    return tuple(read_run(folder) for folder in find_folders(name, experiment))
-
-
-def find_folders(name: str, experiment: Path) -> tuple[Path, ...]:
-    """The folders of the runs that `name` means, a seed each; raises RunError as `find_runs`."""
-    for folder in (Path(name), experiment / name, experiment / name.replace(" ", "-")):
-        if (folder / "run.json").is_file():
-            return (folder,)
-        own = sorted(folder.glob("seed-*/run.json")) if folder.is_dir() else []
-        if own:
-            return tuple(file.parent for file in own)
-        below = list(list_runs(folder)) if folder.is_dir() else []
-        if len({path.parent for path in below}) == 1:  # a point of a sweep
-            return tuple(below)
-        if below and folder != experiment:
-            raise RunError(
-                f"{folder}: holds several rows; name one of them: "
-                f"{', '.join(dict.fromkeys(str(path.parent) for path in below))}."
-            )
-    known = {path.parent.name.replace("-", " "): None for path in list_runs(experiment)}
-    hint = nearest(name, known) or f"Rows here: {', '.join(known) or 'none'}."
-    raise RunError(f"{name}: no row of {experiment} and no folder of runs. {hint.strip()}")
+    return tuple(read_run(folder) for folder in find_folders(name, experiment, current))
 
 
 def _side(runs: Sequence[Run], labels: Scores, answers: Sequence[Scores], scheme: Scheme) -> Side:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,8 @@ import numpy as np
 
 from ..cache.manifest import Manifest
 from ..cache.representations import read_representations
-from ..cache.runs import Run, list_runs, read_run, run_folder
+from ..cache.runs import Run, folder_of, list_runs, read_run
+from ..cache.runs.identity import code_version
 from ..cache.spec import MODALITIES, SPLITS, Split
 from ..config import EvaluateConfig
 from ..errors import RunError
@@ -169,9 +169,7 @@ def _inner_figures(
     """Maps of the best row's first seed, and generated labels of the best row that has any."""
     first = [runs[0] for runs in ranked.values()]
     best = first[0]
-    kept = read_representations(
-        run_folder(folder, best.model, best.modalities, best.seed, best.finetuned)
-    )
+    kept = read_representations(folder_of(folder, best))
     trail = next((found for run in first if (found := trajectory_figure(run))), None)
     return (*map_figures(best, kept, protocol), *([trail] if trail else []))
 
@@ -245,12 +243,8 @@ def _provenance(
     groups: Mapping[str, Sequence[Run]], settings: EvaluateConfig, manifest: Manifest | None
 ) -> Provenance:
     runs = [run for seeds in groups.values() for run in seeds]
-    try:
-        own = version("sedimental")
-    except PackageNotFoundError:  # run from a folder that was never installed
-        own = "not installed"
     return Provenance(
-        version=own,
+        version=code_version(),
         written=datetime.now(UTC).isoformat(timespec="seconds"),
         manifest=manifest.digest if manifest else None,
         criterion=_joined(run.criterion for run in runs),

@@ -11,12 +11,14 @@ from ..console import (
     AsJson,
     ConfigFile,
     bars,
-    err,
     exit_on_fault,
     fail,
     out,
     pipeline,
     print_json,
+    say,
+    tell,
+    working,
 )
 
 if TYPE_CHECKING:
@@ -115,14 +117,14 @@ def doctor_command(
     from .terminal import diagnosis_json, diagnosis_tables, findings_text
 
     checked = load(config)
-    with err().status("looking at the corpus"):
+    with working("looking at the corpus"):
         diagnosis = examine(checked, probe)
     if json:
         print_json(diagnosis_json(diagnosis))
     else:
         for table in diagnosis_tables(diagnosis):
             out().print(table)
-        _say(findings_text(diagnosis) or "nothing is in the way")
+        tell(findings_text(diagnosis) or "nothing is in the way")
     if diagnosis.errors:
         raise typer.Exit(1)
 
@@ -155,19 +157,15 @@ def faces_command(
         print_json([vars(sheet) for sheet in sheets])
     else:
         for sheet in sheets:
-            out().print(
+            say(
                 f"{sheet.path}: {len(sheet.clips)} clips, {sheet.frames} frames, "
-                f"{sheet.without} without a face",
-                highlight=False,
-                soft_wrap=True,
+                f"{sheet.without} without a face"
             )
 
 
 def load(path: Path) -> "Config":
     """The checked pipeline at `path`; raises ConfigError."""
-    from .encoders.presets.table import encoder_faults
-
-    return pipeline(path, [encoder_faults])
+    return pipeline(path, table=True)
 
 
 def _engine(config: "Config", address: str | None, actors: int | None) -> "RayEngine":
@@ -198,17 +196,13 @@ def extract_stage(
 def _announce(diagnosis: "Diagnosis") -> None:
     from .terminal import findings_text, plan_text
 
-    _say(plan_text(diagnosis))
-    _say(findings_text(diagnosis, errors=False))
-
-
-def _say(text: str) -> None:
-    if text:
-        err().print(text, highlight=False, markup=False, soft_wrap=True)
+    tell(plan_text(diagnosis))
+    tell(findings_text(diagnosis, errors=False))
 
 
 def show_result(result: "ExtractResult") -> None:
     """The tables of stores and of stages, and the failures, for people."""
+    from ..cache.failures import failed_text, failure_lines
     from .terminal import stage_table, store_table
 
     out().print(store_table(result))
@@ -216,18 +210,14 @@ def show_result(result: "ExtractResult") -> None:
         out().print(stage_table(result))
     for store in result.stores:
         if store.truncated:
-            _say(f"{store.truncated} texts were cut at max_length ({store.encoder})")
+            tell(f"{store.truncated} texts were cut at max_length ({store.encoder})")
     if result.stores and all(s.weights.startswith("imported") for s in result.stores):
-        _say("every store is imported: there is nothing to extract")
+        tell("every store is imported: there is nothing to extract")
     if not result.failures:
         return
-    for failure in result.failures[:SHOWN]:
-        _say(f"{failure.clip}  no {failure.modality} ({failure.stage}): {failure.reason}")
-    if len(result.failures) > SHOWN:
-        _say(f"… and {len(result.failures) - SHOWN} more")
-    for reason, count in result.reasons.items():
-        _say(f"{count:6d} x {reason}")
-    _say(f"all of them: {result.failures_file}")
+    for line in failure_lines(result.failures, result.reasons, SHOWN):
+        tell(line)
+    tell(failed_text(result.failures, result.failures_file))
 
 
 def result_json(result: "ExtractResult") -> dict[str, object]:
@@ -250,4 +240,4 @@ def _list_encoders(json: bool) -> None:
     if json:
         return print_json(encoder_rows())
     out().print(encoder_table())
-    out().print("Any other Hub id or `save_pretrained` folder of these families works as well.")
+    say("Any other Hub id or `save_pretrained` folder of these families works as well.")

@@ -12,8 +12,10 @@ import torch
 
 from ..cache.published_sizes import known_sizes
 from ..cache.spec import SPLITS, Modality, Split
+from ..cache.words import is_wordless
 from ..config import Config
 from ..errors import SedimentalError
+from ..installation import parts
 from .encoders.device import Arithmetic
 from .encoders.weights_state import weights_state
 from .plan import frame_bytes
@@ -72,6 +74,8 @@ class StorePlan:
 class Diagnosis:
     """The corpus, the stores and the machine, and what is wrong with them."""
 
+    versions: Mapping[str, str]
+    """Of this package, of Python and of what it builds on."""
     corpus: str
     splits: Mapping[Split, int]
     media: int
@@ -141,6 +145,7 @@ def diagnose(found: Survey) -> Diagnosis:
     headers = found.headers if found.seen else {}
     stores = tuple(_plan(work, found) for work in found.works)
     draft = Diagnosis(
+        versions=parts(),
         corpus=manifest.corpus,
         splits=manifest.sizes,
         media=len({clip.media for clip in manifest.clips if clip.media}),
@@ -221,9 +226,9 @@ def _findings(diagnosis: Diagnosis, found: Survey) -> list[Finding]:
     for split in SPLITS:
         if not diagnosis.splits[split]:
             note("warning", f"the split {split} has no clips.")
-    for text in known_sizes(found.manifest):
+    for text in (*found.manifest.notes, *known_sizes(found.manifest)):
         note("warning", text)
-    empty = sum(not clip.text.strip() for clip in found.manifest.clips)
+    empty = sum(is_wordless(clip.text) for clip in found.manifest.clips)
     if empty and any(s.modality == "text" for s in diagnosis.stores):
         note("warning", f"{empty} clips have no text and will have no text features.")
     for path, count in _same_cut(found).items():

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ..cache.manifest import Clip, read_manifest
+from ..cache.corpus_table import cached_manifest
+from ..cache.manifest import Clip
 from ..cache.store.atomic_write import replace
 from ..config import Config, VisionFeatures
 from ..errors import ManifestError
@@ -29,7 +30,7 @@ def face_strips(config: Config, ids: Sequence[str]) -> Mapping[str, bytes]:
     tables = (f for f in config.features if isinstance(f, VisionFeatures))
     table = next((f for f in tables if not f.imported), None)
     try:
-        manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
+        manifest = cached_manifest(config)
     except ManifestError:
         return {}
     if table is None:

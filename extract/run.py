@@ -9,10 +9,9 @@ from typing import Any
 
 from ..cache.face_boxes import BoxStore
 from ..cache.failures import FAILURES, Failure, forget_failures, write_failures
-from ..cache.manifest import Manifest, read_manifest, write_manifest
+from ..cache.manifest import Manifest, write_manifest
 from ..cache.store.store import Store, open_store
 from ..config import Config
-from ..errors import ManifestError
 from ..progress import Progress, Silent
 from .decode.clip_error import ClipError, clip_error
 from .doctor import Diagnosis, diagnose, refuse, timed
@@ -65,9 +64,9 @@ def extract(
             announce(diagnosis)
         refuse(diagnosis)
     folder = config.corpus_cache
-    _keep_manifest(folder / "manifest.jsonl", found.manifest)
+    write_manifest(folder / "manifest.jsonl", found.manifest)
     failures_file = folder / (shard.failures if shard else FAILURES)
-    if shard:  # the other shares must not count what failed in an earlier run
+    if shard and diagnosis:  # the other shares must not count what failed in an earlier run
         forget_failures(failures_file)
     try:
         if diagnosis:
@@ -138,12 +137,17 @@ def _fill(found: Survey, clock: Clock, progress: Progress, estimate: Diagnosis |
         for one in passes(found.sized, [todo for _, todo in active], config.cache):
             jobs = [_job(one, n, chosen) for n in range(len(one.jobs))]
             read = partial(decode_job, root=found.manifest.root, clock=clock)
+            opened: dict[int, float] = {}
             for job, events in ahead(pool, jobs, read, depth):
+                for store in job.stores:
+                    opened.setdefault(store, time.monotonic())
                 for event in events:
                     _give(job, event, chosen, progress)
-                for store in job.stores:
-                    if job.clip.id in one.ends[store]:
+                latest = time.monotonic() - config.cache.part_seconds
+                for store, when in sorted(opened.items()):
+                    if when <= latest or job.clip.id in one.ends[store]:
                         _flush(chosen[store], storer, clock, progress)
+                        del opened[store]
 
 
 def share_finders(works: Sequence[Work]) -> None:
@@ -218,16 +222,6 @@ def _write(work: Work, chunk: Chunk, boxes: BoxStore | None, clock: Clock) -> No
             boxes.add(chunk.found)
         if chunk.features:
             work.writer.add(chunk.features)
-
-
-def _keep_manifest(path: Path, manifest: Manifest) -> None:
-    """Write the manifest unless it is there already, as shards would all at once."""
-    try:
-        if path.is_file() and read_manifest(path) == manifest:
-            return
-    except ManifestError:
-        pass  # of an older version: written anew
-    write_manifest(path, manifest)
 
 
 def _finish(found: Survey, failures_file: Path) -> tuple[Failure, ...]:

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import torch
 
+from ..cache.corpus_table import refuse_foreign
 from ..cache.manifest import Clip, Manifest
 from ..cache.store.find import find_store
 from ..cache.store.store import Store, open_store
@@ -125,7 +126,9 @@ def survey(
     Raises ConfigError, ManifestError, EncoderError or StoreError.
     """
     handed, manifest = manifest is not None, manifest or load_manifest(config.corpus)
-    _check_media(manifest, config)
+    if not handed:
+        refuse_foreign(config, manifest)
+    check_media(manifest, config)
     made_here = [f for f in config.features if not f.imported]
     streams = [s for f in made_here for s in streams_of(f, config, manifest)]
     with decoders(config) as pool:
@@ -158,7 +161,7 @@ def decoders(config: Config) -> Iterator[ThreadPoolExecutor]:
             torch.set_num_threads(threads)
 
 
-def _check_media(manifest: Manifest, config: Config) -> None:
+def check_media(manifest: Manifest, config: Config) -> None:
     """A corpus of texts cannot give faces or voices: said before anything is loaded."""
     if any(clip.media for clip in manifest.clips):
         return

@@ -12,9 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 import sedimental
+from sedimental.cache.checksums import write_checksums
 from sedimental.cache.extraction import Extraction
 from sedimental.cache.manifest import read_manifest
 from sedimental.cache.runs import read_run
+from sedimental.cache.runs.names import find_folders, row_of
 from sedimental.cache.spec import FeatureSpec
 from sedimental.cli import app
 from sedimental.config import Config, ConfigError, load_config
@@ -101,7 +103,7 @@ def asked(config: Config, count: int) -> list[Any]:
 
 def agree(found: Prediction, folder: Path, atol: float) -> None:
     """Each seed says of each clip what its predictions.csv does."""
-    runs = [read_run(path) for path in sorted(folder.glob("seed-*"))]
+    runs = [read_run(path) for path in find_folders(str(folder), folder.parent)]
     assert found.seeds == tuple(run.seed for run in runs)
     for place, run in enumerate(runs):
         own = dict(zip(run.predictions.ids, run.predictions.values, strict=True))
@@ -117,7 +119,7 @@ def test_a_clip_of_the_corpus_scores_as_in_training(config: Config, row: str) ->
     folder = config.experiment / row
     found = sedimental.predict(folder, asked(config, 2))
     agree(found, folder, 1e-5)
-    runs = [read_run(path) for path in sorted(folder.glob("seed-*"))]
+    runs = [read_run(path) for path in find_folders(str(folder), folder.parent)]
     for clip in found.clips:
         at = runs[0].predictions.ids.index(clip.id)
         if row.startswith(("uegd", "glomo")):
@@ -160,12 +162,10 @@ def test_what_a_clip_lacks_is_missing_as_in_training(
     assert list(answer.missing) == others
     assert all("empty file" in reason for reason in answer.missing.values())
     assert set(answer.weights) <= {"text"}
-    model, _, letters = row.partition("-")
+    letters = row.rpartition("-")[2]
     shop = Workshop(config, Silent())
     for place, seed in enumerate(found.seeds):
-        [plan] = [
-            p for p in shop.plans if p.folder.parent.name == f"{model}-{letters}" and p.seed == seed
-        ]
+        [plan] = [p for p in shop.plans if row_of(p.folder.parent.name) == row and p.seed == seed]
         data = shop.open([plan]).select(plan.modalities)
         lossy = data
         for letter in letters.replace("T", ""):
@@ -232,7 +232,7 @@ def test_classes_have_probabilities(tmp_path: Path) -> None:
 
 def test_scores_have_the_words_of_their_protocol(config: Config, tmp_path: Path) -> None:
     folder = tmp_path / "seed-1"
-    shutil.copytree(config.experiment / "uegd-T/seed-1", folder)
+    shutil.copytree(*find_folders("uegd-T/seed-1", config.experiment), folder)
     head = json.loads((folder / "run.json").read_text())
     assert head["protocol"] == "mosi"
     clips = asked(config, 4)
@@ -241,6 +241,7 @@ def test_scores_have_the_words_of_their_protocol(config: Config, tmp_path: Path)
         assert clip.level == str(round(clip.score.mean))
         assert clip.word == ("negative", "neutral", "positive")[int(np.sign(int(clip.level))) + 1]
     (folder / "run.json").write_text(json.dumps(head | {"protocol": "sims"}))
+    write_checksums(folder)
     for clip in sedimental.predict(folder, clips).clips:
         assert clip.score is not None
         value = clip.score.mean
@@ -257,11 +258,12 @@ def test_what_is_no_run_or_no_more_one_that_predicts(config: Config, tmp_path: P
     with pytest.raises(RunError, match="holds several rows"):
         sedimental.predict(config.experiment, words)
     row = tmp_path / "uegd-T"
-    shutil.copytree(config.experiment / "uegd-T", row)
+    shutil.copytree(find_folders("uegd-T", config.experiment)[0].parent, row)
     head = json.loads((row / "seed-2/run.json").read_text())
 
     def altered(message: str, fault: type[Exception] = RunError, **changes: Any) -> None:
         (row / "seed-2/run.json").write_text(json.dumps(head | changes))
+        write_checksums(row / "seed-2")
         with pytest.raises(fault, match=message):
             sedimental.predict(row, words)
 
@@ -273,8 +275,11 @@ def test_what_is_no_run_or_no_more_one_that_predicts(config: Config, tmp_path: P
     altered("do not fit uegd as it is now", options=head["options"] | {"hiden": 8})
     with pytest.raises(ConfigError, match="device: 'tpu'"):
         sedimental.predict(config.experiment / "uegd-T", words, device="tpu")
+    (row / "seed-2/run.json").write_text(json.dumps(head))
+    write_checksums(row / "seed-2")
     (row / "seed-2/weights.safetensors").write_bytes(b"torn")
-    altered("weights.safetensors: cannot be read")
+    with pytest.raises(RunError, match=r"weights\.safetensors: is damaged\. `sedimental runs rm"):
+        sedimental.predict(row, words)
 
 
 def test_an_encoder_that_is_gone_or_another(made: MakeConfig, folders: Any, tmp_path: Path) -> None:

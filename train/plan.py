@@ -1,17 +1,18 @@
-"""Which runs a config asks for, and the key by which a finished one is known again."""
+"""Which runs a config asks for, and the identity by which a finished one is known again."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..cache.manifest import Manifest
-from ..cache.runs import Run, Scored, read_run, read_scores, run_folder
+from ..cache.runs import Identity, Run, Scored, read_run, read_scores, run_folder
+from ..cache.runs.folder import damages
+from ..cache.runs.identity import code_version, digest_of, identity_of
 from ..cache.spec import LETTERS, MODALITIES, Modality
 from ..config import Config, TrainConfig
 from ..errors import RunError
+from ..progress import Progress
 from .data.inputs import Input, find_inputs
 from .data.live_inputs import FindLive, LiveInput, live_of
 from .fit.settings import Settings, settings_of
@@ -35,7 +36,7 @@ class Plan:
     seed: int
     inputs: tuple[Input | LiveInput, ...]
     """Those of `modalities`, in order."""
-    key: str
+    identity: Identity
     folder: Path
     stack: tuple[int, ...] = ()
     """The seeds it is trained with as one stacked model, its own among them; empty: alone."""
@@ -49,6 +50,11 @@ class Plan:
         return f"{self.model}{' finetuned' if self.finetuned else ''} {letters} seed {self.seed}"
 
     @property
+    def key(self) -> str:
+        """Of its identity: runs with equal keys are the same run."""
+        return self.identity.key
+
+    @property
     def finetuned(self) -> bool:
         """Whether an encoder is trained along."""
         return bool(self.tuning)
@@ -58,13 +64,20 @@ class Plan:
         """Equal for the runs of one stack."""
         return self.model, self.modalities, self.stack, self.finetuned
 
-    def finished(self) -> Run | None:
-        """The run of this very plan, if its folder holds it."""
+    def finished(self, progress: Progress | None = None) -> Run | None:
+        """The run of this very plan, if its folder holds it whole; damage is told."""
         try:
-            run = read_run(self.folder)
-        except RunError:  # missing, or of another format: it is made anew
+            if not self.folder.is_dir():
+                return None
+            if (faults := damages(self.folder)) and progress is not None:
+                damage = faults[0].partition(" `")[0]
+                progress.note(
+                    f"{self.title}: {damage} It is trained again, and the damaged run kept."
+                )
+            run = None if faults else read_run(self.folder)
+        except RunError:
             return None
-        return run if run.key == self.key else None
+        return run if run is not None and run.key == self.key else None
 
     def scored(self) -> Scored | None:
         """The scores of `finished`, without its predictions."""
@@ -122,11 +135,13 @@ def plan_runs(
                 raise RunError(f"train.modalities: {wordless(name, letters)}")
             tuning = tunings(section, name, used)
             stack = () if tuning else stacked_seeds(section, name, settings[name], device)
+            how = options[name], settings[name]
+            decides = _configuration(config, manifest, name, *how, used, stack, tuning)
             for seed in section.seeds:
-                folder = run_folder(config.experiment, name, modalities, seed, bool(tuning))
-                how = options[name], settings[name]
-                key = _key(config, manifest, name, *how, used, seed, stack, tuning)
-                plans[folder] = Plan(name, *how, modalities, seed, used, key, folder, stack, tuning)
+                own = identity_of(decides, seed)
+                tuned = bool(tuning)
+                folder = run_folder(config.experiment, name, modalities, seed, tuned, own.short)
+                plans[folder] = Plan(name, *how, modalities, seed, used, own, folder, stack, tuning)
     return list(plans.values())
 
 
@@ -176,31 +191,31 @@ def stacked_seeds(
     return seeds if asked and possible else ()
 
 
-def _key(
+def _configuration(
     config: Config,
     manifest: Manifest,
     model: str,
     options: Any,
     settings: Settings,
     inputs: tuple[Input | LiveInput, ...],
-    seed: int,
     stack: tuple[int, ...],
     tuning: Mapping[Modality, Tuning],
-) -> str:
-    """16 hex digits over all that decides a run's numbers beyond rounding.
+) -> dict[str, Any]:
+    """All that decides the numbers of a row's runs beyond rounding, but for the seed.
 
     Device, threads and memory are left out for that reason, as are the file's other runs.
     """
     how = {k: v for k, v in asdict(settings).items() if k != "source" and (k, v) != ("also", ())}
-    decides = {
-        "recipe": RECIPE,
+    return {
+        "code": f"{code_version()} recipe {RECIPE}",
+        "table": dict(manifest.digests),
+        "inputs": {one.modality: _input_identity(one) for one in inputs},
+        "model": model,
+        "options": asdict(options),
         "settings": how,
         "task": config.train.task,
         "scaling": config.train.input_scaling,
         "protocol": config.evaluate.protocol,
-        "model": model,
-        "options": asdict(options),
-        "seed": seed,
         # dropout's masks are drawn for a stack as a whole
         **({"stack": stack} if stack else {}),
         **(
@@ -208,17 +223,15 @@ def _key(
             if (rate := config.train.missing_rate)
             else {}
         ),
-        "manifest": manifest.digest,
-        "inputs": [_identity(one) | {"clips": dict(one.store.sources)} for one in inputs],
         **({"tuning": {m: asdict(one) for m, one in tuning.items()}} if tuning else {}),
     }
-    text = json.dumps(decides, sort_keys=True, ensure_ascii=False)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def _identity(one: Input | LiveInput) -> dict[str, Any]:
-    """All of an input that decides numbers, but for the clips."""
-    record = {k: v for k, v in asdict(one.record).items() if k != "live"}
+def _input_identity(one: Input | LiveInput) -> dict[str, Any]:
+    """All of an input that decides numbers."""
+    record = {k: v for k, v in asdict(one.record).items() if k not in ("live", "modality")}
+    record["settings"] = dict(one.spec.preprocessing)
+    record["clips"] = digest_of(dict(one.store.sources))
     if isinstance(one, Input):
         return record
     line = one.settings.model_dump(mode="json", exclude={"checkpointing"})

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load as load_tensors
 from torch import Tensor
 
 from ..cache.answers import Answers
 from ..cache.manifest import Manifest
-from ..cache.runs import InputRecord, Run
+from ..cache.runs import InputRecord, Run, read_weights
+from ..cache.runs.identity import identity_of
 from ..cache.spec import Modality
 from ..cache.store.store import open_store
 from ..config import Config, ConfigError
@@ -48,7 +49,7 @@ def answer(
     trained along. Raises RunError for a folder whose weights are gone or of another model,
     StoreError where features are not cached as the run read them.
     """
-    weights, scalings = _weights(folder / "weights.safetensors")
+    weights, scalings = _weights(folder)
     inputs = tuple(_input(record, run, config, live) for record in run.inputs)
     table = Table.unrated(manifest.clips, run.predictions.classes)
     corpus = load(table, inputs, scalings, find_device(config.train.device))
@@ -64,13 +65,14 @@ def answer(
     return _answers(table, asked, scores.values, present, scores.extras)
 
 
-def _weights(file: Path) -> tuple[dict[str, Tensor], dict[Modality, Wanted]]:
+def _weights(folder: Path) -> tuple[dict[str, Tensor], dict[Modality, Wanted]]:
     """The model's weights by name, and how each modality is scaled."""
     try:
-        found = load_file(file)
-    except (OSError, SafetensorError) as fault:
+        found = load_tensors(read_weights(folder))
+    except SafetensorError as fault:
         raise RunError(
-            f"{file}: cannot be read ({fault}). `sedimental train --fresh` makes the run anew."
+            f"{folder}: its weights cannot be read ({fault}). `sedimental train --fresh` makes the "
+            "run anew."
         ) from fault
     scaled: set[Any] = {name.split(".")[1] for name in found if name.startswith(SCALINGS)}
     scalings: dict[Modality, Wanted] = {
@@ -118,7 +120,7 @@ def _model(
             modalities=run.modalities,
             seed=run.seed,
             inputs=inputs,
-            key=run.key,
+            identity=run.identity or identity_of({}, run.seed),
             folder=folder,
             tuning={m: Tuning(**one) for m, one in run.config["encoders"].items()},
         )

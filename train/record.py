@@ -4,7 +4,6 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 from ..cache.extraction import Extraction
 from ..cache.representations import MOST, Representations, halved
 from ..cache.runs import Predictions, Rival, Run
+from ..cache.runs.identity import code_version
 from ..cache.spec import SPLITS, Modality, Split
 from ..config import Config
 from .data.dataset import Selection
@@ -61,6 +61,7 @@ def finished_run(
         modalities=plan.modalities,
         seed=plan.seed,
         key=plan.key,
+        identity=plan.identity,
         options=asdict(plan.options),
         config={
             **config.train.model_dump(mode="json"),
@@ -189,7 +190,7 @@ def _environment(device: torch.device, threads: int) -> dict[str, str]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
-        "sedimental": version("sedimental"),
+        "sedimental": code_version(),
         "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
         "threads": str(threads),
         "platform": platform.platform(),

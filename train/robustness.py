@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
+from safetensors.torch import load as load_tensors
 
-from ..cache.runs import Run
+from ..cache.checksums import DamagedError, with_checksum, without_checksum
+from ..cache.runs import Run, read_weights
 from ..cache.spec import LETTERS
 from ..cache.store.atomic_write import replace
 from ..config import Config, RunsConfig
@@ -119,7 +120,7 @@ def restore(plan: Plan, data: Selection) -> FusionModel:
     if isinstance(model, Remembers):  # makes room for what it remembers of each clip
         with torch.no_grad():
             model.begin(Training(len(data.table.ids), rows, data.labels[rows], plan.seed))
-    weights = load_file(plan.folder / "weights.safetensors")
+    weights = load_tensors(read_weights(plan.folder))
     model.load_state_dict({k: v for k, v in weights.items() if not k.startswith("inputs.")})
     return model
 
@@ -166,13 +167,13 @@ def _wanted(plan: Plan, cases: Sequence[Case], masks: int, special: Special) -> 
 
 def _head(file: Path) -> Any:
     try:
-        with np.load(file, allow_pickle=False) as kept:
+        with np.load(io.BytesIO(without_checksum(file)), allow_pickle=False) as kept:
             return json.loads(str(kept["head"]))
-    except (OSError, ValueError, KeyError):
-        return None
+    except (OSError, ValueError, KeyError, DamagedError):
+        return None  # it is tested anew
 
 
 def _write(file: Path, head: dict[str, Any], values: NDArray[np.float64]) -> None:
     data = io.BytesIO()
     np.savez(data, head=np.array(json.dumps(head)), values=values)
-    replace(file, data.getvalue())
+    replace(file, with_checksum(data.getvalue()))

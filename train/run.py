@@ -7,7 +7,8 @@ from functools import partial
 
 import torch
 
-from ..cache.manifest import Manifest, read_manifest
+from ..cache.corpus_table import cached_manifest
+from ..cache.manifest import Manifest
 from ..cache.run_warnings import run_warnings
 from ..cache.runs import Run, read_run, write_run
 from ..config import Config
@@ -54,7 +55,8 @@ def train(
     `sedimental.train` hands both over.
 
     Each run is written to its folder as soon as it is done, and the run in flight keeps a
-    checkpoint, so that a killed `train` goes on from there; `fresh` repeats all. Features are read
+    checkpoint, so that a killed `train` goes on from there; `fresh` repeats all, and keeps the
+    runs that were there beside the new ones (``seed-1.old-1``). Features are read
     once, and only if a run needs them. Raises ConfigError, ManifestError, StoreError or RunError,
     each with its remedy; Preempted, when all is kept, if the system asks to end by SIGTERM.
 
@@ -64,11 +66,12 @@ def train(
     device = find_device(config.train.device)
     with noticing() as notice, joined(device) as ranks:
         told = progress if progress and ranks.lead else Silent()
-        return _train(Workshop(config, told, live, notice=notice, ranks=ranks), fresh, sizes)
+        shop = Workshop(config, told, live, notice=notice, ranks=ranks, again=fresh)
+        return _train(shop, sizes)
 
 
-def _train(shop: "Workshop", fresh: bool, sizes: Sizes | None) -> tuple[Run, ...]:
-    told = shop.progress
+def _train(shop: "Workshop", sizes: Sizes | None) -> tuple[Run, ...]:
+    told, fresh = shop.progress, shop.again
     told.start(TASK, sum(plan.settings.epochs for plan in shop.plans), "epoch")
     done: dict[str, Run] = {}
     finished = {} if fresh else shop.finished()
@@ -102,15 +105,18 @@ class Workshop:
         manifest: Manifest | None = None,
         notice: Notice | None = None,
         ranks: Ranks = ALONE,
+        again: bool = False,
     ) -> None:
         """Plans alone; no features are read before `open`. None: the `manifest` is read too.
 
         `notice` may ask to end early. All of `ranks` make each run together, so that there is
-        nothing to stack or to give away.
+        nothing to stack or to give away. `again`: what is made takes the place of a finished run
+        of the same identity, which is kept beside it.
         """
+        self.again = again
         self.progress, self.notice, self.ranks = progress, notice or Notice(), ranks
         self.config = config if ranks.count == 1 else _shared(config)
-        manifest = manifest or read_manifest(config.corpus_cache / "manifest.jsonl")
+        manifest = manifest or cached_manifest(config)
         self.table = Table.of(manifest, config.train.task)
         self.device = find_device(config.train.device)
         for criterion in (config.train.criterion, *config.train.also):
@@ -121,7 +127,8 @@ class Workshop:
     def finished(self) -> dict[str, Run | None]:
         """The runs that are there already, by title."""
         lead = self.ranks.lead
-        return self.ranks.from_lead({p.title: p.finished() for p in self.plans} if lead else {})
+        own = {p.title: p.finished(self.progress) for p in self.plans} if lead else {}
+        return self.ranks.from_lead(own)
 
     def open(self, plans: Sequence[Plan], memory_mb: int | None = None) -> Corpus:
         """Read the features that `plans` need, once; `memory_mb` goes before the config's."""
@@ -182,7 +189,8 @@ class Workshop:
 
         with Pool(TASK, self.progress, self.config.train.threads, self.notice) as pool:
             jobs = [
-                Job((Share(self.config, (title,)),), tuple(by_title), memory) for title in by_title
+                Job((Share(self.config, (title,), self.again),), tuple(by_title), memory)
+                for title in by_title
             ]
             pool.run(jobs, count, own)
 
@@ -215,8 +223,10 @@ class Workshop:
                 made = [train_one(plans[0], data, self.config, told, kept, self.ranks)]
         for plan, (run, weights) in zip(plans, made, strict=True):
             if self.ranks.lead:
-                write_run(plan.folder, run, weights)
+                ours = write_run(plan.folder, run, weights, self.again)
                 self.checkpoint(plan).clear()
+                if not ours:
+                    told.note(f"{plan.title}: the same run is there by now, and stands")
             told.note(f"{plan.title}: {summary(run)}")
             for text in run_warnings(run):
                 told.note(f"warning: {plan.title}: {text}")

@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, Any
 
-from ..cache.manifest import Manifest, read_manifest
+from ..cache.corpus_table import cached_manifest
+from ..cache.manifest import Manifest
 from ..errors import SedimentalError
 from ..progress import Progress
 from .distributed.sigterm import Notice, Preempted, noticing
@@ -73,14 +74,20 @@ class _Preparing:
         if job is None:
             return None
         known = [] if before is None else list(zip(before.job.shares, before.shops, strict=True))
-        path = job.shares[0].config.corpus_cache / "manifest.jsonl"
-        manifest = read_manifest(path) if before is None else before.manifest
+        own = job.shares[0].config
+        manifest = cached_manifest(own) if before is None else before.manifest
 
         def shop_of(share: Share) -> Workshop:
             for other, shop in known:
-                if other.config == share.config:
+                if other.config == share.config and shop.again == share.again:
                     return shop
-            return Workshop(share.config, self.progress, manifest=manifest, notice=self.notice)
+            return Workshop(
+                share.config,
+                self.progress,
+                manifest=manifest,
+                notice=self.notice,
+                again=share.again,
+            )
 
         shops = tuple(shop_of(share) for share in job.shares)
         titles = job.reads or job.shares[0].titles

@@ -4,7 +4,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +14,7 @@ from ...progress import Progress, Silent
 from ..failures import FAILURES, Failure, read_failures, write_failures
 from ..manifest import Clip, Manifest, read_manifest, write_manifest
 from ..published_sizes import known_sizes
+from ..runs.identity import code_version
 from ..spec import FeatureSpec, Modality, StoredType
 from ..store.clip_features import ClipFeatures
 from ..store.store import open_store
@@ -234,7 +234,8 @@ def _spec(
         recorded={
             "imported from": str(foreign.path.resolve()),
             "kind": foreign.title,
-            "sedimental": version("sedimental"),
+            "padded to": offer.padded,
+            "sedimental": code_version(),
         },
     )
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from rich.table import Table
 
+from ..failures import Failure, failure_lines
 from ..store.summary import size_text
 from .export_features import Sent
 from .import_features import Received
@@ -43,12 +44,11 @@ def absent_lines(received: Received, most: int) -> list[str]:
     """The clips without features: of each modality the first `most`, and a count by reason."""
     found = []
     for one in received.arrivals:
-        found += [
-            f"{id_}  no {one.modality}: {why}" for id_, why in list(one.absent.items())[:most]
+        failures = [
+            Failure(id_, one.modality, one.encoder, "import", why)
+            for id_, why in one.absent.items()
         ]
-        if len(one.absent) > most:
-            counted = ", ".join(f"{n} x {why}" for why, n in one.reasons.items())
-            found.append(f"… {one.modality}: {len(one.absent)} clips in all ({counted})")
+        found += failure_lines(failures, one.reasons, most)
     return found
 
 

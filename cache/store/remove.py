@@ -42,7 +42,7 @@ def refuse_foreign(path: Path) -> None:
             f"{path}: holds {found}, which no feature store consists of; nothing was removed. "
             "Move it away, or remove the folder yourself."
         )
-    if not _written_by_us(path):
+    if not written_by_us(path):
         raise StoreError(
             f"{path}: neither its {STORE} nor any part is intact enough to tell that this is a "
             "feature store; nothing was removed. Remove the folder yourself."
@@ -67,7 +67,8 @@ def foreign_files(path: Path) -> Iterator[str]:
             yield entry.name
 
 
-def _written_by_us(path: Path) -> bool:
+def written_by_us(path: Path) -> bool:
+    """Whether the folder's store.json, or any of its parts, is intact enough to tell."""
     try:
         read_record("store", path / STORE)
         return True

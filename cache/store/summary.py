@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import SedimentalError
+from ..manifest import MANIFEST as MANIFEST
 from ..manifest import Manifest, read_manifest
 from ..spec import SPLITS
 from .store import Store, open_store
-
-MANIFEST = "manifest.jsonl"
-"""The corpus table, beside the stores of its corpus."""
 
 
 def brief(path: Path) -> dict[str, Any]:

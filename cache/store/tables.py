@@ -7,6 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from ...escape import for_terminal
 from .summary import size_text, weights_text
 from .verify import Verdict
 
@@ -86,4 +87,4 @@ def _table(*columns: str) -> Table:
 def _row(table: Table, *cells: object) -> None:
     styles = {"incomplete": "yellow", "cannot be opened": "red"}
     # as Text: clip names and reasons may look like markup
-    table.add_row(*(Text(str(cell), styles.get(str(cell), "")) for cell in cells))
+    table.add_row(*(Text(for_terminal(str(cell)), styles.get(str(cell), "")) for cell in cells))

@@ -12,6 +12,7 @@ from .formats import FORMATS, format_of, stem
 from .part import Part, checksum
 from .read_ranges import read_range
 from .reference_features import probe_fault, probe_path
+from .remove import written_by_us
 from .sealed_json import COMPLETE, STORE, read_record, record
 
 
@@ -66,6 +67,11 @@ def verify(path: Path, repair: bool = False, progress: Progress | None = None) -
     damage += _lost_parts(path, known)
     others = [*_index_damage(path, good), *_record_damage(path)]
     if repair and (damage or others):
+        if not written_by_us(path):
+            raise StoreError(
+                f"{path}: neither its {STORE} nor any part is intact enough to tell that this is a "
+                "feature store; nothing was changed. Remove the folder yourself and extract again."
+            )
         with durable.explained(path):
             for name in set(names) - set(good):
                 durable.remove(path / name)
@@ -153,11 +159,6 @@ def _record_damage(store: Path) -> Iterator[Damage]:
 
 def _mend(store: Path, file: Path, good: Mapping[str, Part]) -> None:
     if file.name == STORE:
-        if not good:
-            raise StoreError(
-                f"{file}: damaged, and no intact part tells what the store holds. Remove the "
-                f"folder {store} and extract again."
-            )
         spec = next(iter(good.values())).head.spec
         durable.replace(file, record("store", {"spec": spec}))
     elif file.match(index.MANIFESTS):

@@ -1,5 +1,6 @@
 """Scores of trained runs under missing features, read from what `sedimental robustness` left."""
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,11 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from ...cache.runs import Run, read_run, run_folder
+from ...cache.checksums import DamagedError, without_checksum
+from ...cache.runs import Run, folder_of, list_runs, read_run, read_scores
+from ...cache.runs.folder import is_earlier
+from ...cache.runs.identity import differences
 from ...errors import RunError
 from ..auilc import auilc
 from ..metrics import Scheme, Scores, score
 
+APART = {
+    "missing_rate",
+    "special_tokens",
+    "options.missing_rate",
+    "options.special_tokens",
+    "stack",
+}
+"""In what a run on incomplete data may differ from that on whole data; seeds with different masks
+are never stacked."""
 FILE = "robustness.npz"
 """Beside run.json: predictions of the test clips under each loss of features."""
 
@@ -61,7 +74,7 @@ def read_robustness(
     """What is known of each row of which every seed was tested; raises RunError for a bad file."""
     found = []
     for name, runs in groups.items():
-        folders = [run_folder(experiment, r.model, r.modalities, r.seed, r.finetuned) for r in runs]
+        folders = [folder_of(experiment, run) for run in runs]
         each = [_read(folder / FILE, run) for folder, run in zip(folders, runs, strict=True)]
         known = [one for one in each if one is not None]
         kinds = {one.special for one in known}
@@ -100,15 +113,17 @@ def _read(file: Path, run: Run) -> _Kept | None:
     if not file.is_file():
         return None
     try:
-        with np.load(file, allow_pickle=False) as data:
+        with np.load(io.BytesIO(without_checksum(file)), allow_pickle=False) as data:
             head = json.loads(str(data["head"]))
             values = data["values"].astype(np.float64)
         if head["key"] != run.key or head.get("special_tokens") not in SPECIAL:
             return None
         return _Kept(tuple(head["cases"]), values, str(head["special_tokens"]))
+    except DamagedError as fault:
+        raise RunError(f"{fault} `sedimental robustness` makes it anew.") from fault
     except (OSError, ValueError, KeyError) as fault:
         raise RunError(
-            f"{file}: cannot be read ({fault}). Remove it and `sedimental robustness` anew."
+            f"{file}: cannot be read ({fault}). `sedimental robustness --fresh` makes it anew."
         ) from fault
 
 
@@ -154,21 +169,19 @@ def _trained_incomplete(
 
 def _same_but_incomplete(folder: Path, run: Run, special: str) -> Run | None:
     """The run below `folder` that differs from `run` in nothing but its missing rate."""
-    try:
-        where = run_folder(folder, run.model, run.modalities, run.seed, run.finetuned)
-        other = read_run(where)
-    except RunError:
+    if run.identity is None:
         return None
-    apart, told = {"missing_rate", "special_tokens"}, other.config.get("special_tokens")
-    if told is None or (special not in ("", "unknown") and told != special):
-        return None
-    alike = _without(other.options, apart) == _without(run.options, apart)
-    same = alike and other.inputs == run.inputs and other.predictions.ids == run.predictions.ids
-    return other if same and other.config.get("missing_rate") else None
-
-
-def _without(values: Mapping[str, Any], keys: set[str]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key not in keys}
+    for path in list_runs(folder):
+        if path.name != folder_of(folder, run).name or is_earlier(path):
+            continue
+        other = read_scores(path)
+        apart = differences(run.identity.configuration, other.configuration)
+        told = other.configuration.get("special_tokens")
+        if told is None or (special not in ("", "unknown") and told != special):
+            continue
+        if "missing_rate" in apart and apart.keys() <= APART:
+            return read_run(path)
+    return None
 
 
 def _test_scores(run: Run, scheme: Scheme) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ...cache.spec import LETTERS
+from ...escape import for_terminal
 from ..prediction import ClipPrediction, Prediction
 from ..statistics import Spread
 
@@ -21,7 +22,7 @@ def prediction_to_terminal(found: Prediction) -> "Group":
 
     styles = {"untrained": "bold yellow", "warning": "yellow", "note": "dim"}
     lines = [
-        Text(f"{clip.id}: no {modality}: {reason}", style="yellow")
+        Text(for_terminal(f"{clip.id}: no {modality}: {reason}"), style="yellow")
         for clip in found.clips
         for modality, reason in clip.missing.items()
     ]
@@ -61,7 +62,7 @@ def _table(found: Prediction) -> "Table":
     for clip in found.clips:
         numbers = [clip.probabilities.get(name) for name in found.classes] or [clip.score]
         table.add_row(
-            clip.id,
+            for_terminal(clip.id),
             *(_number(spread, signed=not found.classes) for spread in numbers),
             clip.word or "",
             *([] if found.classes else [clip.level or ""]),

@@ -1,15 +1,22 @@
 """Corpus adapters: a folder the user already has becomes a manifest. Never a download."""
 
-from ...cache.manifest import Manifest, read_manifest
-from ...cache.store.summary import MANIFEST
+from dataclasses import replace
+
+from ...cache.corpus_table import table_path
+from ...cache.manifest import MANIFEST, Manifest, read_manifest
 from ...config import CorpusConfig
 from . import cherma, csv_table, demo, meld, mmsa, mustard, urfunny
 
 
 def load_manifest(corpus: CorpusConfig) -> Manifest:
     """The clips that [corpus] describes; raises ManifestError with every fault of the table."""
+    found = _loaded(corpus)
+    return replace(found, table=table_path(corpus) or found.table)
+
+
+def _loaded(corpus: CorpusConfig) -> Manifest:
     if corpus.kind == "demo" or corpus.path is None:
-        return demo.load(corpus.slug)
+        return replace(demo.load(corpus.slug), table=demo.FOLDER)
     name, path = corpus.slug, corpus.path
     match corpus.kind:
         case "csv":

@@ -14,7 +14,6 @@ as columns, or as the keys of a JSON list of objects or of an object of objects 
 any other layout write a table and use ``kind = "csv"``.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from typing import Any
 from ...cache.manifest import Clip, Manifest
 from ...cache.spec import Split
 from ...errors import ManifestError
+from .files import read_json
 from .table import Faults, Line, Row, combined, read_rows
 
 CLASSES = ("anger", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -82,10 +82,7 @@ def _rows(path: Path, faults: Faults) -> Iterator[Row]:
     if path.suffix == ".csv":
         yield from read_rows(path, faults, ())
         return
-    try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as fault:
-        raise ManifestError(f"{path}: not valid JSON: {fault}. Save it as UTF-8 JSON.") from None
+    found = read_json(path, "Save it as UTF-8 JSON.")
     if isinstance(found, dict):
         found = [{"id": id_, **e} if isinstance(e, dict) else e for id_, e in found.items()]
     for number, entry in enumerate(found if isinstance(found, list) else [found], start=1):

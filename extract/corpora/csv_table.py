@@ -1,28 +1,63 @@
 """Any table as a corpus: one row a clip, with the columns of a manifest."""
 
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...cache.manifest import Clip, Manifest
 from .table import Faults, Line, finished, read_rows
 
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "id": ("clip", "name", "uid", "utt_id", "segment", "segment_id", "clip_name"),
+    "video_id": ("dialogue_id", "dialog_id", "conversation_id"),
+    "clip_id": ("utterance_id", "utt", "turn"),
+    "split": ("mode", "set", "subset", "partition", "fold"),
+    "label": ("sentiment", "score", "rating"),
+    "class": ("emotion", "category"),
+    "text": ("transcript", "transcription", "utterance", "sentence", "caption", "words"),
+    "media": (
+        *("video_path", "media_path", "audio_path", "clip_path", "file_path", "filepath", "path"),
+        *("file", "filename", "file_name", "video_file", "audio_file", "wav", "video"),
+    ),
+    "start": ("start_time", "begin", "onset"),
+    "end": ("end_time", "stop", "offset"),
+    "label_T": (),
+    "label_A": (),
+    "label_V": (),
+    "speaker": ("speaker_id", "actor", "subject"),
+}
+"""The columns that are read, and what they are called elsewhere; the first that is there counts."""
+QUIET = {"mode": "split"}
+"""Names that are as good as ours: not a word is said of them."""
 
-def load(name: str, path: Path) -> Manifest:
+
+def load(name: str, path: Path, unsplit: bool = False) -> Manifest:
     """The corpus in the table at `path`; media paths count from the table's folder.
 
     Columns: ``split`` (or ``mode``) and ``label`` (a number) or ``class`` (a name) are needed, and
     ``id`` or ``video_id`` with ``clip_id``; ``text media start end label_T label_A label_V
-    speaker`` may be there, any other is ignored. Without a ``media`` column it is a corpus of
-    texts. Raises ManifestError with every fault and its line.
+    speaker`` may be there, any other is ignored. Names that differ in case or are those of
+    `COLUMNS` are understood, which the manifest's notes say. Without a ``media`` column it is a
+    corpus of texts. An `unsplit` table needs no split: all are for training until they are dealt
+    out. Raises ManifestError with every fault and its line.
     """
     faults = Faults(path)
-    rows: list[tuple[Line, Clip]] = []
-    head = _head(path)
-    named = ("id",) if "id" in head else ("video_id", "clip_id")
-    split = "mode" if "mode" in head and "split" not in head else "split"
-    content = () if {"text", "media"} & head else ("text",)
-    rating = "class" if "class" in head and "label" not in head else "label"
-    for row in read_rows(path, faults, (*named, split, rating, *content)):
-        if named == ("id",):
+    clips: list[tuple[Line, Clip]] = []
+    head: set[str] = set()
+    notes: list[str] = []
+
+    def names(written: Sequence[str]) -> Mapping[str, str]:
+        found = understood(written)
+        head.update(found.get(column, column) for column in written)
+        notes.extend(
+            f'{path}: column "{column}" is read as {own}.'
+            for column, own in found.items()
+            if QUIET.get(column) != own
+        )
+        return found
+
+    for row in read_rows(path, faults, needed(unsplit), names=names):
+        if "id" in head:
             id_ = row.required("id")
             video, _, clip = id_.rpartition("$_$")
             video, clip = row.text("video_id") or video or id_, row.text("clip_id") or clip
@@ -32,14 +67,14 @@ def load(name: str, path: Path) -> Manifest:
         media = row.text("media")
         if "media" in head and media is None:
             faults.add(row.line, "media is empty.")
-        rows.append(
+        clips.append(
             (
                 row.line,
                 Clip(
                     id=id_,
                     video_id=video,
                     clip_id=clip,
-                    split=row.split(split),
+                    split="train" if unsplit else row.split("split"),
                     text=row.text("text") or "",
                     media=media,
                     start=row.number("start"),
@@ -53,15 +88,32 @@ def load(name: str, path: Path) -> Manifest:
                 ),
             )
         )
-    return finished(name, path.parent, rows, faults)
+    return finished(name, path.parent, clips, faults, notes)
 
 
-def _head(path: Path) -> set[str]:
-    """Column names, or none: what is wrong with the file is said by `read_rows`."""
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            line = file.readline()
-    except (OSError, UnicodeDecodeError):
-        return set()
-    mark = max(",;\t", key=line.count)
-    return {name.strip().strip('"') for name in line.split(mark)}
+def needed(unsplit: bool) -> tuple[tuple[str, ...], ...]:
+    """The columns that must be there, each with those that do as well."""
+    split = () if unsplit else (("split",),)
+    return (("id", "video_id"), ("id", "clip_id"), *split, ("label", "class"), ("text", "media"))
+
+
+def understood(written: Sequence[str]) -> dict[str, str]:
+    """Columns of a head line whose names are not ours -> ours.
+
+    >>> understood(["ID", "Transcript", "mode", "label"])
+    {'ID': 'id', 'mode': 'split', 'Transcript': 'text'}
+    """
+    plain = {_plain(column): column for column in reversed(written)}
+    found: dict[str, str] = {}
+    for own, others in COLUMNS.items():
+        if own in written or (own == "id" and {"video_id", "clip_id"} <= plain.keys()):
+            continue
+        known = [_plain(own), *others]
+        column = next((plain[p] for p in known if p in plain and plain[p] not in found), None)
+        if column is not None and column not in COLUMNS:
+            found[column] = own
+    return found
+
+
+def _plain(column: str) -> str:
+    return re.sub(r"[\W_]+", "_", column.strip().casefold()).strip("_")

@@ -10,7 +10,6 @@ The authors cross-validate, so there is one split here for all: see `SHARED` and
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +17,8 @@ from typing import Any, Literal
 from ...cache.manifest import Clip, Manifest
 from ...cache.spec import Split
 from ...errors import ManifestError
-from .table import Faults, finished, first_file
+from .files import first_file, read_json
+from .table import Faults, finished
 
 PLACES = ("utterances_final", "mmsd_raw_data/utterances_final", "data/videos/utterances_final")
 SHARED = 68 / 675
@@ -84,10 +84,7 @@ def _shuffled(ids: Sequence[str]) -> list[str]:
 
 
 def _entries(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as fault:
-        raise ManifestError(f"{path}: not valid JSON: {fault}. Fetch the file again.") from None
+    found = read_json(path, "Fetch the file again.")
     if not isinstance(found, dict):
         raise ManifestError(f"{path}: not an object of clips by their id.")
     return found

@@ -71,7 +71,7 @@ def mel_filters(sample_rate: int, count: int) -> Tensor:
     frequencies, top = POINTS // 2 + 1, sample_rate / 2
     try:
         from torchaudio.functional import melscale_fbanks
-    except (ImportError, OSError):
+    except (ImportError, OSError, RuntimeError):
         bank = mel_filter_bank(frequencies, count, 0.0, top, sample_rate, mel_scale="htk")
         return torch.from_numpy(bank).float()
     filters: Tensor = melscale_fbanks(frequencies, 0.0, top, count, sample_rate)

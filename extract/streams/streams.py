@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from ...cache.manifest import Clip, Manifest
 from ...cache.spec import FeatureSpec, StoredType
+from ...cache.words import is_wordless
 from ...config import AnyFeatures, AudioFeatures, TextFeatures, VisionFeatures
 from ..decode.clip_error import ClipError
 from ..decode.media import Media, MediaError, Waveform, media_source
@@ -139,7 +140,12 @@ class TextStream(_Whole):
         self._words: list[text.Words] = []
 
     def source(self, clip: Clip, root: Path) -> str:
-        """Digest of the transcript, and of what was said before where that is read too."""
+        """Digest of the transcript, and of what was said before where that is read too.
+
+        Raises ClipError where nothing is said.
+        """
+        if is_wordless(clip.text):
+            raise ClipError("read", "empty text")
         said = "\x1e".join([*self.before(clip), clip.text])
         return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
 
@@ -166,7 +172,7 @@ class TextStream(_Whole):
 
     def prepare(self, clip: Clip, media: Media) -> str:
         """The transcript."""
-        if not clip.text.strip():
+        if is_wordless(clip.text):
             raise ClipError("read", "empty text")
         return text.cased(clip.text, self.settings.case)
 

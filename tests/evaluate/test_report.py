@@ -97,7 +97,7 @@ def simulate(
                 },
                 memory=(seed % 1000) * 10**6,
             )
-            write_run(run_folder(root, model, modalities, seed), change(run), b"")
+            write_run(run_folder(root, model, modalities, seed), change(run), b"", again=True)
     return Manifest(
         corpus,
         root,

@@ -63,7 +63,7 @@ def test_every_fault_of_a_table_in_one_answer(tmp_path: Path) -> None:
     place = f"{tmp_path / 't.csv'}: line "
     assert [f.removeprefix(place) for f in faults] == [
         "3: split is 'trian', not train, valid or test. Did you mean \"train\"?",
-        "6: label is 'much', not a number.",
+        "6: label is 'much', not a number. Classes by name stand in a column \"class\".",
         "7: 3 cells where the head line has 6; a text with a comma in it needs quotes.",
         "8: id is empty.",
         "8: label is 'nan', not a number.",
@@ -77,7 +77,7 @@ def test_every_fault_of_a_table_in_one_answer(tmp_path: Path) -> None:
     [
         (
             "id,split,text,lable\n",
-            "line 1: no column 'label' among .* Is it the one called \"lable\"",
+            "line 1: no column 'label' or 'class' among .* Is it the one called \"lable\"",
         ),
         ("id,split,label\na,train,1\n", "no column 'text'"),
         ("id,split,label,text\n", "the table has no rows"),
@@ -87,6 +87,134 @@ def test_every_fault_of_a_table_in_one_answer(tmp_path: Path) -> None:
 def test_tables_that_are_no_corpus(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(ManifestError, match=says):
         csv_corpus(tmp_path / "t.csv", text)
+
+
+HEAD = "id,split,label,text\n"
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        # R6: a quote that is never closed, closed by a later row's, or followed by something
+        (
+            HEAD + 'a,train,1,fine\nb,train,1,"oops\nc,test,2,good\nd,valid,1,so\n',
+            ["3: a quote opens"],
+        ),
+        (HEAD + 'a,train,1,"oops\nb,train,1,fine\nc,test,2,good"\n', ["2: a quote opens"]),
+        (HEAD + 'a,train,1,"oops\nb,train,1,"fine"\nc,test,2,good\n', ["2: a quote opens"]),
+        (HEAD + 'a,train,1,"oops\nb,train,x,"fine\n', ["2: a quote opens", "3: a quote opens"]),
+        (
+            HEAD + 'a,train,1,"so" he said\nb,train,x,y\n',
+            ["2: something stands", "3: label is 'x'"],
+        ),
+        ('id,text,split,label\na,"oops,train,1\nb,so,train,1\n', ["2: a quote opens"]),
+        # R18: columns that come twice, numbers that only Python reads
+        ("id,split,label,text,text\na,train,1,x,y\n", ["1: 2 columns are called 'text'"]),
+        (
+            "id,split,split,label,label,text\n",
+            ["1: 2 columns are called 'split'", "1: 2 columns are called 'label'"],
+        ),
+        *[
+            (
+                f"id;split;label;text\na;train;{number};x\n",
+                [f"2: label is {number!r}, not a number"],
+            )
+            for number in (
+                "1_0",
+                "\uff11",
+                "\u0661",
+                "inf",
+                "-Infinity",
+                "NaN",
+                "0x1F",
+                "1,5",
+                "1e999",
+            )
+        ],
+        # rows that are not as long as the head line, all of them named
+        (HEAD + "a,train,1\nb,train,1,x,y\nc,train,1,z\n", ["2: 3 cells", "3: 5 cells"]),
+        (HEAD + "a,train,1,x\0y\nb,train,1,z\n", ["2: text holds a NUL"]),
+        # ids that are one to the eye
+        (
+            HEAD + "caf\u00e9,train,1,x\ncafe\u0301,test,1,y\n",
+            ["3: cafe\u0301 stands already in line 2"],
+        ),
+        (HEAD + "a,train,1,x\na\u200b,test,1,y\n", ["in line 2, in other characters"]),
+        (HEAD + "\uff41,train,1,x\na,test,1,y\n", ["3: a stands already in line 2"]),
+        (HEAD + '"a\tb",train,1,x\n', ["2: id is 'a\\tb', with a control character"]),
+        ("id,split,label,text,start,end\na,train,1,x,-1,2\n", ["2: start -1.0 is before"]),
+    ],
+)
+def test_faults_of_a_table_are_named_with_their_lines(
+    tmp_path: Path, table: str, says: list[str]
+) -> None:
+    """R6, R18 and their kind: nothing of a table is read otherwise than it looks."""
+    with pytest.raises(ManifestError) as found:
+        csv_corpus(tmp_path / "t.csv", table)
+    for fault in says:
+        assert fault in str(found.value)
+
+
+def test_a_text_of_several_lines_is_one_cell(tmp_path: Path) -> None:
+    text = HEAD + 'a,train,1,"one, two\nthree, ""four"""\r\nb,test,2,say "so"\n'
+    clips = csv_corpus(tmp_path / "t.csv", text).clips
+    assert [clip.text for clip in clips] == ['one, two\nthree, "four"', 'say "so"']
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_encodings_of_a_table(tmp_path: Path, encoding: str) -> None:
+    """UTF-16, as spreadsheets save Unicode, is read where it says so; else it is a fault."""
+    path = tmp_path / "t.csv"
+    path.write_bytes("id\tsplit\tlabel\ttext\na\ttrain\t1\t\u4f60\u597d\n".encode(encoding))
+    if encoding == "utf-16-le":
+        with pytest.raises(ManifestError):
+            load_manifest(CorpusConfig(kind="csv", path=path))
+        return
+    assert load_manifest(CorpusConfig(kind="csv", path=path)).clips[0].text == "\u4f60\u597d"
+
+
+def test_columns_by_other_names_are_understood_and_said(tmp_path: Path) -> None:
+    """Friction 7."""
+    manifest = csv_corpus(
+        tmp_path / "t.csv",
+        "Video_ID,Clip_ID,Transcript,video_path,Label,mode\nv,1,hi,a.mp4,1,dev\n",
+    )
+    clip = manifest.clips[0]
+    assert (clip.id, clip.text, clip.media, clip.label) == ("v$_$1", "hi", "a.mp4", 1.0)
+    assert [note.partition(": ")[2] for note in manifest.notes] == [
+        'column "Video_ID" is read as video_id.',
+        'column "Clip_ID" is read as clip_id.',
+        'column "Label" is read as label.',
+        'column "Transcript" is read as text.',
+        'column "video_path" is read as media.',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ('{"1_60": {}, "1_60": {}}', "'1_60' stands twice"),
+        ("[" * 100_000, "nested too deeply"),
+        ("{", "not valid JSON"),
+    ],
+)
+def test_json_tables_that_cannot_be_read(tmp_path: Path, data: str, says: str) -> None:
+    """One clip twice in a JSON file is a fault, not the second of the two."""
+    (tmp_path / "sarcasm_data.json").write_text(data)
+    with pytest.raises(ManifestError, match=says):
+        load_manifest(CorpusConfig(kind="mustard", path=tmp_path))
+
+
+def test_half_a_character_is_a_fault_of_the_table(tmp_path: Path) -> None:
+    entry = {"utterance": "\ud83d so", "sarcasm": True}
+    (tmp_path / "sarcasm_data.json").write_text(json.dumps({"1": entry}))
+    with pytest.raises(ManifestError, match="text holds half of a character"):
+        load_manifest(CorpusConfig(kind="mustard", path=tmp_path))
+
+
+def test_a_csv_path_that_is_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="is a folder"):
+        load_manifest(CorpusConfig(kind="csv", path=tmp_path))
 
 
 def test_files_that_are_no_table(tmp_path: Path, write_video: Any) -> None:

@@ -269,6 +269,31 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_stores(
         same(store, stores(whole)[modality])
 
 
+def test_a_part_is_closed_by_time_so_that_a_kill_costs_little(
+    make_corpus: Any, make_pipeline: Any
+) -> None:
+    """H18: parts of the usual size would hold all 12 clips, and a kill would lose all of them."""
+    path = make_pipeline(make_corpus(12), ("vision",), cache="part_seconds = 0.001")
+    config = load_config(path)
+    command = [sys.executable, "-P", "-m", "sedimental", "extract", "-c", str(path)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as run:
+        while run.poll() is None:
+            if len(list(config.cache.root.glob("*/vision-*/part-*"))) >= 3:
+                os.kill(run.pid, signal.SIGKILL)
+                break
+            time.sleep(0.005)
+    assert run.returncode == -signal.SIGKILL
+    held = stores(config)["vision"].clips
+    assert len(held) >= 3
+    boxes = next(config.cache.root.glob("*/boxes-*"))
+    assert len(list(boxes.glob("faces-*.npz"))) >= 3
+    quiet = Count()
+    extract(config, quiet)
+    store = stores(config)["vision"]
+    assert store.complete
+    assert set(held) <= set(store.clips)
+
+
 def test_other_numerics_are_noticed_before_they_mix(
     make_corpus: Any, make_pipeline: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

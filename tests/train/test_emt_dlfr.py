@@ -13,6 +13,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from sedimental.cache.spec import MODALITIES, Modality
+from sedimental.train.layers.packed import Packed
 from sedimental.train.models.emt_dlfr.encoders import Siamese, View, negative_cosine
 from sedimental.train.models.emt_dlfr.fusion import Pooling
 from sedimental.train.models.emt_dlfr.model import EMTDLFR, PRESETS, RECIPES, Options
@@ -234,6 +235,7 @@ def literal_fusion(
     """g and the last H_m, by Eqs. 6 to 8."""
     o, f, count = model.options, model.fusion, len(frames)
     serial = o.update == "serial"
+    pools_a_layer = count if o.fusion == "ooll" and not o.share_modalities else 1
 
     def unit(layer: int, place: int, back: int) -> Any:
         places = 1 if o.share_modalities else (len(f.pairs) if o.fusion == "ooll" else count)
@@ -243,7 +245,7 @@ def literal_fusion(
         return f.units[layer * places * ways + place * ways + back]
 
     def pool(layer: int, place: int = 0) -> Any:
-        return f.pools[(0 if o.share_layers else layer) * f.pools_a_layer + place]
+        return f.pools[(0 if o.share_layers else layer) * pools_a_layer + place]
 
     if o.fusion == "oagl":
         for layer in range(o.depth):
@@ -276,7 +278,7 @@ def literal_fusion(
             )
             found[m].append(one)
             found[n].append(other)
-        places = range(count) if f.pools_a_layer > 1 else [0] * count
+        places = range(count) if pools_a_layer > 1 else [0] * count
         frames = [per_frame(pool(layer, p), found[m]) for m, p in enumerate(places)]
     return np.concatenate([mean_or_zero(h) for h in frames]), frames
 
@@ -465,8 +467,9 @@ def test_masks_are_frozen_over_epochs_and_do_not_know_the_training_seed() -> Non
     model = made(options, seed=1).train()
     seen: list[dict[str, Tensor]] = []
 
-    def remember(_: Any, rows: tuple[Tensor, Any]) -> None:
-        seen[-1]["vision"] = rows[0][: len(rows[0]) // 2] == 0
+    def remember(_: Any, rows: tuple[Any, ...]) -> None:
+        first = rows[0].rows
+        seen[-1]["vision"] = first[: len(first) // 2] == 0
 
     model.encoders["vision"].register_forward_pre_hook(remember)
     for _ in range(2):
@@ -743,3 +746,18 @@ def test_views_of_one_pass_are_those_of_two() -> None:
     torch.testing.assert_close(output.prediction, found[0].prediction[:5])
     torch.testing.assert_close(complete(batch_of()).prediction, found[0].prediction[5:])
     torch.testing.assert_close(model.eval()(batch_of()).prediction, found[0].prediction[:5])
+
+
+def test_embedding_dropout_leaves_the_context_whole() -> None:
+    """P10: only local features are dropped before the transformer."""
+    model = made(replace(still(options_of()), embedding_dropout=0.5)).train()
+    given: list[Any] = []
+    model.fusion.register_forward_pre_hook(lambda _, inputs: given.append(inputs))
+    batch = batch_of()
+    model(batch)
+    H, G = given[0][:2]
+    assert all((x.rows == 0).float().mean() > 0.3 for x in H)
+    for place, m in enumerate(MODALITIES):
+        X = Packed.of(batch.features[m], batch.masks[m])
+        wanted = model.projections[m](model.encoders[m](X)[0])
+        torch.testing.assert_close(G[:, place], wanted)

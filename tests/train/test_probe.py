@@ -13,14 +13,17 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from sedimental.cache.manifest import Clip, Manifest, write_manifest
 from sedimental.cache.runs import list_runs, read_run
+from sedimental.cache.runs.names import find_folders, row_of
 from sedimental.cache.spec import MODALITIES, FeatureSpec, Modality
 from sedimental.cache.store.store import open_store
 from sedimental.cache.store.writer import ClipFeatures, StoreWriter
 from sedimental.cache.sweeps import read_sweep
 from sedimental.config import Config
 from sedimental.evaluate.metrics import score
+from sedimental.train.sweep.cross_validation import cross_validated
+from sedimental.train.sweep.folds import grouped_folds
 from sedimental.train.sweep.linear_fits import PENALTIES, probabilities, ridge, softmax_regression
-from sedimental.train.sweep.linear_probe import Labelled, fit_probe
+from sedimental.train.sweep.linear_probe import Labelled, Scale, fit_probe
 from sedimental.train.sweep.pooling import pool_layer, segment_means
 from sedimental.train.sweep.probe import probe
 
@@ -172,14 +175,16 @@ def test_the_probe_finds_the_layer_that_knows(tmp_path: Path) -> None:
     assert found.points[-1].mean("test", "Corr") > 0.8
     assert 'text = { encoder = "tiny-text", layers = 2 }' in found.lines()
     assert read_sweep(config.experiment / "probe") == found
-    names = [str(p.relative_to(config.experiment)) for p in list_runs(config.experiment / "probe")]
-    assert names == [f"probe/ridge-{x}/seed-0" for x in ("A", "T", "TAV", "V")]
+    names = [p.relative_to(config.experiment).parts for p in list_runs(config.experiment / "probe")]
+    assert [(a, row_of(b), c) for a, b, c in names] == [
+        ("probe", f"ridge-{x}", "seed-0") for x in ("A", "T", "TAV", "V")
+    ]
 
 
 def test_a_kept_probe_is_a_run_like_any_other(tmp_path: Path) -> None:
     config = make(tmp_path, clips_of())
     found = probe(config)
-    folder = config.experiment / "probe" / "ridge-A" / "seed-0"
+    (folder,) = find_folders("probe/ridge-A/seed-0", config.experiment)
     run = read_run(folder)
     point = found.find("ridge", "A", "1")
     assert point is not None
@@ -217,6 +222,49 @@ def test_the_penalty_is_the_best_on_validation() -> None:
     assert errors[fitted.linear.penalty] == pytest.approx(min(errors.values()))
 
 
+@pytest.mark.parametrize(("count", "width"), [(60, 8), (40, 70)])
+def test_folds_are_scikit_learns_fits_one_by_one(count: int, width: int) -> None:
+    """From one spectrum, with more clips than features and with fewer."""
+    random = np.random.default_rng(5)
+    clips = clips_of(count)
+    labelled = Labelled.of(Manifest("toy", Path(), tuple(clips)), "mosi")
+    pooled = random.normal(size=(count, width)).astype(np.float32)
+    pooled[:, 0] += labelled.labels
+    learned = np.concatenate([labelled.rows("train"), labelled.rows("valid")])
+    held = np.full(count, -1)
+    held[learned] = grouped_folds([labelled.groups[k] for k in learned], 4)
+    found = cross_validated([pooled], labelled, held)
+    x, y = Scale.of(pooled[learned])(pooled[learned]), labelled.labels[learned]
+    folds, answers = held[learned], {}
+    for penalty in PENALTIES:
+        answers[penalty] = np.empty(len(learned))
+        for number in range(4):
+            rest = folds != number
+            fit = Ridge(alpha=penalty).fit(x[rest], y[rest])
+            answers[penalty][~rest] = fit.predict(x[~rest])
+    best = min(PENALTIES, key=lambda p: np.abs(answers[p] - y).mean())
+    for number in range(4):
+        own = folds == number
+        expected = score(y[own], answers[best][own], "mosi")
+        assert found["Corr"][number] == pytest.approx(expected["Corr"], abs=1e-6)
+        assert found["MAE"][number] == pytest.approx(expected["MAE"], abs=1e-6)
+
+
+def test_a_video_is_in_one_fold_and_a_layer_has_its_error(tmp_path: Path) -> None:
+    groups = [f"v{k // 7}" for k in range(100)]
+    folds = grouped_folds(groups)
+    assert len({(g, f) for g, f in zip(groups, folds.tolist(), strict=True)}) == len(set(groups))
+    sizes = np.bincount(folds)
+    assert sizes.max() - sizes.min() <= 7
+    assert grouped_folds(groups[::-1]).tolist() == folds[::-1].tolist()
+    found = probe(make(tmp_path, clips_of()))
+    for point in found.points:
+        assert len(point.folds["Corr"]) == 5
+        error = np.std(point.folds["Corr"], ddof=1) / np.sqrt(5)
+        assert point.error == pytest.approx(error)
+    assert all(found.picks["ridge"][m] in found.ties("ridge", m) for m in MODALITIES)
+
+
 def test_equal_features_are_not_probed_again(tmp_path: Path) -> None:
     config = make(tmp_path, clips_of())
     first = probe(config)
@@ -236,7 +284,7 @@ def test_classes_are_probed_by_softmax_regression(tmp_path: Path) -> None:
     best = found.find("softmax", "TAV", "picked")
     assert best is not None
     assert best.mean("test", "Accuracy") > 0.8
-    run = read_run(config.experiment / "probe" / "softmax-TAV" / "seed-0")
+    run = read_run(*find_folders("probe/softmax-TAV/seed-0", config.experiment))
     assert run.predictions.probabilities is not None
     assert run.predictions.probabilities.sum(axis=1) == pytest.approx(1)
 

@@ -1,5 +1,6 @@
 """Trained runs under missing features: seeded, nested, the intact test set at rate zero."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from sedimental.cache.checksums import with_checksum
 from sedimental.cache.manifest import Clip, Manifest, write_manifest
 from sedimental.cache.runs import read_run
 from sedimental.cache.spec import MODALITIES, FeatureSpec
@@ -79,6 +81,12 @@ def read(file: Path) -> tuple[dict[str, Any], Any]:
         return json.loads(str(kept["head"])), kept["values"]
 
 
+def write(file: Path, head: dict[str, Any], values: Any) -> None:
+    data = io.BytesIO()
+    np.savez(data, head=np.array(json.dumps(head)), values=values)
+    file.write_bytes(with_checksum(data.getvalue()))
+
+
 def test_answers_under_loss(config: Config) -> None:
     assert robustness(config, [0.0, 0.5]) == ()  # nothing is trained yet
     train(config)
@@ -108,11 +116,16 @@ def test_answers_under_loss(config: Config) -> None:
 
 def test_what_was_tested_is_not_tested_again(config: Config) -> None:
     train(config)
-    before = {f: f.stat().st_mtime_ns for f in robustness(config, [0.0, 1.0])}
-    assert {f: f.stat().st_mtime_ns for f in robustness(config, [0.0, 1.0])} == before
-    again = {f: f.stat().st_mtime_ns for f in robustness(config, [0.0, 1.0], fresh=True)}
-    assert all(again[f] != t for f, t in before.items())
-    assert {f: f.stat().st_mtime_ns for f in robustness(config, [0.5])} != again
+    tested = {f: f.read_bytes() for f in robustness(config, [0.0, 1.0])}
+    for file in tested:  # answers that no run gave, of the very same test
+        head, values = read(file)
+        write(file, head, values + 7)
+    before = {f: f.read_bytes() for f in tested}
+    assert {f: f.read_bytes() for f in robustness(config, [0.0, 1.0])} == before
+    assert all(before[f] != made for f, made in tested.items())
+    again = robustness(config, [0.0, 1.0], fresh=True)
+    assert {f: f.read_bytes() for f in again} == tested
+    assert {f: f.read_bytes() for f in robustness(config, [0.5])} != tested
 
 
 def test_losses_are_nested_and_do_not_depend_on_the_batch(config: Config) -> None:
@@ -249,9 +262,9 @@ def test_the_table_states_what_becomes_of_special_tokens(config: Config) -> None
     assert words == {"uegd TAV": "[CLS] and [SEP] missing as words", "uegd A": ""}
     assert "missing as words" in str(robustness_to_terminal(report).caption)
     assert "missing as words" in to_html(report)
-    [file] = config.experiment.glob("uegd-A/seed-1/robustness.npz")
+    [file] = config.experiment.glob("uegd-A-*/seed-1/robustness.npz")
     head, values = read(file)
     del head["special_tokens"]  # as an earlier version wrote it
-    np.savez(file, head=np.array(json.dumps(head)), values=values)
+    write(file, head, values)
     again = evaluate(config.experiment, config.evaluate)
     assert {row.name for row in again.robustness} == {"uegd TAV"}

@@ -1,6 +1,7 @@
 """`train` on real stores: finds the right ones, repeats nothing, loses nothing."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from safetensors.numpy import load_file
 
 from sedimental.cache.manifest import Clip, Manifest, write_manifest
 from sedimental.cache.representations import read_representations
-from sedimental.cache.runs import list_runs, read_run
+from sedimental.cache.runs import folder_of, list_runs, read_run
+from sedimental.cache.runs.names import find_folders
 from sedimental.cache.spec import MODALITIES, FeatureSpec, Modality
 from sedimental.cache.store.writer import ClipFeatures, StoreWriter
 from sedimental.config import Config, ConfigError
@@ -27,12 +29,13 @@ from sedimental.errors import (
     StoreError,
     StoreNotFoundError,
 )
+from sedimental.progress import Silent
 from sedimental.train.data.dataset import Table
 from sedimental.train.data.inputs import find_inputs, layer_names
 from sedimental.train.data.load import load
 from sedimental.train.processes.pool import workers_for
 from sedimental.train.record import representations_of
-from sedimental.train.run import train
+from sedimental.train.run import Workshop, train
 
 LAYERS = ("0", "1", "2", "3")
 SETTINGS: Mapping[Modality, Mapping[str, Any]] = {
@@ -138,6 +141,11 @@ def corpus(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def plan_folder(config: Config) -> Path:
+    """Where the runs of the only row of `config` lie, or will lie."""
+    return Workshop(config, Silent()).plans[0].folder.parent
+
+
 class Heard:
     """A listener that remembers, and may interrupt."""
 
@@ -164,7 +172,7 @@ def test_a_run_folder_is_whole(corpus: Path) -> None:
     (run,) = train(config, heard)
     assert (heard.done, heard.total) == (3, 3)
     assert heard.notes[0].startswith(f"uegd TAV seed 1: best epoch {run.best_epoch}, valid MAE ")
-    folder = config.experiment / "uegd-TAV" / "seed-1"
+    (folder,) = find_folders("uegd-TAV/seed-1", config.experiment)
     assert list(list_runs(config.experiment)) == [folder]
     again = read_run(folder)
     assert again.metrics == run.metrics
@@ -239,7 +247,8 @@ def test_the_key_follows_what_decides(corpus: Path, change: dict[str, Any], agai
     (first,) = train(config_of(corpus, seeds=[1]))
     second = train(config_of(corpus, **{"seeds": [1], **change}))[0]
     assert (first.key != second.key) == again
-    assert read_run(corpus / "runs" / "toy" / "uegd-TAV" / "seed-1").key == second.key
+    kept = [read_run(f).key for f in list_runs(corpus / "runs" / "toy") if f.name == "seed-1"]
+    assert set(kept) == {first.key, second.key}  # R1: nothing that was trained is deleted
 
 
 def test_new_features_and_labels_mean_a_new_run(corpus: Path) -> None:
@@ -360,7 +369,7 @@ CHILD = """
 import sys
 from sedimental.config import Config
 from sedimental.train.fit import checkpoint
-from sedimental.train.run import train
+from sedimental.train.run import Workshop, train
 
 class Told:
     def start(self, task, total, unit="clip"): ...
@@ -388,7 +397,7 @@ def killed_after(config: Config, epochs: int) -> None:
 def test_killed_at_any_moment_it_ends_with_the_same_predictions(corpus: Path) -> None:
     keys: dict[str, Any] = {"epochs": 40, "warmup": 0.0, "weight_decay": 1e-4}
     config = config_of(corpus, **keys)
-    folder = config.experiment / "uegd-TAV"
+    folder = plan_folder(config)
     for epochs in (7, 52):  # once in each run
         killed_after(config, epochs)
         assert list(folder.glob(".resume-*"))
@@ -411,14 +420,14 @@ def test_a_damaged_or_foreign_checkpoint_is_no_obstacle(
     monkeypatch.setattr("sedimental.train.fit.checkpoint.EVERY", 0.0)
     config = config_of(corpus, seeds=[1], epochs=5)
     (whole,) = train(config)
-    kept = config.experiment / "uegd-TAV" / ".resume-seed-1.safetensors"
+    kept = plan_folder(config) / ".resume-seed-1.safetensors"
     with pytest.raises(KeyboardInterrupt):
         train(config, Heard(stop_at=3), fresh=True)
     data = kept.read_bytes()
     torn = data[:-40] + bytes(40)
     assert torn != data
     for content in (data[:100], data[:-7], b"", b"nothing of the kind", torn):
-        (config.experiment / "uegd-TAV" / "seed-1" / "run.json").unlink(missing_ok=True)
+        shutil.rmtree(plan_folder(config) / "seed-1", ignore_errors=True)
         kept.write_bytes(content)
         (again,) = train(config)
         assert np.array_equal(whole.predictions.values, again.predictions.values)
@@ -456,7 +465,7 @@ def test_classes_are_trained_and_their_probabilities_kept(corpus: Path) -> None:
     assert list(run.metrics["test"]) == ["Accuracy", "Weighted_F1", *(f"F1_{n}" for n in names)]
     assert run.metrics["train"]["Accuracy"] > 0.6
     assert run.history[0].train_loss == pytest.approx(np.log(3), abs=0.5)
-    again = read_run(corpus / "runs" / "toy" / "uegd-TAV" / "seed-1").predictions
+    again = read_run(*find_folders("uegd-TAV/seed-1", corpus / "runs" / "toy")).predictions
     assert again.classes == names
     assert again.probabilities is not None
     assert run.predictions.probabilities is not None
@@ -464,7 +473,8 @@ def test_classes_are_trained_and_their_probabilities_kept(corpus: Path) -> None:
     np.testing.assert_allclose(again.probabilities.sum(axis=1), 1)
     np.testing.assert_array_equal(again.values, again.probabilities.argmax(axis=1))
     np.testing.assert_array_equal(again.labels, [names.index(c.category or "") for c in clips])
-    first = (corpus / "runs/toy/uegd-TAV/seed-1/predictions.csv").read_text().splitlines()[:2]
+    (folder,) = find_folders("uegd TAV/seed-1", corpus / "runs/toy")
+    first = (folder / "predictions.csv").read_text().splitlines()[:2]
     assert first[0] == "id,split,label,prediction," + ",".join(f"probability_{n}" for n in names)
     assert first[1].split(",")[2] in names
 
@@ -590,7 +600,7 @@ def test_a_stack_of_seeds_is_a_run_each(corpus: Path) -> None:
     assert "stacked" not in alone[0].environment
     # one that is missing means the stack anew, for its masks are drawn for all
     train(config)
-    (config.experiment / "uegd-TAV" / "seed-2" / "run.json").unlink()
+    shutil.rmtree(folder_of(config.experiment, runs[1]))
     again = train(config)
     for one, other in zip(runs, again, strict=True):
         assert np.array_equal(one.predictions.values, other.predictions.values)

@@ -13,6 +13,8 @@ class Share:
     config: Config
     titles: tuple[str, ...]
     """`Plan.title` of each run to be made."""
+    again: bool = False
+    """Whether they are made although they may be there: those are kept beside the new ones."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,9 @@ class Job:
         """Up to `parts` jobs with about equally many runs of every share."""
         pieces = [
             tuple(
-                Share(share.config, own) for share in self.shares if (own := share.titles[k::parts])
+                replace(share, titles=own)
+                for share in self.shares
+                if (own := share.titles[k::parts])
             )
             for k in range(parts)
         ]

@@ -1,7 +1,8 @@
 """The first answer to "which layer?": a linear probe on every stored layer, in seconds.
 
 Ridge regression (softmax regression where there are classes) on the mean over each clip's real
-frames. Needs no torch.
+frames. Layers are picked by grouped folds of the training and validation clips, which say more than
+one small validation split; what is scored on test is fitted on the training clips. Needs no torch.
 """
 
 import hashlib
@@ -12,21 +13,24 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from ...cache.manifest import Manifest, read_manifest
-from ...cache.runs import InputRecord, Predictions, Run, run_folder, write_run
+from ...cache.corpus_table import cached_manifest
+from ...cache.manifest import Manifest
+from ...cache.runs import InputRecord, Predictions, Run, folder_of, write_run
+from ...cache.runs.identity import code_version, digest_of, identity_of
 from ...cache.spec import LETTERS, SPLITS, Modality, Split
-from ...cache.sweeps import Point, Sweep, pick, read_sweep, write_sweep
+from ...cache.sweeps import Point, Sweep, read_sweep, settled, write_sweep
 from ...config import Config, SweepConfig
 from ...progress import Progress, Silent
 from ..data.inputs import Input
 from .blas_threads import single_threaded
+from .cross_validation import cross_validated
+from .folds import grouped_folds
 from .grid import default_criterion, encoder_of, swept_inputs
 from .linear_fits import PENALTIES
 from .linear_probe import Labelled, Probe, fit_probe
@@ -36,7 +40,7 @@ TASK = "probing"
 """The one task whose progress is told: layers of all modalities."""
 SEED = 0
 """A probe has no randomness; its run folder still needs a number."""
-RECIPE = 1
+RECIPE = 2
 """Version of everything between features and a probe's numbers."""
 
 
@@ -53,7 +57,7 @@ def probe(config: Config, progress: Progress | None = None, fresh: bool = False)
     # a probe is cheap: it goes through everything, whatever a sweep is limited to
     limits = {"layers": "all", "modalities": None}
     section = (config.sweep or SweepConfig()).model_copy(update=limits)
-    manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
+    manifest = cached_manifest(config)
     clips = Labelled.of(manifest, config.evaluate.protocol, config.train.task)
     inputs = swept_inputs(config, section)
     criterion = section.criterion or default_criterion(clips.classes)
@@ -68,36 +72,41 @@ def probe(config: Config, progress: Progress | None = None, fresh: bool = False)
     jobs = [(one, layer) for one in inputs for layer in encoders[one.modality].layers]
     told.start(TASK, len(jobs), "layer")
 
-    def work(job: tuple[Input, str]) -> tuple[Probe, float]:
+    held = np.full(len(clips.ids), -1, dtype=np.int64)
+    learned = np.concatenate([clips.rows("train"), clips.rows("valid")])
+    held[learned] = grouped_folds([clips.groups[k] for k in learned])
+
+    def work(job: tuple[Input, str]) -> tuple[Probe, Folds, float]:
         one, layer = job
         began = time.perf_counter()
         pooled = pool_layer(one.store, layer, clips.ids, valid[one.modality])
-        fitted = fit_probe([pooled], clips)
+        fitted, folds = fit_probe([pooled], clips), cross_validated([pooled], clips, held)
         told.advance(TASK)
-        return fitted, time.perf_counter() - began
+        return fitted, folds, time.perf_counter() - began
 
     with single_threaded(), ThreadPoolExecutor(os.cpu_count(), "sedimental-probe") as pool:
         done = dict(zip(jobs, pool.map(work, jobs), strict=True))
     model = "softmax" if clips.classes else "ridge"
     points = [
-        _point(model, {one.modality: layer}, fitted, seconds)
-        for (one, layer), (fitted, seconds) in done.items()
+        _point(model, {one.modality: layer}, fitted, folds, criterion, seconds)
+        for (one, layer), (fitted, folds, seconds) in done.items()
     ]
     picks: dict[Modality, str] = {}
     for one in inputs:
         own = [p for p in points if p.letters == LETTERS[one.modality]]
-        picks[one.modality] = pick(own, criterion).choice
-    keeper = _Keeper(config, clips, key, folder)
+        picks[one.modality] = settled(own, criterion).choice
+    keeper = _Keeper(config, clips, manifest, folder, fresh)
     for one in inputs:
         layer = picks[one.modality]
-        keeper.keep([(one, layer)], *done[one, layer])
+        fitted, _, seconds = done[one, layer]
+        keeper.keep([(one, layer)], fitted, seconds)
     if len(inputs) > 1:
         began = time.perf_counter()
         chosen = [(one, picks[one.modality]) for one in inputs]
         pooled = [pool_layer(o.store, layer, clips.ids, valid[o.modality]) for o, layer in chosen]
-        joined = fit_probe(pooled, clips)
+        joined, folds = fit_probe(pooled, clips), cross_validated(pooled, clips, held)
         seconds = time.perf_counter() - began
-        points.append(_point(model, picks, joined, seconds))
+        points.append(_point(model, picks, joined, folds, criterion, seconds))
         keeper.keep(chosen, joined, seconds)
     found = Sweep(
         kind="probe",
@@ -115,7 +124,19 @@ def probe(config: Config, progress: Progress | None = None, fresh: bool = False)
     return found
 
 
-def _point(model: str, layers: Mapping[Modality, str], fitted: Probe, seconds: float) -> Point:
+Folds = Mapping[str, tuple[float, ...]]
+
+
+def _point(
+    model: str,
+    layers: Mapping[Modality, str],
+    fitted: Probe,
+    folds: Folds,
+    criterion: str,
+    seconds: float,
+) -> Point:
+    known = [value for value in folds[criterion] if value == value]
+    error = float(np.std(known, ddof=1) / np.sqrt(len(known))) if len(known) > 1 else None
     return Point(
         arm=model,
         model=model,
@@ -129,6 +150,8 @@ def _point(model: str, layers: Mapping[Modality, str], fitted: Probe, seconds: f
         settings={"penalty": fitted.linear.penalty},
         folder="",
         seconds=seconds,
+        folds=folds,
+        error=error,
     )
 
 
@@ -138,20 +161,33 @@ class _Keeper:
 
     config: Config
     clips: Labelled
-    key: str
+    manifest: Manifest
     folder: Path
+    again: bool
 
     def keep(self, used: Sequence[tuple[Input, str]], fitted: Probe, seconds: float) -> None:
         """`used` are its inputs, each with the layer that was read."""
         clips, model = self.clips, "softmax" if self.clips.classes else "ridge"
         modalities = tuple(one.modality for one, _ in used)
         values = fitted.answers.argmax(axis=1) if clips.classes else fitted.answers[:, 0]
+        identity = identity_of(
+            {
+                "code": f"{code_version()} probe {RECIPE}",
+                "table": dict(self.manifest.digests),
+                "inputs": {one.modality: _input_identity(one, layer) for one, layer in used},
+                "model": model,
+                "settings": {"penalties": PENALTIES},
+                "protocol": clips.protocol,
+            },
+            SEED,
+        )
         run = Run(
             corpus=self.config.corpus.slug,
             model=model,
             modalities=modalities,
             seed=SEED,
-            key=self.key,
+            key=identity.key,
+            identity=identity,
             options={"penalty": fitted.linear.penalty},
             config={"input_scaling": "standardize"},
             inputs=tuple(
@@ -168,7 +204,7 @@ class _Keeper:
             environment={
                 "python": platform.python_version(),
                 "numpy": np.__version__,
-                "sedimental": version("sedimental"),
+                "sedimental": code_version(),
                 "device": "cpu",
                 "platform": platform.platform(),
             },
@@ -197,7 +233,7 @@ class _Keeper:
             weights[f"inputs.{modality}.mean"] = scale.mean
             weights[f"inputs.{modality}.deviation"] = scale.deviation
         whole = {name: np.ascontiguousarray(values) for name, values in weights.items()}
-        write_run(run_folder(self.folder, model, modalities, SEED), run, save(whole))
+        write_run(folder_of(self.folder, run), run, save(whole), self.again)
 
     def _coverage(self, used: Sequence[tuple[Input, str]]) -> dict[Split, dict[str, int]]:
         held = {one.modality: set(one.store.clips) for one, _ in used}
@@ -206,6 +242,16 @@ class _Keeper:
             s: {"clips": len(ids)} | {m: sum(i in have for i in ids) for m, have in held.items()}
             for s, ids in of.items()
         }
+
+
+def _input_identity(one: Input, layer: str) -> dict[str, object]:
+    return {
+        "encoder": one.spec.encoder,
+        "layers": [layer],
+        "fingerprint": one.spec.fingerprint,
+        "settings": dict(one.spec.preprocessing),
+        "clips": digest_of(dict(one.store.sources)),
+    }
 
 
 def _key(
@@ -223,6 +269,7 @@ def _key(
         "protocol": clips.protocol,
         "criterion": criterion,
         "penalties": PENALTIES,
+        "groups": clips.groups,
         "encoders": [asdict(encoder_of(one, config, section)) for one in inputs],
         "clips": [dict(one.store.sources) for one in inputs],
     }

@@ -17,6 +17,7 @@ The loss is |ŷ_m - y_m| + sum over s of tanh|y_s - y_m| * |ŷ_s - y_s|, a mean 
 
 Departures, and choices where paper and released code differ:
 
+- The paper scales no input; [train] standardises them if ``input_scaling`` does not say "none".
 - Padding takes no part: means are over real frames, windows wrap modulo the clip's true length,
   and the last hidden state is that of the clip's last real frames. The released code sees padding
   everywhere; at full length both are the same function. Frames that are not real inside a clip
@@ -27,9 +28,8 @@ Departures, and choices where paper and released code differ:
   released; the paper has one Linear and ReLU.
 - Input attention has no shift, and attention no dropout (an option), as released; Table 7's value
   for the latter never reached the model.
-- Self-attention is said to use one norm for queries and keys, but the published count has room
-  for a second one. Here it norms the keys, as in the other two kinds of layer: the same number of
-  weights, and the same function at first.
+- Self-attention has one norm for queries and keys. The released layer holds a second one, which it
+  never uses; the published counts include its 64 weights a modality.
 - The residual of cross attention is added once a partner, as released.
 - Label generator: generated labels are kept within ±H and a label of 0 counts as positive, as
   released. Means over clips labelled ±H count every clip once (the released code enters early
@@ -37,7 +37,8 @@ Departures, and choices where paper and released code differ:
   ±H, with H the largest label.
 - Labels change after a step from epoch 2 on; as the unimodal loss is 0 while y_s = y_m, unimodal
   heads begin to learn in epoch 3, as released. `labels_from` is ours.
-- Table 4's Transformer and LSTM are described in `sugrm_plain`.
+- Table 4's Transformer and LSTM are described in `ablations`; its rows on Self-MM are options of
+  `self_mm`.
 - Text enters as cached features, or by a live encoder: the paper fine-tunes BERT with the rest.
 """
 
@@ -51,12 +52,13 @@ from torch import Tensor, nn
 
 from ....cache.spec import MODALITIES, Modality
 from ....config import Fraction, Positive
-from ...layers.linear import FrameLinear, on_real_frames
+from ...layers.linear import Linear
 from ...layers.losses import Distance
+from ...layers.packed import Packed
 from ..shared.hooks import EncoderRecipe, Group, Recipe, Training
 from ..shared.interface import Batch, InputShape, Output
 from ..shared.layer_mix import LayerMixes
-from .ablations import PlainLSTM, PlainTransformer
+from .ablations import MultimodalTransformer, PlainLSTM
 from .label_generator import Generator, LabelMemory, unimodal_loss
 from .sparse_phased_transformer import SequenceEncoder, Sizes, SparsePhasedTransformer
 
@@ -103,8 +105,8 @@ class Options:
     """First epoch that moves labels. Until features of opposite clips lie apart, they move to the
     wrong side: where the fusion learns slowly, as on frozen features, a later epoch is better."""
     sequence: Literal["spt", "transformer", "lstm"] = "spt"
-    """What turns frames into one vector (Table 4): the sparse phased transformer, or a plain
-    Transformer or LSTM a modality."""
+    """What turns frames into one vector (Table 4): the sparse phased transformer, MulT's
+    crossmodal Transformers (TE), or an LSTM a modality."""
     recalibrate: bool = True
     """Whether modalities recalibrate each other (Table 4)."""
     reduction: Positive = 4
@@ -170,6 +172,11 @@ ENCODER = EncoderRecipe(5e-5, 1e-3, source="SUGRM, Table 7; decay as released")
 """Of text, where it is live; for both corpora."""
 
 
+def sizes_of(options: Options) -> Sizes:
+    """What the sequence encoder needs of them."""
+    return Sizes(**{f.name: getattr(options, f.name) for f in fields(Sizes)})
+
+
 class Recalibration(nn.Module):
     """Modality recalibration (squeeze and excitation): each modality's features are weighted by
     what all modalities say (section 3.2.1)."""
@@ -183,18 +190,12 @@ class Recalibration(nn.Module):
         self.squeeze = nn.Linear(total, bottleneck)
         self.excite = nn.ModuleDict({m: nn.Linear(bottleneck, size) for m, size in widths.items()})
 
-    def forward(
-        self, features: Mapping[Modality, Tensor], masks: Mapping[Modality, Tensor]
-    ) -> dict[Modality, Tensor]:
-        """(batch, frames, its width) and (batch, frames) a modality -> the same, recalibrated."""
-        means = list[Tensor]()
-        for m in self.modalities:
-            real = masks[m].to(features[m].dtype)
-            total = (real.unsqueeze(1) @ features[m]).squeeze(1)
-            means.append(total / real.sum(dim=1, keepdim=True).clamp(min=1))
-        joint = torch.relu(self.squeeze(torch.cat(means, dim=-1)))
-        gates = {m: 2 * torch.sigmoid(self.excite[m](joint)) for m in features}
-        return {m: x * gates[m].unsqueeze(1) for m, x in features.items()}
+    def forward(self, F: Mapping[Modality, Packed]) -> dict[Modality, Packed]:
+        """Frames (N_s, its width) a modality -> the same, recalibrated."""
+        S = [F[m].mean() for m in self.modalities]
+        Z = torch.relu(self.squeeze(torch.cat(S, dim=-1)))
+        gates = {m: 2 * torch.sigmoid(self.excite[m](Z)) for m in F}
+        return {m: x.like(x.rows * gates[m].index_select(0, x.clip)) for m, x in F.items()}
 
 
 class Head(nn.Module):
@@ -229,18 +230,17 @@ class SUGRM(nn.Module):
         self.mixes = LayerMixes(inputs)
         widths = {m: options.project or inputs[m].width for m in self.modalities}
         self.projections = nn.ModuleDict(
-            {m: FrameLinear(inputs[m].width, widths[m]) for m in self.modalities if options.project}
+            {m: Linear(inputs[m].width, widths[m]) for m in self.modalities if options.project}
         )
         self.recalibration = (
             Recalibration(widths, options.reduction) if options.recalibrate else None
         )
         encoders = {
             "spt": SparsePhasedTransformer,
-            "transformer": PlainTransformer,
+            "transformer": MultimodalTransformer,
             "lstm": PlainLSTM,
         }
-        sizes = Sizes(**{f.name: getattr(options, f.name) for f in fields(Sizes)})
-        self.sequence = encoders[options.sequence](widths, sizes)
+        self.sequence = encoders[options.sequence](widths, sizes_of(options))
         self.fusion = Head(len(self.modalities) * options.width, options)
         self.heads = nn.ModuleDict({m: Head(options.width, options) for m in self.tasks})
         self.memory = LabelMemory(self.tasks, options.width, options.labels, options.labels_from)
@@ -255,9 +255,9 @@ class SUGRM(nn.Module):
         """
         features = {m: self._frames(m, batch) for m in self.modalities}
         if self.recalibration is not None:
-            features = self.recalibration(features, batch.masks)
+            features = self.recalibration(features)
         encode: SequenceEncoder = self.sequence
-        vectors = encode(features, batch.masks)  # (modalities, batch, width)
+        vectors = encode(features)  # (modalities, batch, width)
         feature, prediction = self.fusion(vectors.transpose(0, 1).flatten(1))
         made = [self.heads[m](vectors[self.modalities.index(m)]) for m in self.tasks]
         scores = {m: score for m, (_, score) in zip(self.tasks, made, strict=True)}
@@ -309,9 +309,7 @@ class SUGRM(nn.Module):
         trails = {f"label_quantiles_{m}": rows for m, rows in self.memory.trajectory().items()}
         return {**self.mixes.weights, **trails}
 
-    def _frames(self, modality: Modality, batch: Batch) -> Tensor:
-        """(batch, frames, width) of one modality, its layers mixed, projected if asked."""
-        x = self.mixes.mixed(modality, batch.features[modality])
-        if modality in self.projections:
-            x = on_real_frames(self.projections[modality], x, batch.masks[modality])
-        return x
+    def _frames(self, m: Modality, batch: Batch) -> Packed:
+        """(N, width) of one modality, its layers mixed, projected if asked."""
+        frames = Packed.of(self.mixes.mixed(m, batch.features[m]), batch.masks[m])
+        return frames.map(self.projections[m]) if m in self.projections else frames
