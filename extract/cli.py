@@ -18,7 +18,6 @@ from ..console import (
     print_json,
     say,
     tell,
-    working,
 )
 
 if TYPE_CHECKING:
@@ -117,8 +116,8 @@ def doctor_command(
     from .terminal import diagnosis_json, diagnosis_tables, findings_text
 
     checked = load(config)
-    with working("looking at the corpus"):
-        diagnosis = examine(checked, probe)
+    with bars() as progress:
+        diagnosis = examine(checked, probe, progress=progress)
     if json:
         print_json(diagnosis_json(diagnosis))
     else:
@@ -213,6 +212,8 @@ def show_result(result: "ExtractResult") -> None:
             tell(f"{store.truncated} texts were cut at max_length ({store.encoder})")
     if result.stores and all(s.weights.startswith("imported") for s in result.stores):
         tell("every store is imported: there is nothing to extract")
+    if result.noted:
+        tell(f"{len(result.noted)} clips are not quite whole: gaps or a missing end, told above")
     if not result.failures:
         return
     for line in failure_lines(result.failures, result.reasons, SHOWN):
@@ -231,6 +232,7 @@ def result_json(result: "ExtractResult") -> dict[str, object]:
         "failures": [vars(failure) for failure in result.failures],
         "failures_file": str(result.failures_file),
         "reasons": dict(result.reasons),
+        "noted": {clip: list(notes) for clip, notes in result.noted.items()},
     }
 
 

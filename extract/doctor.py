@@ -16,6 +16,7 @@ from ..cache.words import is_wordless
 from ..config import Config
 from ..errors import SedimentalError
 from ..installation import parts
+from ..progress import Progress
 from .encoders.device import Arithmetic
 from .encoders.weights_state import weights_state
 from .plan import frame_bytes
@@ -112,14 +113,19 @@ def refuse(diagnosis: Diagnosis) -> None:
         raise HopelessError("\n".join(diagnosis.errors))
 
 
-def examine(config: Config, probe: bool = True, shard: Shard | None = None) -> Diagnosis:
+def examine(
+    config: Config,
+    probe: bool = True,
+    shard: Shard | None = None,
+    progress: Progress | None = None,
+) -> Diagnosis:
     """Survey the corpus and the stores; with `probe` also measure how long a clip takes.
 
     Writes nothing. Raises ConfigError, ManifestError, EncoderError or StoreError as `extract` does.
     """
     from .estimate import measure
 
-    found = survey(config, shard, create=False)
+    found = survey(config, shard, create=False, progress=progress)
     diagnosis = diagnose(found)
     if not probe or diagnosis.errors or not any(s.todo for s in diagnosis.stores):
         return diagnosis
@@ -165,8 +171,9 @@ def diagnose(found: Survey) -> Diagnosis:
 
 def _plan(work: Work, found: Survey) -> StorePlan:
     spec = work.stream.spec
-    wanted = work.lacking(found.mine).wanted
-    frames = sum(work.stream.frames(s.clip, s.seconds) for s in found.sized if s.clip.id in wanted)
+    wanted, foreseen = work.lacking(found.mine).wanted, found.foreseen(work)
+    made = wanted - foreseen.keys()
+    frames = sum(work.stream.frames(s.clip, s.seconds) for s in found.sized if s.clip.id in made)
     return StorePlan(
         modality=spec.modality,
         encoder=spec.encoder,
@@ -174,7 +181,7 @@ def _plan(work: Work, found: Survey) -> StorePlan:
         path=work.writer.path,
         held=len(work.held),
         todo=len(wanted),
-        failed=len(work.failures),
+        failed=len(work.failures) + len(foreseen),
         frames=round(frames),
         bytes=round(frames * frame_bytes(spec)),
     )
@@ -231,9 +238,27 @@ def _findings(diagnosis: Diagnosis, found: Survey) -> list[Finding]:
     empty = sum(is_wordless(clip.text) for clip in found.manifest.clips)
     if empty and any(s.modality == "text" for s in diagnosis.stores):
         note("warning", f"{empty} clips have no text and will have no text features.")
+    for text in _will_fail(found):
+        note("warning", text)
     for path, count in _same_cut(found).items():
         note("warning", f"{count} clips are the very same cut of {path}.")
     return findings
+
+
+def _will_fail(found: Survey) -> list[str]:
+    """A line a reason for clips that will fail, most frequent first; beside what is told already:
+    files that cannot be opened, and empty texts."""
+    clips: dict[str, list[str]] = {}
+    for work in found.works:
+        for id_, reason in found.foreseen(work).items():
+            clips.setdefault(f"{work.stream.spec.modality}: {reason}", []).append(id_)
+    told = {header.fault for header in found.headers.values()} if found.seen else set()
+    return [
+        f"{len(ids)} clips will fail, {reason} ({shown}{', …' if len(ids) > LISTED else ''})."
+        for reason, ids in sorted(clips.items(), key=lambda entry: -len(entry[1]))
+        if reason.partition(": ")[2] not in told
+        for shown in [", ".join(ids[:LISTED])]
+    ]
 
 
 def _same_cut(found: Survey) -> Mapping[str, int]:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -15,6 +15,7 @@ from ..cache.store.find import find_store
 from ..cache.store.store import Store, open_store
 from ..cache.store.writer import StoreWriter
 from ..config import Config, ConfigError
+from ..progress import Progress, Silent
 from .corpora import load_manifest
 from .decode.clip_error import ClipError, clip_error
 from .decode.header import Header, read_header
@@ -63,14 +64,36 @@ class Survey:
     """The stores that `sedimental cache import` has filled: nothing is made for them."""
     handed: bool = False
     """Whether the clips are no corpus, but were handed over."""
+    progress: Progress = field(default_factory=Silent)
+    """Is told how far the looking at files is."""
+    noted: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Clips that were extracted and are not quite whole, and what they lack."""
 
     @cached_property
     def headers(self) -> Mapping[str, Header]:
         """Of every media file of the manifest; opens them all the first time it is asked."""
         paths = sorted({clip.media for clip in self.manifest.clips if clip.media})
+        self.progress.start("looking at media", len(paths), "file")
+        found: dict[str, Header] = {}
         with decoders(self.config) as pool:
-            found = list(pool.map(lambda path: read_header(self.manifest.root / path), paths))
-        return dict(zip(paths, found, strict=True))
+            read = pool.map(lambda path: read_header(self.manifest.root / path), paths)
+            for path, header in zip(paths, read, strict=True):
+                found[path] = header
+                self.progress.advance("looking at media")
+        return found
+
+    def foreseen(self, work: Work) -> Mapping[str, str]:
+        """Clips to be done for `work` that will fail, and why, as far as that can be known without
+        decoding."""
+        stream, wanted = work.stream, work.lacking(self.mine).wanted
+        if not reads_media(stream):
+            return {}
+        reasons = {
+            clip.id: self.headers[clip.media].why_no(stream.spec.modality, clip.start, stream.track)
+            for clip in self.mine
+            if clip.media and clip.id in wanted
+        }
+        return {id_: reason for id_, reason in reasons.items() if reason}
 
     @property
     def seen(self) -> bool:
@@ -119,6 +142,7 @@ def survey(
     shard: Shard | None = None,
     create: bool = True,
     manifest: Manifest | None = None,
+    progress: Progress | None = None,
 ) -> Survey:
     """Look at the corpus, or at a `manifest`, and at the stores that [[features]] describes.
 
@@ -135,7 +159,7 @@ def survey(
         works = tuple(_work(stream, manifest, config, pool, create) for stream in streams)
     paths = (find_store(config.corpus_cache, f, "") for f in config.features if f.imported)
     imported = tuple(open_store(path) for path in paths)
-    return Survey(config, manifest, works, shard, imported, handed)
+    return Survey(config, manifest, works, shard, imported, handed, progress or Silent())
 
 
 def cores() -> int:

@@ -14,6 +14,7 @@ from .header import open_media
 
 LONGEST_GAP = 60.0
 """Seconds of nothing that a clip may hold; time stamps farther apart are wrong."""
+KINDS = ("audio", "video")
 BACKWARDS = 0.25
 """Seconds that packets of one track may step back."""
 
@@ -86,6 +87,16 @@ def packets(container: Any, streams: Sequence[Any]) -> Iterator[Any]:
         return
 
 
+def file_end(path: Path) -> float:
+    """Seconds at which the last track of the file ends, by its packets."""
+    with open_media(path) as container:
+        clock, end = Clock(container), 0.0
+        for packet in packets(container, [s for s in container.streams if s.type in KINDS]):
+            if clock.set(packet) and (time := clock.time(packet)) is not None:
+                end = max(end, time + float((packet.duration or 0) * packet.time_base))
+    return end
+
+
 def starts_anew(path: Path) -> bool:
     """Whether the clock of a file that may hold joined ones starts anew in it.
 
@@ -100,8 +111,7 @@ def _starts_anew(path: Path, _size: int, _mtime: int) -> bool:
     try:
         with open_media(path) as container:
             clock = Clock(container)
-            streams = [s for s in container.streams if s.type in ("audio", "video")]
-            for packet in packets(container, streams):
+            for packet in packets(container, [s for s in container.streams if s.type in KINDS]):
                 clock.set(packet)
                 if clock.shift:
                     return True

@@ -1,5 +1,6 @@
 """What a media file says of itself, without decoding it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import av.error
 
 from .announced import container_seconds, plausible
 from .clip_error import MediaError
-from .tracks import candidates, decodable, no_decoder
+from .tracks import Kind, candidates, decodable, no_decoder, track_count
 
 PATIENCE = 60.0
 """Seconds that opening a file, or reading one packet of it, may take."""
@@ -25,11 +26,15 @@ class Header:
     """``audio`` or ``vision`` with the reason why the file gives none."""
     fault: str | None = None
     """Why it cannot be opened."""
+    tracks: tuple[tuple[str, int], ...] = ()
+    """``audio`` and ``vision`` with the number of such tracks."""
 
-    def why_no(self, modality: str, start: float | None) -> str | None:
+    def why_no(self, modality: str, start: float | None, track: int | None = None) -> str | None:
         """Why a clip of this file that begins at `start` will give no such features, if so."""
         if self.fault:
             return self.fault
+        if track is not None and track >= dict(self.tracks)[modality]:
+            return no_track(modality, [])
         if reason := dict(self.faults).get(modality):
             return reason
         if start and self.seconds and start >= self.seconds:
@@ -37,6 +42,7 @@ class Header:
         return None
 
 
+KINDS: Mapping[str, Kind] = {"audio": "audio", "vision": "video"}
 BEHIND = "the cut begins after the end of the file"
 
 
@@ -59,15 +65,15 @@ def open_media(path: Path) -> Any:
         raise MediaError(f"unreadable: {words(fault)} ({path.name})") from None
 
 
-def read_header(path: Path, track: int | None = None) -> Header:
+def read_header(path: Path) -> Header:
     """What the file at `path` says of itself."""
     try:
         if reason := not_a_file(path):
             return Header(fault=reason)
         with open_media(path) as container:
             found = {
-                "vision": candidates(container, "video", track),
-                "audio": candidates(container, "audio", track),
+                "vision": candidates(container, "video"),
+                "audio": candidates(container, "audio"),
             }
             faults = tuple(
                 (modality, reason)
@@ -76,7 +82,8 @@ def read_header(path: Path, track: int | None = None) -> Header:
             )
             first = next((s for streams in found.values() for s in streams), None)
             seconds = plausible(path, container_seconds(container), first)
-            return Header(seconds, faults)
+            counts = tuple((m, track_count(container, KINDS[m])) for m in found)
+            return Header(seconds, faults, tracks=counts)
     except MediaError as fault:
         return Header(fault=str(fault).split(": " + str(path))[0].removesuffix(f" ({path.name})"))
     except Exception as fault:

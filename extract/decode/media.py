@@ -176,14 +176,13 @@ def _decode(
             tracks[packet.stream.index].take(packet)
             if all(track.done for track in tracks.values()):
                 break
-        last = max((t.until for t in tracks.values() if t.until is not None), default=0.0)
         waveforms: dict[int, Waveform] = {}
         faults, notes = dict[str, str](), list[str]()
         for modality, stream in streams.items():
             track = tracks[stream.index]
             try:
                 waves = track.finish()
-                track.check(path, start, end, last, notes)
+                track.check(path, start, end, notes)
                 waveforms |= dict(zip(sorted(set(rates)), waves, strict=False))
             except MediaError as fault:
                 faults[modality] = str(fault)

@@ -9,6 +9,7 @@ import av.error
 
 from .announced import plausible, track_seconds
 from .clip_error import MediaError
+from .clock import file_end
 from .header import BEHIND
 from .needed import Needed
 from .pictures import Pictures
@@ -56,17 +57,14 @@ class TrackDecoder:
             raise MediaError(self.fault or jumped)
         return ()
 
-    def check(
-        self, path: Path, start: float, end: float | None, last: float, notes: list[str]
-    ) -> None:
-        """Raise MediaError where too much of the cut is missing; what little is goes to `notes`.
-
-        `last` is where the last track ends.
-        """
+    def check(self, path: Path, start: float, end: float | None, notes: list[str]) -> None:
+        """Raise MediaError where too much of the cut is missing; what little is goes to `notes`."""
         seconds, own = track_seconds(path, self.reading.container, self.stream)
         wanted = plausible(path, seconds, self.stream)
         wanted = (wanted if end is None else min(end, wanted)) - start
-        have = (self.until or 0.0 if own else last) - start
+        have = (self.until or 0.0) - start
+        if not own and wanted - have > SLACK:  # it may be another track that lasts so long
+            have = max(have, file_end(path) - start)
         missing = wanted - have
         if not self.done and missing > max(SLACK, MISSING * wanted):
             raise MediaError(f"broken off: {have:.1f} s of {wanted:.1f} s can be decoded")
@@ -168,11 +166,9 @@ class AudioDecoder(TrackDecoder):
             raise MediaError(BEHIND)
         return self.sound.finish()
 
-    def check(
-        self, path: Path, start: float, end: float | None, last: float, notes: list[str]
-    ) -> None:
+    def check(self, path: Path, start: float, end: float | None, notes: list[str]) -> None:
         """Beside what every track is checked for: gaps are told."""
-        super().check(path, start, end, last, notes)
+        super().check(path, start, end, notes)
         notes.extend(gap_text(self.sound.gaps))
 
     def _give(self, frame: Any) -> None:

@@ -41,6 +41,8 @@ class Event:
     content: Any = None
     """A piece; at the end what was prepared, or the ClipError why there is nothing."""
     last: bool = False
+    notes: tuple[str, ...] = ()
+    """What is not as it should be in the clip's file, and does no harm."""
 
 
 Put = Callable[[Event], None]
@@ -113,10 +115,12 @@ def decode_job(job: Job, put: Put, root: Path, clock: Clock) -> None:
     """
     began, waited = time.perf_counter(), 0.0
 
-    def hand_on(position: int, content: Any, last: bool = False) -> None:
+    def hand_on(
+        position: int, content: Any, last: bool = False, notes: tuple[str, ...] = ()
+    ) -> None:
         nonlocal waited
         before = time.perf_counter()
-        put(Event(position, content, last))
+        put(Event(position, content, last, notes))
         waited += time.perf_counter() - before
 
     clip = job.clip
@@ -148,7 +152,9 @@ def decode_job(job: Job, put: Put, root: Path, clock: Clock) -> None:
             prepared = stream.prepare(clip, media.get(stream.track, Media()))
         except Exception as raised:
             prepared = clip_error("prepare", raised)
-        hand_on(position, prepared, last=True)
+        # what was noted of the file concerns all streams, and is told once
+        told = tuple(note for m in media.values() for note in m.notes) if not position else ()
+        hand_on(position, prepared, True, told)
     clock.add("decode", time.perf_counter() - began - waited, 1)
 
 
