@@ -6,9 +6,8 @@ QUICK := tests/cache tests/evaluate tests/extract tests/train/test_models.py $(w
 export PYTHONSAFEPATH := 1# ./evaluate must never hide an installed package of that name
 
 <<<<<<< HEAD
-.PHONY: help install lock run test lint types unit bench demo clean fuzz
 =======
-.PHONY: help install run test lint types unit wheel lock newest oldest bench demo clean
+.PHONY: help install run test lint types unit wheel lock newest oldest bench demo fuzz clean
 >>>>>>> main
 
 help:     ## List the targets
