@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Literal
 
 import torch
 
+from ..cache.leaks import leaks
 from ..cache.published_sizes import known_sizes
 from ..cache.spec import SPLITS, Modality, Split
 from ..cache.words import is_wordless
@@ -17,6 +17,7 @@ from ..config import Config
 from ..errors import SedimentalError
 from ..installation import parts
 from ..progress import Progress
+from .decode.media_files import Check, with_twins
 from .encoders.device import Arithmetic
 from .encoders.weights_state import weights_state
 from .plan import frame_bytes
@@ -117,6 +118,7 @@ def examine(
     config: Config,
     probe: bool = True,
     shard: Shard | None = None,
+    check: Check = "stat",
     progress: Progress | None = None,
 ) -> Diagnosis:
     """Survey the corpus and the stores; with `probe` also measure how long a clip takes.
@@ -125,7 +127,7 @@ def examine(
     """
     from .estimate import measure
 
-    found = survey(config, shard, create=False, progress=progress)
+    found = survey(config, shard, create=False, check=check, progress=progress)
     diagnosis = diagnose(found)
     if not probe or diagnosis.errors or not any(s.todo for s in diagnosis.stores):
         return diagnosis
@@ -240,8 +242,15 @@ def _findings(diagnosis: Diagnosis, found: Survey) -> list[Finding]:
         note("warning", f"{empty} clips have no text and will have no text features.")
     for text in _will_fail(found):
         note("warning", text)
-    for path, count in _same_cut(found).items():
-        note("warning", f"{count} clips are the very same cut of {path}.")
+    if found.media and (changed := found.media.changed):
+        shown = ", ".join(changed[:LISTED]) + (", …" if len(changed) > LISTED else "")
+        note(
+            "warning",
+            f"{len(changed)} of {diagnosis.media} media files changed since their features were "
+            f"made, size and ends alike: {shown}. Their clips are extracted anew.",
+        )
+    for text in leaks(with_twins(found.manifest, found.media)):
+        note("warning", text)
     return findings
 
 
@@ -259,13 +268,6 @@ def _will_fail(found: Survey) -> list[str]:
         if reason.partition(": ")[2] not in told
         for shown in [", ".join(ids[:LISTED])]
     ]
-
-
-def _same_cut(found: Survey) -> Mapping[str, int]:
-    """Media files of which several clips are the same stretch: a table with a slip in it."""
-    cuts = Counter((c.media, c.start, c.end) for c in found.manifest.clips if c.media)
-    same = {str(media): count for (media, _, _), count in cuts.items() if count > 1}
-    return dict(list(same.items())[:LISTED])
 
 
 def _has(device: str) -> bool:

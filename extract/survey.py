@@ -19,6 +19,7 @@ from ..progress import Progress, Silent
 from .corpora import load_manifest
 from .decode.clip_error import ClipError, clip_error
 from .decode.header import Header, read_header
+from .decode.media_files import Check, MediaFiles
 from .faces.mtcnn import one_thread
 from .plan import Lacking, Sized, ordered
 from .shards import Shard
@@ -64,6 +65,8 @@ class Survey:
     """The stores that `sedimental cache import` has filled: nothing is made for them."""
     handed: bool = False
     """Whether the clips are no corpus, but were handed over."""
+    media: MediaFiles | None = None
+    """The media files, where stores are made of them; None for clips that were handed over."""
     progress: Progress = field(default_factory=Silent)
     """Is told how far the looking at files is."""
     noted: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -142,11 +145,13 @@ def survey(
     shard: Shard | None = None,
     create: bool = True,
     manifest: Manifest | None = None,
+    check: Check = "stat",
     progress: Progress | None = None,
 ) -> Survey:
     """Look at the corpus, or at a `manifest`, and at the stores that [[features]] describes.
 
-    Makes those that are new if it is to `create` them; without, nothing is written anywhere.
+    Makes those that are new if it is to `create` them; without, nothing is written anywhere. Media
+    files are looked at as `check` says.
     Raises ConfigError, ManifestError, EncoderError or StoreError.
     """
     handed, manifest = manifest is not None, manifest or load_manifest(config.corpus)
@@ -155,11 +160,15 @@ def survey(
     check_media(manifest, config)
     made_here = [f for f in config.features if not f.imported]
     streams = [s for f in made_here for s in streams_of(f, config, manifest)]
+    media: MediaFiles | None = None
     with decoders(config) as pool:
-        works = tuple(_work(stream, manifest, config, pool, create) for stream in streams)
+        if not handed and any(reads_media(stream) for stream in streams):
+            media = MediaFiles(manifest.root, config.corpus_cache, check)
+            media.look(manifest.clips, pool)
+        works = tuple(_work(stream, manifest, config, pool, create, media) for stream in streams)
     paths = (find_store(config.corpus_cache, f, "") for f in config.features if f.imported)
     imported = tuple(open_store(path) for path in paths)
-    return Survey(config, manifest, works, shard, imported, handed, progress or Silent())
+    return Survey(config, manifest, works, shard, imported, handed, media, progress or Silent())
 
 
 def cores() -> int:
@@ -199,7 +208,12 @@ def check_media(manifest: Manifest, config: Config) -> None:
 
 
 def _work(
-    stream: Stream, manifest: Manifest, config: Config, pool: ThreadPoolExecutor, create: bool
+    stream: Stream,
+    manifest: Manifest,
+    config: Config,
+    pool: ThreadPoolExecutor,
+    create: bool,
+    media: MediaFiles | None,
 ) -> Work:
     """Open the stream's store and find out what it lacks."""
     folder, spec, format_ = config.corpus_cache, stream.spec, config.cache.format
@@ -212,7 +226,8 @@ def _work(
 
     def source(clip: Clip) -> str | ClipError:
         try:
-            return stream.source(clip, manifest.root)
+            found = stream.source(clip, manifest.root)
+            return media.source(clip, found) if media and reads_media(stream) else found
         except Exception as fault:
             return clip_error("read", fault)
 
