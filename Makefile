@@ -5,11 +5,7 @@ BIN := $(VENV)/bin
 QUICK := tests/cache tests/evaluate tests/extract tests/train/test_models.py $(wildcard tests/test_*.py)
 export PYTHONSAFEPATH := 1# ./evaluate must never hide an installed package of that name
 
-<<<<<<< HEAD
-.PHONY: help install lock run test lint types unit bench demo clean fuzz
-=======
-.PHONY: help install run test lint types unit wheel lock newest oldest bench demo clean
->>>>>>> main
+.PHONY: help install run test lint types unit wheel lock newest oldest bench demo fuzz clean
 
 help:     ## List the targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
