@@ -5,28 +5,27 @@ by entry points of the group ``sedimental.models``.
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from functools import cached_property
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 
-OURS: Mapping[str, str] = {
-    "uegd": ".uegd:UEGD",
-    "emt_dlfr": ".emt_dlfr.model:EMTDLFR",
-    "glomo": ".glomo:GLoMo",
-    "sugrm": ".sugrm.model:SUGRM",
-    "mmml": ".mmml:MMML",
-    "ef_lstm": ".ef_lstm:EFLSTM",
-    "lf_dnn": ".lf_dnn:LFDNN",
-    "tfn": ".tfn:TFN",
-    "lmf": ".lmf:LMF",
-    "mult": ".mult:MulT",
-    "misa": ".misa:MISA",
-    "self_mm": ".self_mm:SelfMM",
-    "mmim": ".mmim:MMIM",
-    "tfr_net": ".tfr_net:TFRNet",
-    "mag_bert": ".mag_bert:MAGBert",
+MODELS: dict[str, str] = {
+    "uegd": "uegd:UEGD",
+    "emt_dlfr": "emt_dlfr.model:EMTDLFR",
+    "glomo": "glomo:GLoMo",
+    "sugrm": "sugrm.model:SUGRM",
+    "mmml": "mmml:MMML",
+    "ef_lstm": "ef_lstm:EFLSTM",
+    "lf_dnn": "lf_dnn:LFDNN",
+    "tfn": "tfn:TFN",
+    "lmf": "lmf:LMF",
+    "mult": "mult:MulT",
+    "misa": "misa:MISA",
+    "self_mm": "self_mm:SelfMM",
+    "mmim": "mmim:MMIM",
+    "tfr_net": "tfr_net:TFRNet",
+    "mag_bert": "mag_bert:MAGBert",
 }
-"""Name -> module, relative to `train.models`, and class in it.
+"""Name -> module below `train/models/` and class in it.
 
 Beside the class lie its `Options` and, where a paper gives them, `PRESETS` (options by corpus),
 `RECIPE` and `RECIPES` (how it is trained; by corpus), and `ENCODER` and `ENCODERS` (the same of
@@ -37,39 +36,25 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 """What a model may be called."""
 
 
-class Models(Mapping[str, str]):
-    """`OURS` and what installed packages add; these are looked up when they are first asked for."""
+def of_packages(ours: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Models that installed packages add, name -> module and class, and what is wrong, a line each.
 
-    @cached_property
-    def _found(self) -> tuple[dict[str, str], tuple[str, ...]]:
-        """The whole table, and what is wrong with entry points, a line each."""
-        table, faults = dict(OURS), list[str]()
-        for point in sorted(entry_points(group=GROUP)):
-            package = point.dist.name if point.dist is not None else "a package"
-            where = f'{GROUP}: "{point.name}" of {package}'
-            if not NAME.fullmatch(point.name):
-                faults.append(f"{where}: a model's name is small letters, digits and underscores.")
-            elif table.get(point.name, point.value) != point.value:
-                faults.append(f"{where}: there is a model of that name already.")
-            elif not (point.module and point.attr):
-                faults.append(f'{where}: should be "module:Class", and is "{point.value}".')
-            else:
-                table[point.name] = point.value
-        return table, tuple(faults)
-
-    @property
-    def faults(self) -> tuple[str, ...]:
-        """Entry points that name no model, and why."""
-        return self._found[1]
-
-    def __getitem__(self, name: str) -> str:
-        return self._found[0][name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._found[0])
-
-    def __len__(self) -> int:
-        return len(self._found[0])
+    Names of `ours` stay ours.
+    """
+    added, faults = dict[str, str](), list[str]()
+    for point in sorted(entry_points(group=GROUP)):
+        package = point.dist.name if point.dist is not None else "a package"
+        where = f'{GROUP}: "{point.name}" of {package}'
+        if not NAME.fullmatch(point.name):
+            faults.append(f"{where}: a model's name is small letters, digits and underscores.")
+        elif point.name in ours or added.get(point.name, point.value) != point.value:
+            faults.append(f"{where}: there is a model of that name already.")
+        elif not (point.module and point.attr):
+            faults.append(f'{where}: should be "module:Class", and is "{point.value}".')
+        else:
+            added[point.name] = point.value
+    return added, tuple(faults)
 
 
-MODELS = Models()
+ADDED, FAULTS = of_packages(MODELS)
+MODELS.update(ADDED)

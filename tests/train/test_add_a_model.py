@@ -11,7 +11,7 @@ import pytest
 
 import sedimental
 from sedimental.config import ConfigError, load_config
-from sedimental.model_table import OURS, Models
+from sedimental.model_table import MODELS, of_packages
 from sedimental.train import models
 
 ROOT = Path(sedimental.__path__[0])
@@ -73,7 +73,7 @@ def test_the_recipe_to_the_letter(tmp_path: Path) -> None:
     (tree / "train/models/mine.py").write_text(file, encoding="utf-8")
     table = tree / "model_table.py"
     before, start, after = table.read_text(encoding="utf-8").partition(
-        "OURS: Mapping[str, str] = {\n"
+        "MODELS: dict[str, str] = {\n"
     )
     assert start
     table.write_text(before + start + line + after, encoding="utf-8")
@@ -117,14 +117,15 @@ def test_a_package_that_does_not_give_its_model_is_named(
     _, _, point = recipe()
     plugin(tmp_path, point + "uegd = my_package.mine:Other\nBad-Name = a:B\n", None)
     monkeypatch.syspath_prepend(tmp_path)
-    found = Models()
-    assert {*found} == {*OURS, "mine"}
-    assert found["uegd"] == OURS["uegd"]
-    assert [fault.partition(": ")[2] for fault in found.faults] == [
+    added, faults = of_packages(MODELS)
+    assert added == {"mine": "my_package.mine:Mine"}
+    assert [fault.partition(": ")[2] for fault in faults] == [
         '"Bad-Name" of my-package: a model\'s name is small letters, digits and underscores.',
         '"uegd" of my-package: there is a model of that name already.',
     ]
-    monkeypatch.setattr(models, "MODELS", found)
+    monkeypatch.setattr(models, "MODELS", MODELS | added)
+    monkeypatch.setattr(models, "ADDED", added)
+    monkeypatch.setattr(models, "FAULTS", faults)
     with pytest.raises(ConfigError, match=r"train\.mine: .*my_package\.mine cannot be imported"):
         models.model_options("mine", {})
     (tmp_path / "pipeline.toml").write_text("[train]\n", encoding="utf-8")

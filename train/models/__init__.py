@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from ...cache.spec import Modality
 from ...config import ConfigError, TrainConfig, nearest
 from ...errors import RunError
-from ...model_table import GROUP, OURS
+from ...model_table import ADDED, FAULTS, GROUP
 from ...model_table import MODELS as MODELS
 
 if TYPE_CHECKING:  # torch loads only when a model is used
@@ -85,7 +85,7 @@ def option_faults(raw: Mapping[str, Any]) -> list[str]:
     section = raw.get("train", {})
     if not isinstance(section, Mapping):
         return []  # the typed config says so
-    faults: list[str] = [*MODELS.faults]
+    faults: list[str] = [*FAULTS]
     faults += [
         f"{GROUP}: {name} cannot be a model's name, as [train] has a key of that name."
         for name in MODELS
@@ -157,8 +157,8 @@ def _class(name: str) -> Any:
 def _module(name: str) -> ModuleType:
     """The file of model `name`; raises ConfigError if a package that adds it does not give one."""
     file, _, made = MODELS[name].partition(":")
-    if name in OURS:
-        return import_module(file, __name__)
+    if name not in ADDED:
+        return import_module(f".{file}", __name__)
     try:
         module = import_module(file)
         lacking = [what for what in (made, "Options") if not hasattr(module, what)]
