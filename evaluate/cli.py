@@ -29,6 +29,12 @@ def report_command(
         bool,
         typer.Option("--mmsa", help="Also write results/normal/<corpus>.csv as MMSA lays it out."),
     ] = False,
+    no_faces: Annotated[
+        bool, typer.Option("--no-faces", help="Leave face crops of clips out of the report.")
+    ] = False,
+    no_text: Annotated[
+        bool, typer.Option("--no-text", help="Leave transcripts of clips out of the report.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Score the runs of this pipeline: mean and spread over seeds, and report.html.
@@ -39,7 +45,7 @@ def report_command(
     checked = pipeline(config)
     if explain:
         return _explain(checked, json)
-    report, page = report_stage(checked, context.obj)
+    report, page = report_stage(checked, None if no_faces else context.obj, not no_text)
     table = None
     if mmsa:
         from .output.mmsa import write_mmsa
@@ -90,8 +96,13 @@ def _manifest(config: "Config") -> "Manifest | None":
         return None
 
 
-def report_stage(config: "Config", faces: "Faces | None" = None) -> "tuple[Report, Path]":
-    """Evaluate and write the report, its worst clips with what `faces` draws of them."""
+def report_stage(
+    config: "Config", faces: "Faces | None" = None, text: bool = True
+) -> "tuple[Report, Path]":
+    """Evaluate and write the report, its worst clips with what `faces` draws of them.
+
+    With `evaluate.private` without the faces and, as without `text`, without the transcripts.
+    """
     from dataclasses import replace
 
     from ..cache.corpus_table import cached_manifest
@@ -100,7 +111,9 @@ def report_stage(config: "Config", faces: "Faces | None" = None) -> "tuple[Repor
 
     manifest = cached_manifest(config)
     report = evaluate(config.experiment, config.evaluate, manifest)
-    if faces is not None:
+    if config.evaluate.private or not text:
+        report = report.without_text
+    if faces is not None and not config.evaluate.private:
         shown = [clip.id for clip in report.analyses.worst]
         report = replace(report, faces=faces(config, shown))
     return report, write_report(config.experiment, report)
