@@ -13,16 +13,18 @@ from .console import (
     Commands,
     ConfigFile,
     bars,
+    corpus_news,
     exit_on_fault,
     fail,
     out,
     pipeline,
+    places,
     print_json,
     say,
     tell,
 )
 from .evaluate.cli import compare_command, report_command
-from .extract.cli import doctor_command, extract_command, faces_command
+from .extract.cli import CheckMedia, doctor_command, extract_command, faces_command
 from .extract.face_strips import face_strips
 from .installation import require_stack
 from .train.cli import train_command
@@ -95,18 +97,17 @@ def run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Train again what is there with equal settings.")
     ] = False,
+    check: CheckMedia = "stat",
     json: AsJson = False,
 ) -> None:
     """Extract, train and report: the whole pipeline, each stage only as far as it is not done."""
     from .cache.failures import failed_text
     from .evaluate.cli import report_stage, show_report, show_sweeps, sweep_files, sweep_json
     from .extract.cli import extract_stage, result_json, show_result
-    from .extract.encoders.presets.table import encoder_faults
     from .train.cli import run_json, sweep_stage, train_stage
-    from .train.models import option_faults
 
-    checked = pipeline(config, [encoder_faults, option_faults])
-    extracted = extract_stage(checked)
+    checked = pipeline(config, table=True)
+    extracted = extract_stage(checked, check=check)
     if not json:
         show_result(extracted)
     runs = train_stage(checked, fresh)
@@ -151,9 +152,9 @@ def sweep(
     """
     from .evaluate.cli import show_sweeps, sweep_files, sweep_json
     from .train.cli import sweep_stage
-    from .train.models import option_faults
 
-    checked = pipeline(config, [option_faults])
+    checked = pipeline(config)
+    corpus_news(checked, update=True)
     found = sweep_stage(checked, probe, fresh)
     files = sweep_files(checked, found)
     if json:
@@ -188,12 +189,12 @@ def robustness(
     """
     from .evaluate.cli import missing_rates, report_stage, show_robustness
     from .train.cli import robustness_stage
-    from .train.models import option_faults
 
-    checked = pipeline(config, [option_faults])
+    checked = pipeline(config)
+    news = corpus_news(checked)
     shares = missing_rates(rates, checked.evaluate.protocol)
     robustness_stage(checked, shares, masks, incomplete, fresh)
-    report, page = report_stage(checked, face_strips)
+    report, page = report_stage(checked, face_strips, news)
     if json:
         return print_json({"robustness": report.to_json()["robustness"], "page": str(page)})
     show_robustness(report)
@@ -241,7 +242,7 @@ def predict(
     from .predicting import predict as predict_clips
 
     clips = clips_of(videos or [], text or [], text_file or [], start, end)
-    experiment = Path() if Path(run).is_dir() else pipeline(config).experiment
+    experiment = Path() if Path(run).is_dir() else places(config).experiment
     with exit_on_fault("stopped; nothing of it is kept."), bars() as progress:
         found = predict_clips(
             run, clips, table=table, experiment=experiment, device=device, progress=progress

@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..console import PIPELINE, AsJson, ConfigFile, fail, out, pipeline, print_json, say
+from ..console import (
+    PIPELINE,
+    AsJson,
+    ConfigFile,
+    corpus_news,
+    fail,
+    out,
+    pipeline,
+    places,
+    print_json,
+    say,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +56,8 @@ def report_command(
     checked = pipeline(config)
     if explain:
         return _explain(checked, json)
-    report, page = report_stage(checked, None if no_faces else context.obj, not no_text)
+    faces = None if no_faces else context.obj
+    report, page = report_stage(checked, faces, corpus_news(checked), not no_text)
     table = None
     if mmsa:
         from .output.mmsa import write_mmsa
@@ -73,7 +85,7 @@ def compare_command(
     """
     from .compare import compare
 
-    checked = pipeline(config)
+    checked = places(config)
     manifest = _manifest(checked)
     found = compare(first, second, checked.experiment, checked.evaluate, manifest)
     if json:
@@ -97,20 +109,31 @@ def _manifest(config: "Config") -> "Manifest | None":
 
 
 def report_stage(
-    config: "Config", faces: "Faces | None" = None, text: bool = True
+    config: "Config",
+    faces: "Faces | None" = None,
+    news: "Sequence[str]" = (),
+    text: bool = True,
 ) -> "tuple[Report, Path]":
     """Evaluate and write the report, its worst clips with what `faces` draws of them.
 
-    With `evaluate.private` without the faces and, as without `text`, without the transcripts.
+    `news` says what changed in the corpus since; it stands among the report's warnings. With
+    `evaluate.private` without the faces and, as without `text`, without the transcripts.
     """
     from dataclasses import replace
 
     from ..cache.corpus_table import cached_manifest
     from .output.write import write_report
     from .report import evaluate
+    from .results import Caution
 
     manifest = cached_manifest(config)
     report = evaluate(config.experiment, config.evaluate, manifest)
+    if news:
+        found = (
+            *report.cautions,
+            *(Caution("warning", f"{one[0].upper()}{one[1:]}") for one in news),
+        )
+        report = replace(report, cautions=found)
     if config.evaluate.private or not text:
         report = report.without_text
     if faces is not None and not config.evaluate.private:
