@@ -1,7 +1,8 @@
 """A clip's waveform and its frames at chosen times, decoded in one pass over the file."""
 
+import contextlib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,10 @@ def _decode(
         faults["vision"] = "no video track"
     if audio and sound is None:
         faults["audio"] = "no audio track"
+    if video is not None and video.codec_context is None:
+        video, faults["vision"] = None, "no decoder for its video"
+    if sound is not None and sound.codec_context is None:
+        sound, faults["audio"] = None, "no decoder for its sound"
     streams = [s for s in (video, sound) if s is not None]
     if not streams:
         return Media(faults=faults)
@@ -158,13 +163,14 @@ def _decode(
     origin = (container.start_time or 0) / av.time_base
     if start > 0:
         # lands on the key frame before; what precedes `start` is decoded and dropped
-        container.seek(round((start + origin) * av.time_base), backward=True)
+        with contextlib.suppress(av.error.FFmpegError):  # then from the beginning
+            container.seek(round((start + origin) * av.time_base), backward=True)
     pickers = [Picker(fps, start, end, origin, sink) for fps, sink in sinks.items()]
     mixer = Mixer(start, end, origin)
     targets: Mapping[Any, Sequence[Picker | Mixer]] = {
         stream.index: pickers if stream is video else [mixer] for stream in streams
     }
-    for packet in container.demux(streams):
+    for packet in _packets(container, streams):
         takers = [t for t in targets[packet.stream.index] if not t.done]
         if not takers:
             if all(t.done for each in targets.values() for t in each):
@@ -185,6 +191,12 @@ def _decode(
     if sound is not None:
         waveform = mixer.finish(_wanted(container, sound, start, end), faults)
     return Media(waveform, None, faults)
+
+
+def _packets(container: Any, streams: Sequence[Any]) -> Iterator[Any]:
+    """The packets up to where the file cannot be read on, which shows as a broken-off stream."""
+    with contextlib.suppress(av.error.FFmpegError):
+        yield from container.demux(streams)
 
 
 def _wanted(container: Any, stream: Any, start: float, end: float | None) -> float:
