@@ -182,7 +182,7 @@ def read_manifest(path: Path) -> Manifest:
     clips = tuple(_clip(path, number, row) for number, row in enumerate(rows, start=2))
     sealed = head.pop("blake2b", None)
     if head["format"] == FORMAT:
-        same = _line({**head, "blake2b": sealed}).encode() == first + b"\n"
+        same = _line({**head, "blake2b": sealed}).encode(errors="replace") == first + b"\n"
         if not same or sealed != _digest(head, body):
             raise CachedManifestError(f"{path}: damaged: it is not what was written. {REMEDY}")
     root, table = _absolute(head["root"], path.parent), head.get("table")
