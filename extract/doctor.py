@@ -211,7 +211,7 @@ def _findings(diagnosis: Diagnosis, found: Survey) -> list[Finding]:
             f'extract.device = "{config.extract.device}": torch sees no such device on this '
             'machine. Say "auto" or "cpu", or install a torch built for its driver.',
         )
-    if not os.access(_existing(config.corpus_cache), os.W_OK):
+    if not found.idle and not os.access(_existing(config.corpus_cache), os.W_OK):
         note("error", f"{config.corpus_cache}: not writable. Choose another cache.root.")
     if diagnosis.disk_needed > diagnosis.disk_free:
         note(

@@ -29,8 +29,9 @@ from ..checksums import (
 from ..extraction import Extraction
 from ..representations import write_representations
 from ..spec import Modality
-from ..store.atomic_write import clear_stale, fresh
+from ..store.atomic_write import clear_stale, fresh, sync_tree
 from .identity import Identity
+from .portable import located, portable
 from .run import InputRecord, Rival, Run, Scored, letters_of
 from .tables import history_text, predictions_text, read_history, read_predictions
 
@@ -80,14 +81,15 @@ def write_run(folder: Path, run: Run, weights: bytes, again: bool = False) -> bo
     try:
         clear_stale(folder.parent)
         while True:
-            if os.path.lexists(folder):
-                if not again and _stands(folder, run.key):
-                    return False
-                with suppress(FileNotFoundError):  # another process has done it
-                    set_aside(folder)
+            if not again and _stands(folder, run.key):
+                return False
             with fresh(folder, existing="keep") as temporary:
                 _write(temporary, run, weights)
                 ours = (temporary / FILE).read_bytes()
+                sync_tree(temporary)  # a full disk must not cost what is there
+                if os.path.lexists(folder) and (again or not _stands(folder, run.key)):
+                    with suppress(FileNotFoundError):  # another process has done it
+                        set_aside(folder)
             with suppress(FileNotFoundError):
                 if (folder / FILE).read_bytes() == ours:
                     return True
@@ -211,6 +213,7 @@ def _write(folder: Path, run: Run, weights: bytes) -> None:
     head["rivals"] = {name: vars(rival) for name, rival in run.rivals.items()}
     head["extraction"] = {m: one.to_json() for m, one in run.extraction.items()}
     head["identity"] = run.identity and run.identity.to_json()
+    head = portable(json.loads(json.dumps(head)), folder)
     (folder / "run.json").write_text(json.dumps(head, indent=1) + "\n", encoding="utf-8")
     write_checksums(folder)
 
@@ -245,6 +248,7 @@ def _head(folder: Path, sums: dict[str, str]) -> dict[str, Any]:
             f"{folder / 'run.json'}: of format {format_}, this sedimental reads {FORMAT}. "
             "Upgrade sedimental; nothing was changed."
         )
+    found = located(found, folder)
     own = found.get("identity")
     found["identity"] = own and Identity.from_json(own)
     return found
