@@ -23,7 +23,12 @@ HANDED = {
     "train": {
         "live": (".extract.finetune.find", "live_input"),
         "sizes": (".extract.finetune.encoder_size", "encoder_size"),
-    }
+        "look": (".extract.freshness", "look"),
+    },
+    "evaluate": {
+        "planned": (".train.planned", "planned"),
+        "look": (".extract.freshness", "look"),
+    },
 }
 """What a stage is given of another that it does not import: see cache/stage.py."""
 __all__ = ["__version__", *_FUNCTIONS, *_STAGES]

@@ -21,6 +21,7 @@ from .console import (
     tell,
 )
 from .evaluate.cli import compare_command, report_command
+from .evaluate.runs.cli import app as runs_app
 from .extract.cli import doctor_command, extract_command, faces_command
 from .extract.face_strips import face_strips
 from .train.cli import train_command
@@ -275,5 +276,6 @@ app.command("extract")(extract_command)
 app.command("train")(train_command)
 app.command("report")(report_command)
 app.command("compare")(compare_command)
+app.add_typer(runs_app, name="runs")
 cache_app.command("faces")(faces_command)  # it decodes media, which the cache itself never does
 app.add_typer(cache_app, name="cache")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..cache.stage import handed, stage
 from ..console import PIPELINE, AsJson, ConfigFile, fail, out, pipeline, print_json, say
 
 if TYPE_CHECKING:
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
 
 def report_command(
     context: typer.Context,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME...",
+            help='Only these: a row ("uegd TAV"), or what `runs ls` calls it, or its beginning.',
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also runs of other settings than pipeline.toml has.")
+    ] = False,
     config: ConfigFile = PIPELINE,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say in words what each metric is, and stop.")
@@ -33,13 +44,14 @@ def report_command(
 ) -> None:
     """Score the runs of this pipeline: mean and spread over seeds, and report.html.
 
-    Metrics are computed anew from the predictions on disk, so this is quick and needs no torch.
+    Metrics are computed anew from the predictions on disk. Shown are the runs of the settings that
+    pipeline.toml has, on the corpus table as it is now; whatever else is there is named.
     """
 
     checked = pipeline(config)
     if explain:
         return _explain(checked, json)
-    report, page = report_stage(checked, context.obj)
+    report, page = report_stage(checked, context.obj, names or (), everything)
     table = None
     if mmsa:
         from .output.mmsa import write_mmsa
@@ -66,10 +78,15 @@ def compare_command(
     is more than the choice of clips explains.
     """
     from .compare import compare
+    from .selection import current_of
 
-    checked = pipeline(config)
-    manifest = _manifest(checked)
-    found = compare(first, second, checked.experiment, checked.evaluate, manifest)
+    if not config.exists() and all(Path(name).is_dir() for name in (first, second)):
+        found = compare(first, second, Path())  # folders say all but which clips are of one video
+    else:
+        checked = pipeline(config)
+        manifest = _manifest(checked)
+        current = current_of(checked, manifest, handed(str(__package__))["planned"])
+        found = compare(first, second, checked.experiment, checked.evaluate, manifest, current)
     if json:
         from .json_values import plain
 
@@ -90,16 +107,19 @@ def _manifest(config: "Config") -> "Manifest | None":
         return None
 
 
-def report_stage(config: "Config", faces: "Faces | None" = None) -> "tuple[Report, Path]":
+def report_stage(
+    config: "Config",
+    faces: "Faces | None" = None,
+    names: "Sequence[str]" = (),
+    everything: bool = False,
+) -> "tuple[Report, Path]":
     """Evaluate and write the report, its worst clips with what `faces` draws of them."""
     from dataclasses import replace
 
-    from ..cache.corpus_table import cached_manifest
     from .output.write import write_report
-    from .report import evaluate
 
-    manifest = cached_manifest(config)
-    report = evaluate(config.experiment, config.evaluate, manifest)
+    evaluate: Callable[..., Report] = stage(str(__package__))
+    report = evaluate(config, names, everything)
     if faces is not None:
         shown = [clip.id for clip in report.analyses.worst]
         report = replace(report, faces=faces(config, shown))

@@ -85,9 +85,11 @@ def sweep_stage(
     config: "Config", probe_only: bool = False, fresh: bool = False
 ) -> "tuple[Sweep, ...]":
     """Probe, then sweep, with progress on stderr."""
+    from .freshness import refresh
     from .sweep.probe import probe
 
     with exit_on_fault(STOPPED), bars() as progress:
+        refresh(config, handed(str(__package__))["look"], progress)
         found = probe(config, progress, fresh)
         if probe_only:
             return (found,)
@@ -107,10 +109,13 @@ def robustness_stage(
 
     `incomplete`: also train each anew at every rate.
     """
+    from .freshness import refresh
     from .robustness import robustness, train_incomplete
 
     with exit_on_fault(STOPPED), bars() as progress:
-        live = handed(str(__package__))["live"]
+        given = handed(str(__package__))
+        live = given["live"]
+        refresh(config, given["look"], progress)
         found = robustness(config, rates, masks, progress, fresh, live)
         if found and incomplete:
             train_incomplete(config, rates, progress, fresh, live)
