@@ -2,9 +2,10 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+QUICK := tests/cache tests/evaluate tests/extract tests/train/test_models.py $(wildcard tests/test_*.py)
 export PYTHONSAFEPATH := 1# ./evaluate must never hide an installed package of that name
 
-.PHONY: help install lock run test lint types unit bench demo clean
+.PHONY: help install run test lint types unit wheel lock newest oldest bench demo clean
 
 help:     ## List the targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -18,15 +19,10 @@ $(VENV)/.installed: requirements-dev.txt pyproject.toml
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-lock: install     ## Resolve uv.lock anew within pyproject's ranges, and write the requirements files that pip reads
-	$(BIN)/uv lock --upgrade
-	$(BIN)/uv export --quiet --no-emit-project --no-annotate --no-dev --output-file requirements.txt
-	$(BIN)/uv export --quiet --no-emit-project --no-annotate --output-file requirements-dev.txt
-
 run: install  ## Extract, train and report on the demo corpus: the pipeline.toml of this folder
 	$(BIN)/sedimental run
 
-test: install lint types unit  ## What CI runs: style, types, tests
+test: install lint types unit  ## Style, types, tests
 
 lint: install  ## Ruff: style and import order
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -37,6 +33,35 @@ types: install  ## mypy, strict
 
 unit: install  ## The tests alone, a process a core
 	$(BIN)/pytest -n auto --dist loadfile
+
+# The locked packages are lent to a new environment by a path file; the editable installation, a path file itself, is not.
+wheel: install  ## Build the distributions; the demo runs on the wheel, installed elsewhere, in an empty folder
+	rm -rf build/wheel && mkdir -p build/wheel/empty
+	$(BIN)/python -m build --no-isolation --outdir build/wheel/dist . > build/wheel/build.log || (cat build/wheel/build.log; exit 1)
+	$(PYTHON) -m venv build/wheel/venv
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$(echo build/wheel/venv/lib/python3*/site-packages)/locked.pth"
+	build/wheel/venv/bin/pip install --quiet --no-deps build/wheel/dist/*.whl
+	cd build/wheel/empty && ../venv/bin/sedimental init && ../venv/bin/sedimental run
+
+lock: install  ## Resolve uv.lock anew within pyproject's ranges, and write the requirements files that pip reads
+	$(BIN)/uv lock --upgrade
+	$(BIN)/uv export --quiet --no-emit-project --no-annotate --no-dev --output-file requirements.txt
+	$(BIN)/uv export --quiet --no-emit-project --no-annotate --output-file requirements-dev.txt
+
+newest: install  ## The newest packages within pyproject's ranges, without the lock: the demo and the quick part of the tests
+	$(call trial,$@,highest)
+
+oldest: install  ## The oldest packages within pyproject's ranges (Python 3.11): the same
+	$(call trial,$@,lowest-direct)
+
+define trial
+rm -rf build/$(1) && mkdir -p build/$(1)/empty
+$(BIN)/uv venv --quiet --python $(BIN)/python build/$(1)/venv
+$(BIN)/uv pip install --quiet --python build/$(1)/venv --resolution $(2) --editable . --group dev
+$(BIN)/uv pip list --quiet --python build/$(1)/venv
+cd build/$(1)/empty && ../venv/bin/sedimental init && ../venv/bin/sedimental run
+build/$(1)/venv/bin/pytest -n auto --dist loadfile $(QUICK)
+endef
 
 bench: install  ## Speed, each figure beside its limit in the same run (takes a while)
 	for part in store extract train sweep; do $(BIN)/python tests/bench/bench_$$part.py || exit 1; done

@@ -23,11 +23,11 @@ HANDED = {
     "train": {
         "live": (".extract.finetune.find", "live_input"),
         "sizes": (".extract.finetune.encoder_size", "encoder_size"),
-        "look": (".extract.freshness", "look"),
+        "news": (".checks", "news"),
     },
     "evaluate": {
         "planned": (".train.planned", "planned"),
-        "look": (".extract.freshness", "look"),
+        "news": (".checks", "news"),
     },
 }
 """What a stage is given of another that it does not import: see cache/stage.py."""

@@ -1,5 +1,6 @@
 """The `sedimental` command: the stages one by one, or all of a pipeline.toml with `run`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,10 +13,12 @@ from .console import (
     Commands,
     ConfigFile,
     bars,
+    corpus_news,
     exit_on_fault,
     fail,
     out,
     pipeline,
+    places,
     print_json,
     say,
     tell,
@@ -24,6 +27,7 @@ from .evaluate.cli import compare_command, report_command
 from .evaluate.runs.cli import app as runs_app
 from .extract.cli import doctor_command, extract_command, faces_command
 from .extract.face_strips import face_strips
+from .installation import require_stack
 from .train.cli import train_command
 
 app = typer.Typer(
@@ -43,6 +47,18 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+STACK = {
+    "run": ("torch", "torchvision"),
+    "extract": ("torch", "torchvision"),
+    "doctor": ("torch", "torchvision"),
+    "predict": ("torch", "torchvision"),
+    "train": ("torch",),
+    "sweep": ("torch",),
+    "robustness": ("torch",),
+}
+"""What a command is sure to load of the packages that have to belong together."""
+HELP = {"-h", "--help", "--encoders"}
+"""What is answered without any of it."""
 TOGETHER = ("run", "extract", "sweep", "robustness")
 """What writes, and is not made to be started several times at once by a launcher."""
 
@@ -71,6 +87,8 @@ def main(
             "machines, give each a --shard.",
             2,
         )
+    if context.invoked_subcommand in STACK and not HELP & set(sys.argv):
+        require_stack(*STACK[context.invoked_subcommand])
     context.obj = face_strips  # the report shows them, and evaluate knows nothing of media
 
 
@@ -86,11 +104,9 @@ def run(
     from .cache.failures import failed_text
     from .evaluate.cli import report_stage, show_report, show_sweeps, sweep_files, sweep_json
     from .extract.cli import extract_stage, result_json, show_result
-    from .extract.encoders.presets.table import encoder_faults
     from .train.cli import run_json, sweep_stage, train_stage
-    from .train.models import option_faults
 
-    checked = pipeline(config, [encoder_faults, option_faults])
+    checked = pipeline(config, table=True)
     extracted = extract_stage(checked)
     if not json:
         show_result(extracted)
@@ -136,9 +152,9 @@ def sweep(
     """
     from .evaluate.cli import show_sweeps, sweep_files, sweep_json
     from .train.cli import sweep_stage
-    from .train.models import option_faults
 
-    checked = pipeline(config, [option_faults])
+    checked = pipeline(config)
+    corpus_news(checked, update=True)
     found = sweep_stage(checked, probe, fresh)
     files = sweep_files(checked, found)
     if json:
@@ -148,6 +164,10 @@ def sweep(
 
 @app.command()
 def robustness(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME...", help="Only these runs of the pipeline; unset: all."),
+    ] = None,
     config: ConfigFile = PIPELINE,
     rates: Annotated[
         str | None,
@@ -173,12 +193,12 @@ def robustness(
     """
     from .evaluate.cli import missing_rates, report_stage, show_robustness
     from .train.cli import robustness_stage
-    from .train.models import option_faults
 
-    checked = pipeline(config, [option_faults])
+    checked = pipeline(config)
+    news = corpus_news(checked)
     shares = missing_rates(rates, checked.evaluate.protocol)
-    robustness_stage(checked, shares, masks, incomplete, fresh)
-    report, page = report_stage(checked, face_strips)
+    robustness_stage(checked, shares, masks, incomplete, fresh, names or ())
+    report, page = report_stage(checked, face_strips, news)
     if json:
         return print_json({"robustness": report.to_json()["robustness"], "page": str(page)})
     show_robustness(report)
@@ -226,7 +246,7 @@ def predict(
     from .predicting import predict as predict_clips
 
     clips = clips_of(videos or [], text or [], text_file or [], start, end)
-    experiment = Path() if Path(run).is_dir() else pipeline(config).experiment
+    experiment = Path() if Path(run).is_dir() else places(config).experiment
     with exit_on_fault("stopped; nothing of it is kept."), bars() as progress:
         found = predict_clips(
             run, clips, table=table, experiment=experiment, device=device, progress=progress

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -12,12 +12,13 @@ from typer.core import TyperGroup
 
 from .errors import SedimentalError, refusal
 from .escape import for_terminal
+from .installation import culprit, unloadable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.status import Status
 
-    from .config import Check, Config
+    from .config import Config
     from .plain_console import PlainConsole
 
 PIPELINE = Path("pipeline.toml")
@@ -105,6 +106,10 @@ def exit_on_fault(stopped: str = STOPPED) -> Iterator[None]:
         if fault.reported:
             raise typer.Exit(fault.code) from None
         fail(str(fault), fault.code)
+    except ImportError as fault:
+        if (module := culprit(fault)) == __package__:
+            raise  # a slip of ours, no package that is missing
+        fail(str(unloadable(module, fault)))
     except OSError as fault:
         fail(refusal(fault))
     except MemoryError:
@@ -139,17 +144,35 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
 
 
-def pipeline(path: Path, checks: "Sequence[Check]" = ()) -> "Config":
-    """The checked pipeline at `path`; raises ConfigError with every fault of it.
+def pipeline(path: Path, table: bool = False) -> "Config":
+    """The pipeline at `path`, checked as a whole, with the corpus's `table` if need be.
 
-    Values that were understood though they are not written as their key wants them are told.
+    Raises ConfigError with every fault. Values that were understood though they are not written as
+    their key wants them are told.
     """
-    from .config import load_config
+    from .checks import load_config
 
-    config = load_config(path, checks)
+    config = load_config(path, table)
     for note in config.notes:
         tell(f"note: {note}")
     return config
+
+
+def places(path: Path) -> "Config":
+    """The pipeline at `path` for a command that needs to know where things lie, and no more."""
+    from .config import load_config
+
+    return load_config(path)
+
+
+def corpus_news(config: "Config", update: bool = False) -> tuple[str, ...]:
+    """What changed in the corpus since its features were made, told; see `checks.news`."""
+    from .checks import news
+
+    found = tuple(news(config, update))
+    for text in found:
+        tell(f"warning: {text}")
+    return found
 
 
 class Bars:

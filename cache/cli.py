@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..console import AsJson, Commands, bars, fail, out, pipeline, print_json, say, tell
+from ..console import AsJson, Commands, bars, fail, out, places, print_json, say, tell
 from ..escape import for_terminal
 from .exchange.cli import export_command, import_command
 
@@ -44,7 +44,7 @@ def ls(
     from .store.summary import brief
     from .store.tables import stores_table
 
-    lines = [brief(path) for path in list_stores(root or pipeline(config).cache.root)]
+    lines = [brief(path) for path in list_stores(root or places(config).cache.root)]
     if json:
         print_json(lines)
         return

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,11 +60,50 @@ class Point:
     """Of its runs, below the sweep's own; empty: none were kept."""
     seconds: float
     """Of all seeds together."""
+    folds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Of a probe, by metric: scores on each fold of the training and validation clips, by a fit on
+    the other folds. A layer is picked by them."""
+    error: float | None = None
+    """Standard error of `value` by the criterion: over folds; of a trained model, over validation
+    clips and seeds. None: not known."""
 
     def mean(self, split: Split, metric: str) -> float:
         """Mean over seeds; NaN if any seed's score is, or without such a metric."""
         values = self.scores[split].get(metric, ())
         return sum(values) / len(values) if values else float("nan")
+
+    def value(self, criterion: str) -> float:
+        """What it is picked by: the mean over folds where there are any, else over seeds on
+        validation; NaN where that is undefined."""
+        known = [v for v in self.folds.get(criterion, ()) if v == v]
+        return sum(known) / len(known) if known else self.mean("valid", criterion)
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The best of all choices of layers that were tried, by validation, and how sure that is."""
+
+    letters: str
+    choice: str
+    """A layer's name, ``picked``, ``last`` or ``weighted``."""
+    layers: Mapping[Modality, str]
+    value: float
+    """Of the criterion on validation."""
+    runner_up: str
+    """The next best choice; empty: there was no other."""
+    margin: float
+    """By how much it is ahead, from 0."""
+    spread: float
+    """Standard deviation over seeds, of the two together."""
+    error: float | None
+    """Standard error of the margin over validation clips and seeds; None: not known."""
+    clips: int
+    """Validation clips."""
+
+    @property
+    def clear(self) -> bool:
+        """Whether the margin is beyond twice its error, and beyond the spread over seeds."""
+        return self.error is not None and self.margin > max(2 * self.error, self.spread)
 
 
 @dataclass(frozen=True)
@@ -85,7 +124,10 @@ class Sweep:
     encoders: Mapping[Modality, Encoder]
     points: tuple[Point, ...]
     picks: Mapping[str, Mapping[Modality, str]]
-    """By arm: the layer of each modality that is best on validation."""
+    """By arm: the layer of each modality that is best on validation, or the middle one of those
+    that are as good within the error (`settled`)."""
+    recommended: Mapping[str, Recommendation] = field(default_factory=dict)
+    """By arm; empty for a probe."""
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -107,13 +149,23 @@ class Sweep:
                 return point
         return None
 
+    def ties(self, arm: str, modality: Modality) -> tuple[str, ...]:
+        """Layers of `modality` that are as good as the best within its error, lowest first."""
+        return tuple(p.choice for p in tied(self.curve(arm, modality), self.criterion))
+
     def best_arm(self) -> str:
-        """The arm with the best point of all."""
+        """The arm with the best recommendation, or with the best point of all."""
+        if self.recommended:
+            sign = -1 if self.criterion in LOWER_IS_BETTER else 1
+            return max(self.recommended, key=lambda arm: sign * self.recommended[arm].value)
         return max(self.points, key=lambda point: goodness(point, self.criterion)).arm
 
     def lines(self, arm: str | None = None) -> str:
-        """The picked layers as a ``[train.inputs]`` table to paste into pipeline.toml."""
-        picks = self.picks.get(arm or self.best_arm(), {})
+        """The recommended (of a probe: the picked) layers as a ``[train.inputs]`` table to paste
+        into pipeline.toml."""
+        chosen = arm or self.best_arm()
+        best = self.recommended.get(chosen)
+        picks = dict(self.picks.get(chosen, {})) | dict(best.layers if best else {})
         body = [
             f'{m} = {{ encoder = "{self.encoders[m].name}", layers = {_toml(picks[m])} }}'
             for m in MODALITIES
@@ -124,7 +176,7 @@ class Sweep:
 
 def goodness(point: Point, criterion: str) -> float:
     """The criterion on validation, more is better; minus infinity where it is undefined."""
-    value = point.mean("valid", criterion)
+    value = point.value(criterion)
     if value != value:
         return float("-inf")
     return -value if criterion in LOWER_IS_BETTER else value
@@ -133,6 +185,30 @@ def goodness(point: Point, criterion: str) -> float:
 def pick(points: Sequence[Point], criterion: str) -> Point:
     """The best of `points` on validation; of equals the first."""
     return max(points, key=lambda point: goodness(point, criterion))
+
+
+def tied(points: Sequence[Point], criterion: str) -> tuple[Point, ...]:
+    """Those of `points` within one standard error of the best, in their order."""
+    if not points:
+        return ()
+    best = pick(points, criterion)
+    least = goodness(best, criterion) - (best.error or 0.0)
+    return tuple(p for p in points if p is best or goodness(p, criterion) >= least)
+
+
+def settled(points: Sequence[Point], criterion: str) -> Point:
+    """Of layers, lowest first: the middle one of the run of `tied` ones that has the best in it.
+
+    Which of equals came out best is chance; the middle of them is the safest, and of two middle
+    ones the lower costs less.
+    """
+    best, known = points.index(pick(points, criterion)), tied(points, criterion)
+    first = last = best
+    while first > 0 and points[first - 1] in known:
+        first -= 1
+    while last + 1 < len(points) and points[last + 1] in known:
+        last += 1
+    return points[(first + last) // 2]
 
 
 def write_sweep(folder: Path, sweep: Sweep) -> Path:
@@ -205,6 +281,9 @@ def _read(file: Path) -> Sweep:
                     for m, e in own["encoders"].items()
                 },
                 "points": tuple(_point(p) for p in own["points"]),
+                "recommended": {
+                    arm: Recommendation(**one) for arm, one in own.get("recommended", {}).items()
+                },
             }
         )
     except (ValueError, KeyError, TypeError, AttributeError) as fault:
@@ -217,7 +296,9 @@ def _point(values: dict[str, Any]) -> Point:
         for split in SPLITS
         if split in values["scores"]
     }
-    return Point(**{**values, "seeds": tuple(values["seeds"]), "scores": scores})
+    folds = {k: tuple(v) for k, v in values.get("folds", {}).items()}
+    seeds = tuple(values["seeds"])
+    return Point(**{**values, "seeds": seeds, "scores": scores, "folds": folds})
 
 
 def _toml(layer: str) -> str:

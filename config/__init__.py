@@ -12,7 +12,7 @@ from .features import (
     TextFeatures,
     VisionFeatures,
 )
-from .pipeline import TAGS, Check, Config, load_config
+from .pipeline import TAGS, Check, Config, DeepCheck, load_config, read_config
 from .results import EvaluateConfig, RunsConfig, SweepConfig
 from .train import LIVE_KEYS, InputConfig, Inputs, TrainConfig
 from .wording import nearest
@@ -27,6 +27,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "CorpusConfig",
+    "DeepCheck",
     "EvaluateConfig",
     "ExtractConfig",
     "Features",
@@ -43,4 +44,5 @@ __all__ = [
     "VisionFeatures",
     "load_config",
     "nearest",
+    "read_config",
 ]

@@ -1,5 +1,6 @@
 """The whole of pipeline.toml, and how the file is read: every fault at once."""
 
+import copy
 import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -89,6 +90,8 @@ TAGS: Mapping[str, type[BaseModel]] = {
 """The kinds of [[features]] tables, by their modality."""
 
 
+DeepCheck = Callable[[Config], Iterable[str]]
+"""Finds what of a pipeline does not fit what there is: layers, metrics, options."""
 Check = Callable[[Mapping[str, Any]], Iterable[str]]
 """Finds faults in the raw table that need knowledge of a stage: ``key.path: what is wrong``."""
 
@@ -100,16 +103,63 @@ def load_config(path: str | Path = "pipeline.toml", checks: Sequence[Check] = ()
     understood, and `Config.notes` says how. Raises ConfigError with every fault, each with its
     file, key path and nearest valid name.
     """
+    config, faults = read_config(path, checks)
+    if faults or config is None:
+        raise ConfigError("\n".join(faults))
+    return config
+
+
+def read_config(
+    path: str | Path, checks: Sequence[Check] = (), deeper: Sequence[DeepCheck] = ()
+) -> tuple[Config | None, list[str]]:
+    """(the pipeline at `path`, every fault of it, a line each).
+
+    With faults the pipeline is what is left without the keys that are wrong, or None; `deeper`
+    checks see that much of it.
+    """
     file = Path(path)
-    raw, notes = forgiven(_toml(file))
-    faults = [*cross_faults(raw, LIVE_KEYS), *(fault for check in checks for fault in check(raw))]
     try:
-        config = Config.model_validate(raw)
+        raw, notes = forgiven(_toml(file))
+    except ConfigError as fault:
+        return None, [str(fault)]
+    faults = [*cross_faults(raw, LIVE_KEYS), *(fault for check in checks for fault in check(raw))]
+    config, wrong = _validated(raw)
+    faults = [*wrong, *faults]
+    if config is not None:
+        config = _rooted(config, file.resolve().parent)
+        config = config.with_notes([f"{file}: {note}" for note in notes])
+        faults += [fault for check in deeper for fault in check(config)]
+    return config, [f"{file}: {fault}" for fault in dict.fromkeys(faults)]
+
+
+def _validated(raw: Mapping[str, Any]) -> tuple[Config | None, list[str]]:
+    """(the config, faults of the types); with faults, of what is right of the file."""
+    try:
+        return Config.model_validate(raw), []
     except ValidationError as found:
-        faults = [worded(fault, Config, TAGS) for fault in found.errors()] + faults
-    if faults:
-        raise ConfigError("\n".join(f"{file}: {fault}" for fault in dict.fromkeys(faults)))
-    return _rooted(config, file.resolve().parent).with_notes([f"{file}: {n}" for n in notes])
+        faults = [worded(fault, Config, TAGS) for fault in found.errors()]
+        left = copy.deepcopy(dict(raw))
+        for fault in found.errors():
+            _drop(left, [step for step in fault["loc"] if step not in TAGS])
+    try:
+        return Config.model_validate(left), faults
+    except ValidationError:  # what is left does not stand alone
+        return None, faults
+
+
+def _drop(table: Any, path: Sequence[int | str]) -> None:
+    """Take what lies at `path` out of the raw table; of a list, the whole list."""
+    for step, after in zip(path, [*path[1:], None], strict=True):
+        last = after is None or (isinstance(after, int) and step != "features")
+        if not isinstance(table, dict) or step not in table:
+            return
+        if last or not isinstance(table[step], (dict, list)):
+            table.pop(step)
+            return
+        table = table[step]
+        if isinstance(table, list):  # [[features]]: its other tables stand
+            table.clear()
+            return
 
 
 def _toml(file: Path) -> dict[str, Any]:

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..cache.stage import handed, stage
-from ..console import PIPELINE, AsJson, ConfigFile, fail, out, pipeline, print_json, say
+from ..console import (
+    PIPELINE,
+    AsJson,
+    ConfigFile,
+    corpus_news,
+    fail,
+    out,
+    pipeline,
+    places,
+    print_json,
+    say,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -51,7 +62,8 @@ def report_command(
     checked = pipeline(config)
     if explain:
         return _explain(checked, json)
-    report, page = report_stage(checked, context.obj, names or (), everything)
+    news = corpus_news(checked)
+    report, page = report_stage(checked, context.obj, news, names or (), everything)
     table = None
     if mmsa:
         from .output.mmsa import write_mmsa
@@ -83,7 +95,7 @@ def compare_command(
     if not config.exists() and all(Path(name).is_dir() for name in (first, second)):
         found = compare(first, second, Path())  # folders say all but which clips are of one video
     else:
-        checked = pipeline(config)
+        checked = places(config)
         manifest = _manifest(checked)
         current = current_of(checked, manifest, handed(str(__package__))["planned"])
         found = compare(first, second, checked.experiment, checked.evaluate, manifest, current)
@@ -110,16 +122,22 @@ def _manifest(config: "Config") -> "Manifest | None":
 def report_stage(
     config: "Config",
     faces: "Faces | None" = None,
+    news: "Sequence[str] | None" = None,
     names: "Sequence[str]" = (),
     everything: bool = False,
 ) -> "tuple[Report, Path]":
-    """Evaluate and write the report, its worst clips with what `faces` draws of them."""
+    """Evaluate and write the report, its worst clips with what `faces` draws of them.
+
+    `news` says what changed in the corpus since, where that was asked already; it stands among the
+    report's warnings.
+    """
     from dataclasses import replace
 
     from .output.write import write_report
 
     evaluate: Callable[..., Report] = stage(str(__package__))
-    report = evaluate(config, names, everything)
+    known = {} if news is None else {"news": lambda _, update: iter(news)}
+    report = evaluate(config, names, everything, **known)
     if faces is not None:
         shown = [clip.id for clip in report.analyses.worst]
         report = replace(report, faces=faces(config, shown))

@@ -25,12 +25,20 @@ class Line:
     point: Point
     picked: bool
     """Whether validation picked it among its kind."""
+    tied: bool
+    """Whether it is as good as the best of its kind within the error, on validation."""
     linear: bool
     """Whether it is a probe's."""
 
     def spread(self, split: str, key: str) -> Spread:
         """A metric over seeds."""
         return Spread(self.point.scores["valid" if split == "valid" else "test"].get(key, ()))
+
+    def held_out(self, key: str) -> Spread:
+        """A metric on clips that were not learned from: over the folds of a probe, over seeds on
+        validation of a model. Layers are picked by it."""
+        folds = self.point.folds.get(key)
+        return self.spread("valid", key) if folds is None else Spread(folds)
 
 
 def scheme_of(sweep: Sweep) -> Scheme:
@@ -58,6 +66,46 @@ def layer_lines(sweep: Sweep) -> tuple[Line, ...]:
         for modality in sweep.encoders
         for point in sweep.curve(arm, modality)
     )
+
+
+def is_compared(sweep: Sweep, line: Line) -> bool:
+    """Whether a single layer is one of those whose test scores are shown: the picked and the last.
+
+    Of the others none is looked at on test, so that no reader picks one there.
+    """
+    last = {encoder.last for m, encoder in sweep.encoders.items() if LETTERS[m] == line.letters}
+    return line.picked or line.point.choice in last
+
+
+def recommendation_words(sweep: Sweep, arm: str) -> str:
+    """What validation says of the recommended choice, in one sentence; empty for a probe."""
+    best = sweep.recommended.get(arm)
+    if best is None:
+        return ""
+    show = protocol_of_sweep(sweep).metric(sweep.criterion).show
+    name = _named(best.choice, best.letters)
+    head = f"{best.letters}: {name}, valid {sweep.criterion} {show(best.value)}"
+    if not best.runner_up:
+        return f"{head}; nothing else was tried."
+    sure = (
+        f"more than {best.clips} clips and the seeds leave to chance"
+        if best.clear
+        else f"no difference that {best.clips} clips can show"
+    )
+    error = "" if best.error is None else f", standard error {show(best.error)}"
+    return (
+        f"{head}, {show(best.margin)} ahead of {_named(best.runner_up, best.letters)} "
+        f"(spread over seeds {show(best.spread)}{error}): {sure}."
+    )
+
+
+def _named(choice: str, letters: str) -> str:
+    several = len(letters) > 1
+    return {
+        "picked": "the picked layers" if several else "the picked layer",
+        "last": "the last layers" if several else "the last layer",
+        "weighted": "the weighted sum",
+    }.get(choice, f"layer {choice}")
 
 
 def comparisons(sweeps: Sequence[Sweep]) -> tuple[Line, ...]:
@@ -100,7 +148,7 @@ def _of_subset(sweep: Sweep, arm: str, letters: str) -> Iterator[Line]:
     if chosen == encoder.last:
         names[chosen] = f"picked layer ({chosen}, the last)"
     if sweep.kind == "probe":
-        names = {chosen: f"picked layer ({chosen})"}
+        names = {k: words for k, words in names.items() if k != "weighted"}
     for choice, words in names.items():
         point = sweep.find(arm, letters, choice)
         if point is not None:
@@ -115,6 +163,7 @@ def modality_of(letter: str) -> Modality:
 def _line(sweep: Sweep, point: Point, words: str, picked: bool) -> Line:
     layers = [f"{LETTERS[m]} {layer}" for m, layer in point.layers.items()]
     alone = next(iter(point.layers.values()))
+    ties = sweep.ties(point.arm, modality_of(point.letters)) if len(point.letters) == 1 else ()
     return Line(
         arm=f"{point.arm} probe" if sweep.kind == "probe" else point.arm,
         letters=point.letters,
@@ -122,6 +171,7 @@ def _line(sweep: Sweep, point: Point, words: str, picked: bool) -> Line:
         layers=alone if len(layers) == 1 else ", ".join(layers),
         point=point,
         picked=picked,
+        tied=len(ties) > 1 and point.choice in ties,
         linear=sweep.kind == "probe",
     )
 

@@ -1,6 +1,6 @@
 """From an experiment folder to a Report: every run is read, scored anew and looked behind."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ..cache.corpus_table import cached_manifest
-from ..cache.freshness import Look
 from ..cache.manifest import Manifest
 from ..cache.representations import read_representations
 from ..cache.runs import Run, folder_of, list_runs, read_run
@@ -30,25 +29,27 @@ from .selection import Planned, select, told
 from .statistics import Difference, differences, seed_means, spreads, video_groups
 from .warnings import cautions, differing
 
+News = Callable[[Config, bool], Iterator[str]]
+"""What changed in the corpus since its features were made."""
+
 
 def evaluate(
     config: Config,
     names: Sequence[str] = (),
     everything: bool = False,
     planned: Planned | None = None,
-    look: Look | None = None,
+    news: News | None = None,
 ) -> Report:
     """Everything worth reporting about the pipeline's runs; what `sedimental report` shows.
 
     Metrics are computed anew from the predictions on disk. Only runs that belong to the pipeline
-    and to its corpus table as it is now are in the report; the others are named in it. With
+    and to its corpus table, as it was taken in last, are in the report; the others are named. With
     `everything` runs of other settings are rows of their own, with `names` just those runs are
-    taken. What the pipeline asks for `planned` says, what the table and the media are now `look`;
+    taken. What the pipeline asks for `planned` says, what changed in the corpus since `news`;
     `sedimental.evaluate` hands both over. Raises RunError if there is no such run, if one cannot be
     read, or if the runs are of several corpora; ManifestError for the table.
     """
-    now = look(config) if look else None
-    manifest = (now and now.manifest) or cached_manifest(config)
+    manifest = cached_manifest(config)
     chosen = select(config, manifest, planned, names, everything)
     found = report_of(config.experiment, chosen.runs, config.evaluate, manifest)
     there = config.experiment, chosen.runs, manifest
@@ -58,8 +59,8 @@ def evaluate(
             f"Not checked against pipeline.toml whether these runs are its own: {chosen.unchecked}"
         )
         said.append(Caution("warning", text))
-    if now is not None:
-        said += [Caution("warning", text) for text in now.stale_features()]
+    for text in news(config, False) if news else ():
+        said.append(Caution("warning", f"{text[0].upper()}{text[1:]}"))
     said += [Caution("warning", text) for text in stale_sweeps(*there, found.sweeps)]
     order = ("untrained", "warning", "note")
     whole = sorted((*found.cautions, *said), key=lambda caution: order.index(caution.kind))

@@ -165,9 +165,7 @@ def faces_command(
 
 def load(path: Path) -> "Config":
     """The checked pipeline at `path`; raises ConfigError."""
-    from .encoders.presets.table import encoder_faults
-
-    return pipeline(path, [encoder_faults])
+    return pipeline(path, table=True)
 
 
 def _engine(config: "Config", address: str | None, actors: int | None) -> "RayEngine":

@@ -15,6 +15,7 @@ from ..cache.spec import SPLITS, Modality, Split
 from ..cache.words import is_wordless
 from ..config import Config
 from ..errors import SedimentalError
+from ..installation import parts
 from .encoders.device import Arithmetic
 from .encoders.weights_state import weights_state
 from .plan import frame_bytes
@@ -73,6 +74,8 @@ class StorePlan:
 class Diagnosis:
     """The corpus, the stores and the machine, and what is wrong with them."""
 
+    versions: Mapping[str, str]
+    """Of this package, of Python and of what it builds on."""
     corpus: str
     splits: Mapping[Split, int]
     media: int
@@ -142,6 +145,7 @@ def diagnose(found: Survey) -> Diagnosis:
     headers = found.headers if found.seen else {}
     stores = tuple(_plan(work, found) for work in found.works)
     draft = Diagnosis(
+        versions=parts(),
         corpus=manifest.corpus,
         splits=manifest.sizes,
         media=len({clip.media for clip in manifest.clips if clip.media}),

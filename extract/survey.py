@@ -142,7 +142,7 @@ def survey(
     handed, manifest = manifest is not None, manifest or load_manifest(config.corpus)
     if not handed:
         refuse_foreign(config, manifest)
-    _check_media(manifest, config)
+    check_media(manifest, config)
     made_here = [f for f in config.features if not f.imported]
     streams = [s for f in made_here for s in streams_of(f, config, manifest)]
     with decoders(config) as pool:
@@ -190,7 +190,7 @@ def read_header(path: Path) -> Header:
         return Header(fault=f"unreadable: {getattr(fault, 'strerror', None) or fault}")
 
 
-def _check_media(manifest: Manifest, config: Config) -> None:
+def check_media(manifest: Manifest, config: Config) -> None:
     """A corpus of texts cannot give faces or voices: said before anything is loaded."""
     if any(clip.media for clip in manifest.clips):
         return

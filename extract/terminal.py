@@ -97,6 +97,7 @@ def _facts(diagnosis: "Diagnosis") -> Mapping[str, str]:
     facts["disk"] += f"{size_text(diagnosis.disk_free)} free"
     facts["device"] = f"{diagnosis.device} in {diagnosis.precision}, "
     facts["device"] += f"{diagnosis.workers} decoding threads"
+    facts["versions"] = ", ".join(f"{name} {v}" for name, v in diagnosis.versions.items())
     if diagnosis.seconds is not None:
         facts["time"] = f"about {duration_text(diagnosis.seconds)}{faster_text(diagnosis)}"
     return facts

@@ -10,16 +10,20 @@ import pytest
 ROOT = Path(__file__).parent.parent
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "installation": {"errors", "__version__"},
     "escape": set(),
     "progress": set(),
     "model_table": set(),
     "config": {"errors", "model_table"},
     "plain_console": {"escape"},
-    "console": {"config", "errors", "escape", "plain_console", "progress"},
+    "console": {
+        *("checks", "config", "errors", "escape", "installation", "plain_console", "progress"),
+    },
     "cache": {"config", "errors", "escape", "progress"},
     "evaluate": {"config", "errors", "escape", "progress", "cache"},
-    "extract": {"config", "errors", "escape", "progress", "cache"},
+    "extract": {"config", "errors", "installation", "escape", "progress", "cache"},
     "train": {"model_table", "config", "errors", "escape", "progress", "cache", "evaluate.metrics"},
+    "checks": {"config", "errors", "cache", "extract", "train"},
     "predicting": {"config", "errors", "progress", "cache", "extract", "train", "evaluate"},
 }
 """Beside these, a stage's own `cli.py`, and nothing else in it, may print: import `console`."""

@@ -8,7 +8,7 @@ import pytest
 
 import sedimental
 
-ROOT = ("errors", "progress", "model_table", "config", "console", "cli", "predicting")
+ROOT = ("errors", "progress", "model_table", "config", "console", "checks", "cli", "predicting")
 NAMES = [f"sedimental.{name}" for name in ROOT] + [
     module.name
     for stage in ("config", "extract", "cache", "train", "evaluate")

@@ -49,9 +49,7 @@ def train_command(
     A run that is there already with equal settings and features is not repeated. The epoch is
     chosen on the validation split; the test split is scored at that epoch alone.
     """
-    from .models import option_faults
-
-    checked = pipeline(config, [option_faults])
+    checked = pipeline(config)
     if stack is not None:
         section = checked.train.model_copy(update={"stack": stack})
         checked = checked.model_copy(update={"train": section})
@@ -85,11 +83,9 @@ def sweep_stage(
     config: "Config", probe_only: bool = False, fresh: bool = False
 ) -> "tuple[Sweep, ...]":
     """Probe, then sweep, with progress on stderr."""
-    from .freshness import refresh
     from .sweep.probe import probe
 
     with exit_on_fault(STOPPED), bars() as progress:
-        refresh(config, handed(str(__package__))["look"], progress)
         found = probe(config, progress, fresh)
         if probe_only:
             return (found,)
@@ -104,19 +100,17 @@ def robustness_stage(
     masks: int,
     incomplete: bool = False,
     fresh: bool = False,
+    names: "Sequence[str]" = (),
 ) -> "tuple[Path, ...]":
     """Test the trained runs with progress on stderr.
 
     `incomplete`: also train each anew at every rate.
     """
-    from .freshness import refresh
     from .robustness import robustness, train_incomplete
 
     with exit_on_fault(STOPPED), bars() as progress:
-        given = handed(str(__package__))
-        live = given["live"]
-        refresh(config, given["look"], progress)
-        found = robustness(config, rates, masks, progress, fresh, live)
+        live = handed(str(__package__))["live"]
+        found = robustness(config, rates, masks, progress, fresh, live, names)
         if found and incomplete:
             train_incomplete(config, rates, progress, fresh, live)
     if not found:

@@ -8,7 +8,6 @@ from functools import partial
 import torch
 
 from ..cache.corpus_table import cached_manifest
-from ..cache.freshness import Look
 from ..cache.manifest import Manifest
 from ..cache.run_warnings import run_warnings
 from ..cache.runs import Run, read_run, write_run
@@ -30,7 +29,6 @@ from .fit.loop import fit
 from .fit.seeding import stream
 from .fit.settings import check_criterion
 from .fit.stacked_seeds import fit_stacked
-from .freshness import keep_table, refuse_stale, table_now
 from .live_model import LiveModel
 from .models import build
 from .models.shared.interface import FusionModel
@@ -40,6 +38,8 @@ from .processes.jobs import Job, Share
 from .processes.pool import Pool, workers_for
 from .record import finished_run, summary
 
+News = Callable[[Config, bool], Iterator[str]]
+"""What changed in a corpus since; with True, the cache takes in what makes no feature stale."""
 TASK = "training"
 """The one task whose progress is told: epochs of all runs."""
 
@@ -50,14 +50,13 @@ def train(
     fresh: bool = False,
     live: FindLive | None = None,
     sizes: Sizes | None = None,
-    look: Look | None = None,
+    news: News | None = None,
 ) -> tuple[Run, ...]:
     """Train what [train] asks for; a run whose key did not change is read, not repeated.
 
     `live` finds the inputs whose encoders are trained along, `sizes` says how large others are,
-    `look` what the corpus table and the media are now; `sedimental.train` hands all three over.
-    A table that was edited is taken as it is now; features of an older text or of other media are
-    refused, as StoreError.
+    `news` what changed in the corpus since its features were made, and takes in what it can;
+    `sedimental.train` hands all three over.
 
     Each run is written to its folder as soon as it is done, and the run in flight keeps a
     checkpoint, so that a killed `train` goes on from there; `fresh` repeats all, and keeps the
@@ -71,12 +70,10 @@ def train(
     device = find_device(config.train.device)
     with noticing() as notice, joined(device) as ranks:
         told = progress if progress and ranks.lead else Silent()
-        now = look(config) if look else None
-        table = table_now(config, now, told)
-        shop = Workshop(config, told, live, table, notice, ranks, again=fresh)
-        refuse_stale(now, (one.store for plan in shop.plans for one in plan.inputs))
-        if ranks.lead:
-            keep_table(config, table)
+        if news and ranks.lead:  # of several processes none may read what another is writing
+            for text in news(config, ranks.count == 1):
+                told.note(f"warning: {text}")
+        shop = Workshop(config, told, live, notice=notice, ranks=ranks, again=fresh)
         return _train(shop, sizes)
 
 

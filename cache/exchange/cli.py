@@ -13,7 +13,7 @@ from ...console import (
     bars,
     fail,
     out,
-    pipeline,
+    places,
     print_json,
     say,
     tell,
@@ -90,7 +90,7 @@ def import_command(
         fail(f"--corpus {corpus!r}: take letters, digits, . _ and -.", 2)
     there = config.is_file()
     if root is None:
-        root = pipeline(config).cache.root if there else config.parent / "features"
+        root = places(config).cache.root if there else config.parent / "features"
     names = _given(text, audio, vision)
     with working(f"reading {source}"):
         foreign = open_foreign(source, names)
@@ -147,7 +147,7 @@ def export_command(
     from .mmsa_write import write_mmsa
     from .terminal import sent_json, sent_table
 
-    checked = pipeline(config)
+    checked = places(config)
     manifest = cached_manifest(checked)
     chosen = choose(checked, _given(text, audio, vision))
     with bars() as progress:

@@ -4,7 +4,15 @@ import math
 from dataclasses import dataclass, replace
 
 from ...cache.sweeps import Sweep
-from ..layer_comparison import Line, comparisons, layer_lines, metric_keys, protocol_of_sweep
+from ..layer_comparison import (
+    Line,
+    comparisons,
+    is_compared,
+    layer_lines,
+    metric_keys,
+    protocol_of_sweep,
+    recommendation_words,
+)
 from ..protocols import Metric
 from ..results import Report
 from .html_cells import Cell, minus, order, plain_cell
@@ -27,8 +35,10 @@ class SweepPart:
     floor: list[Cell]
     """Every metric of the answer that needs no features."""
     layers: list[tuple[Line, list[Cell]]]
-    """Both keys on validation, then on test."""
+    """Both keys as held out (folds, or validation), then on test where `is_compared`."""
     lines: str
+    words: str
+    """How the recommended choice compares; empty for a probe."""
 
 
 def sweep_part(report: Report) -> SweepPart | None:
@@ -60,23 +70,33 @@ def sweep_part(report: Report) -> SweepPart | None:
             for m in metrics
         ],
         layers=[
-            (line, [_cell(protocol.metric(key), line, split, spreads) for split, key in pairs])
+            (
+                line,
+                [
+                    _cell(protocol.metric(key), line, split, spreads)
+                    if split == "valid" or is_compared(each, line)
+                    else Cell("", order(math.nan))
+                    for split, key in pairs
+                ],
+            )
             for each in report.sweeps[::-1]
             for line in layer_lines(each)
         ],
         lines=sweep.lines(),
+        words=minus(recommendation_words(sweep, sweep.best_arm())),
     )
 
 
 def _cell(metric: Metric, line: Line, split: str, spreads: bool) -> Cell:
     """`spreads`: whether any line of the table has a spread over seeds."""
-    spread = line.spread(split, metric.key)
+    spread = line.held_out(metric.key) if split == "valid" else line.spread(split, metric.key)
     several = len(spread.values) > 1
     beside = BLANK
     if several and math.isfinite(spread.mean):
         beside = f"± {metric.show(spread.std)}"
+    tie = "~" if line.tied and split == "valid" else ""
     return Cell(
-        text=minus(metric.show(spread.mean)),
+        text=tie + minus(metric.show(spread.mean)),
         order=order(spread.mean),
         beside=beside if spreads else "",
         strong=line.picked and not line.linear,

@@ -5,12 +5,21 @@ from typing import TYPE_CHECKING
 
 from ...cache.spec import LETTERS
 from ...cache.sweeps import Sweep
-from ..layer_comparison import Line, comparisons, layer_lines, metric_keys, protocol_of_sweep
+from ..layer_comparison import (
+    Line,
+    comparisons,
+    is_compared,
+    layer_lines,
+    metric_keys,
+    protocol_of_sweep,
+    recommendation_words,
+)
 from .tables import spread_text
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
 
 def to_terminal(sweeps: Sequence[Sweep]) -> "Group":
@@ -23,9 +32,19 @@ def to_terminal(sweeps: Sequence[Sweep]) -> "Group":
     if sweep.kind == "sweep" or len(sweep.encoders) > 1:
         tables.append(comparison_table(sweeps))
     best = sweep.best_arm()
+    words = recommendation_words(sweep, best)
+    by = "folds" if sweep.kind == "probe" else "validation"
+    picked = f"Layers picked on {by} by {sweep.criterion}"
+    said = f"Best of all that was tried, by validation. {words}" if words else f"{picked}."
     of = f" of {best}" if len(sweep.arms) > 1 else ""
-    words = f"Layers picked on validation by {sweep.criterion}{of}, to paste into pipeline.toml:"
-    return Group(*tables, Text(words, style="dim"), Text(sweep.lines(best)))
+    lead = f"{said} To paste into pipeline.toml{of}:"
+    return Group(*tables, Text(TIES, style="dim"), Text(lead, style="dim"), Text(sweep.lines(best)))
+
+
+TIES = (
+    "~ as good as the best within its standard error; of such layers the middle one is picked. "
+    "Test is shown of the picked, the last and the weighted alone."
+)
 
 
 def layer_table(sweep: Sweep, arm: str) -> "Table":
@@ -33,24 +52,38 @@ def layer_table(sweep: Sweep, arm: str) -> "Table":
     from rich.text import Text
 
     first, second = metric_keys(sweep)
-    protocol = protocol_of_sweep(sweep)
     lines = [line for line in layer_lines(sweep) if line.point.arm == arm]
     table = _table(f"{lines[0].arm} by layer, each modality alone")
     table.add_column("layer", justify="right")
+    held = "folds" if sweep.kind == "probe" else "valid"
     for modality in sweep.encoders:
         letter = LETTERS[modality]
-        for head in (f"{letter} valid\n{first}", f"{letter} test\n{first}", f"test\n{second}"):
+        for head in (f"{letter} {held}\n{first}", f"{letter} test\n{first}", f"test\n{second}"):
             table.add_column(head, justify="right", no_wrap=True)
     names = dict.fromkeys(n for e in sweep.encoders.values() for n in e.layers)
     for name in names:
         cells: list[Text] = []
         for modality in sweep.encoders:
             own = [n for n in lines if n.point.choice == name and n.letters == LETTERS[modality]]
-            for split, key in (("valid", first), ("test", first), ("test", second)):
-                text = protocol.metric(key).show(own[0].spread(split, key).mean) if own else ""
-                cells.append(Text(text, style="bold" if own and own[0].picked else ""))
+            cells += _layer_cells(sweep, own[0], first, second) if own else [Text("")] * 3
         table.add_row(name, *cells)
     return table
+
+
+def _layer_cells(sweep: Sweep, line: Line, first: str, second: str) -> "list[Text]":
+    """Held out with its error, and, of the picked and the last layer alone, two test scores."""
+    from rich.text import Text
+
+    protocol, error = protocol_of_sweep(sweep), line.point.error
+    mean = protocol.metric(first).show(line.held_out(first).mean)
+    beside = "" if error is None else f" ± {protocol.metric(first).show(error)}"
+    style = "bold" if line.picked else ""
+    found = [Text(f"{'~' if line.tied else ''}{mean}{beside}", style=style)]
+    for key in (first, second):
+        shown = is_compared(sweep, line)
+        text = protocol.metric(key).show(line.spread("test", key).mean) if shown else ""
+        found.append(Text(text, style=style))
+    return found
 
 
 def comparison_table(sweeps: Sequence[Sweep]) -> "Table":

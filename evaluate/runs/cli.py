@@ -239,7 +239,7 @@ def _listed(config: "Config") -> "list[Configuration]":
 
     given = handed(__package__.rpartition(".")[0])
     try:
-        manifest = given["look"](config).manifest or cached_manifest(config)
+        manifest = cached_manifest(config)
     except SedimentalError:  # the runs are there all the same
         manifest = None
     return configurations(config, manifest, given["planned"])

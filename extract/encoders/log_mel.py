@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchaudio
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ...cache.spec import Scalar
+from ...installation import require_stack
 from .loading import Checkpoint
 from .sound import SoundEncoder, real_frames
 
@@ -28,6 +28,9 @@ class LogMelEncoder(SoundEncoder):
     """
 
     def _load(self, checkpoint: Checkpoint) -> None:
+        require_stack("torchaudio")  # no other encoder needs it
+        import torchaudio
+
         self.window = round(WINDOW_SECONDS * self.processing.sample_rate)
         self.transform = torchaudio.transforms.MelSpectrogram(
             sample_rate=self.processing.sample_rate,

@@ -1,8 +1,5 @@
 """What was said before a clip, in the words of its video."""
 
-import hashlib
-from collections.abc import Sequence
-
 from ...cache.manifest import Clip, Manifest
 
 
@@ -27,9 +24,3 @@ class Before:
         said = [self._said.get(id_, nothing) for id_ in clip.context]
         texts = [text for split, text in said if split == clip.split] + list(clip.context_text)
         return tuple([text for text in texts if text.strip()][-self.count :])
-
-
-def text_source(before: Sequence[str], clip: Clip) -> str:
-    """16 hex digits of what a clip's text features are made from: its words and those before."""
-    said = "\x1e".join([*before, clip.text])
-    return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()

@@ -138,7 +138,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 cases += [{"kind": "drop", "of": x, "rate": 1.0} for x in "TAV"]
             truth = LABELS[[s == "test" for s in SPLITS]]
             answers = np.stack([truth[None] * (1 - c["rate"]) for c in cases])
-            head = {"version": 1, "key": f"{letters}{seed}", "masks": 1, "cases": cases}
+            head = {"version": 3, "key": f"{letters}{seed}", "masks": 1, "cases": cases}
+            head["special_tokens"] = "missing" if "T" in letters else ""
             data = io.BytesIO()
             np.savez(data, head=np.array(json.dumps(head)), values=answers)
             (own / "robustness.npz").write_bytes(with_checksum(data.getvalue()))

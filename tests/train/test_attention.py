@@ -1,13 +1,18 @@
 """Attention among frames without padding, and its dropout, against PyTorch's own."""
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sedimental.train.layers.attention import attend, attend_rows, meetings
+from sedimental.train.layers import attention
+from sedimental.train.layers.attention import attend, attention_buckets, cross_attention
 from sedimental.train.layers.dropout import Dropout, kept
+from sedimental.train.layers.packed import Packed
+
+
+def packed(rows: Tensor, lengths: list[int]) -> Packed:
+    return Packed(rows, torch.tensor(lengths), max(lengths))
 
 
 def test_dropout_drops_its_share() -> None:
@@ -70,17 +75,18 @@ def test_what_is_dropped_is_dropped_in_the_gradient_too() -> None:
 
 
 @pytest.mark.parametrize("most", [1, 60, 2**18])
-def test_sequences_meet_their_own_keys(most: int) -> None:
-    """Rows without padding, in companies of any size: as sequence by sequence."""
+def test_sequences_meet_their_own_keys(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows without padding, in buckets of any size: as sequence by sequence."""
+    monkeypatch.setattr(attention, "MOST", most)
     generator = torch.Generator().manual_seed(0)
-    queries, keys = np.array([3, 0, 5, 2, 5]), np.array([4, 2, 1, 0, 6])
-    query = torch.randn(queries.sum(), 8, generator=generator)
-    key_value = torch.randn(keys.sum(), 16, generator=generator)
-    met = meetings(queries, keys, 2, torch.device("cpu"), most)
-    assert len(met) == (1 if most == 2**18 else 3)
-    found = attend_rows(query, key_value, met, 2, 0.0)
-    parts = query.split(queries.tolist()), key_value.split(keys.tolist())
-    for own, q, kv in zip(found.split(queries.tolist()), *parts, strict=True):
+    queries, keys = [3, 0, 5, 2, 5], [4, 2, 1, 0, 6]
+    query = torch.randn(sum(queries), 8, generator=generator)
+    key_value = torch.randn(sum(keys), 16, generator=generator)
+    here, there = packed(query, queries), packed(key_value, keys)
+    assert len(attention_buckets(here, there, 2)) == (1 if most == 2**18 else 3)
+    found = cross_attention(here, there, 2, 0.0)
+    parts = query.split(queries), key_value.split(keys)
+    for own, q, kv in zip(found.split(queries), *parts, strict=True):
         if len(q) and len(kv):
             split = (x.unflatten(1, (2, -1)).transpose(0, 1) for x in (q, *kv.chunk(2, dim=1)))
             wanted = functional.scaled_dot_product_attention(*split).transpose(0, 1).flatten(1)

@@ -4,13 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from sedimental.train.layers.linear import LANES, FrameLinear, on_real_frames
+from sedimental.train.layers.linear import IMAGES, Linear
+from sedimental.train.layers.packed import Packed
 
 
-@pytest.mark.parametrize("rows", [0, 1, LANES - 1, LANES, 3 * LANES + 5])
+@pytest.mark.parametrize("rows", [0, 1, IMAGES - 1, IMAGES, 3 * IMAGES + 5])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_frame_linear_is_linear(rows: int, dtype: torch.dtype) -> None:
-    fast, plain = FrameLinear(7, 5).to(dtype), nn.Linear(7, 5).to(dtype)
+    fast, plain = Linear(7, 5).to(dtype), nn.Linear(7, 5).to(dtype)
     plain.load_state_dict(fast.state_dict())
     generator = torch.Generator().manual_seed(rows)
     x = torch.randn(rows, 7, dtype=dtype, generator=generator)
@@ -37,6 +38,6 @@ def test_layers_see_real_frames_only() -> None:
         return frames[:, :1] + 1
 
     frames = torch.arange(12.0).view(2, 3, 2)
-    out = on_real_frames(layer, frames, mask)
+    out = Packed.of(frames, mask).map(layer).unpacked()
     assert torch.equal(seen[0], torch.tensor([[0.0, 1.0], [4.0, 5.0]]))
     assert out.tolist() == [[[1.0], [0.0], [5.0]], [[0.0], [0.0], [0.0]]]

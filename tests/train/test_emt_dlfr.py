@@ -234,6 +234,7 @@ def literal_fusion(
     """g and the last H_m, by Eqs. 6 to 8."""
     o, f, count = model.options, model.fusion, len(frames)
     serial = o.update == "serial"
+    pools_a_layer = count if o.fusion == "ooll" and not o.share_modalities else 1
 
     def unit(layer: int, place: int, back: int) -> Any:
         places = 1 if o.share_modalities else (len(f.pairs) if o.fusion == "ooll" else count)
@@ -243,7 +244,7 @@ def literal_fusion(
         return f.units[layer * places * ways + place * ways + back]
 
     def pool(layer: int, place: int = 0) -> Any:
-        return f.pools[(0 if o.share_layers else layer) * f.pools_a_layer + place]
+        return f.pools[(0 if o.share_layers else layer) * pools_a_layer + place]
 
     if o.fusion == "oagl":
         for layer in range(o.depth):
@@ -276,7 +277,7 @@ def literal_fusion(
             )
             found[m].append(one)
             found[n].append(other)
-        places = range(count) if f.pools_a_layer > 1 else [0] * count
+        places = range(count) if pools_a_layer > 1 else [0] * count
         frames = [per_frame(pool(layer, p), found[m]) for m, p in enumerate(places)]
     return np.concatenate([mean_or_zero(h) for h in frames]), frames
 
@@ -465,8 +466,9 @@ def test_masks_are_frozen_over_epochs_and_do_not_know_the_training_seed() -> Non
     model = made(options, seed=1).train()
     seen: list[dict[str, Tensor]] = []
 
-    def remember(_: Any, rows: tuple[Tensor, Any]) -> None:
-        seen[-1]["vision"] = rows[0][: len(rows[0]) // 2] == 0
+    def remember(_: Any, rows: tuple[Any, ...]) -> None:
+        first = rows[0].rows
+        seen[-1]["vision"] = first[: len(first) // 2] == 0
 
     model.encoders["vision"].register_forward_pre_hook(remember)
     for _ in range(2):

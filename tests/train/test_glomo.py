@@ -18,8 +18,10 @@ from sedimental.cache.manifest import Clip, Manifest, write_manifest
 from sedimental.cache.spec import MODALITIES, FeatureSpec, Modality
 from sedimental.cache.store.writer import ClipFeatures, StoreWriter
 from sedimental.config import Config, ConfigError
-from sedimental.train.layers.attention import Company
-from sedimental.train.layers.packed import Packed, TemporalConvolution, adaptive_max
+from sedimental.train.layers.attention import attention_buckets
+from sedimental.train.layers.convolution import TemporalConvolution
+from sedimental.train.layers.experts import Experts
+from sedimental.train.layers.packed import Packed, adaptive_max
 from sedimental.train.layers.transformer import SequenceEncoder, TransformerLayer
 from sedimental.train.models import model_options, model_recipe
 from sedimental.train.models.glomo import (
@@ -29,8 +31,8 @@ from sedimental.train.models.glomo import (
     GuidedFusion,
     Options,
     PlainFusion,
+    ScalarAttention,
 )
-from sedimental.train.models.glomo_parts import Experts, ScalarAttention
 from sedimental.train.models.shared.interface import Batch, InputShape
 from sedimental.train.run import train
 
@@ -456,8 +458,8 @@ def test_packed_convolution_is_conv1d_of_the_layers_in_time(layers: int) -> None
     mask = torch.arange(6) < torch.tensor([[6], [1], [0], [3]])
     mask[0, 2] = False  # a frame without a face: the gap closes
     convolution = TemporalConvolution(5, 7)
-    packed = Packed.of(x, mask, layers)
-    found = packed.padded(convolution.frames(packed))
+    packed = Packed.concatenate([Packed.of(layer, mask) for layer in x.chunk(layers, dim=2)])
+    found = convolution(packed).padded()
     kernel = torch.stack(convolution.weight.chunk(3), dim=2)
     for k in range(4):
         rows = x[k, mask[k]]
@@ -499,24 +501,23 @@ def test_transformer_layer_is_pytorchs(norm_first: bool) -> None:
     )
     x = torch.randn(5, 6, 8, generator=generator())
     mask = torch.arange(6) < torch.tensor([[6], [1], [4], [5], [2]])
-    packed = Packed.of(x, mask)
-    found = packed.padded(ours(packed.values, packed.companies(2)))
+    found = ours(Packed.of(x, mask)).padded()
     wanted = theirs(x, src_key_padding_mask=~mask)
     torch.testing.assert_close(found[mask], wanted[mask])
 
 
-def test_companies_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_buckets_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.randn(7, 9, 8, generator=generator())
     mask = torch.arange(9) < torch.tensor([[6], [1], [0], [9], [2], [9], [3]])
     layer = TransformerLayer(8, 2, 12, 0.0, 0.0, True)
-    packed = Packed.of(x, mask)
-    whole = packed.companies(2)
-    assert len(whole) == 1
-    monkeypatch.setattr("sedimental.train.layers.packed.COMPANY", 2 * 9**2)
-    several = packed.companies(2)
+    together, apart = Packed.of(x, mask), Packed.of(x, mask)
+    assert len(attention_buckets(together, together, 2)) == 1
+    whole = layer(together).rows
+    monkeypatch.setattr("sedimental.train.layers.attention.MOST", 2 * 9**2)
+    several = [here for here, _ in attention_buckets(apart, apart, 2)]
     assert len(several) > 2
-    assert sorted(torch.cat([c.members for c in several]).tolist()) == list(range(30))
-    torch.testing.assert_close(layer(packed.values, whole), layer(packed.values, several))
+    assert sorted(torch.cat([b.members for b in several]).tolist()) == list(range(30))
+    torch.testing.assert_close(layer(apart).rows, whole)
 
 
 # --- Table 4 ------------------------------------------------------------------------------------
@@ -608,11 +609,10 @@ def test_other_guides_change_equation_12_alone(guide: Any) -> None:
     paper, weights = ours.fusion(found, real)
     mine, _ = other.fusion(found, real)
     torch.testing.assert_close(mine[:, :8], paper[:, :8])
-    rows = found.flatten(end_dim=2)
-    everyone = Company.of(torch.arange(30).view(5, 6), torch.ones(5, 6).bool())
+    tokens = Packed.stack(found.flatten(1, 2))
     for layer in ours.fusion.encoder:
-        rows = layer(rows, [everyone])
-    pairs = rows.view(5, 3, 16)
+        tokens = layer(tokens)
+    pairs = tokens.rows.view(5, 3, 16)
     joined = torch.stack([ours.fusion.modality[m](pairs[:, m]) for m in range(3)], dim=1)
     torch.testing.assert_close(paper[:, 8:], torch.einsum("bm,bmd->bd", weights["global"], joined))
     if guide == "local":

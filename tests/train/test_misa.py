@@ -13,9 +13,10 @@ from torch import Tensor
 
 from sedimental.cache.spec import MODALITIES, Modality
 from sedimental.config import load_config
+from sedimental.train.layers.packed import Packed
+from sedimental.train.layers.whole_batch import alone
 from sedimental.train.models.misa import MISA, PRESETS, RECIPES, Options
 from sedimental.train.models.misa_losses import difference, similarity
-from sedimental.train.models.shared.hooks import alone
 from sedimental.train.models.shared.interface import Batch, InputShape
 from sedimental.train.run import train
 
@@ -155,7 +156,7 @@ def test_fusion_is_one_transformer_layer_over_the_vectors_there_are() -> None:
             scores = q[:, h] @ key[:, h].T / math.sqrt(d / heads)
             seen.append(torch.softmax(scores, dim=1) @ value[:, h])
         rows = attention.norm(rows + attention.out(torch.cat(seen, dim=1)))
-        rows = model.feedforward(rows)
+        rows = model.feedforward(Packed(rows, torch.tensor([len(rows)]), len(rows))).rows
         fused = torch.zeros(6, d)
         for place, m in enumerate(there):
             fused[MODALITIES.index(m)] = rows[place]

@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from sedimental.cache.spec import MODALITIES, Modality
 from sedimental.config import ConfigError
-from sedimental.train.layers.attention import meetings
-from sedimental.train.layers.packed import Packed, TemporalConvolution
+from sedimental.train.layers.convolution import TemporalConvolution
+from sedimental.train.layers.packed import Packed
 from sedimental.train.layers.transformer import (
     AttentiveLayer,
     CrossmodalEncoder,
@@ -184,8 +184,7 @@ def test_crossmodal_attention_is_pytorchs() -> None:
     mask = torch.arange(5) < torch.tensor([[5], [1], [3], [4]])
     other = torch.arange(9) < torch.tensor([[2], [9], [1], [6]])
     here, there = Packed.of(x, mask), Packed.of(y, other)
-    met = meetings(here.counts, there.counts, 2, x.device)
-    found = here.padded(layer(here.values, there.values, met))
+    found = layer(here, there).padded()
     keys = layer.source_norm(y)
     read, _ = theirs(layer.norms[0](x), keys, keys, key_padding_mask=~other, need_weights=False)
     wanted = x + read

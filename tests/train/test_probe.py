@@ -20,8 +20,10 @@ from sedimental.cache.store.writer import ClipFeatures, StoreWriter
 from sedimental.cache.sweeps import read_sweep
 from sedimental.config import Config
 from sedimental.evaluate.metrics import score
+from sedimental.train.sweep.cross_validation import cross_validated
+from sedimental.train.sweep.folds import grouped_folds
 from sedimental.train.sweep.linear_fits import PENALTIES, probabilities, ridge, softmax_regression
-from sedimental.train.sweep.linear_probe import Labelled, fit_probe
+from sedimental.train.sweep.linear_probe import Labelled, Scale, fit_probe
 from sedimental.train.sweep.pooling import pool_layer, segment_means
 from sedimental.train.sweep.probe import probe
 
@@ -218,6 +220,49 @@ def test_the_penalty_is_the_best_on_validation() -> None:
         model = Ridge(alpha=penalty).fit(x[train], labelled.labels[train])
         errors[penalty] = np.abs(model.predict(x[valid]) - labelled.labels[valid]).mean()
     assert errors[fitted.linear.penalty] == pytest.approx(min(errors.values()))
+
+
+@pytest.mark.parametrize(("count", "width"), [(60, 8), (40, 70)])
+def test_folds_are_scikit_learns_fits_one_by_one(count: int, width: int) -> None:
+    """From one spectrum, with more clips than features and with fewer."""
+    random = np.random.default_rng(5)
+    clips = clips_of(count)
+    labelled = Labelled.of(Manifest("toy", Path(), tuple(clips)), "mosi")
+    pooled = random.normal(size=(count, width)).astype(np.float32)
+    pooled[:, 0] += labelled.labels
+    learned = np.concatenate([labelled.rows("train"), labelled.rows("valid")])
+    held = np.full(count, -1)
+    held[learned] = grouped_folds([labelled.groups[k] for k in learned], 4)
+    found = cross_validated([pooled], labelled, held)
+    x, y = Scale.of(pooled[learned])(pooled[learned]), labelled.labels[learned]
+    folds, answers = held[learned], {}
+    for penalty in PENALTIES:
+        answers[penalty] = np.empty(len(learned))
+        for number in range(4):
+            rest = folds != number
+            fit = Ridge(alpha=penalty).fit(x[rest], y[rest])
+            answers[penalty][~rest] = fit.predict(x[~rest])
+    best = min(PENALTIES, key=lambda p: np.abs(answers[p] - y).mean())
+    for number in range(4):
+        own = folds == number
+        expected = score(y[own], answers[best][own], "mosi")
+        assert found["Corr"][number] == pytest.approx(expected["Corr"], abs=1e-6)
+        assert found["MAE"][number] == pytest.approx(expected["MAE"], abs=1e-6)
+
+
+def test_a_video_is_in_one_fold_and_a_layer_has_its_error(tmp_path: Path) -> None:
+    groups = [f"v{k // 7}" for k in range(100)]
+    folds = grouped_folds(groups)
+    assert len({(g, f) for g, f in zip(groups, folds.tolist(), strict=True)}) == len(set(groups))
+    sizes = np.bincount(folds)
+    assert sizes.max() - sizes.min() <= 7
+    assert grouped_folds(groups[::-1]).tolist() == folds[::-1].tolist()
+    found = probe(make(tmp_path, clips_of()))
+    for point in found.points:
+        assert len(point.folds["Corr"]) == 5
+        error = np.std(point.folds["Corr"], ddof=1) / np.sqrt(5)
+        assert point.error == pytest.approx(error)
+    assert all(found.picks["ridge"][m] in found.ties("ridge", m) for m in MODALITIES)
 
 
 def test_equal_features_are_not_probed_again(tmp_path: Path) -> None:

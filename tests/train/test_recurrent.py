@@ -1,24 +1,29 @@
 """The LSTM and the GRU over rows are PyTorch's, sequence by sequence."""
 
-import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
-from sedimental.train.layers.lstm import RowGRU, RowLSTM
+from sedimental.train.layers.lstm import GRU, LSTM
+from sedimental.train.layers.packed import Packed
 
-LENGTHS = np.array([5, 0, 1, 40, 3, 38])
+LENGTHS = [5, 0, 1, 40, 3, 38]
 
 
-@pytest.mark.parametrize("kind", [RowLSTM, RowGRU])
+def packed(rows: Tensor) -> Packed:
+    return Packed(rows, torch.tensor(LENGTHS), max(LENGTHS))
+
+
+@pytest.mark.parametrize("kind", [LSTM, GRU])
 @pytest.mark.parametrize("width", [3, 50])  # less than the gates of 4 * 6, and more
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_states_and_gradients_are_those_of_each_sequence_alone(
-    kind: type[RowLSTM | RowGRU], width: int, dtype: torch.dtype
+    kind: type[LSTM | GRU], width: int, dtype: torch.dtype
 ) -> None:
     near = 1e-5 if dtype == torch.float32 else 1e-12
     generator = torch.Generator().manual_seed(0)
     layer = kind(width, 6).to(dtype)
-    rows = torch.randn(int(LENGTHS.sum()), width, generator=generator, dtype=dtype)
+    rows = torch.randn(sum(LENGTHS), width, generator=generator, dtype=dtype)
     out = 12 if layer.bidirectional else 6
     towards = torch.randn(len(rows), out, generator=generator, dtype=dtype)
     found = []
@@ -26,11 +31,14 @@ def test_states_and_gradients_are_those_of_each_sequence_alone(
         own = rows.clone().requires_grad_()
         layer.zero_grad()
         if together:
-            states = layer.rows(own, LENGTHS)
+            states = layer(packed(own)).rows
         else:
-            parts = own.split(LENGTHS.tolist())
+            parts = own.split(LENGTHS)
             axis = 0 if layer.batch_first else 1
-            alone = [layer(part.unsqueeze(axis))[0].squeeze(axis) for part in parts if len(part)]
+            plain = nn.LSTM.forward if kind is LSTM else nn.GRU.forward
+            alone = [
+                plain(layer, part.unsqueeze(axis))[0].squeeze(axis) for part in parts if len(part)
+            ]
             states = torch.cat(alone)
         torch.autograd.backward(states, towards)
         found.append([states, own.grad, *(weight.grad for weight in layer.parameters())])
@@ -38,18 +46,19 @@ def test_states_and_gradients_are_those_of_each_sequence_alone(
         torch.testing.assert_close(one, other, rtol=near, atol=near)
 
 
-@pytest.mark.parametrize("kind", [RowLSTM, RowGRU])
+@pytest.mark.parametrize("kind", [LSTM, GRU])
 @pytest.mark.parametrize("width", [3, 50])
-def test_mixed_precision_stays_near(kind: type[RowLSTM | RowGRU], width: int) -> None:
+def test_mixed_precision_stays_near(kind: type[LSTM | GRU], width: int) -> None:
     layer = kind(width, 6)
-    rows = torch.randn(int(LENGTHS.sum()), width, generator=torch.Generator().manual_seed(0))
+    rows = torch.randn(sum(LENGTHS), width, generator=torch.Generator().manual_seed(0))
     with torch.autocast("cpu", torch.bfloat16):
-        mixed = layer.rows(rows, LENGTHS)
-    torch.testing.assert_close(mixed.float(), layer.rows(rows, LENGTHS), rtol=0, atol=0.05)
+        mixed = layer(packed(rows)).rows
+    torch.testing.assert_close(mixed.float(), layer(packed(rows)).rows, rtol=0, atol=0.05)
     torch.autograd.backward(mixed.sum())
     assert all(weight.grad is not None for weight in layer.parameters())
 
 
 def test_no_frames_at_all() -> None:
-    assert RowLSTM(3, 6).rows(torch.zeros(0, 3), np.zeros(4, np.int64)).shape == (0, 6)
-    assert RowGRU(3, 6).rows(torch.zeros(0, 3), np.zeros(4, np.int64)).shape == (0, 12)
+    nothing = Packed(torch.zeros(0, 3), torch.zeros(4, dtype=torch.int64), 1)
+    assert LSTM(3, 6)(nothing).rows.shape == (0, 6)
+    assert GRU(3, 6)(nothing).rows.shape == (0, 12)

@@ -17,7 +17,9 @@ from sedimental.train.fit.loop import fit
 from sedimental.train.fit.seeding import stream
 from sedimental.train.fit.settings import Settings
 from sedimental.train.fit.stacked_seeds import clip_each, fit_stacked, stackable
-from sedimental.train.layers.linear import FrameLinear, everywhere, on_real_frames
+from sedimental.train.layers.linear import Linear
+from sedimental.train.layers.packed import Packed
+from sedimental.train.layers.padded_mode import padded_mode
 from sedimental.train.models import MODELS, build, model_options, stacks
 from sedimental.train.models.shared.interface import Batch, FusionModel
 
@@ -160,9 +162,11 @@ def test_what_cannot_be_stacked_says_so() -> None:
 
 
 def test_computing_everywhere_gives_the_same() -> None:
-    layer = nn.Sequential(FrameLinear(3, 4), nn.ReLU())
+    layer = nn.Sequential(Linear(3, 4), nn.ReLU())
     frames, mask = torch.randn(2, 5, 3), torch.rand(2, 5) > 0.4
-    wanted = on_real_frames(layer, frames, mask)
-    with everywhere():
-        torch.testing.assert_close(on_real_frames(layer, frames, mask), wanted)
-    torch.testing.assert_close(on_real_frames(layer, frames, mask), wanted)
+    wanted = Packed.of(frames, mask).map(layer)
+    with padded_mode():
+        padded = Packed.of(frames, mask).map(layer)
+        torch.testing.assert_close(padded.unpacked(), wanted.unpacked())
+        torch.testing.assert_close(padded.mean(), wanted.mean())
+    torch.testing.assert_close(Packed.of(frames, mask).map(layer).rows, wanted.rows)

@@ -20,6 +20,8 @@ from sedimental.cache.spec import MODALITIES, FeatureSpec, Modality
 from sedimental.cache.store.writer import ClipFeatures, StoreWriter
 from sedimental.config import Config
 from sedimental.train.fit import checkpoint
+from sedimental.train.layers.transformer import sinusoids
+from sedimental.train.layers.window_attention import windows
 from sedimental.train.models.shared.hooks import Training
 from sedimental.train.models.shared.interface import Batch, InputShape
 from sedimental.train.models.sugrm.label_generator import (
@@ -33,8 +35,6 @@ from sedimental.train.models.sugrm.label_generator import (
 from sedimental.train.models.sugrm.model import PRESETS, RECIPES, SUGRM, Options
 from sedimental.train.models.sugrm.sparse_phased_transformer import (
     SparsePhasedTransformer,
-    sinusoids,
-    windows,
 )
 from sedimental.train.run import train
 
@@ -161,8 +161,8 @@ def look(query: Array, keys: list[Array], values: list[Array], heads: int) -> Ar
 
 def finish(layer: Any, group: int, x: Array, found: Array) -> Array:
     x = x + grouped(layer.out, group, found)
-    inner = np.maximum(0, grouped(layer.rise, group, grouped_norm(layer.norm_inner, group, x)))
-    return x + grouped(layer.fall, group, inner)
+    inner = np.maximum(0, grouped(layer.ff_in, group, grouped_norm(layer.norm_inner, group, x)))
+    return x + grouped(layer.ff_out, group, inner)
 
 
 def seen(i: int, stride: int, window: int, shift: int, length: int) -> list[int]:
@@ -302,7 +302,7 @@ def test_windows_follow_the_rule_and_wrap() -> None:
 
 def test_positions_of_any_width() -> None:
     for width in (1, 2, 3, 5, 8):
-        table = sinusoids(4, width, torch.zeros(1, dtype=torch.float64)).numpy()
+        table = sinusoids(torch.arange(1, 5).double(), width).numpy()
         np.testing.assert_allclose(table, [position(p, width) for p in range(4)], atol=1e-12)
 
 

@@ -1,5 +1,6 @@
 """Sweeps: the same runs as one by one, nothing twice, nothing lost, the best layer found."""
 
+import io
 import json
 import os
 import signal
@@ -7,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from sedimental.cache.manifest import Clip, Manifest, write_manifest
 from sedimental.cache.runs import Run, list_runs, read_run
@@ -19,14 +22,17 @@ from sedimental.cache.runs.names import find_folders
 from sedimental.cache.spec import MODALITIES, FeatureSpec
 from sedimental.cache.store.store import Store
 from sedimental.cache.store.writer import ClipFeatures, StoreWriter
-from sedimental.cache.sweeps import Sweep, read_sweep
+from sedimental.cache.sweeps import Point, Sweep, read_sweep, settled, tied
 from sedimental.config import Config, ConfigError, load_config
 from sedimental.errors import RunError, SedimentalError
+from sedimental.evaluate.layer_comparison import recommendation_words
+from sedimental.evaluate.output.sweep_terminal import to_terminal
 from sedimental.progress import Progress, Silent
 from sedimental.train.distributed.sigterm import Preempted
 from sedimental.train.processes.jobs import Job, Share, balanced
 from sedimental.train.processes.pool import Pool
 from sedimental.train.run import train
+from sedimental.train.sweep.recommend import recommend
 from sedimental.train.sweep.sweep import sweep
 
 LAYERS = ("0", "1", "2", "3")
@@ -375,3 +381,63 @@ def test_a_killed_sweep_loses_only_cells_in_flight(swept: Swept, tmp_path: Path)
     assert (probe["kind"], grid["kind"]) == ("probe", "sweep")
     assert "layers = 2" in grid["inputs"]
     assert (folder / "layers-corr.svg").is_file()
+
+
+def candidates(values: dict[str, tuple[float, ...]]) -> list[Point]:
+    return [
+        Point(
+            "uegd", "uegd", "TAV", choice, {"text": choice}, tuple(range(len(own))),
+            {"valid": {"Corr": own}, "test": {"Corr": own}}, {}, "", 1.0,
+        )
+        for choice, own in values.items()
+    ]  # fmt: skip
+
+
+def test_what_validation_supports_is_recommended(swept: Swept) -> None:
+    """R11: the picked layers came third on validation, and were printed to paste."""
+    points = candidates({"picked": (0.6, 0.66), "last": (0.7, 0.72), "weighted": (0.76, 0.78)})
+    random = np.random.default_rng(0)
+    noise = {p.choice: random.normal(p.mean("valid", "Corr"), 0.001, 200) for p in points}
+    best = recommend(points, lambda p: noise[p.choice], "Corr", 40)
+    assert (best.choice, best.runner_up, best.clips) == ("weighted", "last", 40)
+    assert best.margin == pytest.approx(0.06)
+    assert best.clear
+    wide = {p.choice: random.normal(p.mean("valid", "Corr"), 0.1, 200) for p in points}
+    assert not recommend(points, lambda p: wide[p.choice], "Corr", 40).clear
+    _, found, _ = swept
+    chosen = found.recommended["uegd"]
+    tried = {p.choice: p.mean("valid", "Corr") for p in found.points if p.letters == "TAV"}
+    assert tried[chosen.choice] == max(tried.values())
+    assert chosen.value == pytest.approx(max(tried.values()))
+    if chosen.choice == "weighted":
+        assert found.lines().count('"weighted"') == 3
+    words = recommendation_words(found, "uegd")
+    assert "standard error" in words
+    assert words.startswith(f"TAV: the {chosen.choice}")
+
+
+def test_of_layers_within_one_error_the_middle_one_is_picked() -> None:
+    def curve(values: list[float], error: float) -> list[Point]:
+        made = candidates({str(k): (v,) for k, v in enumerate(values)})
+        return [replace(p, error=error) for p in made]
+
+    assert settled(curve([0.1, 0.5, 0.52, 0.53, 0.51, 0.2], 0.03), "Corr").choice == "2"
+    assert settled(curve([0.1, 0.5, 0.52, 0.53, 0.51, 0.2], 0.001), "Corr").choice == "3"
+    # a lone layer elsewhere that is as good does not move the middle
+    assert settled(curve([0.53, 0.1, 0.1, 0.52, 0.53, 0.52], 0.02), "Corr").choice == "0"
+    far = curve([0.525, 0.1, 0.1, 0.52, 0.53, 0.52], 0.02)
+    assert settled(far, "Corr").choice == "4"
+    assert [p.choice for p in tied(far, "Corr")] == ["0", "3", "4", "5"]
+
+
+def test_every_trained_layer_has_a_standard_error(swept: Swept) -> None:
+    _, found, _ = swept
+    errors = [p.error for p in found.points]
+    assert all(error is not None and 0 < error < 1 for error in errors)
+    shown = Console(width=200, record=True, file=io.StringIO())
+    shown.print(to_terminal([found]))
+    text = shown.export_text()
+    best = found.recommended["uegd"]
+    assert f"{best.clips} clips" in text
+    [row] = [line for line in text.splitlines() if line.strip().startswith("0 ")]
+    assert len(row.split()) == 1 + 3 * 3  # of layer 0: each modality on validation, and no test

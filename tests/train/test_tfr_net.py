@@ -118,7 +118,7 @@ def literal_gate(gate: ConvolutionalGate, x: Tensor) -> Tensor:
     """One clip's frames (t, c * d) -> (d,)."""
     if not len(x):
         return x.new_zeros(gate.join.out_features)
-    context = torch.tanh(gate.recurrence(x.unsqueeze(1))[0].squeeze(1))
+    context = torch.tanh(nn.GRU.forward(gate.recurrence, x.unsqueeze(1))[0].squeeze(1))
     let = torch.sigmoid(literal_convolution(gate.gate.weight, context))
     joined = torch.tanh(gate.join(torch.cat([context * let, x], dim=1)))
     return joined.max(dim=0).values

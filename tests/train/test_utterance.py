@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from sedimental.train.layers.lstm import RowLSTM
+from sedimental.train.layers.lstm import LSTM
 from sedimental.train.models.shared.interface import InputShape
 from sedimental.train.models.shared.utterance import EndState, EndStates, Tokens
 
@@ -59,8 +59,8 @@ def two_way(pair: nn.ModuleList, inputs: int, hidden: int) -> nn.LSTM:
     """PyTorch's own with the weights of a pair."""
     made = nn.LSTM(inputs, hidden, batch_first=True, bidirectional=True)
     ahead, back = pair
-    assert isinstance(ahead, RowLSTM)
-    assert isinstance(back, RowLSTM)
+    assert isinstance(ahead, LSTM)
+    assert isinstance(back, LSTM)
     turned = {f"{name}_reverse": value for name, value in back.state_dict().items()}
     made.load_state_dict({**ahead.state_dict(), **turned})
     return made

@@ -21,7 +21,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from ...cache.runs import Epoch
 from ..data.dataset import Selection
 from ..data.spec_augment import hide
-from ..layers.linear import everywhere
+from ..layers.padded_mode import padded_mode
 from ..models.shared.hooks import Contextual, Grouped, Remembers, Stackable
 from ..models.shared.interface import Batch, FusionModel
 from .early_stopping import Fit, Track, weights_of
@@ -126,7 +126,7 @@ class _Stack:
         losses = torch.zeros(len(seeds), count, device=device)
         self.skeleton.train()
         together = [torch.cat(batches) for batches in zip(*orders, strict=True)]
-        with _randomness(seeds, number, device), everywhere():
+        with _randomness(seeds, number, device), padded_mode():
             for step, whole in enumerate(data.batches(together)):
                 parts = torch.arange(whole.size, device=device).view(len(seeds), -1)
                 features, masks = _hidden(whole, parts, settings, masking)

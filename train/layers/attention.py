@@ -1,14 +1,11 @@
 """Attention among frames without padding: sequences of like length share one product.
 
-Frames are rows of a table, sequence after sequence. A padded batch is as long as its longest clip,
-and attention grows with the square of that: most of it would be for nothing. Sequences of like
-length are therefore padded to each other only, a `Company` at a time, on a CPU so few that what
-is between the products stays in its cache.
+A padded batch is as long as its longest clip, and attention grows with the square of that: most of
+it would be for nothing. Sequences of like length are therefore padded to each other only, a pair of
+buckets at a time, on a CPU so few that what is between the products stays in its cache.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -18,103 +15,68 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
 
+from .buckets import Bucket, scattered
 from .dropout import kept
-from .linear import computes_everywhere
+from .packed import Packed
+from .padded_mode import in_padded_mode
 
 CALL = 2**14
 """Attention weights that take as long as a further call, on a CPU."""
 CALL_ON_GPU = 2**22
 """The same there."""
-COMPANY = 2**18
-"""Attention weights of a company on a CPU, unless a single sequence has more: 1 MB of float32."""
+MOST = 2**18
+"""Attention weights of a bucket on a CPU, unless a single sequence has more: 1 MB of float32."""
+
+Pair = tuple[Bucket, Bucket]
+"""Queries, and the keys that they see, sequence by sequence."""
 
 
-@dataclass(frozen=True)
-class Company:
-    """Some sequences of like length, padded to the longest of them."""
+def attention_buckets(queries: Packed, keys: Packed, heads: int) -> list[Pair]:
+    """Who sees whom: each sequence of `queries` those frames that `keys` has of the same clip.
 
-    rows: Tensor
-    """(b, t) int64: where each frame lies among the rows of all sequences; any row for padding."""
-    mask: Tensor
-    """(b, t), True = real frame."""
-    place: Tensor
-    """(n,) int64: the real frames among the b * t."""
-    members: Tensor
-    """(n,) int64: their rows, ``rows.flatten()[place]``."""
+    Sequences that lack either are in no bucket.
+    """
 
-    @classmethod
-    def of(cls, rows: Tensor, mask: Tensor) -> "Company":
-        """The company of these `rows`."""
-        place = mask.flatten().nonzero().squeeze(1)
-        return cls(rows, mask, place, rows.flatten().index_select(0, place))
+    def make() -> list[Pair]:
+        device, alone = queries.rows.device, queries.number == keys.number
+        if queries.real is not None or (alone and device.type != "cpu"):  # no length is asked for
+            everyone = queries.everyone if len(queries.rows) else None
+            own = everyone if alone else keys.everyone
+            return [(everyone, own)] if everyone is not None and own is not None else []
+        counts, others = queries.counts, keys.counts
+        return bucket_pairs(counts, counts if alone else others, heads, device, MOST)
 
-    @classmethod
-    def made(
-        cls, first: NDArray[np.int64], lengths: NDArray[np.int64], device: torch.device
-    ) -> "Company":
-        """The company of the sequences that begin at rows `first`, (b,) each."""
-        steps = np.arange(lengths.max())
-        mask = steps < lengths[:, None]
-        rows = np.where(mask, first[:, None] + steps, first[:, None])
-        place = np.flatnonzero(mask)
-        arrays = rows, mask, place, rows.ravel()[place]
-        return cls(*(torch.from_numpy(array).to(device) for array in arrays))
-
-    @property
-    def full(self) -> bool:
-        """Whether no frame is padding."""
-        return len(self.place) == self.mask.numel()
-
-    def padded(self, table: Tensor) -> Tensor:
-        """Rows (N, …) -> (b, t, …), with some row in padding."""
-        picked = table.index_select(0, self.rows.flatten())
-        return picked.view(*self.rows.shape, *table.shape[1:])
-
-    def real(self, padded: Tensor) -> Tensor:
-        """(b, t, …) -> the real frames (n, …), in the order of `members`."""
-        flat = padded.flatten(0, 1)
-        return flat if self.full else flat.index_select(0, self.place)
+    return queries.once(("attention", keys.number, heads), make)
 
 
-@dataclass(frozen=True)
-class Meeting:
-    """The frames of `here`, which look at those of `there`, sequence by sequence."""
-
-    here: Company
-    there: Company
-
-
-def meetings(
+def bucket_pairs(
     queries: NDArray[np.int64],
     keys: NDArray[np.int64],
     heads: int,
     device: torch.device,
-    most: int = COMPANY,
-) -> tuple[Meeting, ...]:
-    """Who meets, for sequences of `queries` and of `keys` frames, each (sequences,).
+    most: int = MOST,
+) -> list[Pair]:
+    """The same for sequences of `queries` and of `keys` frames, each (sequences,).
 
-    Sequences that lack either are in no meeting. On a CPU a meeting has `most` attention weights,
-    or one sequence.
+    On a CPU a bucket has `most` attention weights, or one sequence.
     """
-    first = np.cumsum(queries) - queries
-    first_key = np.cumsum(keys) - keys
+    first, first_key = np.cumsum(queries) - queries, np.cumsum(keys) - keys
     order = np.lexsort((-queries, -keys))  # the longest first
     order = order[(queries[order] > 0) & (keys[order] > 0)]
-    found = []
     limits = (CALL, most) if device.type == "cpu" else (CALL_ON_GPU, math.inf)
+    pairs = list[Pair]()
     for begin, end in pairwise(_bounds(queries[order], keys[order], heads, *limits)):
-        chosen = order[begin:end]
-        here = Company.made(first[chosen], queries[chosen], device)
+        own = order[begin:end]
+        here = Bucket.of(own, first[own], queries[own], device)
         same = queries is keys
-        there = here if same else Company.made(first_key[chosen], keys[chosen], device)
-        found.append(Meeting(here, there))
-    return tuple(found)
+        pairs.append((here, here if same else Bucket.of(own, first_key[own], keys[own], device)))
+    return pairs
 
 
 def _bounds(
     queries: NDArray[np.int64], keys: NDArray[np.int64], heads: int, call: int, most: float
 ) -> list[int]:
-    """Where meetings begin, and the end: one ends where it would hold more than `most` weights,
+    """Where buckets begin, and the end: one ends where it would hold more than `most` weights,
     or where padding costs more than a further `call`."""
     bounds, longest, longest_key, weights = [0], 0, 0, 0
     for position, (query, key) in enumerate(zip(queries.tolist(), keys.tolist(), strict=True)):
@@ -127,27 +89,29 @@ def _bounds(
     return [*bounds, len(queries)] if len(queries) else bounds
 
 
-def attend_rows(
-    query: Tensor, key_value: Tensor, met: Sequence[Meeting], heads: int, dropout: float
-) -> Tensor:
-    """Rows (N, width) and (M, 2 * width) -> (N, width); zero for a row in no meeting."""
-    found, width = [query[:0]], query.shape[1]
-    for one in met:
-        asked = one.here.padded(query).view(*one.here.rows.shape, heads, -1).transpose(1, 2)
-        split = one.there.padded(key_value).view(*one.there.rows.shape, 2, heads, width // heads)
+def self_attention(projected: Packed, heads: int, dropout: float) -> Tensor:
+    """Queries, keys and values side by side (N, 3 * width) -> (N, width)."""
+    width, parts = projected.rows.shape[1] // 3, list[Tensor]()
+    pairs = attention_buckets(projected, projected, heads)
+    for bucket, _ in pairs:
+        three = bucket.padded(projected.rows).view(*bucket.rows.shape, 3, heads, width // heads)
+        query, key, value = three.permute(2, 0, 3, 1, 4)  # (b, heads, t, width / heads)
+        mixed = attend(query, key, value, bucket.keys, dropout)
+        parts.append(bucket.real(mixed.transpose(1, 2).flatten(2)))
+    empty = projected.rows[:0, :width]
+    return scattered(parts or [empty], [bucket for bucket, _ in pairs], projected.rows)
+
+
+def cross_attention(query: Packed, key_value: Packed, heads: int, dropout: float) -> Tensor:
+    """Rows (N, width) see rows (M, 2 * width) -> (N, width); zero where there is nothing to see."""
+    pairs, parts = attention_buckets(query, key_value, heads), list[Tensor]()
+    for here, there in pairs:
+        asked = here.padded(query.rows).view(*here.rows.shape, heads, -1).transpose(1, 2)
+        split = there.padded(key_value.rows).view(*there.rows.shape, 2, heads, asked.shape[-1])
         key, value = split.permute(2, 0, 3, 1, 4)
-        mask = None if one.there.full else one.there.mask
-        mixed = attend(asked, key, value, mask, dropout)
-        found.append(one.here.real(mixed.transpose(1, 2).flatten(2)))
-    return placed(found, [one.here for one in met], query)
-
-
-def placed(found: Sequence[Tensor], companies: Sequence[Company], like: Tensor) -> Tensor:
-    """What companies `found`, (n, width) each, at their rows in a table like `like`; else zero."""
-    members = torch.cat([like.new_empty(0, dtype=torch.int64), *(c.members for c in companies)])
-    together = torch.cat(list(found))
-    blank = together.new_zeros(len(like), together.shape[1])
-    return blank.index_copy(0, members, together)
+        mixed = attend(asked, key, value, there.keys, dropout)
+        parts.append(here.real(mixed.transpose(1, 2).flatten(2)))
+    return scattered(parts or [query.rows[:0]], [here for here, _ in pairs], query.rows)
 
 
 def attend(
@@ -157,7 +121,7 @@ def attend(
 
     Every sequence needs a key; no mask: all keys are real.
     """
-    by_pytorch = query.device.type != "cpu" or computes_everywhere()
+    by_pytorch = query.device.type != "cpu" or in_padded_mode()
     if by_pytorch or torch.is_autocast_enabled("cpu"):
         keys = None if mask is None else mask[:, None, None]
         return functional.scaled_dot_product_attention(query, key, value, keys, dropout)

@@ -3,19 +3,18 @@ both ways."""
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
-from .attention import Company, placed
-from .length_buckets import like_length
+from .buckets import scattered
+from .packed import Packed
 
 STEP = 6
 """Rows that take as long as a further step of a pass of its own."""
 
 
-class RowLSTM(nn.LSTM):
+class LSTM(nn.LSTM):
     """A one-way `nn.LSTM` of one layer, with its names and its first weights."""
 
     weight_ih_l0: Tensor
@@ -27,24 +26,20 @@ class RowLSTM(nn.LSTM):
         """For frames of length `width`; `hidden` units."""
         super().__init__(width, hidden, batch_first=True)
 
-    def rows(self, rows: Tensor, lengths: NDArray[np.int64]) -> Tensor:
-        """Frames (n, width), sequence after sequence, of these `lengths` -> states (n, hidden)."""
-        projected = self.input_size > 4 * self.hidden_size
-        if projected:  # one product over real frames; else it would be one over padding too
+    def forward(self, frames: Packed) -> Packed:  # type: ignore[override]
+        """Frames (N, width) -> states (N, hidden)."""
+        rows, ahead = frames.rows, self.input_size > 4 * self.hidden_size
+        if ahead:  # one product over real frames; else it would be one over padding too
             biases = self.bias_ih_l0 + self.bias_hh_l0
             rows = functional.linear(rows, self.weight_ih_l0, biases)
             rows = rows.to(biases.dtype)  # under mixed precision it is not that of the recurrence
-        first = np.cumsum(lengths) - lengths
-        there = np.flatnonzero(lengths)
-        groups = [there[group] for group in like_length(lengths[there], rows.device, step=STEP)]
-        together = [Company.made(first[own], lengths[own], rows.device) for own in groups]
-        found = [rows.new_zeros(0, self.hidden_size)]
-        for one in together:
+        buckets, parts = frames.buckets(step=STEP), [rows.new_zeros(0, self.hidden_size)]
+        for bucket in buckets:
             # what stands in padding comes after a sequence's last frame: no state depends on it
-            padded = one.padded(rows)
-            states = self._recurrence(padded) if projected else self(padded)[0]
-            found.append(one.real(states))
-        return placed(found, together, rows)
+            padded = bucket.padded(rows)
+            states = self._recurrence(padded) if ahead else super().forward(padded)[0]
+            parts.append(bucket.real(states))
+        return frames.like(scattered(parts, buckets, rows))
 
     def _recurrence(self, gates: Tensor) -> Tensor:
         """(b, t, 4 * hidden), inputs as the weights of the input have left them, -> (b, t, hidden).
@@ -62,17 +57,18 @@ class RowLSTM(nn.LSTM):
         return states
 
 
-class RowGRU(nn.GRU):
+class GRU(nn.GRU):
     """A two-way `nn.GRU` of one layer, with its names and its first weights."""
 
     def __init__(self, width: int, hidden: int) -> None:
         """For frames of length `width`; `hidden` units each way."""
         super().__init__(width, hidden, bidirectional=True)
 
-    def rows(self, rows: Tensor, lengths: NDArray[np.int64]) -> Tensor:
-        """Frames (n, width), sequence after sequence, of these `lengths` -> (n, 2 * hidden)."""
+    def forward(self, frames: Packed) -> Packed:  # type: ignore[override]
+        """Frames (N, width) -> states (N, 2 * hidden)."""
+        rows, lengths = frames.rows, frames.counts
         if not len(rows):
-            return rows.new_zeros(0, 2 * self.hidden_size)
+            return frames.like(rows.new_zeros(0, 2 * self.hidden_size))
         # as the library packs sequences: first frames of all, the longest first, then second frames
         longest = np.argsort(-lengths, kind="stable")
         first = (np.cumsum(lengths) - lengths)[longest]
@@ -80,5 +76,22 @@ class RowGRU(nn.GRU):
         there = steps < lengths[longest]
         order = torch.from_numpy((first + steps)[there]).to(rows.device)
         packed = PackedSequence(rows.index_select(0, order), torch.from_numpy(there.sum(axis=1)))
-        states = self(packed)[0].data
-        return torch.empty_like(states).index_copy(0, order, states)
+        states = super().forward(packed)[0].data
+        return frames.like(torch.empty_like(states).index_copy(0, order, states))
+
+
+class TwoWayLSTM(nn.ModuleList):
+    """Two `LSTM`s, one of which reads every clip from its end."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        """For frames of length `width`; `hidden` units each way."""
+        super().__init__([LSTM(width, hidden), LSTM(width, hidden)])
+
+    def forward(self, frames: Packed) -> tuple[Packed, Tensor, Tensor]:
+        """Frames (N, width) -> states (N, 2 * hidden), the two end states (B, hidden)."""
+        ahead, back = self
+        turned = frames.backwards
+        forwards = ahead(frames)
+        backwards = back(frames.map(lambda rows: rows.index_select(0, turned)))
+        states = torch.cat([forwards.rows, backwards.rows.index_select(0, turned)], dim=-1)
+        return frames.like(states), forwards.last(), backwards.last()

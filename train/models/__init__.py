@@ -60,6 +60,11 @@ def stacks(name: str) -> bool:
     return bool(getattr(found, "stackable", False))
 
 
+def has_classes(name: str) -> bool:
+    """Whether model `name` can predict classes."""
+    return hasattr(model_options(name, {}), "classes")
+
+
 def within_text(name: str) -> bool:
     """Whether model `name` works inside a live text encoder alone (`hooks.WithinText`)."""
     found = getattr(_module(name), MODELS[name].partition(":")[2])
@@ -91,9 +96,10 @@ def option_faults(raw: Mapping[str, Any]) -> list[str]:
         table = section.get(name)
         if isinstance(table, Mapping) and table:
             try:
-                model_options(name, table)
+                start = preset if preset in presets_of(name) else None
+                model_options(name, table, start)
             except ConfigError as found:
-                faults += str(found).splitlines()
+                faults += str(found).split("\n")
     return faults
 
 

@@ -37,6 +37,7 @@ Departures, and choices where paper and released code differ (design, section 9)
 - Published settings fine-tune BERT at the same rate; over frozen text a higher rate is needed.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -46,13 +47,15 @@ from torch import Tensor, nn
 
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
-from ..layers.attention import Company
-from ..layers.linear import LayerMix
-from ..layers.packed import OwnStart, Packed, TemporalConvolution, adaptive_max
+from ..layers.convolution import TemporalConvolution
+from ..layers.dropout import Dropout
+from ..layers.experts import Experts, Mixing
+from ..layers.layer_mix import LayerMix
+from ..layers.linear import SelfInitialized
+from ..layers.packed import Packed
 from ..layers.transformer import SequenceEncoder, TransformerLayer
-from .glomo_parts import Experts, Mixing, ScalarAttention
 from .shared.hooks import EncoderRecipe, Group, Recipe
-from .shared.interface import Batch, InputShape, Output
+from .shared.interface import Batch, InputShape, Output, shaped
 from .shared.layer_mix import layer_weights
 
 GRAINS = ("global", "local")
@@ -166,41 +169,28 @@ ENCODER = ENCODERS["mosi"]
 
 
 class Unimodal(nn.Module):
-    """Frames of one modality -> its global and its refined local representation."""
+    """Frames of one modality -> its global and its refined local representation (Eqs. 1 to 7)."""
 
     def __init__(self, modality: Modality, shape: InputShape, options: Options) -> None:
         """For one input of this shape; stacked layers of text follow each other in time."""
         super().__init__()
-        d = options.width
+        d, by_token = options.width, modality == "text" and options.text == "token"
         self.layers = shape.stacked if modality == "text" else 1
-        self.width = shape.width // self.layers
+        width = shape.width // self.layers
         self.bins = options.bins
         self.mix = None if shape.layers is None else LayerMix(shape.layers)
-        by_token = modality == "text" and options.text == "token"
-        self.first: nn.Linear | None = None
-        if by_token and options.grains != "local":
-            self.first = nn.Linear(self.width, d)
-        self.convolution: TemporalConvolution | None = None
-        if not by_token or options.grains != "global":
-            self.convolution = TemporalConvolution(self.width, d)
-        self.context: SequenceEncoder | None = None
-        if not by_token:
-            self.context = SequenceEncoder(
-                d,
-                options.heads,
-                options.encoder_layers,
-                options.attention_dropout,
-                options.dropout,
-                options.embedding_dropout,
+        globally, locally = options.grains != "local", options.grains != "global"
+        self.first = nn.Linear(width, d) if by_token and globally else None
+        self.convolution = None if by_token and not locally else TemporalConvolution(width, d)
+        self.context = None if by_token else _context(options)
+        self.local: Experts | OneLinear | None = None
+        if locally and options.local == "mlp":
+            self.local = OneLinear(options.bins * d, d)
+        elif locally:
+            self.local = Experts(
+                options.bins * d, d, options.experts, options.chosen, options.mixing
             )
-        self.local: Experts | nn.Linear | None = None
-        if options.grains != "global":
-            flat = options.bins * d
-            if options.local == "mlp":
-                self.local = nn.Linear(flat, d)
-            else:
-                self.local = Experts(flat, d, options.experts, options.chosen, options.mixing)
-        self.globally = options.grains != "local"
+        self.top = globally and not by_token
 
     def forward(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """([B, layers, T, width] or without layers), (B, T) -> (B, grains, d), gates, imbalance.
@@ -208,41 +198,87 @@ class Unimodal(nn.Module):
         The gates (B, experts) are None without experts, and the imbalance () then zero.
         """
         mixed = features if self.mix is None else self.mix(features)
-        real = mask.any(dim=1)
-        found: list[Tensor] = []
-        pooled: Tensor | None = None
-        if self.convolution is not None:
-            packed = Packed.of(mixed, mask, self.layers)
-            frames = self.convolution.frames(packed)
-            if self.context is not None:
-                frames = self.context(frames, packed)
-            pooled = adaptive_max(packed.padded(frames), packed.lengths, self.bins)
-        if self.first is not None:  # Eq. 1: the first token of the first layer
-            token = mask.int().argmax(dim=1)
-            rows = mixed[torch.arange(len(mixed), device=mixed.device), token, : self.width]
-            found.append(self.first(rows))
-        elif self.globally and pooled is not None:  # Eq. 3: every frame is in some bin
-            found.append(pooled.amax(dim=1))
+        U = [Packed.of(layer, mask) for layer in mixed.chunk(self.layers, dim=2)]
+        real, grains = mask.any(dim=1), list[Tensor]()
         gates, imbalance = None, mixed.new_zeros(())
-        if self.local is not None and pooled is not None:
-            flat = pooled.transpose(1, 2).flatten(start_dim=1)
-            if isinstance(self.local, Experts):
-                local, gates, imbalance = self.local(flat, real)
-                found.append(local)
-            else:
-                found.append(self.local(flat))
-        return torch.stack(found, dim=1).masked_fill(~real.view(-1, 1, 1), 0), gates, imbalance
+        if self.first is not None:
+            grains.append(self.first(U[0].first()))  # Eq. 1: the first token of the first layer
+        if self.convolution is not None:
+            X = self.convolution(Packed.concatenate(U))
+            if self.context is not None:
+                X = self.context(X)
+            bins = X.maxima(self.bins)  # Eqs. 2 and 4: (B, n, d)
+            if self.top:
+                grains.append(bins.amax(dim=1))  # Eq. 3: every frame is in some bin
+            if self.local is not None:
+                flat = bins.transpose(1, 2).flatten(start_dim=1)
+                local, gates, imbalance = self.local(flat, real)  # Eqs. 5 to 7
+                grains.append(local)
+        return torch.stack(grains, dim=1).masked_fill(~real.view(-1, 1, 1), 0), gates, imbalance
+
+
+def _context(options: Options) -> SequenceEncoder:
+    """TE of Eqs. 3 and 4."""
+    return SequenceEncoder(
+        options.width,
+        options.heads,
+        options.encoder_layers,
+        options.attention_dropout,
+        options.dropout,
+        options.embedding_dropout,
+    )
+
+
+class OneLinear(nn.Linear):
+    """Table 4's "MLP" in the place of experts."""
+
+    def forward(self, local: Tensor, real: Tensor) -> tuple[Tensor, None, Tensor]:  # type: ignore[override]
+        """(B, n * d), (B,) -> (B, d), no gates, no imbalance."""
+        return super().forward(local), None, local.new_zeros(())
+
+
+class ScalarAttention(nn.Module):
+    """ATTN of Eq. 10: one weight for each of a few vectors, seen side by side.
+
+    softmax(W2 ReLU(W1 [x_1, …, x_c]) / sqrt(d)); a single vector has weight one and needs no W.
+    """
+
+    def __init__(self, count: int, width: int, dropout: float) -> None:
+        """For `count` vectors of length `width`."""
+        super().__init__()
+        self.scorer = (
+            nn.Sequential(
+                nn.Linear(count * width, width),
+                Dropout(dropout),
+                nn.ReLU(),
+                nn.Linear(width, count),
+            )
+            if count > 1
+            else None
+        )
+
+    def forward(self, vectors: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, count, d), (B, count) -> weights (B, count), weighted sum (B, d).
+
+        The weights sum to one over the real vectors and are zero elsewhere.
+        """
+        shown = vectors * real.unsqueeze(2)
+        if self.scorer is None:
+            return real.to(vectors.dtype), shown.squeeze(1)
+        scores = self.scorer(shown.flatten(start_dim=1)) / math.sqrt(vectors.shape[2])
+        scores = scores.masked_fill(~real, torch.finfo(scores.dtype).min)
+        weights = torch.softmax(scores, dim=1) * real
+        return weights, (weights.unsqueeze(2) * shown).sum(dim=1)
 
 
 class GuidedFusion(nn.Module):
-    """Global-guided fusion (Eq. 8 to 12) of c modalities with one or both grains."""
+    """Global-guided fusion (Eqs. 8 to 12) of c modalities with one or both grains r."""
 
     def __init__(self, modalities: int, grains: Sequence[str], options: Options) -> None:
         """`grains` names the representations of each modality, in order."""
         super().__init__()
         d, drop = options.width, options.fusion_dropout
-        self.grains = tuple(grains)
-        self.out = 2 * d
+        self.grains, self.out = tuple(grains), 2 * d
         self.encoder = nn.ModuleList(
             TransformerLayer(d, options.heads, options.fusion_feedforward, drop, drop, False)
             for _ in range(options.fusion_layers)
@@ -260,29 +296,25 @@ class GuidedFusion(nn.Module):
         elif self.guide == "mlp":
             self.mixup = nn.Linear(modalities * d, d)
 
-    def forward(self, found: Tensor, real: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def forward(self, X: Tensor, real: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
         """(B, c, grains, d), (B, c) -> [Z_1, Z_2] (B, 2 d) and W_r (B, c) of each grain."""
-        mask = real.repeat_interleave(len(self.grains), dim=1)
-        company = Company.of(torch.arange(mask.numel(), device=mask.device).view_as(mask), mask)
-        rows = found.flatten(end_dim=2)
+        tokens = Packed.of(X.flatten(1, 2), real.repeat_interleave(len(self.grains), dim=1))
         for layer in self.encoder:
-            rows = layer(rows, [company])
-        refined = rows.view_as(found) * real[:, :, None, None]  # Eq. 8
-        joined = torch.stack(
-            [join(refined[:, m].flatten(1)) for m, join in enumerate(self.modality)], dim=1
-        )  # Eq. 9: (B, c, d)
-        weights, fused = {}, []
-        for position, grain in enumerate(self.grains):  # Eq. 10
-            weights[grain], one = self.attention[grain](refined[:, :, position], real)
-            fused.append(one)
-        by_grain = self.merge(torch.cat(fused, dim=1))  # Eq. 11
-        if isinstance(self.mixup, nn.Linear):
-            by_modality = self.mixup((joined * real.unsqueeze(2)).flatten(start_dim=1))
-        elif self.mixup is not None:
-            _, by_modality = self.mixup(joined, real)
+            tokens = layer(tokens)
+        Z = tokens.unpacked().view_as(X)  # Eq. 8
+        Z_m = torch.stack([f(Z[:, m].flatten(1)) for m, f in enumerate(self.modality)], dim=1)  # 9
+        W, Z_r = dict[str, Tensor](), list[Tensor]()
+        for r, grain in enumerate(self.grains):
+            W[grain], fused = self.attention[grain](Z[:, :, r], real)  # Eq. 10
+            Z_r.append(fused)
+        Z_1 = self.merge(torch.cat(Z_r, dim=1))  # Eq. 11
+        if self.mixup is None:
+            Z_2 = (W[self.guide].unsqueeze(2) * Z_m).sum(dim=1)  # Eq. 12
+        elif isinstance(self.mixup, ScalarAttention):
+            _, Z_2 = self.mixup(Z_m, real)
         else:
-            by_modality = (weights[self.guide].unsqueeze(2) * joined).sum(dim=1)  # Eq. 12
-        return torch.cat([by_grain, by_modality], dim=1), weights
+            Z_2 = self.mixup((Z_m * real.unsqueeze(2)).flatten(start_dim=1))
+        return torch.cat([Z_1, Z_2], dim=1), W
 
 
 class PlainFusion(nn.Module):
@@ -291,25 +323,23 @@ class PlainFusion(nn.Module):
     def __init__(self, count: int, options: Options) -> None:
         """For `count` representations of a clip."""
         super().__init__()
-        self.kind = options.fusion
-        self.out = options.width
+        d, self.kind, self.out = options.width, options.fusion, options.width
         self.merge: nn.Linear | ScalarAttention | None = None
         if self.kind == "concatenate":
-            self.merge = nn.Linear(count * options.width, options.width)
+            self.merge = nn.Linear(count * d, d)
         elif self.kind == "attention":
-            self.merge = ScalarAttention(count, options.width, options.dropout)
+            self.merge = ScalarAttention(count, d, options.dropout)
 
-    def forward(self, found: Tensor, real: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def forward(self, X: Tensor, real: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
         """(B, c, grains, d), (B, c) -> (B, d), and no weights."""
-        flat = found.flatten(1, 2)
-        there = real.repeat_interleave(found.shape[2], dim=1)
-        if isinstance(self.merge, nn.Linear):
-            return self.merge(flat.flatten(start_dim=1)), {}
+        there, X = real.repeat_interleave(X.shape[2], dim=1), X.flatten(1, 2)
+        if isinstance(self.merge, ScalarAttention):
+            return self.merge(X, there)[1], {}
         if self.merge is not None:
-            return self.merge(flat, there)[1], {}
+            return self.merge(X.flatten(start_dim=1)), {}
         if self.kind == "sum":
-            return flat.sum(dim=1), {}
-        return flat.masked_fill(~there.unsqueeze(2), 1).prod(dim=1), {}
+            return X.sum(dim=1), {}
+        return X.masked_fill(~there.unsqueeze(2), 1).prod(dim=1), {}
 
 
 class GLoMo(nn.Module):
@@ -337,7 +367,7 @@ class GLoMo(nn.Module):
         for part in self.modules():
             if isinstance(part, Experts):
                 part.redraw(START)
-            elif isinstance(part, nn.Linear) and not isinstance(part, OwnStart):
+            elif isinstance(part, nn.Linear) and not isinstance(part, SelfInitialized):
                 nn.init.normal_(part.weight, std=START)
                 nn.init.zeros_(part.bias)
 
@@ -357,12 +387,9 @@ class GLoMo(nn.Module):
         real = torch.stack([batch.masks[m].any(dim=1) for m in self.modalities], dim=1)
         fused, weights = self.fusion(torch.stack(found, dim=1), real)
         extras |= {f"weights_{grain}": w.detach() for grain, w in weights.items()}
-        prediction = self.head(fused)
-        if prediction.shape[1] == 1:
-            prediction = prediction.squeeze(1)
         own: dict[str, Tensor] = {"fused": fused.detach()}
         own |= {m: x.flatten(1).detach() for m, x in zip(self.modalities, found, strict=True)}
-        return Output(prediction, losses, extras, own)
+        return Output(shaped(self.head(fused)), losses, extras, own)  # Eq. 13
 
     def groups(self) -> Sequence[Group]:
         """Biases and layer weights are not decayed."""

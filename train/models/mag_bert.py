@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
-from ..layers.linear import on_real_frames
+from ..layers.packed import Packed
 from .mag_gate import AdaptationGate, laid_over
 from .shared.hooks import Between, EncoderRecipe, Recipe
 from .shared.interface import Batch, InputShape, Output, shaped
@@ -119,7 +119,8 @@ class MAGBert(nn.Module):
                 moved: Tensor = gate(words, dict(zip(self.others, frames, strict=True)))
                 return moved
 
-            return on_real_frames(of_rows, torch.cat([hidden, *laid], dim=2), tokens)
+            states = Packed.of(torch.cat([hidden, *laid], dim=2), tokens)
+            return states.map(of_rows).unpacked()
 
         return gated
 

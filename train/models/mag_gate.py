@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ...cache.spec import Modality
 from ..layers.dropout import Dropout
-from ..layers.linear import FrameLinear
+from ..layers.linear import Linear
 
 LEAST = 1e-6
 """Length below which a displacement counts as so long, where it is divided by."""
@@ -29,10 +29,8 @@ class AdaptationGate(nn.Module):
         """For words of length `width` and frames of `others`, by modality."""
         super().__init__()
         self.beta = beta
-        self.gates = nn.ModuleDict({m: FrameLinear(width + n, width) for m, n in others.items()})
-        self.shifts = nn.ModuleDict(
-            {m: FrameLinear(n, width, bias=False) for m, n in others.items()}
-        )
+        self.gates = nn.ModuleDict({m: Linear(width + n, width) for m, n in others.items()})
+        self.shifts = nn.ModuleDict({m: Linear(n, width, bias=False) for m, n in others.items()})
         self.bias = nn.Parameter(torch.zeros(width))
         self.norm = nn.LayerNorm(width)
         self.dropout = Dropout(dropout)

@@ -41,9 +41,11 @@ from torch import Tensor, nn
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
 from ..layers.dropout import Dropout
+from ..layers.packed import Packed
+from ..layers.post_norm import PostNormAttention, PostNormFeedForward
+from ..layers.whole_batch import alone
 from .misa_losses import difference, similarity
-from .mmml_parts import Attention, FeedForward
-from .shared.hooks import Recipe, alone
+from .shared.hooks import Recipe
 from .shared.interface import Batch, InputShape, Output, shaped
 from .shared.layer_mix import layer_weights
 from .shared.utterance import EndStates, Pick, Tokens
@@ -145,8 +147,8 @@ class MISA(nn.Module):
             {m: nn.Sequential(nn.Linear(d, d), nn.Sigmoid()) for m in self.modalities}
         )
         self.decoders = nn.ModuleDict({m: nn.Linear(d, d) for m in self.modalities})
-        self.attention = Attention(d, options.heads, options.dropout, EPSILON)
-        self.feedforward = FeedForward(d, options.feedforward, options.dropout, EPSILON)
+        self.attention = PostNormAttention(d, options.heads, options.dropout, EPSILON)
+        self.feedforward = PostNormFeedForward(d, options.feedforward, options.dropout, EPSILON)
         vectors = len(self.modalities) * (2 if options.fused == "both" else 1)
         self.head = nn.Sequential(
             nn.Linear(vectors * d, 3 * d),
@@ -184,12 +186,10 @@ class MISA(nn.Module):
 
     def _fused(self, vectors: Tensor, there: Tensor) -> Tensor:
         """(V, B, d), V a multiple of M, and (M, B) -> (B, V * d)."""
-        rows = vectors.transpose(0, 1)
         mask = there.repeat(len(vectors) // len(there), 1).T
-        # a clip without any modality looks at its zeros
-        seen = mask | ~mask.any(dim=1, keepdim=True)
-        fused = self.feedforward(self.attention(rows, rows, seen)) * mask.unsqueeze(-1)
-        together: Tensor = fused.flatten(start_dim=1)
+        frames = Packed.of(vectors.transpose(0, 1), mask)
+        fused: Packed = self.feedforward(self.attention(frames, frames))
+        together = fused.unpacked().flatten(start_dim=1)
         return together
 
     def _losses(

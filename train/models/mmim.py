@@ -46,8 +46,9 @@ from torch import Tensor, nn
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
 from ..layers.dropout import Dropout
+from ..layers.whole_batch import alone
 from .mmim_information import ClassMemory, Conditional, contrast, entropy, members_of
-from .shared.hooks import EncoderRecipe, Group, Recipe, Training, alone
+from .shared.hooks import EncoderRecipe, Group, Recipe, Training
 from .shared.interface import Batch, InputShape, Output, shaped
 from .shared.layer_mix import layer_weights
 from .shared.utterance import Pick, end_state_encoders

@@ -32,25 +32,24 @@ Departures, and choices where the paper is silent:
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
-from ..layers.length_buckets import CPU, frames_to_read, like_length
-from ..layers.linear import FrameLinear, mean_frame, on_real_frames
-from ..layers.losses import Distance, task_loss
-from .mmml_parts import CrossModalLayer, Restoring, joined_clips, with_token
-from .shared.hooks import EncoderRecipe, Recipe, alone
+from ..layers.linear import Linear
+from ..layers.losses import Distance, loss_where
+from ..layers.packed import Packed
+from ..layers.post_norm import PostNormAttention, PostNormFeedForward
+from ..layers.transformer import TransformerLayer
+from ..layers.whole_batch import alone
+from .shared.hooks import EncoderRecipe, Recipe
 from .shared.interface import Batch, InputShape, Output, shaped
 from .shared.layer_mix import LayerMixes
 
-CALL = 128
-"""Frames that take as long as a further group of clips (see `grouping`)."""
 Count = Annotated[int, Field(ge=0)]
 Weight = Annotated[float, Field(ge=0)]
 
@@ -80,6 +79,8 @@ class Options:
     """Transformer layers of that variation; 2 for CH-SIMS."""
     restoring_feedforward: Positive = 2048
     """Width of their feed-forward."""
+    restoring_dropout: Fraction = 0.1
+    """Share dropped everywhere in them."""
     head: Positive = 768
     """Units of the first hidden layer of the fused head."""
     head_inner: Positive = 512
@@ -135,6 +136,94 @@ RECIPES: Mapping[str, Recipe] = {name: _recipe(1e-5) for name in ("mosi", "mosei
 }
 
 
+class Side(nn.Module):
+    """What a cross-modal encoder layer does to one of its two modalities (section 3.2)."""
+
+    def __init__(self, d: int, options: Options) -> None:
+        """Cross attention, self attention, feed-forward: the last two can be left out."""
+        super().__init__()
+        self.cross = PostNormAttention(d, options.heads, options.dropout)
+        self.own = PostNormAttention(d, options.heads, options.dropout)
+        self.feedforward = PostNormFeedForward(d, options.expansion * d, options.dropout)
+        if not options.self_attention:
+            del self.own
+        if not options.feedforward:
+            del self.feedforward
+        self.options = options
+
+    def forward(self, f: Packed, other: Packed, tokens_only: bool) -> Packed:
+        """(N, d) seeing (M, d) -> (N, d); with `tokens_only` the first frame's alone, (B, d)."""
+        if self.options.self_attention:  # which reads all frames, whoever is asked for
+            f = self.cross(f, other)
+            f = self.own(tokens(f) if tokens_only else f, f)
+        else:
+            f = self.cross(tokens(f) if tokens_only else f, other)
+        return self.feedforward(f) if self.options.feedforward else f
+
+
+class CrossModalLayer(nn.Module):
+    """Both modalities at once: each attends to the other as it came in."""
+
+    def __init__(self, d: int, options: Options) -> None:
+        """Weights of each direction are its own."""
+        super().__init__()
+        self.sides = nn.ModuleList([Side(d, options) for _ in range(2)])
+
+    def forward(self, a: Packed, b: Packed, tokens_only: bool = False) -> tuple[Packed, Packed]:
+        """(N_m, d) of each -> the same; with `tokens_only`, (B, d) of each."""
+        one, other = self.sides
+        return one(a, b, tokens_only), other(b, a, tokens_only)
+
+
+class Restoring(nn.Module):
+    """Transformer over fused and original frames side by side (section 3.4), one modality."""
+
+    def __init__(self, d: int, options: Options) -> None:
+        """For frames of width `d`: twice that wide."""
+        super().__init__()
+        inner, share = options.restoring_feedforward, options.restoring_dropout
+        self.token = nn.Parameter(torch.randn(1, 1, 2 * d))
+        self.layers = nn.ModuleList(
+            TransformerLayer(2 * d, options.heads, inner, share, share, norm_first=False)
+            for _ in range(options.restoring_layers)
+        )
+        self.register_load_state_dict_pre_hook(_join_projections)  # type: ignore[no-untyped-call]
+
+    def forward(self, fused: Packed, original: Packed) -> Tensor:
+        """(N, d) twice -> (B, 2 d) of its own [CLS]."""
+        x = with_token(self.token, original.like(torch.cat([fused.rows, original.rows], dim=1)))
+        for layer in self.layers:
+            x = layer(x)
+        return x.first()
+
+
+def _join_projections(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Weights of runs whose attention had its projections apart, under their names of today."""
+    for k in range(99):
+        old, new = f"{prefix}attentions.{k}.", f"{prefix}layers.{k}."
+        fed = f"{prefix}feedforwards.{k}."
+        if f"{old}query.weight" not in state:
+            return
+        for end in ("weight", "bias"):
+            three = [state.pop(f"{old}{name}.{end}") for name in ("query", "key", "value")]
+            state[f"{new}projections.{end}"] = torch.cat(three)
+            state[f"{new}attended.{end}"] = state.pop(f"{old}out.{end}")
+            state[f"{new}norms.0.{end}"] = state.pop(f"{old}norm.{end}")
+            state[f"{new}feedforward.0.{end}"] = state.pop(f"{fed}inner.{end}")
+            state[f"{new}feedforward.3.{end}"] = state.pop(f"{fed}out.{end}")
+            state[f"{new}norms.1.{end}"] = state.pop(f"{fed}norm.{end}")
+
+
+def tokens(frames: Packed) -> Packed:
+    """The first frame of every clip, as a sequence of its own."""
+    return Packed.stack(frames.first().unsqueeze(1))
+
+
+def with_token(token: Tensor, frames: Packed) -> Packed:
+    """(1, 1, d) before the frames of every clip."""
+    return Packed.concatenate([Packed.stack(token.expand(len(frames.lengths), -1, -1)), frames])
+
+
 class MMML(nn.Module):
     """Cross-modal fusion of two modalities, each with a score of its own."""
 
@@ -147,36 +236,34 @@ class MMML(nn.Module):
         self.options = options
         self.total: Callable[[Tensor], Tensor] = alone
         self.modalities = tuple(m for m in MODALITIES if m in inputs)[:2]
-        two = len(self.modalities) == 2
-        widths = {inputs[m].width for m in self.modalities}
-        if options.width is None and len(widths) > 1:
+        two, network = len(self.modalities) == 2, options.variation != "vectors"
+        widths = {m: options.width or inputs[m].width for m in self.modalities}
+        if network and len(set(widths.values())) > 1:
             raise ValueError(
-                f"mmml: {' and '.join(self.modalities)} are "
-                f"{' and '.join(str(inputs[m].width) for m in self.modalities)} wide; "
+                f"mmml: {' and '.join(widths)} are {' and '.join(map(str, widths.values()))} wide; "
                 "say to which width they are to be projected with train.mmml.width."
             )
-        d = options.width or widths.pop()
-        if two and d % options.heads:
+        d = widths[self.modalities[0]]
+        if two and network and d % options.heads:
             raise ValueError(f"mmml: width {d} is not a multiple of heads = {options.heads}.")
         self.mixes = LayerMixes({m: inputs[m] for m in self.modalities})
-        self.projections = nn.ModuleDict()
-        for m in self.modalities:
-            if inputs[m].width != d:
-                self.projections[m] = FrameLinear(inputs[m].width, d)
+        self.projections = nn.ModuleDict(
+            {m: Linear(inputs[m].width, n) for m, n in widths.items() if inputs[m].width != n}
+        )
         apart = 2 if options.context == "separate" else 1
         self.scored = options.multi_loss or not two
         self.with_vectors = self.scored or options.variation in ("concatenation", "vectors")
-        self.pooler = nn.Linear(d, d) if "text" in self.modalities and self.with_vectors else None
+        pooled = "text" in self.modalities and self.with_vectors
+        self.pooler = nn.Linear(d, d) if pooled else None  # text comes first
         self.heads = nn.ModuleDict()
-        if self.scored:
-            for m in self.modalities:
-                head = nn.Linear(apart * d, options.classes)
-                self.heads[m] = nn.Sequential(nn.Dropout(options.dropout), head)
+        for m in self.modalities if self.scored else ():
+            head = nn.Linear(apart * widths[m], options.classes)
+            self.heads[m] = nn.Sequential(nn.Dropout(options.dropout), head)
         if two:
-            self._build_fusion(d, apart)
+            self._build_fusion(widths, d, apart)
 
-    def _build_fusion(self, d: int, apart: int) -> None:
-        options, per_modality = self.options, d
+    def _build_fusion(self, widths: Mapping[Modality, int], d: int, apart: int) -> None:
+        options, together = self.options, sum(widths.values())
         if options.variation != "vectors":
             self.tokens = nn.ParameterDict(
                 {m: nn.Parameter(torch.randn(1, 1, d)) for m in self.modalities}
@@ -185,19 +272,21 @@ class MMML(nn.Module):
                 [CrossModalLayer(d, options) for _ in range(options.layers)]
             )
         if options.variation == "concatenation":
-            self.joints = nn.ModuleDict({m: nn.Linear(2 * d, d) for m in self.modalities})
+            self.joints = nn.ModuleDict({m: nn.Linear(2 * d, d) for m in widths})
+            self.joint_dropout = nn.Dropout(options.dropout)
         if options.variation == "transformer":
             self.restoring = nn.ModuleDict({m: Restoring(d, options) for m in self.modalities})
-            per_modality = 2 * d
-        widths = [2 * apart * per_modality, options.head]
-        if apart == 1 and options.variation == "vectors":
-            widths.append(options.head)
-        if apart == 1:
-            widths.append(options.head_inner)
+            together = 4 * d
+        inner = {  # hidden layers of the fused head, as released
+            (1, False): (options.head, options.head_inner),
+            (1, True): (options.head, options.head, options.head_inner),
+            (2, False): (options.head,),
+            (2, True): (options.head, options.head_inner),
+        }[apart, options.variation == "vectors"]
         head: list[nn.Module] = [nn.Dropout(options.dropout)]
-        for before, after in pairwise(widths):
+        for before, after in pairwise([apart * together, *inner]):
             head += [nn.Linear(before, after), nn.ReLU()]
-        self.head = nn.Sequential(*head, nn.Linear(widths[-1], options.classes))
+        self.head = nn.Sequential(*head, nn.Linear(inner[-1], options.classes))
 
     @property
     def previous_clips(self) -> int:
@@ -206,163 +295,101 @@ class MMML(nn.Module):
             return 0
         return max(self._before(m) for m in self.modalities)
 
+    def _before(self, m: Modality) -> int:
+        return self.options.context_text if m == "text" else self.options.context_audio
+
     def forward(self, batch: Batch) -> Output:
         """Scores; ``score_<modality>`` (batch, …) among the extras, its loss among the losses."""
-        options = self.options
-        now = {m: self._frames(batch, m) for m in self.modalities}
-        before = {
-            m: [self._frames(b, m) for b in reversed(batch.previous[: self._before(m)])]
-            for m in (self.modalities if options.context != "none" else ())
-        }
-        if options.context == "separate":
-            empty = {m: [(x[:, :1] * 0, mask[:, :1] & False)] for m, (x, mask) in now.items()}
-            passes = [{m: [now[m]] for m in now}, {m: before[m] or empty[m] for m in now}]
-        else:
-            passes = [{m: [*before.get(m, ()), now[m]] for m in now}]
-        vectors: dict[Modality, list[Tensor]] = {m: [] for m in now}
-        fused = []
-        for parts in passes:
-            streams = {m: joined_clips(parts[m]) for m in parts}
-            if self.with_vectors:
-                for m in parts:
-                    vectors[m].append(self._vector(m, parts[m], *streams[m]))
-            if len(now) == 2:
-                own = {m: vectors[m][-1] for m in now if vectors[m]}
-                fused.append(self._fused(streams, own))
-        own = {m: torch.cat(v, dim=-1) for m, v in vectors.items() if v}
-        scores = {
-            m: shaped(self.heads[m](own[m])) for m in (self.modalities if self.scored else ())
-        }
+        vectors: dict[Modality, list[Tensor]] = {m: [] for m in self.modalities}
+        fused = list[Tensor]()
+        for clips in self._passes(batch):
+            f = {m: Packed.concatenate(own) for m, own in clips.items()}
+            u = {m: self._vector(m, clips[m], f[m]) for m in f} if self.with_vectors else {}
+            for m, vector in u.items():
+                vectors[m].append(vector)
+            if len(f) == 2:
+                fused.append(torch.cat(self._fused(f, u), dim=-1))
+        u = {m: torch.cat(own, dim=-1) for m, own in vectors.items() if own}
+        scores = {m: shaped(self.heads[m](u[m])) for m in self.heads if m in u}
         there = {m: batch.masks[m].any(dim=1) for m in self.modalities}
-        if not fused:
-            together = own[self.modalities[0]]
-            prediction = scores[self.modalities[0]]
-        else:
+        losses = dict[str, Tensor]()
+        if fused:
             together = torch.cat(fused, dim=-1)
-            prediction = shaped(self.head(together))
-            prediction = self._alone(prediction, scores, there)
-        losses = self._losses(batch, scores, there) if fused else {}
-        kept: dict[str, Tensor] = {"fused": together.detach()}
+            prediction = self._alone(shaped(self.head(together)), scores, there)
+            losses = {m: self._loss(m, score, batch, there[m]) for m, score in scores.items()}
+        else:
+            together, prediction = u[self.modalities[0]], scores[self.modalities[0]]
         return Output(
             prediction=prediction,
             losses=losses,
             extras={f"score_{m}": score.detach() for m, score in scores.items()},
-            representations=kept | {m: vector.detach() for m, vector in own.items()},
+            representations={
+                "fused": together.detach(),
+                **{m: own.detach() for m, own in u.items()},
+            },
         )
 
     def outputs(self) -> Mapping[str, Tensor]:
         """``layers_<modality>`` (layers,) of every weighted input, summing to one."""
         return self.mixes.weights
 
-    def _before(self, modality: Modality) -> int:
-        own = self.options
-        return own.context_text if modality == "text" else own.context_audio
+    def _passes(self, batch: Batch) -> list[dict[Modality, list[Packed]]]:
+        """For each pass through the network, the clips that each modality's stream is made of."""
+        now = {m: self._frames(batch, m) for m in self.modalities}
+        if self.options.context == "none":
+            return [{m: [x] for m, x in now.items()}]
+        before = {  # the oldest first
+            m: [self._frames(b, m) for b in reversed(batch.previous[: self._before(m)])]
+            for m in self.modalities
+        }
+        if self.options.context == "concatenate":
+            return [{m: [*before[m], x] for m, x in now.items()}]
+        nothing = {m: [x.kept(torch.zeros_like(x.step, dtype=torch.bool))] for m, x in now.items()}
+        return [{m: [x] for m, x in now.items()}, {m: before[m] or nothing[m] for m in now}]
 
-    def _frames(self, batch: Batch, m: Modality) -> tuple[Tensor, Tensor]:
-        """(B, T, d) and mask (B, T) of one modality."""
-        x = self.mixes.mixed(m, batch.features[m])
-        if m in self.projections:
-            x = on_real_frames(self.projections[m], x, batch.masks[m])
-        return x.masked_fill(~batch.masks[m].unsqueeze(-1), 0), batch.masks[m]
+    def _frames(self, batch: Batch, m: Modality) -> Packed:
+        frames = Packed.of(self.mixes.mixed(m, batch.features[m]), batch.masks[m])
+        return frames.map(self.projections[m]) if m in self.projections else frames
 
-    def _vector(
-        self, m: Modality, clips: Sequence[tuple[Tensor, Tensor]], frames: Tensor, mask: Tensor
-    ) -> Tensor:
+    def _vector(self, m: Modality, clips: Sequence[Packed], f: Packed) -> Tensor:
         """u_m (B, d), zero for a clip without frames."""
         if m != "text" or self.pooler is None:
-            return mean_frame(frames, mask)
-        first = [(x[torch.arange(len(x)), real.int().argmax(dim=1)], real) for x, real in clips]
-        tokens = torch.stack([x for x, _ in first], dim=1)
-        there = torch.stack([real.any(dim=1) for _, real in first], dim=1)
-        vector = torch.tanh(self.pooler(mean_frame(tokens, there)))
-        return vector * there.any(dim=1, keepdim=True)
+            return f.mean()
+        first = Packed.concatenate([clip.kept(clip.step == 0) for clip in clips])
+        return torch.tanh(self.pooler(first.mean())) * f.there.unsqueeze(1)
 
-    def _fused(
-        self,
-        streams: Mapping[Modality, tuple[Tensor, Tensor]],
-        vectors: Mapping[Modality, Tensor],
-    ) -> Tensor:
-        """(B, 2 d) or, restored by a Transformer, (B, 4 d)."""
-        if self.options.variation == "vectors":
-            return torch.cat([vectors[m] for m in self.modalities], dim=-1)
-        if next(iter(streams.values()))[0].device.type != "cpu":
-            return self._fused_group(streams, vectors)
-        ends = torch.stack([frames_to_read(mask) for _, mask in streams.values()])
-        lengths = ends.sum(dim=0).numpy()
-        done, order = list[Tensor](), list[Tensor]()
-        for group in like_length(lengths, CPU, call=CALL):
-            clips = torch.from_numpy(group)
-            order.append(clips)
-            own = {
-                m: (x[:, : max(1, longest)].index_select(0, clips), mask[clips, : max(1, longest)])
-                for (m, (x, mask)), longest in zip(
-                    streams.items(), ends[:, clips].amax(dim=1).tolist(), strict=True
-                )
-            }
-            spoken = {m: vector.index_select(0, clips) for m, vector in vectors.items()}
-            done.append(self._fused_group(own, spoken))
-        return torch.cat(done).index_select(0, torch.cat(order).argsort())
-
-    def _fused_group(
-        self,
-        streams: Mapping[Modality, tuple[Tensor, Tensor]],
-        vectors: Mapping[Modality, Tensor],
-    ) -> Tensor:
-        """The same for some clips, of like length."""
-        names, variation = self.modalities, self.options.variation
-        pairs = [with_token(self.tokens[m], *streams[m]) for m in names]
-        masks = [mask for _, mask in pairs]
-        found: Sequence[Tensor] = [x for x, _ in pairs]
+    def _fused(self, f: Mapping[Modality, Packed], u: Mapping[Modality, Tensor]) -> list[Tensor]:
+        """What the fused head reads of each modality: (B, d), or restored by a Transformer 2 d."""
+        variation = self.options.variation
+        if variation == "vectors":
+            return list(u.values())
+        a, b = (with_token(self.tokens[m], x) for m, x in f.items())
         for number, layer in enumerate(self.layers, start=1):
             # of the last layer nothing but the tokens is read, where nothing is restored
-            first = variation != "transformer" and number == len(self.layers)
-            found = layer(found, masks, first)
+            a, b = layer(a, b, variation != "transformer" and number == len(self.layers))
+        pairs = list(zip(f, (a, b), strict=True))
         if variation == "transformer":
-            done = [
-                self.restoring[m](x[:, 1:], *streams[m]) for m, x in zip(names, found, strict=True)
-            ]
-        elif variation == "concatenation":
-            done = [
-                torch.relu(self.joints[m](torch.cat([x[:, 0], vectors[m]], dim=-1)))
-                for m, x in zip(names, found, strict=True)
-            ]
-        else:
-            done = [x[:, 0] for x in found]
-        return torch.cat(done, dim=-1)
+            return [self.restoring[m](x.kept(x.step > 0), f[m]) for m, x in pairs]
+        if variation == "concatenation":
+            both = {m: self.joint_dropout(torch.cat([x.rows, u[m]], dim=-1)) for m, x in pairs}
+            return [torch.relu(self.joints[m](x)) for m, x in both.items()]
+        return [a.rows, b.rows]
 
     def _alone(
         self, fused: Tensor, scores: Mapping[Modality, Tensor], there: Mapping[Modality, Tensor]
     ) -> Tensor:
         """The fused score; of a clip that has one modality only, that one's."""
-        if not scores:
-            return fused
-        a, b = self.modalities
-        for one, other in ((a, b), (b, a)):
-            only = there[one] & ~there[other]
-            only = only.view(-1, *[1] * (fused.dim() - 1))
-            fused = torch.where(only, scores[one], fused)
+        for m, score in scores.items():
+            (other,) = (n for n in self.modalities if n != m)
+            only = there[m] & ~there[other]
+            fused = torch.where(only.view(-1, *[1] * (fused.dim() - 1)), score, fused)
         return fused
 
-    def _losses(
-        self, batch: Batch, scores: Mapping[Modality, Tensor], there: Mapping[Modality, Tensor]
-    ) -> dict[str, Tensor]:
-        """Weighted losses of the single modalities, over the clips that have them."""
-        losses: dict[str, Tensor] = {}
-        for m, score in scores.items():
-            labels = batch.labels
-            if m in batch.targets:
-                labels = torch.where(batch.targets[m].isnan(), labels, batch.targets[m])
-            losses[m] = self.options.unimodal_weight * self._loss(score, labels, there[m])
-        return losses
-
-    def _loss(self, score: Tensor, labels: Tensor, there: Tensor) -> Tensor:
-        """Mean over the clips that are `there`, without asking the device how many; 0 for none."""
-        if labels.is_floating_point():
-            reached = torch.where(there, score, labels)  # at no distance
-            loss = task_loss(reached, labels, self.options.unimodal_loss)
-        else:
-            each = functional.cross_entropy(score, labels, reduction="none")
-            loss = (each * there).mean()
-        clips, reached = self.total(torch.stack([torch.ones_like(there), there]).sum(dim=1))
-        scaled: Tensor = loss * clips / reached.clamp(min=1)
-        return scaled
+    def _loss(self, m: Modality, score: Tensor, batch: Batch, there: Tensor) -> Tensor:
+        """Of one modality, over the clips that have it, against its own labels if there are any."""
+        labels, options = batch.labels, self.options
+        if m in batch.targets:
+            labels = torch.where(batch.targets[m].isnan(), labels, batch.targets[m])
+        return options.unimodal_weight * loss_where(
+            there, score, labels, options.unimodal_loss, self.total
+        )

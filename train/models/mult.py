@@ -25,17 +25,17 @@ Departures, and choices where the paper is silent:
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ...cache.spec import Modality
 from ...config import Fraction, Positive
-from ..layers.attention import meetings
+from ..layers.convolution import TemporalConvolution
 from ..layers.dropout import Dropout
-from ..layers.packed import Packed, TemporalConvolution
-from ..layers.transformer import CrossmodalEncoder, SequenceEncoder, begun_as_glorot, embedded
+from ..layers.packed import Packed
+from ..layers.transformer import CrossmodalEncoder, SequenceEncoder, with_positions, xavier_init
 from .shared.baseline import Baseline
 from .shared.hooks import Recipe
 from .shared.interface import Batch, InputShape, Output
@@ -104,14 +104,13 @@ class MulT(Baseline):
         """For any modalities of `inputs`."""
         super().__init__(inputs)
         d, heads, share = options.width, options.heads, options.dropout
-        self.heads = heads
         self.text_dropout = Dropout(options.text_dropout)
         self.convolutions = nn.ModuleDict(
             {m: TemporalConvolution(inputs[m].width, d) for m in self.modalities}
         )
         self.readers = nn.ModuleDict(
             {
-                f"{m}_reads_{n}": begun_as_glorot(
+                f"{m}_reads_{n}": xavier_init(
                     CrossmodalEncoder(d, heads, options.layers, share, share)
                 )
                 for m in self.modalities
@@ -137,35 +136,26 @@ class MulT(Baseline):
 
     def forward(self, batch: Batch) -> Output:
         """Scores."""
-        packed = {m: self._packed(batch, m) for m in self.modalities}
-        frames = {m: self._convolved(m, one) for m, one in packed.items()}
+        frames = {m: self.convolutions[m](self._packed(batch, m)) for m in self.modalities}
         if len(frames) > 1:
-            frames = self._crossed(packed, frames)
-        own = {m: one.last(self.memories[m](frames[m], one)) for m, one in packed.items()}
+            frames = self._crossed(frames)
+        own = {m: self.memories[m](one).last() for m, one in frames.items()}
         last = torch.cat(list(own.values()), dim=1)
         return self.answer(last + self.residual(last), own)
 
     def _packed(self, batch: Batch, m: Modality) -> Packed:
-        one = Packed.of(self.frames(batch, m), batch.masks[m])
-        return replace(one, values=self.text_dropout(one.values)) if m == "text" else one
+        packed = Packed.of(self.frames(batch, m), batch.masks[m])
+        return packed.map(self.text_dropout) if m == "text" else packed
 
-    def _convolved(self, m: Modality, packed: Packed) -> Tensor:
-        """X̂_m, rows (N_m, d)."""
-        convolution = self.convolutions[m]
-        assert isinstance(convolution, TemporalConvolution)
-        return convolution.frames(packed)
-
-    def _crossed(
-        self, packed: Mapping[Modality, Packed], frames: Mapping[Modality, Tensor]
-    ) -> dict[Modality, Tensor]:
+    def _crossed(self, frames: Mapping[Modality, Packed]) -> dict[Modality, Packed]:
         """X̂_m (N_m, d) of each modality -> all its Z_{n→m} side by side, (N_m, (M - 1) d)."""
-        start = {m: embedded(rows, packed[m]) for m, rows in frames.items()}
-        crossed = {}
-        for m, here in packed.items():
-            found = []
-            for n, there in packed.items():
-                if n != m:
-                    met = meetings(here.counts, there.counts, self.heads, start[m].device)
-                    found.append(self.readers[f"{m}_reads_{n}"](start[m], start[n], met))
-            crossed[m] = torch.cat(found, dim=1)
-        return crossed
+        start = {m: with_positions(x) for m, x in frames.items()}
+        return {
+            m: x.like(
+                torch.cat(
+                    [self.readers[f"{m}_reads_{n}"](x, start[n]).rows for n in start if n != m],
+                    dim=1,
+                )
+            )
+            for m, x in start.items()
+        }

@@ -49,11 +49,12 @@ from torch import Tensor, nn
 
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
-from ..layers.attention import meetings
+from ..layers.convolution import TemporalConvolution
 from ..layers.dropout import Dropout
-from ..layers.packed import Packed, TemporalConvolution
-from ..layers.transformer import CrossmodalEncoder, embedded
-from .shared.hooks import EncoderRecipe, Recipe, alone
+from ..layers.packed import Packed
+from ..layers.transformer import CrossmodalEncoder, with_positions
+from ..layers.whole_batch import alone
+from .shared.hooks import EncoderRecipe, Recipe
 from .shared.interface import Batch, InputShape, Output, shaped
 from .shared.layer_mix import LayerMixes
 from .shared.missing_frames import (
@@ -202,11 +203,11 @@ class TFRNet(nn.Module):
         losses: dict[str, Tensor] = {}
         for m, weight in self.weights.items() if self.training and missing else ():
             with torch.no_grad():
-                whole = Packed.of(self.mixes.mixed(m, batch.features[m]), batch.masks[m]).values
-            guess = self.reconstructions[m](found[m], packed[m], missing[m])
+                whole = Packed.of(self.mixes.mixed(m, batch.features[m]), batch.masks[m]).rows
+            guess = self.reconstructions[m](found[m], missing[m])
             error = restored_error(guess, whole.index_select(0, missing[m]), self.total)
             losses[f"reconstruction_{m}"] = weight * error
-        own = {m: self.gates[m](found[m], packed[m]) for m in self.modalities}
+        own = {m: self.gates[m](found[m]) for m in self.modalities}
         together = torch.cat(list(own.values()), dim=1)
         answers = self.head(together)
         return Output(
@@ -218,24 +219,21 @@ class TFRNet(nn.Module):
             },
         )
 
-    def extract(self, packed: Mapping[Modality, Packed]) -> dict[Modality, Tensor]:
+    def extract(self, packed: Mapping[Modality, Packed]) -> dict[Modality, Packed]:
         """H'_m (N_m, c * d) of the frames `packed`: what each modality finds in itself and others,
         sources in the order of `modalities`."""
-        rows, counts = dict[Modality, Tensor](), {}
-        for m, frames in packed.items():
-            convolution = self.convolutions[m]
-            assert isinstance(convolution, TemporalConvolution)
-            rows[m] = self.embedding_dropout(embedded(convolution.frames(frames), frames))
-            counts[m] = frames.counts
-        found = {}
-        for target in packed:
-            parts = []
-            for source in packed:
-                device = rows[target].device
-                met = meetings(counts[target], counts[source], self.options.heads, device)
-                parts.append(self.streams[f"{source}_to_{target}"](rows[target], rows[source], met))
-            found[target] = torch.cat(parts, dim=1)
-        return found
+        start = {
+            m: with_positions(self.convolutions[m](frames)).map(self.embedding_dropout)
+            for m, frames in packed.items()
+        }
+        return {
+            target: x.like(
+                torch.cat(
+                    [self.streams[f"{n}_to_{target}"](x, start[n]).rows for n in start], dim=1
+                )
+            )
+            for target, x in start.items()
+        }
 
     def outputs(self) -> Mapping[str, Tensor]:
         """``layers_<modality>`` (layers,) of every weighted input, and how frames go missing

@@ -4,15 +4,14 @@ Shapes: N and M real frames of the whole batch, of a target and of a source moda
 width, c modalities in use.
 """
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
 
+from ..layers.convolution import TemporalConvolution
 from ..layers.dropout import Dropout
-from ..layers.linear import FrameLinear
-from ..layers.lstm import RowGRU
-from ..layers.packed import Packed, TemporalConvolution, adaptive_max
+from ..layers.linear import Linear
+from ..layers.lstm import GRU
+from ..layers.packed import Packed
 from ..layers.transformer import TransformerLayer
 
 
@@ -30,19 +29,17 @@ class Reconstruction(nn.Module):
     ) -> None:
         """From frames of length `width` to those of the input, of length `out`."""
         super().__init__()
-        self.heads = heads
         self.layers = nn.ModuleList(
             TransformerLayer(width, heads, 4 * width, attention_dropout, dropout, norm_first=True)
             for _ in range(layers)
         )
-        self.map = FrameLinear(width, out)
+        self.map = Linear(width, out)
 
-    def forward(self, rows: Tensor, packed: Packed, missing: Tensor) -> Tensor:
-        """(N, c * d), its clips, rows of the missing frames (n,) -> (n, out)."""
-        companies = packed.companies(self.heads)
+    def forward(self, frames: Packed, missing: Tensor) -> Tensor:
+        """(N, c * d), rows of the missing frames (n,) -> (n, out)."""
         for layer in self.layers:
-            rows = layer(rows, companies)
-        restored: Tensor = self.map(rows.index_select(0, missing))
+            frames = layer(frames)
+        restored: Tensor = self.map(frames.rows.index_select(0, missing))
         return restored
 
 
@@ -56,14 +53,14 @@ class ConvolutionalGate(nn.Module):
     def __init__(self, width: int, hidden: int, out: int, dropout: float) -> None:
         """For frames of length `width`; `hidden` units each way, vectors of length `out`."""
         super().__init__()
-        self.recurrence = RowGRU(width, hidden)
+        self.recurrence = GRU(width, hidden)
         self.gate = TemporalConvolution(2 * hidden, 2 * hidden)
-        self.join = FrameLinear(2 * hidden + width, out)
+        self.join = Linear(2 * hidden + width, out)
         self.dropout = Dropout(dropout)
 
-    def forward(self, rows: Tensor, packed: Packed) -> Tensor:
+    def forward(self, frames: Packed) -> Tensor:
         """(N, width) -> (batch, out); zero for a clip without frames."""
-        context = torch.tanh(self.recurrence.rows(rows, packed.counts))
-        gate = torch.sigmoid(self.gate.frames(replace(packed, values=context)))
-        joined = torch.tanh(self.join(self.dropout(torch.cat([context * gate, rows], dim=1))))
-        return adaptive_max(packed.padded(joined), packed.lengths, 1).squeeze(1)
+        context = self.recurrence(frames).map(torch.tanh)
+        gate = torch.sigmoid(self.gate(context).rows)
+        both = torch.cat([context.rows * gate, frames.rows], dim=1)
+        return frames.like(torch.tanh(self.join(self.dropout(both)))).maxima().squeeze(1)

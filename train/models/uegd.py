@@ -30,23 +30,18 @@ Departures, and choices where the paper is silent:
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
-from ..layers.attention import Company
 from ..layers.dropout import Dropout
-from ..layers.length_buckets import like_length
-from ..layers.linear import FrameLinear, LayerMix, computes_everywhere, on_real_frames
+from ..layers.layer_mix import LayerMix
+from ..layers.linear import Linear
+from ..layers.packed import Packed
 from .shared.hooks import Recipe
-from .shared.interface import Batch, InputShape, Output
+from .shared.interface import Batch, InputShape, Output, shaped
 from .shared.layer_mix import layer_weights
-
-CALL = 512
-"""Frames that take as long to pool as a further group of clips (see `grouping`)."""
 
 
 @dataclass(frozen=True)
@@ -82,50 +77,21 @@ RECIPE = Recipe(
 
 
 class AttentivePooling(nn.Module):
-    """Self-attentive pooling over the real frames of each clip, heads concatenated."""
+    """Self-attentive pooling over the frames of each clip, heads concatenated."""
 
     def __init__(self, width: int, heads: int) -> None:
         """For frames of length `width`; `heads` attentions over time."""
         super().__init__()
-        self.inner = FrameLinear(width, width)
+        self.inner = Linear(width, width)
         self.scores = nn.Linear(width, heads, bias=False)
 
-    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """(batch, frames, width), (batch, frames) -> (batch, heads * width).
+    def forward(self, h: Packed) -> Tensor:
+        """(N, width) -> (B, heads * width).
 
-        A clip without real frames gets some finite value that the caller must discard.
+        A clip without frames gets some finite value that the caller must discard.
         """
-        scores = on_real_frames(self._scores, frames, mask)
-        # the lowest finite number, not -inf: a row of -inf would come out of the softmax as NaN
-        scores = scores.masked_fill(~mask.unsqueeze(-1), torch.finfo(scores.dtype).min)
-        attention = torch.softmax(scores, dim=1)  # (batch, frames, heads)
-        return (attention.transpose(1, 2) @ frames).flatten(start_dim=1)
-
-    def pool_rows(self, rows: Tensor, lengths: NDArray[np.int64]) -> Tensor:
-        """The same of frames without padding: rows (n, width), clip after clip, of these `lengths`.
-
-        (n, width) -> (batch, heads * width), zero for a clip without frames.
-        """
-        scores = self._scores(rows)
-        first, there = np.cumsum(lengths) - lengths, np.flatnonzero(lengths)
-        pooled, clips = list[Tensor](), list[Tensor]()
-        for group in like_length(lengths[there], rows.device, call=CALL):
-            own = there[group]
-            company = Company.made(first[own], lengths[own], rows.device)
-            lowest = torch.finfo(scores.dtype).min
-            known = company.padded(scores).masked_fill(~company.mask.unsqueeze(-1), lowest)
-            attention = torch.softmax(known, dim=1)
-            pooled.append((attention.transpose(1, 2) @ company.padded(rows)).flatten(start_dim=1))
-            clips.append(torch.from_numpy(own))
-        size = scores.shape[1] * rows.shape[1]
-        together = torch.cat([rows.new_empty(0, size), *pooled])
-        place = torch.cat([torch.empty(0, dtype=torch.int64), *clips])
-        return rows.new_zeros(len(lengths), size).index_copy(0, place, together)
-
-    def _scores(self, frames: Tensor) -> Tensor:
-        """(n, width) -> (n, heads)."""
-        scores: Tensor = self.scores(torch.tanh(self.inner(frames)))
-        return scores
+        scores = self.scores(torch.tanh(self.inner(h.rows)))
+        return h.attended(scores).flatten(start_dim=1)
 
 
 class UnimodalEncoder(nn.Module):
@@ -137,25 +103,17 @@ class UnimodalEncoder(nn.Module):
         hidden = options.hidden
         self.mix = None if shape.layers is None else LayerMix(shape.layers)
         self.frames = nn.Sequential(
-            FrameLinear(shape.width, hidden),
-            nn.LayerNorm(hidden),
-            nn.ReLU(),
-            Dropout(options.dropout),
+            Linear(shape.width, hidden), nn.LayerNorm(hidden), nn.ReLU(), Dropout(options.dropout)
         )
         self.pooling = AttentivePooling(hidden, options.heads)
         self.embed = nn.Linear(options.heads * hidden, options.embedding)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
-        """([batch, layers, frames, width] or without layers), (batch, frames) -> (batch, F)."""
-        mixed = features if self.mix is None else self.mix(features)
-        if features.device.type == "cpu" and not computes_everywhere():
-            real = mask.flatten().nonzero().squeeze(1)
-            rows = self.frames(mixed.flatten(0, 1).index_select(0, real))
-            pooled = self.pooling.pool_rows(rows, mask.sum(dim=1).numpy())
-        else:
-            pooled = self.pooling(on_real_frames(self.frames, mixed, mask), mask)
-        embedding: Tensor = self.embed(pooled)
-        return embedding * mask.any(dim=1, keepdim=True)
+        """([B, layers, T, width] or without layers), (B, T) -> (B, F)."""
+        X = Packed.of(features if self.mix is None else self.mix(features), mask)
+        h = X.map(self.frames)
+        z: Tensor = self.embed(self.pooling(h)) * X.there.unsqueeze(1)
+        return z
 
 
 class UEGD(nn.Module):
@@ -183,17 +141,16 @@ class UEGD(nn.Module):
 
     def forward(self, batch: Batch) -> Output:
         """Scores, and ``gate`` (batch, modalities in use) among the extras."""
-        found = {m: self.encoders[m](batch.features[m], batch.masks[m]) for m in self.modalities}
-        absent = torch.zeros_like(next(iter(found.values())))
-        embeddings = torch.stack([found.get(m, absent) for m in MODALITIES], dim=1)
-        gate = torch.sigmoid(self.gate(embeddings.flatten(start_dim=1)))  # Eq. 4
-        fused = (gate.unsqueeze(-1) * embeddings).sum(dim=1)  # Eq. 5
+        z = {m: self.encoders[m](batch.features[m], batch.masks[m]) for m in self.modalities}
+        absent = torch.zeros_like(next(iter(z.values())))
+        Z = torch.stack([z.get(m, absent) for m in MODALITIES], dim=1)  # (B, 3, F)
+        a = torch.sigmoid(self.gate(Z.flatten(start_dim=1)))  # Eq. 4
+        fused = (a.unsqueeze(-1) * Z).sum(dim=1)  # Eq. 5
         used = [MODALITIES.index(m) for m in self.modalities]
-        decoded = self.decoder(fused)  # Eq. 3
         return Output(
-            prediction=decoded.squeeze(-1) if decoded.shape[-1] == 1 else decoded,
-            extras={"gate": gate[:, used].detach()},
-            representations={"fused": fused.detach(), **{m: e.detach() for m, e in found.items()}},
+            prediction=shaped(self.decoder(fused)),  # Eq. 3
+            extras={"gate": a[:, used].detach()},
+            representations={"fused": fused.detach(), **{m: x.detach() for m, x in z.items()}},
         )
 
     def outputs(self) -> Mapping[str, Tensor]:

@@ -10,6 +10,7 @@ from ...cache.manifest import Manifest
 from ...cache.spec import SPLITS, Split
 from ...evaluate.metrics import score, score_classes
 from ..data.divisors import divisors
+from .folds import groups_of
 from .linear_fits import Linear, Matrix, probabilities, ridge, softmax_regression
 
 
@@ -24,6 +25,8 @@ class Labelled:
     classes: tuple[str, ...]
     """Class names; empty where scores are predicted."""
     protocol: str
+    groups: tuple[str, ...] = ()
+    """(clips,) what must stay together when clips are held out: the video, or the speaker."""
 
     @classmethod
     def of(cls, manifest: Manifest, protocol: str, task: str = "auto") -> "Labelled":
@@ -40,6 +43,9 @@ class Labelled:
             labels=np.array(labels, dtype=np.float64),
             classes=classes,
             protocol=protocol,
+            groups=groups_of(
+                [c.video_id for c in kept], [c.speaker for c in kept], [c.split for c in kept]
+            ),
         )
 
     def rows(self, split: Split) -> NDArray[np.int64]:

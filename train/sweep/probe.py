@@ -1,7 +1,8 @@
 """The first answer to "which layer?": a linear probe on every stored layer, in seconds.
 
 Ridge regression (softmax regression where there are classes) on the mean over each clip's real
-frames. Needs no torch.
+frames. Layers are picked by grouped folds of the training and validation clips, which say more than
+one small validation split; what is scored on test is fitted on the training clips. Needs no torch.
 """
 
 import hashlib
@@ -23,11 +24,13 @@ from ...cache.manifest import Manifest
 from ...cache.runs import InputRecord, Predictions, Run, folder_of, write_run
 from ...cache.runs.identity import code_version, digest_of, identity_of
 from ...cache.spec import LETTERS, SPLITS, Modality, Split
-from ...cache.sweeps import Point, Sweep, pick, read_sweep, write_sweep
+from ...cache.sweeps import Point, Sweep, read_sweep, settled, write_sweep
 from ...config import Config, SweepConfig
 from ...progress import Progress, Silent
 from ..data.inputs import Input
 from .blas_threads import single_threaded
+from .cross_validation import cross_validated
+from .folds import grouped_folds
 from .grid import default_criterion, encoder_of, swept_inputs
 from .linear_fits import PENALTIES
 from .linear_probe import Labelled, Probe, fit_probe
@@ -37,7 +40,7 @@ TASK = "probing"
 """The one task whose progress is told: layers of all modalities."""
 SEED = 0
 """A probe has no randomness; its run folder still needs a number."""
-RECIPE = 1
+RECIPE = 2
 """Version of everything between features and a probe's numbers."""
 
 
@@ -69,36 +72,41 @@ def probe(config: Config, progress: Progress | None = None, fresh: bool = False)
     jobs = [(one, layer) for one in inputs for layer in encoders[one.modality].layers]
     told.start(TASK, len(jobs), "layer")
 
-    def work(job: tuple[Input, str]) -> tuple[Probe, float]:
+    held = np.full(len(clips.ids), -1, dtype=np.int64)
+    learned = np.concatenate([clips.rows("train"), clips.rows("valid")])
+    held[learned] = grouped_folds([clips.groups[k] for k in learned])
+
+    def work(job: tuple[Input, str]) -> tuple[Probe, Folds, float]:
         one, layer = job
         began = time.perf_counter()
         pooled = pool_layer(one.store, layer, clips.ids, valid[one.modality])
-        fitted = fit_probe([pooled], clips)
+        fitted, folds = fit_probe([pooled], clips), cross_validated([pooled], clips, held)
         told.advance(TASK)
-        return fitted, time.perf_counter() - began
+        return fitted, folds, time.perf_counter() - began
 
     with single_threaded(), ThreadPoolExecutor(os.cpu_count(), "sedimental-probe") as pool:
         done = dict(zip(jobs, pool.map(work, jobs), strict=True))
     model = "softmax" if clips.classes else "ridge"
     points = [
-        _point(model, {one.modality: layer}, fitted, seconds)
-        for (one, layer), (fitted, seconds) in done.items()
+        _point(model, {one.modality: layer}, fitted, folds, criterion, seconds)
+        for (one, layer), (fitted, folds, seconds) in done.items()
     ]
     picks: dict[Modality, str] = {}
     for one in inputs:
         own = [p for p in points if p.letters == LETTERS[one.modality]]
-        picks[one.modality] = pick(own, criterion).choice
+        picks[one.modality] = settled(own, criterion).choice
     keeper = _Keeper(config, clips, manifest, folder, fresh)
     for one in inputs:
         layer = picks[one.modality]
-        keeper.keep([(one, layer)], *done[one, layer])
+        fitted, _, seconds = done[one, layer]
+        keeper.keep([(one, layer)], fitted, seconds)
     if len(inputs) > 1:
         began = time.perf_counter()
         chosen = [(one, picks[one.modality]) for one in inputs]
         pooled = [pool_layer(o.store, layer, clips.ids, valid[o.modality]) for o, layer in chosen]
-        joined = fit_probe(pooled, clips)
+        joined, folds = fit_probe(pooled, clips), cross_validated(pooled, clips, held)
         seconds = time.perf_counter() - began
-        points.append(_point(model, picks, joined, seconds))
+        points.append(_point(model, picks, joined, folds, criterion, seconds))
         keeper.keep(chosen, joined, seconds)
     found = Sweep(
         kind="probe",
@@ -116,7 +124,19 @@ def probe(config: Config, progress: Progress | None = None, fresh: bool = False)
     return found
 
 
-def _point(model: str, layers: Mapping[Modality, str], fitted: Probe, seconds: float) -> Point:
+Folds = Mapping[str, tuple[float, ...]]
+
+
+def _point(
+    model: str,
+    layers: Mapping[Modality, str],
+    fitted: Probe,
+    folds: Folds,
+    criterion: str,
+    seconds: float,
+) -> Point:
+    known = [value for value in folds[criterion] if value == value]
+    error = float(np.std(known, ddof=1) / np.sqrt(len(known))) if len(known) > 1 else None
     return Point(
         arm=model,
         model=model,
@@ -130,6 +150,8 @@ def _point(model: str, layers: Mapping[Modality, str], fitted: Probe, seconds: f
         settings={"penalty": fitted.linear.penalty},
         folder="",
         seconds=seconds,
+        folds=folds,
+        error=error,
     )
 
 
@@ -247,6 +269,7 @@ def _key(
         "protocol": clips.protocol,
         "criterion": criterion,
         "penalties": PENALTIES,
+        "groups": clips.groups,
         "encoders": [asdict(encoder_of(one, config, section)) for one in inputs],
         "clips": [dict(one.store.sources) for one in inputs],
     }

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from ...cache.corpus_table import cached_manifest
 from ...cache.manifest import Manifest
 from ...cache.runs import Scored
 from ...cache.spec import LETTERS, Modality
-from ...cache.sweeps import Encoder, Point, Sweep, pick, write_sweep
+from ...cache.sweeps import Encoder, Point, Recommendation, Sweep, settled, write_sweep
 from ...config import Config, ConfigError, SweepConfig, nearest
 from ...errors import RunError
 from ...evaluate.metrics import score, score_classes
@@ -22,6 +23,7 @@ from ..processes.pool import Pool, cores
 from .cells import TASK, Cell, Quiet, cell_of
 from .grid import Arm, arms, default_criterion, encoder_of, fusions, swept_inputs
 from .linear_probe import Labelled
+from .recommend import Scores, Validation, error_of, recommend
 
 ROOM = 0.6
 """Share of the free memory that the layers in work may take."""
@@ -61,7 +63,15 @@ class _Sweeping:
         self.criterion = self.section.criterion or default_criterion(self.labelled.classes)
         _check(self.criterion, self.labelled)
         self.encoders = {i.modality: encoder_of(i, config, self.section) for i in self.inputs}
+        rows = self.labelled.rows("valid")
+        self.validation = Validation(
+            ids=tuple(self.labelled.ids[k] for k in rows),
+            groups=tuple(self.labelled.groups[k] for k in rows),
+            criterion=self.criterion,
+            protocol=config.evaluate.protocol,
+        )
         self.points: dict[tuple[str, str, str], Point] = {}
+        self.drawn: dict[tuple[str, str, str], Scores] = {}
         self.done: dict[Path, Scored] = {}
         self.planned: dict[str, list[Plan]] = {}
 
@@ -110,12 +120,31 @@ class _Sweeping:
         return found
 
     def picks(self, arm: Arm) -> dict[Modality, str]:
-        """The layer of each modality that is best on validation."""
+        """The layer of each modality that is best on validation, or amid those as good as it."""
         found = {}
         for modality, encoder in self.encoders.items():
             own = [self.points[arm.name, LETTERS[modality], name] for name in encoder.layers]
-            found[modality] = pick(own, self.criterion).choice
+            found[modality] = settled(own, self.criterion).choice
         return found
+
+    def recommended(self, arm: Arm, picks: Mapping[Modality, str]) -> Recommendation:
+        """The best of all that was tried with most modalities together."""
+        subsets = {"".join(LETTERS[m] for m in subset) for subset in self.fusions}
+        fused = [p for p in self.points.values() if p.arm == arm.name and p.letters in subsets]
+        if fused:
+            most = max((p.letters for p in fused), key=len)
+            own = [p for p in fused if p.letters == most]
+        else:
+            modality, encoder = next(iter(self.encoders.items()))
+            names = dict.fromkeys([picks[modality], encoder.last, "weighted"])
+            found = (self.points.get((arm.name, LETTERS[modality], name)) for name in names)
+            own = [point for point in found if point is not None]
+        return recommend(
+            own,
+            lambda p: self.drawn[p.arm, p.letters, p.choice],
+            self.criterion,
+            len(self.validation.ids),
+        )
 
     def train(self, whole: Sequence[Cells]) -> None:
         """Train what is not done of all these cells, then keep their points."""
@@ -126,8 +155,11 @@ class _Sweeping:
             own = partial(make_jobs, notice=self.notice)
             self.pool.run([job for job, _ in missing], self.processes(missing), own)
         for cell in (cell for cells in whole for cell in cells):
-            point = cell.point(self.read(cell))
-            self.points[cell.arm.name, cell.letters, cell.choice] = point
+            point, key = cell.point(self.read(cell)), (cell.arm.name, cell.letters, cell.choice)
+            runs = [run for plan in self.plans(cell) if (run := plan.finished()) is not None]
+            self.drawn[key] = self.validation.drawn(runs)
+            error = error_of(point, self.drawn[key], self.criterion)
+            self.points[key] = replace(point, error=error)
 
     def missing(self, cells: Cells) -> Job | None:
         """What is still to be trained of `cells`."""
@@ -212,6 +244,7 @@ class _Sweeping:
             encoders=self.encoders,
             points=tuple(self.points.values()),
             picks=picks,
+            recommended={arm.name: self.recommended(arm, picks[arm.name]) for arm in self.arms},
         )
         write_sweep(self.config.experiment / "sweep", found)
         return found

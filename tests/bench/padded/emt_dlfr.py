@@ -5,9 +5,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from sedimental.train.layers.linear import everywhere
+from sedimental.train.layers.padded_mode import padded_mode
 from sedimental.train.models.emt_dlfr.attention import Attention
 from sedimental.train.models.emt_dlfr.encoders import RecurrentEncoder
+from sedimental.train.models.emt_dlfr.fusion import OneToAllGlobalLocal
 from sedimental.train.models.emt_dlfr.model import EMTDLFR
 from sedimental.train.models.emt_dlfr.promotion_unit import FeedForward, Promotion
 from sedimental.train.models.shared.interface import Batch, Output
@@ -20,7 +21,7 @@ class PaddedEMT(nn.Module):
 
     def __init__(self, model: EMTDLFR) -> None:
         super().__init__()
-        assert model.fusion.strategy == "oagl"
+        assert isinstance(model.fusion, OneToAllGlobalLocal)
         assert not model.options.restores
         self.model = model
 
@@ -53,23 +54,21 @@ class PaddedEMT(nn.Module):
         packed = pack_padded_sequence(
             x, lengths.clamp(min=1), batch_first=True, enforce_sorted=False
         )
-        states, (last, _) = encoder.lstm(packed)
+        states, (last, _) = nn.LSTM.forward(encoder.lstm, packed)
         padded, _ = pad_packed_sequence(states, batch_first=True)  # to the longest of the batch
         there = (lengths > 0).unsqueeze(1)
-        with everywhere():
+        with padded_mode():
             vector = encoder.map(encoder.dropout(last[0])) * there
             return vector, encoder.map(padded), mask[:, : padded.shape[1]]
 
     def _fused(self, frames: list[Tensor], masks: list[Tensor], context: Tensor) -> Tensor:
         fusion = self.model.fusion
         everyone = torch.ones(context.shape[:2], dtype=torch.bool)
-        for layer in range(fusion.depth):
-            units = [
-                [fusion.units[fusion.unit(layer, m, back)] for back in (0, 1)]
-                for m in range(len(frames))
-            ]
+        for number, (units, (pool,)) in enumerate(
+            zip(fusion.layers, fusion.pooled, strict=True), start=1
+        ):
             promoted = frames
-            if layer + 1 < fusion.depth:  # nobody reads those of the last layer
+            if number < len(fusion.layers):  # nobody reads those of the last layer
                 promoted = [
                     self._promoted(unit, x, mask, context, everyone)
                     for (unit, _), x, mask in zip(units, frames, masks, strict=True)
@@ -78,7 +77,7 @@ class PaddedEMT(nn.Module):
                 self._promoted(unit, context, everyone, x, mask)
                 for (_, unit), x, mask in zip(units, frames, masks, strict=True)
             ]
-            pooled, _ = fusion.pool(layer, 0, [version.flatten(1) for version in versions])
+            pooled, _ = pool(torch.stack([version.flatten(1) for version in versions], dim=1))
             frames, context = promoted, pooled.view_as(context)
         return context
 

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sedimental.train.layers.linear import everywhere
-from sedimental.train.layers.packed import TemporalConvolution, adaptive_max
+from sedimental.train.layers.convolution import TemporalConvolution
+from sedimental.train.layers.experts import Experts
+from sedimental.train.layers.packed import adaptive_max
+from sedimental.train.layers.padded_mode import padded_mode
 from sedimental.train.layers.transformer import SequenceEncoder, TransformerLayer, sinusoids
 from sedimental.train.models.glomo import GLoMo, Unimodal
-from sedimental.train.models.glomo_parts import Experts
 from sedimental.train.models.shared.interface import Batch, Output
 
 from .common import front, joined, linear, seen, split
@@ -26,7 +27,7 @@ class PaddedGLoMo(nn.Module):
     def forward(self, batch: Batch) -> Output:
         model = self.model
         found, losses = [], {}
-        with everywhere():
+        with padded_mode():
             for m in model.modalities:
                 encoder, mask = model.encoders[m], batch.masks[m]
                 grains, imbalance = self._grains(encoder, batch.features[m], mask)

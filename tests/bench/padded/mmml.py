@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sedimental.train.layers.losses import task_loss
-from sedimental.train.models.mmml import MMML
-from sedimental.train.models.mmml_parts import Attention, FeedForward, Side
+from sedimental.train.layers.post_norm import PostNormAttention, PostNormFeedForward
+from sedimental.train.models.mmml import MMML, Side
 from sedimental.train.models.shared.interface import Batch, Output
 
 from .common import front, joined, linear, seen, split
@@ -56,7 +56,9 @@ class PaddedMMML(nn.Module):
         x = self._attention(side.cross, x, other, other_mask)
         return self._fed(side.feedforward, self._attention(side.own, x, x, mask))
 
-    def _attention(self, layer: Attention, x: Tensor, other: Tensor, mask: Tensor) -> Tensor:
+    def _attention(
+        self, layer: PostNormAttention, x: Tensor, other: Tensor, mask: Tensor
+    ) -> Tensor:
         found = functional.scaled_dot_product_attention(
             split(linear(layer.query, x), layer.heads),
             split(linear(layer.key, other), layer.heads),
@@ -68,7 +70,7 @@ class PaddedMMML(nn.Module):
         done: Tensor = layer.norm(x + added)
         return done
 
-    def _fed(self, layer: FeedForward, x: Tensor) -> Tensor:
+    def _fed(self, layer: PostNormFeedForward, x: Tensor) -> Tensor:
         inner = linear(layer.out, torch.relu(linear(layer.inner, x)))
         done: Tensor = layer.norm(x + functional.dropout(inner, layer.dropout.p, self.training))
         return done

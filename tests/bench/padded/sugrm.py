@@ -7,16 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sedimental.train.layers.grouped import GroupedLinear, GroupedNorm
+from sedimental.train.layers.transformer import sinusoids
 from sedimental.train.models.shared.interface import Batch, Output
 from sedimental.train.models.sugrm.label_generator import unimodal_loss
 from sedimental.train.models.sugrm.model import SUGRM
-from sedimental.train.models.sugrm.sparse_phased_transformer import (
-    CIRCLE,
-    GroupedLinear,
-    GroupedNorm,
-    Layer,
-    sinusoids,
-)
+from sedimental.train.models.sugrm.sparse_phased_transformer import CIRCLE, Layer
 
 from .common import front, linear
 
@@ -38,7 +34,7 @@ class PaddedSUGRM(nn.Module):
             else batch.features[m]
             for m in model.modalities
         }
-        features = model.recalibration(features, batch.masks)
+        features = self._recalibrated(features, batch.masks)
         vectors = self._vectors(features, batch.masks)
         feature, prediction = model.fusion(torch.cat(vectors, dim=1))
         made = [model.heads[m](vectors[model.modalities.index(m)]) for m in model.tasks]
@@ -59,6 +55,20 @@ class PaddedSUGRM(nn.Module):
     def after_step(self, batch: Batch, output: Output, epoch: int) -> None:
         self.model.after_step(batch, output, epoch)
 
+    def _recalibrated(
+        self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        part = self.model.recalibration
+        real = {m: masks[m].unsqueeze(-1) for m in features}
+        means = [
+            (x * real[m]).sum(dim=1) / real[m].sum(dim=1).clamp(min=1) for m, x in features.items()
+        ]
+        joint = torch.relu(part.squeeze(torch.cat(means, dim=1)))
+        return {
+            m: x * 2 * torch.sigmoid(part.excite[m](joint)).unsqueeze(1)
+            for m, x in features.items()
+        }
+
     def _vectors(self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> list[Tensor]:
         """(batch, w) a modality."""
         spt = self.model.sequence
@@ -69,9 +79,9 @@ class PaddedSUGRM(nn.Module):
         for place, m in enumerate(names):
             x, rows = features[m], -(-features[m].shape[1] // sizes.stride)
             start = spt.hidden[place] * math.sqrt(sizes.width)
-            stream = (start + sinusoids(rows, sizes.width, start)).expand(len(x), -1, -1)
+            stream = (start + places(rows, sizes.width, start)).expand(len(x), -1, -1)
             streams[m] = functional.dropout(stream, sizes.embed_dropout, self.training)
-            frames = x * math.sqrt(sizes.width) + sinusoids(x.shape[1], x.shape[2], x)
+            frames = x * math.sqrt(sizes.width) + places(x.shape[1], x.shape[2], x)
             frames = functional.dropout(frames, sizes.embed_dropout, self.training)
             frames = linear(spt.reading.frames[m], spt.reading.norm_frames[m](frames))
             window = windows(rows, lengths[m], sizes.input_window, sizes.stride, 0)
@@ -139,12 +149,16 @@ class PaddedSUGRM(nn.Module):
     def _finished(self, layer: Layer, group: int, x: Tensor, found: Tensor) -> Tensor:
         sizes = layer.sizes
         x = x + self._drop(one(layer.out, group, found), sizes.residual_dropout)
-        inner = torch.relu(one(layer.rise, group, norm(layer.norm_inner, group, x)))
+        inner = torch.relu(one(layer.ff_in, group, norm(layer.norm_inner, group, x)))
         inner = self._drop(inner, sizes.relu_dropout)
-        return x + self._drop(one(layer.fall, group, inner), sizes.residual_dropout)
+        return x + self._drop(one(layer.ff_out, group, inner), sizes.residual_dropout)
 
     def _drop(self, x: Tensor, share: float) -> Tensor:
         return functional.dropout(x, share, self.training)
+
+
+def places(count: int, width: int, like: Tensor) -> Tensor:
+    return sinusoids(torch.arange(1, count + 1).to(like), width)
 
 
 def one(layer: GroupedLinear, group: int, x: Tensor) -> Tensor:

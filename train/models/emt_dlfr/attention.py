@@ -8,15 +8,16 @@ each of them instead of one with two square matrices.
 """
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...layers.attention import Company, Meeting, attend_rows, placed
+from ...layers.attention import attention_buckets, cross_attention
+from ...layers.buckets import Bucket, scattered
 from ...layers.dropout import drop
-from ...layers.linear import FrameLinear
+from ...layers.linear import Linear
+from ...layers.packed import Packed
 
 
 class Attention(nn.Module):
@@ -30,52 +31,56 @@ class Attention(nn.Module):
         """For rows of length `width`, split among `heads`."""
         super().__init__()
         self.width, self.heads, self.dropout = width, heads, dropout
-        self.query = FrameLinear(width, width, bias=False)
-        self.key_value = FrameLinear(width, 2 * width, bias=False)
-        self.out = FrameLinear(width, width)
+        self.query = Linear(width, width, bias=False)
+        self.key_value = Linear(width, 2 * width, bias=False)
+        self.out = Linear(width, width)
 
-    def forward(self, target: Tensor, source: Tensor, met: Sequence[Meeting]) -> Tensor:
-        """Rows (n, width) and (m, width), sequence after sequence -> (n, width)."""
-        if met and all(self._is_short(one.here) or self._is_short(one.there) for one in met):
-            ask = [self._of_few if self._is_short(one.there) else self._by_few for one in met]
-            found = [way(target, source, one) for way, one in zip(ask, met, strict=True)]
-            rows: Tensor = placed(found, [one.here for one in met], target) + self.out.bias
-            return rows
+    def forward(self, target: Packed, source: Packed) -> Tensor:
+        """Rows (N, width) and (M, width), sequence after sequence -> (N, width)."""
+        pairs = attention_buckets(target, source, self.heads)
+        if pairs and all(self._is_short(here) or self._is_short(there) for here, there in pairs):
+            parts = [
+                (self._of_few if self._is_short(there) else self._by_few)(
+                    target.rows, source.rows, here, there
+                )
+                for here, there in pairs
+            ]
+            return scattered(parts, [here for here, _ in pairs], target.rows) + self.out.bias
+        query, key_value = target.map(self.query), source.map(self.key_value)
         dropout = self.dropout if self.training else 0.0
-        query, key_value = self.query(target), self.key_value(source)
-        rows = self.out(attend_rows(query, key_value, met, self.heads, dropout))
-        return rows
+        seen: Tensor = self.out(cross_attention(query, key_value, self.heads, dropout))
+        return seen
 
-    def _is_short(self, company: Company) -> bool:
+    def _is_short(self, bucket: Bucket) -> bool:
         """Whether all heads' vectors of its sequences are fewer than half the rows of a matrix."""
-        return 2 * self.heads * company.rows.shape[1] < self.width
+        return 2 * self.heads * bucket.rows.shape[1] < self.width
 
-    def _of_few(self, target: Tensor, source: Tensor, one: Meeting) -> Tensor:
+    def _of_few(self, target: Tensor, source: Tensor, here: Bucket, there: Bucket) -> Tensor:
         """Many queries t, few keys s: rows -> what the queries find (n, width), without bias."""
-        x, y = one.here.padded(target), one.there.padded(source)
+        x, y = here.padded(target), there.padded(source)
         key, value = functional.linear(y, self.key_value.weight).chunk(2, dim=2)
         keys = torch.einsum("bshe,hed->bhsd", self._split(key), self._heads(self.query.weight))
         scores = self._scores(keys, x)  # (b, heads, s, t)
-        if not one.there.full:
-            scores = scores.masked_fill(~one.there.mask[:, None, :, None], -math.inf)
+        if (known := there.keys) is not None:
+            scores = scores.masked_fill(~known[:, None, :, None], -math.inf)
         shares = self._dropped(torch.softmax(scores, dim=2)).flatten(1, 2)
         out = self.out.weight.view(self.width, self.heads, -1)
         values = torch.einsum("bshe,dhe->bhsd", self._split(value), out).flatten(1, 2)
-        return one.here.real(shares.transpose(1, 2) @ values)
+        return here.real(shares.transpose(1, 2) @ values)
 
-    def _by_few(self, target: Tensor, source: Tensor, one: Meeting) -> Tensor:
+    def _by_few(self, target: Tensor, source: Tensor, here: Bucket, there: Bucket) -> Tensor:
         """Few queries s, many keys t: the same."""
-        x, y = one.here.padded(target), one.there.padded(source)
+        x, y = here.padded(target), there.padded(source)
         of_keys, of_values = self.key_value.weight.chunk(2)
         query = self._split(functional.linear(x, self.query.weight))
         queries = torch.einsum("bshe,hed->bhsd", query, self._heads(of_keys))
         scores = self._scores(queries, y)  # (b, heads, s, t)
-        if not one.there.full:
-            scores = scores.masked_fill(~one.there.mask[:, None, None], -math.inf)
+        if (known := there.keys) is not None:
+            scores = scores.masked_fill(~known[:, None, None], -math.inf)
         shares = self._dropped(torch.softmax(scores, dim=3))
         read = (shares.flatten(1, 2) @ y).view(*shares.shape[:3], -1)  # (b, heads, s, width)
         values = torch.einsum("bhsd,hed->bshe", read, self._heads(of_values)).flatten(2)
-        return one.here.real(functional.linear(values, self.out.weight))
+        return here.real(functional.linear(values, self.out.weight))
 
     def _scores(self, few: Tensor, many: Tensor) -> Tensor:
         """(b, heads, s, width), (b, t, width) -> (b, heads, s, t)."""

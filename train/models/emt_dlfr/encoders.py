@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ....cache.spec import Modality
-from ...layers.linear import FrameLinear
-from ...layers.lstm import RowLSTM
-from ...layers.row_layout import Layout
-from ..shared.hooks import alone
+from ...layers.linear import Linear
+from ...layers.lstm import LSTM
+from ...layers.packed import Packed
+from ...layers.whole_batch import alone
 from ..shared.interface import InputShape
 
 
@@ -23,14 +23,30 @@ class View:
     """h_m (batch, width of the modality)."""
     context: Tensor
     """g (batch, M * d)."""
-    frames: Mapping[Modality, Tensor]
-    """Z_m: promoted local features, rows (n_m, d)."""
+    frames: Mapping[Modality, Packed]
+    """Z_m: promoted local features, (N_m, d)."""
     together: Tensor
     """What the head reads (batch, widths of the modalities + M * d)."""
     prediction: Tensor
     """(batch,), or (batch, classes)."""
     pooling: Tensor | None
     """(batch, M), with OAGL and attention pooling."""
+
+    def halves(self) -> "tuple[View, View]":
+        """The first and the second half of a doubled batch."""
+        frames = {m: z.split(2) for m, z in self.frames.items()}
+
+        def half(k: int) -> View:
+            return View(
+                utterances={m: h.chunk(2)[k] for m, h in self.utterances.items()},
+                context=self.context.chunk(2)[k],
+                frames={m: z[k] for m, z in frames.items()},
+                together=self.together.chunk(2)[k],
+                prediction=self.prediction.chunk(2)[k],
+                pooling=None if self.pooling is None else self.pooling.chunk(2)[k],
+            )
+
+        return half(0), half(1)
 
 
 class TextEncoder(nn.Module):
@@ -41,22 +57,13 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.out = shape.width
 
-    def local(self, layout: Layout) -> tuple[Tensor, Layout]:
-        """Which of the rows of `layout` are local features (n,), and their own layout."""
-        last = (layout.count - 1).unsqueeze(1)
-        steps = torch.arange(layout.mask.shape[1], device=last.device)
-        kept = (layout.rank > 0) & (layout.rank < last.squeeze(1)[layout.clip])
-        return kept.nonzero().squeeze(1), Layout.of((steps > 0) & (steps < last))
+    def local(self, X: Packed) -> Packed:
+        """Those frames of `X` that are local features."""
+        return X.kept((X.step > 0) & (X.step < X.lengths[X.clip] - 1))
 
-    def forward(self, rows: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Layout]:
-        """Rows (n, width) -> h (batch, width), local rows (n', width) and their layout."""
-        kept, inner = self.local(layout)
-        if not len(rows):
-            return rows.new_zeros(len(layout.count), self.out), rows, inner
-        there = layout.count > 0
-        first = (layout.count.cumsum(dim=0) - layout.count) * there
-        utterance = rows.index_select(0, first) * there.unsqueeze(1)
-        return utterance, rows.index_select(0, kept), inner
+    def forward(self, X: Packed) -> tuple[Tensor, Packed]:
+        """(N, width) -> h (B, width), H (N', width)."""
+        return X.first(), self.local(X)
 
 
 class RecurrentEncoder(nn.Module):
@@ -66,24 +73,19 @@ class RecurrentEncoder(nn.Module):
         """For frames of this shape, `hidden` units and features of length `out`."""
         super().__init__()
         self.out = out
-        self.lstm = RowLSTM(shape.width, hidden)
-        self.map = nn.Identity() if hidden == out else FrameLinear(hidden, out)
+        self.lstm = LSTM(shape.width, hidden)
+        self.map = nn.Identity() if hidden == out else Linear(hidden, out)
         self.dropout = nn.Dropout(dropout)
 
-    def local(self, layout: Layout) -> tuple[Tensor, Layout]:
-        """Every row is a local feature."""
-        return torch.arange(len(layout.source), device=layout.source.device), layout
+    def local(self, X: Packed) -> Packed:
+        """Every frame is a local feature."""
+        return X
 
-    def forward(self, rows: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Layout]:
-        """Rows (n, width) -> h (batch, out), local rows (n, out) and their layout.
-
-        Frames that are not real are passed over; h is zero for a clip without any other.
-        """
-        states = self.lstm.rows(rows, layout.counts)
-        last = torch.where(layout.count > 0, layout.count.cumsum(dim=0) - 1, len(states))
-        final = torch.cat([states, states.new_zeros(1, states.shape[1])]).index_select(0, last)
-        utterance = self.map(self.dropout(final)) * (layout.count > 0).unsqueeze(1)
-        return utterance, self.map(states), layout
+    def forward(self, X: Packed) -> tuple[Tensor, Packed]:
+        """(N, width) -> h (B, out), zero for a clip without frames; H (N, out)."""
+        states = self.lstm(X)
+        h = self.map(self.dropout(states.last())) * X.there.unsqueeze(1)
+        return h, states.map(self.map)
 
 
 class Norm(nn.BatchNorm1d):
@@ -157,29 +159,10 @@ def negative_cosine(one: Tensor, other: Tensor) -> Tensor:
     return -functional.cosine_similarity(one, other, dim=1)
 
 
-def positions(layout: Layout, width: int, like: Tensor) -> Tensor:
-    """Sinusoids (n, width) of each row's place in its clip, sine and cosine in turn."""
-    place = torch.arange(layout.mask.shape[1], device=like.device, dtype=like.dtype)
-    step = torch.arange(0, width, 2, device=like.device, dtype=like.dtype)
+def positions(X: Packed, width: int) -> Tensor:
+    """Sinusoids (N, width) of each frame's place in its clip, sine and cosine in turn."""
+    place = torch.arange(X.longest, device=X.rows.device, dtype=X.rows.dtype)
+    step = torch.arange(0, width, 2, device=X.rows.device, dtype=X.rows.dtype)
     angle = place.unsqueeze(1) * 10_000 ** (-step / width)
     table = torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)[:, :width]
-    return table.index_select(0, layout.rank)
-
-
-def halves(both: View) -> tuple[View, View]:
-    """The first and the second half of a doubled batch."""
-
-    def half(second: int) -> View:
-        def cut(x: Tensor) -> Tensor:
-            return x.chunk(2)[second]
-
-        return View(
-            utterances={m: cut(h) for m, h in both.utterances.items()},
-            context=cut(both.context),
-            frames={m: z.chunk(2)[second] if len(z) else z for m, z in both.frames.items()},
-            together=cut(both.together),
-            prediction=cut(both.prediction),
-            pooling=None if both.pooling is None else cut(both.pooling),
-        )
-
-    return half(0), half(1)
+    return table.index_select(0, X.step)

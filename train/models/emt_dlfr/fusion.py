@@ -1,19 +1,27 @@
 """The Efficient Multimodal Transformer of `emt_dlfr`: strategies of fusion by promotion units.
 
-Frames are kept as rows, one after the other and without padding, for everything that sees one
-frame at a time; they are padded only where frames look at each other. Equation numbers are those
-of Sun et al. (see `emt_dlfr`).
+Symbols, with M modalities, L layers and width d:
+
+    H_m^l  (N_m, d)     frames of modality m after layer l
+    G^l    (B, M, d)    global context: an utterance vector a modality
+    H_{n→m}, G_{m→…}    promoted versions, of which a pooling makes one (Eq. 9)
+
+Equation numbers are those of Sun et al. (see `emt_dlfr`).
 """
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from ...layers.row_layout import Layout
+from ...layers.packed import Packed
 from .options import Options
-from .promotion_unit import Plan, Promotion
+from .promotion_unit import Promotion, promoted
+
+Made = TypeVar("Made")
 
 
 class Pooling(nn.Module):
@@ -45,194 +53,159 @@ class Fused:
 
     context: Tensor
     """(batch, modalities * width): the inter-modal representation g."""
-    frames: tuple[Tensor, ...]
-    """Rows (n_m, width) of each modality, promoted."""
-    pooling: Tensor | None
+    frames: Sequence[Packed]
+    """(N_m, width) of each modality, promoted."""
+    pooling: Tensor | None = None
     """(batch, modalities): whose version of the context the last pooling chose, with OAGL."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """What is asked of a unit: a target to be promoted by a source, rows and layout of each."""
-
-    unit: int
-    target: Tensor
-    here: Layout
-    source: Tensor
-    there: Layout
-
-
-class Plans(dict[tuple[tuple[Layout, Layout], ...], Plan]):
-    """The plans of one pass, by the layouts they are for; every layer has the same."""
+def several(make: Callable[[], Made], count: int, shared: bool) -> list[Made]:
+    """`count` times what `make` gives; the same one each time, if it is `shared`."""
+    return [make()] * count if shared else [make() for _ in range(count)]
 
 
 class Fusion(nn.Module):
-    """L layers of promotion by one of three strategies (Eqs. 6 to 8), with three-level sharing.
+    """L layers of promotion, with three-level sharing of units (Table 9).
 
-    Every distinct unit is held once, in ``units``; sharing is who uses which.
+    ``units`` and ``pools`` hold every distinct one once. `layers` has, layer by layer, a pair of
+    units for each place, a modality or with OOLL a pair of them: the first promotes frames, the
+    second is promoted by them. `pooled` has each layer's poolings.
     """
 
     def __init__(self, options: Options, modalities: int) -> None:
         """Between `modalities` modalities."""
         super().__init__()
-        self.strategy, self.depth = options.fusion, options.depth
         self.serial = options.update == "serial"
-        self.modalities, self.width, self.heads = modalities, options.width, options.heads
-        self.pairs = [(m, n) for n in range(modalities) for m in range(n)]
-        pairwise = self.strategy == "ooll"
-        layers = 1 if options.share_layers else self.depth
-        places = len(self.pairs) if pairwise else modalities
-        self.strides = (
-            0 if options.share_layers else 1,
-            0 if options.share_modalities else 1,
-            0 if options.share_mpu else 1,
-        )
-        self.shape = (
-            layers,
-            1 if options.share_modalities else places,
-            1 if options.share_mpu else 2,
+        self.modalities, self.width = modalities, options.width
+        self.layers = several(
+            lambda: several(
+                lambda: several(lambda: Promotion(options), 2, options.share_mpu),
+                self.places,
+                options.share_modalities,
+            ),
+            options.depth,
+            options.share_layers,
         )
         self.units = nn.ModuleList(
-            Promotion(options) for _ in range(self.shape[0] * self.shape[1] * self.shape[2])
+            dict.fromkeys(unit for layer in self.layers for pair in layer for unit in pair)
         )
-        # OOLL pools the versions of each modality, the others the versions of one common thing
-        self.pools_a_layer = modalities if pairwise and not options.share_modalities else 1
-        candidates = modalities - 1 if pairwise else modalities
-        width = modalities * self.width if self.strategy == "oagl" else self.width
-        self.pools = nn.ModuleList(
-            Pooling(options.pooling, candidates, width) for _ in range(layers * self.pools_a_layer)
-        )
+        self.pooled = several(lambda: self.poolings(options), options.depth, options.share_layers)
+        self.pools = nn.ModuleList(dict.fromkeys(pool for own in self.pooled for pool in own))
 
-    def forward(
-        self, frames: Sequence[Tensor], layouts: Sequence[Layout], context: Tensor, promote: bool
-    ) -> Fused:
-        """Rows (n_m, width) and layout of each modality, G (batch, modalities, width).
+    @property
+    def places(self) -> int:
+        """Pairs of units in a layer."""
+        return self.modalities
+
+    def poolings(self, options: Options) -> list[Pooling]:
+        """Of one layer; frame by frame, unless a strategy says otherwise."""
+        return [Pooling(options.pooling, self.modalities, self.width)]
+
+    @abstractmethod
+    def forward(self, H: Sequence[Packed], G: Tensor, promote: bool) -> Fused:
+        """Frames (N_m, width) of each modality, G (batch, modalities, width).
 
         `promote`: whether the promoted frames are read afterwards; else those of the last layer
         are computed only where the context needs them.
         """
-        if self.strategy == "oagl":
-            return self._global_local(list(frames), layouts, context, promote)
-        if self.strategy == "oall":
-            return self._all_local(list(frames), layouts, promote)
-        return self._one_local(list(frames), layouts)
 
-    def unit(self, layer: int, place: int, back: int) -> int:
-        """Number of the unit that promotes frames (`back` = 0), or by frames (1), at `place`: a
-        modality or, with OOLL, a pair."""
-        at = [stride * i for stride, i in zip(self.strides, (layer, place, back), strict=True)]
-        return (at[0] * self.shape[1] + at[1]) * self.shape[2] + at[2]
+    def exchange(
+        self, units: Sequence[Sequence[Promotion]], H: list[Packed], C: Packed, needed: bool
+    ) -> list[Packed]:
+        """Each modality and the common sequence C promote each other.
 
-    def promoted(self, requests: Sequence[Request], plans: Plans) -> list[Tensor]:
-        """Rows of each request's target, promoted; requests to one unit are answered together."""
-        answers: dict[int, Tensor] = {}
-        for number in dict.fromkeys(request.unit for request in requests):
-            own = [k for k, request in enumerate(requests) if request.unit == number]
-            pairs = tuple((requests[k].here, requests[k].there) for k in own)
-            if pairs not in plans:
-                plans[pairs] = Plan.of(pairs, self.heads)
-            plan = plans[pairs]
-            target = torch.cat([requests[k].target for k in own])
-            source = torch.cat([requests[k].source for k in own])
-            rows = self.units[number](target, source, plan).split(plan.sizes)
-            answers |= dict(zip(own, rows, strict=True))
-        return [answers[k] for k in range(len(requests))]
-
-    def pool(
-        self, layer: int, place: int, versions: Sequence[Tensor]
-    ) -> tuple[Tensor, Tensor | None]:
-        """One of `versions`, each (n, width), and the attention (n, candidates)."""
-        place = place if self.pools_a_layer > 1 else 0
-        number = self.strides[0] * layer * self.pools_a_layer + place
-        pooled: tuple[Tensor, Tensor | None] = self.pools[number](torch.stack(list(versions), 1))
-        return pooled
-
-    def _exchange(
-        self,
-        layer: int,
-        frames: list[Tensor],
-        layouts: Sequence[Layout],
-        common: Tensor,
-        there: Layout,
-        promote: bool,
-        plans: Plans,
-    ) -> list[Tensor]:
-        """Each modality and the common sequence promote each other; `frames` changes in place.
-
-        The common sequence's versions, (n, width) each. Serially, frames are promoted first and
-        promote the common sequence as they then are (section 5.2.1).
+        The common sequence's versions; `H` changes in place, where anyone reads it (`needed`).
+        Serially, frames are promoted first and promote the common sequence as they then are
+        (section 5.2.1).
         """
-        count = len(frames)
-        forth, back = list[Request](), list[Request]()
-        for m, layout in enumerate(layouts):
-            there_m = self.unit(layer, m, 0)
-            forth.append(Request(there_m, frames[m], layout, common, there))
+        forth = [(unit, x, C) for (unit, _), x in zip(units, H, strict=True)]
         if self.serial:
-            frames[:] = self.promoted(forth, plans)
-            forth = []
-        elif not promote and layer + 1 == self.depth:
-            forth = []
-        for m, layout in enumerate(layouts):
-            back.append(Request(self.unit(layer, m, 1), common, there, frames[m], layout))
-        found = self.promoted(forth + back, plans)
-        if forth:
-            frames[:] = found[:count]
-        return found[-count:]
+            H[:] = promoted(forth)
+        back = [(unit, C, x) for (_, unit), x in zip(units, H, strict=True)]
+        if self.serial or not needed:
+            return promoted(back)
+        both = promoted(forth + back)
+        H[:] = both[: len(H)]
+        return both[len(H) :]
 
-    def _global_local(
-        self, frames: list[Tensor], layouts: Sequence[Layout], context: Tensor, promote: bool
-    ) -> Fused:
-        """OAGL, Eq. 8: the common sequence is one utterance vector a modality."""
-        batch = len(context)
-        there = Layout.filled(batch, self.modalities, context.device)
-        common, shares, plans = context.flatten(0, 1), None, Plans()
-        for layer in range(self.depth):
-            versions = self._exchange(layer, frames, layouts, common, there, promote, plans)
-            flat, shares = self.pool(layer, 0, [version.view(batch, -1) for version in versions])
-            common = flat.view(-1, self.width)
-        return Fused(common.view(batch, -1), tuple(frames), shares)
 
-    def _all_local(self, frames: list[Tensor], layouts: Sequence[Layout], promote: bool) -> Fused:
-        """OALL, Eq. 7: the common sequence is all frames of all modalities."""
-        there = Layout.of(torch.cat([layout.mask for layout in layouts], dim=1))
-        padded = [layout.pad(rows) for rows, layout in zip(frames, layouts, strict=True)]
-        common, plans = there.pick(torch.cat(padded, dim=1)), Plans()
-        for layer in range(self.depth):
-            versions = self._exchange(layer, frames, layouts, common, there, promote, plans)
-            common, _ = self.pool(layer, 0, versions)
-        ends = torch.tensor([layout.mask.shape[1] for layout in layouts]).cumsum(0)
-        column = there.source % int(ends[-1])
-        owner = torch.bucketize(column, ends.to(column.device), right=True)
-        means = []
-        for m, layout in enumerate(layouts):
-            own = (owner == m).nonzero().squeeze(1)
-            means.append(layout.mean(common.index_select(0, own)))
-        return Fused(torch.cat(means, dim=1), tuple(frames), None)
+class OneToAllGlobalLocal(Fusion):
+    """OAGL, Eq. 8: the common sequence is one utterance vector a modality."""
 
-    def _one_local(self, frames: list[Tensor], layouts: Sequence[Layout]) -> Fused:
-        """OOLL, Eq. 6: every pair of modalities promotes each other's frames."""
-        plans, count = Plans(), len(self.pairs)
-        for layer in range(self.depth):
-            forth = [
-                Request(self.unit(layer, p, 0), frames[m], layouts[m], frames[n], layouts[n])
-                for p, (m, n) in enumerate(self.pairs)
-            ]
-            first = self.promoted(forth, plans) if self.serial else []
-            back = [
-                Request(
-                    self.unit(layer, p, 1),
-                    frames[n],
-                    layouts[n],
-                    first[p] if self.serial else frames[m],
-                    layouts[m],
-                )
-                for p, (m, n) in enumerate(self.pairs)
-            ]
-            found = first + self.promoted(back if self.serial else forth + back, plans)
-            versions: list[list[Tensor]] = [[] for _ in layouts]
+    def poolings(self, options: Options) -> list[Pooling]:
+        """Of one layer: of all utterance vectors together."""
+        return [Pooling(options.pooling, self.modalities, self.modalities * self.width)]
+
+    def forward(self, H: Sequence[Packed], G: Tensor, promote: bool) -> Fused:
+        """As in `Fusion`."""
+        H, C, shares = list(H), Packed.stack(G), None
+        for number, (units, (pool,)) in enumerate(zip(self.layers, self.pooled, strict=True), 1):
+            versions = self.exchange(units, H, C, promote or number < len(self.layers))
+            flat = torch.stack([version.rows.view(len(G), -1) for version in versions], dim=1)
+            g, shares = pool(flat)  # Eq. 9
+            C = C.like(g.view(-1, self.width))
+        return Fused(C.rows.view(len(G), -1), H, shares)
+
+
+class OneToAllLocalLocal(Fusion):
+    """OALL, Eq. 7: the common sequence is all frames of all modalities."""
+
+    def forward(self, H: Sequence[Packed], G: Tensor, promote: bool) -> Fused:
+        """As in `Fusion`; nobody reads G."""
+        H, C = list(H), Packed.concatenate(H)
+        owner = Packed.concatenate(
+            [x.like(torch.full_like(x.rows[:, :1], m)) for m, x in enumerate(H)]
+        ).rows.squeeze(1)
+        for number, (units, (pool,)) in enumerate(zip(self.layers, self.pooled, strict=True), 1):
+            versions = self.exchange(units, H, C, promote or number < len(self.layers))
+            C = C.like(pool(torch.stack([version.rows for version in versions], dim=1))[0])
+        means = [C.kept(owner == m).mean() for m in range(self.modalities)]
+        return Fused(torch.cat(means, dim=1), H)
+
+
+class OneToOneLocalLocal(Fusion):
+    """OOLL, Eq. 6: every pair of modalities promotes each other's frames."""
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """Every two modalities."""
+        return [(m, n) for n in range(self.modalities) for m in range(n)]
+
+    @property
+    def places(self) -> int:
+        """Pairs of units in a layer."""
+        return len(self.pairs)
+
+    def poolings(self, options: Options) -> list[Pooling]:
+        """Of one layer: a modality's versions, frame by frame, are promoted by each other one."""
+        return several(
+            lambda: Pooling(options.pooling, self.modalities - 1, self.width),
+            self.modalities,
+            options.share_modalities,
+        )
+
+    def forward(self, H: Sequence[Packed], G: Tensor, promote: bool) -> Fused:
+        """As in `Fusion`; nobody reads G."""
+        for units, pools in zip(self.layers, self.pooled, strict=True):
+            pairs = list(zip(self.pairs, units, strict=True))
+            forth = [(unit, H[m], H[n]) for (m, n), (unit, _) in pairs]
+            first = promoted(forth) if self.serial else [H[m] for m, _ in self.pairs]
+            back = [(u, H[n], x) for ((_, n), (_, u)), x in zip(pairs, first, strict=True)]
+            found = first + promoted(back) if self.serial else promoted(forth + back)
+            versions: list[list[Tensor]] = [[] for _ in H]
             for p, (m, n) in enumerate(self.pairs):
-                versions[m].append(found[p])
-                versions[n].append(found[count + p])
-            frames = [self.pool(layer, m, several)[0] for m, several in enumerate(versions)]
-        means = [layout.mean(rows) for rows, layout in zip(frames, layouts, strict=True)]
-        return Fused(torch.cat(means, dim=1), tuple(frames), None)
+                versions[m].append(found[p].rows)
+                versions[n].append(found[len(pairs) + p].rows)
+            H = [
+                x.like(pool(torch.stack(own, dim=1))[0])
+                for x, pool, own in zip(H, pools, versions, strict=True)
+            ]
+        return Fused(torch.cat([x.mean() for x in H], dim=1), H)
+
+
+FUSIONS: dict[str, type[Fusion]] = {
+    "oagl": OneToAllGlobalLocal,
+    "oall": OneToAllLocalLocal,
+    "ooll": OneToOneLocalLocal,
+}
+"""By option `fusion`."""

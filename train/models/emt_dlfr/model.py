@@ -51,9 +51,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ....cache.spec import MODALITIES, Modality
-from ...layers.linear import FrameLinear
-from ...layers.row_layout import Layout
-from ..shared.hooks import Group, alone
+from ...layers.linear import Linear
+from ...layers.packed import Packed
+from ...layers.whole_batch import alone
+from ..shared.hooks import Group
 from ..shared.interface import Batch, InputShape, Output
 from ..shared.layer_mix import LayerMixes
 from ..shared.missing_frames import Special, incomplete_view, restored_error, told_of_missing
@@ -62,11 +63,10 @@ from .encoders import (
     Siamese,
     TextEncoder,
     View,
-    halves,
     negative_cosine,
     positions,
 )
-from .fusion import Fusion
+from .fusion import FUSIONS
 from .options import ENCODER, ENCODERS, PRESETS, RECIPE, RECIPES, Options
 
 __all__ = ["EMTDLFR", "ENCODER", "ENCODERS", "PRESETS", "RECIPE", "RECIPES", "Options"]
@@ -94,12 +94,12 @@ class EMTDLFR(nn.Module):
         self.encoders = nn.ModuleDict({str(m): encoder for m, encoder in encoders.items()})
         self.projections = nn.ModuleDict(
             {
-                m: nn.Identity() if n == width else FrameLinear(n, width, bias=False)
+                m: nn.Identity() if n == width else Linear(n, width, bias=False)
                 for m, n in widths.items()
             }
         )
         self.dropout = nn.Dropout(options.embedding_dropout)
-        self.fusion = Fusion(options, len(self.modalities))
+        self.fusion = FUSIONS[options.fusion](options, len(self.modalities))
         size = options.head_width
         self.head = nn.Sequential(
             nn.Dropout(options.head_dropout),
@@ -113,7 +113,7 @@ class EMTDLFR(nn.Module):
         self.attracts = options.restores and options.attraction > 0
         # a simple decoder: one linear layer, from the promoted frame to the complete input's frame
         self.decoders = nn.ModuleDict(
-            {m: FrameLinear(width, inputs[m].width) for m in self.modalities}
+            {m: Linear(width, inputs[m].width) for m in self.modalities}
             if self.reconstructs
             else {}
         )
@@ -140,47 +140,42 @@ class EMTDLFR(nn.Module):
         mixed: dict[Modality, Tensor] = {
             m: self.mixes.mixed(m, batch.features[m]) for m in self.modalities
         }
-        layouts = {m: Layout.of(batch.masks[m]) for m in self.modalities}
-        whole = {m: layouts[m].pick(mixed[m]) for m in self.modalities}
-        seen, hidden = whole, dict[Modality, Tensor]()
+        whole = {m: Packed.of(mixed[m], batch.masks[m]) for m in self.modalities}  # X̂
+        seen, gone = whole, dict[Modality, Packed]()  # X̃, and which of its frames are missing
         if self.missing_rate > 0:
             seen = {}
             for m in self.modalities:
                 mix = partial(self.mixes.mixed, m)
-                shown, gone = incomplete_view(self, batch, m, mix, mixed[m])
-                seen[m], hidden[m] = layouts[m].pick(shown), layouts[m].pick(gone)
+                shown, hidden = incomplete_view(self, batch, m, mix, mixed[m])
+                seen[m], gone[m] = whole[m].again(shown), whole[m].again(hidden)
         restoring = self.training and self.options.restores
         promote = restoring and self.reconstructs
         losses: dict[str, Tensor] = {}
         if restoring and self.attracts:  # both views at once: one pass over twice the clips
-            doubled = {m: Layout.of(torch.cat([batch.masks[m]] * 2)) for m in self.modalities}
-            pairs = {m: torch.cat([seen[m], whole[m]]) for m in self.modalities}
-            view, complete = halves(self.see(pairs, doubled, promote))
-            alike = self._attraction(view, complete, layouts)
+            both = {m: Packed.batch([seen[m], whole[m]]) for m in self.modalities}
+            view, complete = self.see(both, promote).halves()
+            alike = self._attraction(view, complete, whole)
             measure = functional.cross_entropy if self.options.classes else functional.l1_loss
             error = measure(complete.prediction, batch.labels)
             losses["attraction"] = self.options.attraction * alike
             losses["complete"] = self.options.attraction * error
         else:
-            view = self.see(seen, layouts, promote)
+            view = self.see(seen, promote)
         if promote:
-            found = self._reconstruction(view, whole, hidden, layouts)
-            losses["reconstruction"] = self.options.reconstruction * found
+            error = self._reconstruction(view, whole, gone)
+            losses["reconstruction"] = self.options.reconstruction * error
         extras = {} if view.pooling is None else {"pooling": view.pooling.detach()}
         return Output(view.prediction, losses, extras, {"fused": view.together.detach()})
 
-    def see(
-        self, rows: Mapping[Modality, Tensor], layouts: Mapping[Modality, Layout], promote: bool
-    ) -> View:
-        """Rows (n_m, width) and layout of each modality through encoders, fusion and head."""
-        utterances, frames, inner = dict[Modality, Tensor](), list[Tensor](), list[Layout]()
+    def see(self, X: Mapping[Modality, Packed], promote: bool) -> View:
+        """Frames (N_m, width) of each modality through encoders, fusion and head."""
+        utterances, H = dict[Modality, Tensor](), list[Packed]()
         for m in self.modalities:
-            utterances[m], local, layout = self.encoders[m](rows[m], layouts[m])
-            placed = self.projections[m](local) + positions(layout, self.options.width, local)
-            frames.append(self.dropout(placed))
-            inner.append(layout)
-        context = torch.stack([self.projections[m](utterances[m]) for m in self.modalities], dim=1)
-        fused = self.fusion(frames, inner, self.dropout(context), promote)
+            utterances[m], local = self.encoders[m](X[m])  # Eq. 1
+            projected = self.projections[m](local.rows)
+            H.append(local.like(self.dropout(projected + positions(local, self.options.width))))
+        G = torch.stack([self.projections[m](utterances[m]) for m in self.modalities], dim=1)
+        fused = self.fusion(H, self.dropout(G), promote)
         together = torch.cat([*utterances.values(), fused.context], dim=1)
         answers = self.head(together)
         return View(
@@ -192,11 +187,11 @@ class EMTDLFR(nn.Module):
             pooling=fused.pooling,
         )
 
-    def _attraction(self, one: View, other: View, layouts: Mapping[Modality, Layout]) -> Tensor:
+    def _attraction(self, one: View, other: View, X: Mapping[Modality, Packed]) -> Tensor:
         """Similarities of Eq. 15, each a mean over clips."""
         total = self._distance("context", one.context, other.context).mean()
         for m in self.modalities:
-            present = (layouts[m].count > 0).to(total.dtype)
+            present = X[m].there.to(total.dtype)
             distance = self._distance(m, one.utterances[m], other.utterances[m])
             reached = self.total((distance * present).sum())
             total = total + reached / self.total(present.sum()).clamp(min=1)
@@ -210,24 +205,17 @@ class EMTDLFR(nn.Module):
         return distance
 
     def _reconstruction(
-        self,
-        view: View,
-        whole: Mapping[Modality, Tensor],
-        hidden: Mapping[Modality, Tensor],
-        layouts: Mapping[Modality, Layout],
+        self, view: View, whole: Mapping[Modality, Packed], gone: Mapping[Modality, Packed]
     ) -> Tensor:
         """Eq. 11: mean smooth L1 distance of missing frames, summed over modalities."""
         total = view.prediction.new_zeros(())
-        for m in self.modalities:
-            if m not in hidden:
-                continue
+        for m, hidden in gone.items():
             encoder = self.encoders[m]
             assert isinstance(encoder, TextEncoder | RecurrentEncoder)
-            kept, _ = encoder.local(layouts[m])
-            gone = hidden[m][kept].nonzero().squeeze(1)
-            target = whole[m].index_select(0, kept[gone]).detach()
-            guess = self.decoders[m](view.frames[m].index_select(0, gone))
-            total = total + restored_error(guess, target, self.total)
+            missing = encoder.local(hidden).rows.nonzero().squeeze(1)
+            truth = encoder.local(whole[m]).rows.index_select(0, missing).detach()
+            guess = self.decoders[m](view.frames[m].rows.index_select(0, missing))
+            total = total + restored_error(guess, truth, self.total)
         return total
 
     def groups(self) -> Sequence[Group]:

@@ -4,40 +4,16 @@ Equation numbers are those of Sun et al. (see `emt_dlfr`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...layers.attention import Meeting, meetings
 from ...layers.dropout import Dropout
-from ...layers.linear import FrameLinear
-from ...layers.row_layout import Layout
+from ...layers.linear import Linear
+from ...layers.packed import Packed
 from .attention import Attention
 from .options import Options
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a unit answers several requests at once."""
-
-    cross: tuple[Meeting, ...]
-    itself: tuple[Meeting, ...]
-    sizes: tuple[int, ...]
-    """Rows of each request's target."""
-
-    @classmethod
-    def of(cls, pairs: Sequence[tuple[Layout, Layout]], heads: int) -> "Plan":
-        """For requests with these layouts, of target and source."""
-        here = np.concatenate([one.counts for one, _ in pairs])
-        there = np.concatenate([other.counts for _, other in pairs])
-        device = pairs[0][0].count.device
-        return cls(
-            cross=meetings(here, there, heads, device),
-            itself=meetings(here, here, heads, device),
-            sizes=tuple(len(one.rank) for one, _ in pairs),
-        )
 
 
 class FeedForward(nn.Module):
@@ -46,8 +22,8 @@ class FeedForward(nn.Module):
     def __init__(self, width: int, expansion: int, dropout: float) -> None:
         """With `expansion` * `width` inner units."""
         super().__init__()
-        self.up = FrameLinear(width, 2 * expansion * width)
-        self.down = FrameLinear(expansion * width, width)
+        self.up = Linear(width, 2 * expansion * width)
+        self.down = Linear(expansion * width, width)
         self.dropout = Dropout(dropout)
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -76,11 +52,26 @@ class Promotion(nn.Module):
         self.forward_norm = nn.LayerNorm(width)
         self.feed = FeedForward(width, options.expansion, options.feedforward_dropout)
 
-    def forward(self, target: Tensor, source: Tensor, plan: Plan) -> Tensor:
-        """H_{source→target}: rows (n, width) and (m, width), request by request -> (n, width)."""
-        normed, other = self.target_norm(target), self.source_norm(source)
-        rows = target + self.cross(normed, other, plan.cross)
-        normed = self.self_norm(rows)
-        rows = rows + self.itself(normed, normed, plan.itself)
-        promoted: Tensor = rows + self.feed(self.forward_norm(rows))
-        return promoted
+    def forward(self, target: Packed, source: Packed) -> Packed:
+        """H_{source→target}: (N, width) and (M, width) -> (N, width)."""
+        H = target.rows
+        H = H + self.cross(target.map(self.target_norm), source.map(self.source_norm))
+        normed = target.like(self.self_norm(H))
+        H = H + self.itself(normed, normed)
+        return target.like(H + self.feed(self.forward_norm(H)))
+
+
+Asked = tuple[Promotion, Packed, Packed]
+"""A unit, a target, and the source that is to promote it."""
+
+
+def promoted(asked: Sequence[Asked]) -> list[Packed]:
+    """Every target promoted; what is asked of one unit is answered in one pass."""
+    answers: dict[int, Packed] = {}
+    for unit in dict.fromkeys(unit for unit, _, _ in asked):
+        own = [k for k, (other, _, _) in enumerate(asked) if other is unit]
+        targets, sources = [asked[k][1] for k in own], [asked[k][2] for k in own]
+        together: Packed = unit(Packed.batch(targets), Packed.batch(sources))
+        parts = torch.split(together.rows, [len(target.rows) for target in targets])
+        answers |= {k: asked[k][1].like(rows) for k, rows in zip(own, parts, strict=True)}
+    return [answers[k] for k in range(len(asked))]

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from ....cache.spec import MODALITIES, Modality
 from ...layers.dropout import Dropout
-from ...layers.linear import mean_frame
-from ...layers.lstm import RowLSTM
-from ...layers.packed import Packed
+from ...layers.lstm import LSTM
+from ...layers.packed import Packed, mean_frame
 from .hooks import Recipe
 from .interface import Batch, InputShape, Output, shaped
 from .layer_mix import LayerMixes
@@ -81,14 +80,13 @@ class RecurrentSubnet(nn.Module):
     def __init__(self, width: int, hidden: int, dropout: float) -> None:
         """`hidden` units in either, for frames of length `width`."""
         super().__init__()
-        self.lstm = RowLSTM(width, hidden)
+        self.lstm = LSTM(width, hidden)
         self.net = dense([hidden, hidden], dropout)
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
         """(B, T, width), (B, T) -> (B, hidden), zero for a clip without real frames."""
-        packed = Packed.of(frames, mask)
-        states = self.lstm.rows(packed.values, packed.counts)
-        vector: Tensor = self.net(packed.last(states))
+        states: Packed = self.lstm(Packed.of(frames, mask))
+        vector: Tensor = self.net(states.last())
         return vector * mask.any(dim=1, keepdim=True)
 
 

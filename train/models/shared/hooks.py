@@ -66,15 +66,6 @@ class Forgets(Protocol):
         """Nothing is known of any clip, as before `Remembers.begin`."""
 
 
-def alone(values: Tensor) -> Tensor:
-    """The `AcrossClips.total`, or `AmongClips.gather`, of a process that has the whole batch.
-
-    >>> alone(3)
-    3
-    """
-    return values
-
-
 @runtime_checkable
 class AcrossClips(Protocol):
     """A model, or a part of one, whose answer or loss is no mean over the batch's clips: counts,
@@ -134,7 +125,7 @@ class WithinText(Protocol):
 class Stackable(Protocol):
     """A model whose forward pass `torch.func.vmap` can run for several seeds at once.
 
-    Its shapes depend on no data, but for what `blocks.on_real_frames` and the like take care of;
+    Its shapes depend on no data, but for what `Packed` takes care of in `padded_mode`;
     no buffers.
     """
 

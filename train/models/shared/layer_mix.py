@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ....cache.spec import MODALITIES, Modality
-from ...layers.linear import LayerMix
+from ...layers.layer_mix import LayerMix
 from .interface import InputShape
 
 

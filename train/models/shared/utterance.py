@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ....cache.spec import MODALITIES, Modality
-from ...layers.linear import LayerMix
-from ...layers.lstm import RowLSTM
-from ...layers.packed import last_rows
-from ...layers.row_layout import Layout
+from ...layers.layer_mix import LayerMix
+from ...layers.lstm import LSTM, TwoWayLSTM
+from ...layers.packed import Packed
 from .interface import InputShape
 
 Pick = Literal["first", "mean"]
@@ -49,13 +48,13 @@ class EndState(nn.Module):
         super().__init__()
         self.out = hidden
         self.mix = None if shape.layers is None else LayerMix(shape.layers)
-        self.lstm = RowLSTM(shape.width, hidden)
+        self.lstm = LSTM(shape.width, hidden)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """As `Tokens`, but (batch, hidden)."""
-        layout = Layout.of(mask)
-        rows = layout.pick(features if self.mix is None else self.mix(features))
-        return last_rows(self.lstm.rows(rows, layout.counts), layout.count)
+        frames = Packed.of(features if self.mix is None else self.mix(features), mask)
+        states: Packed = self.lstm(frames)
+        return states.last()
 
 
 class EndStates(nn.Module):
@@ -66,33 +65,16 @@ class EndStates(nn.Module):
         super().__init__()
         self.out = 4 * hidden
         self.mix = None if shape.layers is None else LayerMix(shape.layers)
-        self.first = nn.ModuleList([RowLSTM(shape.width, hidden) for _ in range(2)])
+        self.first = TwoWayLSTM(shape.width, hidden)
         self.norm = nn.LayerNorm(2 * hidden)
-        self.second = nn.ModuleList([RowLSTM(2 * hidden, hidden) for _ in range(2)])
+        self.second = TwoWayLSTM(2 * hidden, hidden)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """As `Tokens`, but (batch, 4 * hidden): forwards and backwards of the first, the second."""
-        layout = Layout.of(mask)
-        rows = layout.pick(features if self.mix is None else self.mix(features))
-        states, ends = _both_ways(self.first, rows, layout)
-        _, later = _both_ways(self.second, self.norm(states), layout)
+        frames = Packed.of(features if self.mix is None else self.mix(features), mask)
+        states, *ends = self.first(frames)
+        _, *later = self.second(states.map(self.norm))
         return torch.cat([*ends, *later], dim=-1)
-
-
-def _both_ways(
-    pair: nn.ModuleList, rows: Tensor, layout: Layout
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Rows (n, width) -> states (n, 2 * hidden) and the two end states (batch, hidden)."""
-    ahead, back = pair
-    assert isinstance(ahead, RowLSTM)
-    assert isinstance(back, RowLSTM)
-    first = layout.count.cumsum(dim=0) - layout.count
-    # where a row stands if its clip is read from the end; the same way leads back
-    turned = (first + layout.count - 1)[layout.clip] - layout.rank
-    forwards = ahead.rows(rows, layout.counts)
-    backwards = back.rows(rows.index_select(0, turned), layout.counts)
-    states = torch.cat([forwards, backwards.index_select(0, turned)], dim=-1)
-    return states, (last_rows(forwards, layout.count), last_rows(backwards, layout.count))
 
 
 def end_state_encoders(

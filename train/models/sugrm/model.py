@@ -51,8 +51,9 @@ from torch import Tensor, nn
 
 from ....cache.spec import MODALITIES, Modality
 from ....config import Fraction, Positive
-from ...layers.linear import FrameLinear, on_real_frames
+from ...layers.linear import Linear
 from ...layers.losses import Distance
+from ...layers.packed import Packed
 from ..shared.hooks import EncoderRecipe, Group, Recipe, Training
 from ..shared.interface import Batch, InputShape, Output
 from ..shared.layer_mix import LayerMixes
@@ -183,18 +184,12 @@ class Recalibration(nn.Module):
         self.squeeze = nn.Linear(total, bottleneck)
         self.excite = nn.ModuleDict({m: nn.Linear(bottleneck, size) for m, size in widths.items()})
 
-    def forward(
-        self, features: Mapping[Modality, Tensor], masks: Mapping[Modality, Tensor]
-    ) -> dict[Modality, Tensor]:
-        """(batch, frames, its width) and (batch, frames) a modality -> the same, recalibrated."""
-        means = list[Tensor]()
-        for m in self.modalities:
-            real = masks[m].to(features[m].dtype)
-            total = (real.unsqueeze(1) @ features[m]).squeeze(1)
-            means.append(total / real.sum(dim=1, keepdim=True).clamp(min=1))
-        joint = torch.relu(self.squeeze(torch.cat(means, dim=-1)))
-        gates = {m: 2 * torch.sigmoid(self.excite[m](joint)) for m in features}
-        return {m: x * gates[m].unsqueeze(1) for m, x in features.items()}
+    def forward(self, F: Mapping[Modality, Packed]) -> dict[Modality, Packed]:
+        """Frames (N_s, its width) a modality -> the same, recalibrated."""
+        S = [F[m].mean() for m in self.modalities]
+        Z = torch.relu(self.squeeze(torch.cat(S, dim=-1)))
+        gates = {m: 2 * torch.sigmoid(self.excite[m](Z)) for m in F}
+        return {m: x.like(x.rows * gates[m].index_select(0, x.clip)) for m, x in F.items()}
 
 
 class Head(nn.Module):
@@ -229,7 +224,7 @@ class SUGRM(nn.Module):
         self.mixes = LayerMixes(inputs)
         widths = {m: options.project or inputs[m].width for m in self.modalities}
         self.projections = nn.ModuleDict(
-            {m: FrameLinear(inputs[m].width, widths[m]) for m in self.modalities if options.project}
+            {m: Linear(inputs[m].width, widths[m]) for m in self.modalities if options.project}
         )
         self.recalibration = (
             Recalibration(widths, options.reduction) if options.recalibrate else None
@@ -255,9 +250,9 @@ class SUGRM(nn.Module):
         """
         features = {m: self._frames(m, batch) for m in self.modalities}
         if self.recalibration is not None:
-            features = self.recalibration(features, batch.masks)
+            features = self.recalibration(features)
         encode: SequenceEncoder = self.sequence
-        vectors = encode(features, batch.masks)  # (modalities, batch, width)
+        vectors = encode(features)  # (modalities, batch, width)
         feature, prediction = self.fusion(vectors.transpose(0, 1).flatten(1))
         made = [self.heads[m](vectors[self.modalities.index(m)]) for m in self.tasks]
         scores = {m: score for m, (_, score) in zip(self.tasks, made, strict=True)}
@@ -309,9 +304,7 @@ class SUGRM(nn.Module):
         trails = {f"label_quantiles_{m}": rows for m, rows in self.memory.trajectory().items()}
         return {**self.mixes.weights, **trails}
 
-    def _frames(self, modality: Modality, batch: Batch) -> Tensor:
-        """(batch, frames, width) of one modality, its layers mixed, projected if asked."""
-        x = self.mixes.mixed(modality, batch.features[modality])
-        if modality in self.projections:
-            x = on_real_frames(self.projections[modality], x, batch.masks[modality])
-        return x
+    def _frames(self, m: Modality, batch: Batch) -> Packed:
+        """(N, width) of one modality, its layers mixed, projected if asked."""
+        frames = Packed.of(self.mixes.mixed(m, batch.features[m]), batch.masks[m])
+        return frames.map(self.projections[m]) if m in self.projections else frames

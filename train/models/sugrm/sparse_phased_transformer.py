@@ -16,14 +16,18 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ....cache.spec import Modality
+from ...layers.buckets import like_length
 from ...layers.dropout import drop
-from ...layers.length_buckets import CPU, frames_to_read, like_length
-from ...layers.linear import FrameLinear
+from ...layers.grouped import GroupedLinear, GroupedNorm
+from ...layers.linear import Linear
+from ...layers.packed import Packed
+from ...layers.transformer import sinusoids
+from ...layers.window_attention import WindowIndex, attend_windows, take
 
 CIRCLE: tuple[tuple[Modality, Modality], ...] = (
     ("audio", "text"),
@@ -52,113 +56,6 @@ class Sizes:
     attention_dropout: float
 
 
-def windows(number: Tensor, length: Tensor, window: int, stride: int, shift: int) -> Tensor:
-    """Numbers of the keys that some queries see, (window, n) int64, by the rule above.
-
-    Query by query: its own `number` in its clip, from 0, and its clip's `length` in keys, at least
-    1, each (n,). Where the window has more room than the clip has keys, they stand in it again.
-    """
-    offsets = torch.arange(window, device=number.device).unsqueeze(1)
-    return ((number + 1) * stride - window + shift + offsets) % length
-
-
-@dataclass(frozen=True)
-class Sight:
-    """The queries that are real and have keys, in a table of `places` rows a sequence."""
-
-    row: Tensor
-    """(n,) where each query stands."""
-    number: Tensor
-    """(n,) which query of its sequence it is."""
-    first: Tensor
-    """(n,) where its sequence's keys begin, in their own table."""
-    length: Tensor
-    """(n,) how many there are."""
-
-    @classmethod
-    def of(cls, queries: Tensor, keys: Tensor, places: int, first: Tensor | None = None) -> "Sight":
-        """Numbers of `queries` and of `keys`, one a sequence, in any one shape.
-
-        Keys begin at `first`; by default they too have `places` rows a sequence.
-        """
-        steps = torch.arange(places, device=queries.device)
-        real = (steps < queries.flatten().unsqueeze(1)) & (keys.flatten() > 0).unsqueeze(1)
-        row = real.flatten().nonzero().squeeze(1)
-        sequence = row // places
-        start = sequence * places if first is None else first.flatten()[sequence]
-        return cls(row, row % places, start, keys.flatten()[sequence])
-
-    def keys(self, window: int, stride: int = 1, shift: int = 0) -> Tensor:
-        """Rows of the key table that every query sees, (window, n)."""
-        return self.first + windows(self.number, self.length, window, stride, shift)
-
-
-def sinusoids(places: int, width: int, like: Tensor) -> Tensor:
-    """Vectors of the positions 1 … `places`, (places, width): sines, then cosines.
-
-    Wavelengths rise geometrically to 10000 * 2 pi; of an odd width the last entry is zero.
-    """
-    half = width // 2
-    rates = torch.arange(half, device=like.device, dtype=like.dtype) / max(half - 1, 1)
-    position = torch.arange(1, places + 1, device=like.device, dtype=like.dtype).unsqueeze(1)
-    angles = position * torch.exp(-math.log(10_000) * rates)
-    return functional.pad(torch.cat([angles.sin(), angles.cos()], dim=1), (0, width % 2))
-
-
-def attend(queries: Tensor, keys: Tensor, values: Tensor, heads: int, dropout: float) -> Tensor:
-    """Scaled dot-product attention of each query over its own window.
-
-    (n, width), (window, n, width) twice -> (n, width).
-    """
-    n, width = queries.shape
-    split = (n, heads, width // heads)
-    scores = (keys.view(len(keys), *split) * (queries * split[-1] ** -0.5).view(split)).sum(-1)
-    shares = torch.softmax(scores, dim=0)  # (window, n, heads)
-    shares = drop(shares, dropout)
-    return (shares.unsqueeze(-1) * values.view(len(values), *split)).sum(0).flatten(1)
-
-
-def take(table: Tensor, rows: Tensor) -> Tensor:
-    """`table[rows]`, (rows, width) -> (*rows.shape, width), with gradients that repeat."""
-    if table.device.type == "cuda":
-        return table[rows]  # sorts before it sums; index_add of the other way sums in any order
-    return table.index_select(0, rows.flatten()).view(*rows.shape, table.shape[-1])
-
-
-class GroupedLinear(nn.Module):
-    """A linear layer a group, all in one product; Glorot's uniform first weights, zero biases."""
-
-    def __init__(self, groups: int, inputs: int, outputs: int) -> None:
-        """`groups` layers."""
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(groups, inputs, outputs))
-        self.bias = nn.Parameter(torch.zeros(groups, 1, outputs))
-        for one in self.weight:
-            nn.init.xavier_uniform_(one)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(groups, rows, inputs) -> (groups, rows, outputs)."""
-        return torch.baddbmm(self.bias, x, self.weight)
-
-    def part(self, x: Tensor, first: int, end: int) -> Tensor:
-        """The outputs `first` … `end` - 1 alone."""
-        return torch.baddbmm(self.bias[..., first:end], x, self.weight[..., first:end])
-
-
-class GroupedNorm(nn.Module):
-    """A LayerNorm a group."""
-
-    def __init__(self, groups: int, width: int) -> None:
-        """`groups` norms over `width` entries."""
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(groups, 1, width))
-        self.bias = nn.Parameter(torch.zeros(groups, 1, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(groups, rows, width), each row normed."""
-        return torch.addcmul(self.bias, functional.layer_norm(x, x.shape[-1:]), self.weight)
-
-
 class Layer(nn.Module):
     """What the three phases have in common: pre-norm residual attention and feed-forward."""
 
@@ -170,17 +67,17 @@ class Layer(nn.Module):
         self.norm_query = GroupedNorm(groups, width)
         self.out = GroupedLinear(groups, width, width)
         self.norm_inner = GroupedNorm(groups, width)
-        self.rise = GroupedLinear(groups, width, 4 * width)
-        self.fall = GroupedLinear(groups, 4 * width, width)
+        self.ff_in = GroupedLinear(groups, width, 4 * width)
+        self.ff_out = GroupedLinear(groups, 4 * width, width)
 
-    def look(self, queries: Tensor, keys: Tensor, values: Tensor, row: Tensor) -> Tensor:
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor, row: Tensor) -> Tensor:
         """What the queries `row` (n,) find, zero for the others.
 
         (groups, rows, w), (window, n, w) twice -> (groups, rows, w).
         """
         table = queries.flatten(0, 1)
         dropout = self.sizes.attention_dropout if self.training else 0.0
-        found = attend(table.index_select(0, row), keys, values, self.sizes.heads, dropout)
+        found = attend_windows(table.index_select(0, row), keys, values, self.sizes.heads, dropout)
         return found.new_zeros(table.shape).index_copy(0, row, found).view_as(queries)
 
     def drop(self, x: Tensor, share: float) -> Tensor:
@@ -191,9 +88,9 @@ class Layer(nn.Module):
         """Add what attention `found` to `x`, then the feed-forward; all (groups, rows, w)."""
         sizes = self.sizes
         x = x + self.drop(self.out(found), sizes.residual_dropout)
-        inner = torch.relu(self.rise(self.norm_inner(x)))
+        inner = torch.relu(self.ff_in(self.norm_inner(x)))
         inner = self.drop(inner, sizes.relu_dropout)
-        return x + self.drop(self.fall(inner), sizes.residual_dropout)
+        return x + self.drop(self.ff_out(inner), sizes.residual_dropout)
 
 
 class InputLayer(Layer):
@@ -206,39 +103,35 @@ class InputLayer(Layer):
         self.modalities = tuple(widths)
         self.query = GroupedLinear(len(widths), width, width)
         self.norm_frames = nn.ModuleDict({m: nn.LayerNorm(size) for m, size in widths.items()})
-        self.frames = nn.ModuleDict({m: FrameLinear(size, 2 * width) for m, size in widths.items()})
+        self.frames = nn.ModuleDict({m: Linear(size, 2 * width) for m, size in widths.items()})
         for m, size in widths.items():
             layer = self.frames[m]
-            assert isinstance(layer, FrameLinear)
+            assert isinstance(layer, Linear)
             bound = math.sqrt(6 / (2 * width + 2 * size))  # Glorot, as one (w + 2 size, w) matrix
             nn.init.uniform_(layer.weight, -bound, bound)
             nn.init.zeros_(layer.bias)
 
-    def read(
-        self, features: Mapping[Modality, Tensor], masks: Mapping[Modality, Tensor], sight: Sight
-    ) -> tuple[Tensor, Tensor]:
-        """Keys and values in `sight` of the hidden states, each (window, n, w), for all rounds.
+    def read(self, frames: Mapping[Modality, Packed], index: WindowIndex) -> tuple[Tensor, Tensor]:
+        """Keys and values in the windows of the hidden states, each (window, n, w), for all rounds.
 
-        The table of keys has the real frames of all streams, clip by clip. Windows count real
-        frames; positions count all.
+        The table of keys has the frames of all streams, clip by clip. Windows count real frames;
+        positions count all.
         """
         sizes, pairs = self.sizes, list[Tensor]()
         for m in self.modalities:
-            x, mask = features[m], masks[m]
-            real = mask.flatten().nonzero().squeeze(1)
-            frames = x.flatten(0, 1).index_select(0, real) * math.sqrt(sizes.width)
-            position = sinusoids(mask.shape[1], x.shape[-1], x)
-            frames = frames + position.index_select(0, real % mask.shape[1])
-            frames = self.drop(frames, sizes.embed_dropout)
-            pairs.append(self.frames[m](self.norm_frames[m](frames)))
-        rows = sight.keys(sizes.input_window, sizes.stride)
+            X = frames[m]
+            places = sinusoids(torch.arange(1, X.frames + 1).to(X.rows), X.rows.shape[1])
+            x = X.rows * math.sqrt(sizes.width) + places.index_select(0, X.position)
+            x = self.drop(x, sizes.embed_dropout)
+            pairs.append(self.frames[m](self.norm_frames[m](x)))
+        rows = index.keys(sizes.input_window, sizes.stride)
         keys, values = torch.cat(pairs).chunk(2, dim=1)
         return take(keys, rows), take(values, rows)
 
-    def forward(self, x: Tensor, seen: tuple[Tensor, Tensor], sight: Sight) -> Tensor:
-        """Hidden states (S, B * L, w) and what `read` gave for `sight` -> hidden states."""
+    def forward(self, x: Tensor, seen: tuple[Tensor, Tensor], index: WindowIndex) -> Tensor:
+        """Hidden states (S, B * L, w) and what `read` gave for `index` -> hidden states."""
         queries = self.query(self.norm_query(x))
-        return self.finish(x, self.look(queries, *seen, sight.row))
+        return self.finish(x, self.attend(queries, *seen, index.row))
 
 
 class CrossLayer(Layer):
@@ -258,13 +151,13 @@ class CrossLayer(Layer):
         self.norm_key = GroupedNorm(len(pairs), sizes.width)
         self.project = GroupedLinear(len(pairs), sizes.width, 3 * sizes.width)
 
-    def sight(self, counts: Tensor, places: int) -> Sight:
+    def windows(self, counts: Tensor, places: int) -> WindowIndex:
         """For streams of `counts` (S, B) hidden states, in the order pair, direction, clip."""
         queries = torch.stack([counts[i] for pair in self.pairs for i in pair])
         keys = torch.stack([counts[j] for i, k in self.pairs for j in (k, i)])
-        return Sight.of(queries, keys, places)
+        return WindowIndex.of(queries, keys, places)
 
-    def forward(self, x: Tensor, there: Tensor, sight: Sight, shift: int) -> Tensor:
+    def forward(self, x: Tensor, there: Tensor, index: WindowIndex, shift: int) -> Tensor:
         """Hidden states (S, B * L, w), which clips have any (S, B) -> hidden states."""
         pairs, width, n = len(self.pairs), x.shape[-1], x.shape[1]
         queries = torch.stack([x[i] for pair in self.pairs for i in pair]).view(pairs, 2 * n, width)
@@ -284,9 +177,9 @@ class CrossLayer(Layer):
             both.flip(1).flatten(0, 1),
         )
         v = self.project.part(normed, 2 * width, 3 * width)
-        rows = sight.keys(self.sizes.cross_window, shift=shift)
+        rows = index.keys(self.sizes.cross_window, shift=shift)
         seen = take(k.view(-1, width), rows), take(v.view(-1, width), rows)
-        found = self.finish(queries, self.look(q.view_as(queries), *seen, sight.row))
+        found = self.finish(queries, self.attend(q.view_as(queries), *seen, index.row))
         return self._add(x, found.view(pairs, 2, there.shape[1], -1, width), there)
 
     def _add(self, x: Tensor, found: Tensor, there: Tensor) -> Tensor:
@@ -314,16 +207,16 @@ class SelfLayer(Layer):
         self.norm_key = GroupedNorm(streams, sizes.width)
         self.project = GroupedLinear(streams, sizes.width, 3 * sizes.width)
 
-    def forward(self, x: Tensor, sight: Sight, shift: int) -> Tensor:
+    def forward(self, x: Tensor, index: WindowIndex, shift: int) -> Tensor:
         """Hidden states (S, B * L, w) -> hidden states."""
         width = x.shape[-1]
         queries = self.project.part(self.norm_query(x), 0, width)
         normed = self.norm_key(x)
         keys = self.project.part(normed, width, 2 * width)
         values = self.project.part(normed, 2 * width, 3 * width)
-        rows = sight.keys(self.sizes.self_window, shift=shift)
+        rows = index.keys(self.sizes.self_window, shift=shift)
         seen = take(keys.view(-1, width), rows), take(values.view(-1, width), rows)
-        return self.finish(x, self.look(queries, *seen, sight.row))
+        return self.finish(x, self.attend(queries, *seen, index.row))
 
 
 class SparsePhasedTransformer(nn.Module):
@@ -340,41 +233,34 @@ class SparsePhasedTransformer(nn.Module):
         self.refining = SelfLayer(len(widths), sizes)
         self.norm = nn.LayerNorm(sizes.width)
 
-    def forward(
-        self, features: Mapping[Modality, Tensor], masks: Mapping[Modality, Tensor]
-    ) -> Tensor:
-        """(B, frames, its width) and (B, frames) a modality -> (S, B, w), zero without frames."""
-        if next(iter(masks.values())).device.type != "cpu":
-            return self._vectors(features, masks)
-        ends = {m: frames_to_read(mask) for m, mask in masks.items()}
-        longest = torch.stack(list(ends.values())).amax(dim=0).numpy() // self.sizes.stride
+    def forward(self, frames: Mapping[Modality, Packed]) -> Tensor:
+        """(N_m, its width) a modality -> (S, B, w), zero for a clip without frames."""
+        streams = list(frames.values())
+        if streams[0].rows.device.type != "cpu":
+            return self._vectors(frames)
+        longest = np.max([x.counts for x in streams], axis=0) // self.sizes.stride
         vectors, order = list[Tensor](), list[Tensor]()
-        for group in like_length(longest, CPU, call=CALL):
-            clips = torch.from_numpy(group)
-            cut = {m: max(1, int(end[clips].max())) for m, end in ends.items()}
-            own = {m: features[m][:, :end].index_select(0, clips) for m, end in cut.items()}
-            real = {m: masks[m][clips, :end] for m, end in cut.items()}
-            order.append(clips)
-            vectors.append(self._vectors(own, real))
+        for group in like_length(longest, streams[0].rows.device, call=CALL):
+            order.append(torch.from_numpy(group))
+            vectors.append(self._vectors({m: x.take(order[-1]) for m, x in frames.items()}))
         return torch.cat(vectors, dim=1).index_select(1, torch.cat(order).argsort())
 
-    def _vectors(
-        self, features: Mapping[Modality, Tensor], masks: Mapping[Modality, Tensor]
-    ) -> Tensor:
+    def _vectors(self, frames: Mapping[Modality, Packed]) -> Tensor:
         """The same for some clips, of like length."""
         sizes, width = self.sizes, self.sizes.width
-        lengths = torch.stack([masks[m].sum(dim=1) for m in self.streams])
+        lengths = torch.stack([frames[m].lengths for m in self.streams])
         counts = (lengths + sizes.stride - 1) // sizes.stride  # hidden states of each clip, (S, B)
-        # from the shapes, as reading `counts` would wait for the device
-        places = max(-(-masks[m].shape[1] // sizes.stride) for m in self.streams)
-        start = self.hidden.unsqueeze(1) * math.sqrt(width) + sinusoids(places, width, self.hidden)
+        # not from `counts`, as reading them would wait for the device
+        places = max(-(-frames[m].longest // sizes.stride) for m in self.streams)
+        numbers = torch.arange(1, places + 1).to(self.hidden)
+        start = self.hidden.unsqueeze(1) * math.sqrt(width) + sinusoids(numbers, width)
         x = start.unsqueeze(1).expand(-1, lengths.shape[1], -1, -1).flatten(1, 2)
         x = drop(x, sizes.embed_dropout) if self.training else x
         begins = (lengths.flatten().cumsum(0) - lengths.flatten()).view_as(lengths)
-        reading = Sight.of(counts, lengths, places, begins)
-        crossing = None if self.crossing is None else self.crossing.sight(counts, places)
-        refining = Sight.of(counts, counts, places)
-        seen = self.reading.read(features, masks, reading)
+        reading = WindowIndex.of(counts, lengths, places, begins)
+        crossing = None if self.crossing is None else self.crossing.windows(counts, places)
+        refining = WindowIndex.of(counts, counts, places)
+        seen = self.reading.read(frames, reading)
         for shift in range(sizes.rounds):
             x = self.reading(x, seen, reading)
             if self.crossing is not None and crossing is not None:
@@ -386,5 +272,5 @@ class SparsePhasedTransformer(nn.Module):
         return normed * (counts > 0).unsqueeze(-1)
 
 
-SequenceEncoder = Callable[[Mapping[Modality, Tensor], Mapping[Modality, Tensor]], Tensor]
-"""Frames and masks of every modality -> (modalities, batch, width): what SUGRM needs of SPT."""
+SequenceEncoder = Callable[[Mapping[Modality, Packed]], Tensor]
+"""Frames of every modality -> (modalities, batch, width): what SUGRM needs of SPT."""

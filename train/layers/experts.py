@@ -1,6 +1,6 @@
-"""Parts of GLoMo (see glomo.py): experts and attention.
+"""A sparsely gated mixture of experts: Shazeer et al., arXiv:1701.06538, as in GLoMo.
 
-Shapes: B clips, d the common width.
+Shapes: B clips, s experts of which k speak for a clip.
 """
 
 import math
@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..layers.dropout import Dropout
-from .shared.hooks import alone
+from .whole_batch import alone
 
 Mixing = Literal["linear", "log"]
 TINY = 1e-10
@@ -100,37 +99,3 @@ class Experts(nn.Module):
         last_in, first_out = values[:, self.chosen - 1, None], values[:, self.chosen, None]
         rival = torch.where(out, last_in, first_out)
         return kept, torch.special.ndtr((clean - rival) / deviation)
-
-
-class ScalarAttention(nn.Module):
-    """ATTN of Eq. 10: one weight for each of a few vectors, seen side by side.
-
-    softmax(W2 ReLU(W1 [x_1, …, x_c]) / sqrt(d)); a single vector has weight one and needs no W.
-    """
-
-    def __init__(self, count: int, width: int, dropout: float) -> None:
-        """For `count` vectors of length `width`."""
-        super().__init__()
-        self.scorer = (
-            nn.Sequential(
-                nn.Linear(count * width, width),
-                Dropout(dropout),
-                nn.ReLU(),
-                nn.Linear(width, count),
-            )
-            if count > 1
-            else None
-        )
-
-    def forward(self, vectors: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, count, d), (B, count) -> weights (B, count), weighted sum (B, d).
-
-        The weights sum to one over the real vectors and are zero elsewhere.
-        """
-        shown = vectors * real.unsqueeze(2)
-        if self.scorer is None:
-            return real.to(vectors.dtype), shown.squeeze(1)
-        scores = self.scorer(shown.flatten(start_dim=1)) / math.sqrt(vectors.shape[2])
-        scores = scores.masked_fill(~real, torch.finfo(scores.dtype).min)
-        weights = torch.softmax(scores, dim=1) * real
-        return weights, (weights.unsqueeze(2) * shown).sum(dim=1)

@@ -1,0 +1,109 @@
+"""One check of a whole pipeline for every command: all faults in one answer, before anything runs.
+
+It stands on the roof, as it asks every stage what there is: encoders and their layers, models and
+their options, metrics, the corpus's table and whose cache it is. It needs no network and loads no
+encoder; what only the Hub could tell is left for later, on every machine alike.
+"""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from .config import Check, Config, ConfigError, DeepCheck, read_config
+
+
+def load_config(path: str | Path = "pipeline.toml", table: bool = False) -> Config:
+    """The pipeline at `path`, checked as a whole; with `table`, the corpus's table too.
+
+    Raises ConfigError with every fault, each with its file, key or line, and nearest valid name.
+    """
+    from .extract.encoders.presets.table import encoder_faults
+
+    checks: list[Check] = [encoder_faults]
+    deeper: list[DeepCheck] = []
+    if _is_there("torch"):  # reports are written without it as well
+        from .extract.encoders.layer_faults import layer_faults
+        from .train.checks import train_faults
+        from .train.models import option_faults
+
+        checks, deeper = [*checks, option_faults], [layer_faults, train_faults]
+    config, faults = read_config(path, checks, deeper)
+    if config is not None and table:
+        faults += _table_faults(config)
+    if faults or config is None:
+        raise ConfigError("\n".join(faults))
+    return config
+
+
+def news(config: Config, update: bool) -> Iterator[str]:
+    """What changed in the corpus since its features were made: no result is of it unsaid."""
+    from .cache.corpus_table import cached_manifest
+    from .errors import CachedManifestError
+    from .extract.freshness import stale_media
+
+    if told := table_news(config, update):
+        yield told
+    try:
+        manifest = cached_manifest(config)
+    except CachedManifestError:
+        return  # said where it is needed
+    yield from stale_media(config, manifest)
+
+
+def table_news(config: Config, update: bool) -> str:
+    """What the corpus's table says by now that its cache does not; empty if nothing.
+
+    Where no feature is stale by it, the cache takes it over if it is to `update`. Raises as
+    `cached_manifest` does where the cache is another table's.
+    """
+    from .cache.corpus_table import cached_manifest
+    from .cache.manifest import MANIFEST, write_manifest
+    from .cache.table_changes import table_changes
+    from .errors import CachedManifestError, ManifestError
+    from .extract.corpora import load_manifest
+
+    try:
+        before = cached_manifest(config)
+    except CachedManifestError:
+        return ""  # said where it is needed
+    if config.corpus.kind == "imported":
+        return ""
+    try:
+        now = load_manifest(config.corpus)
+    except ManifestError as fault:
+        if config.corpus.path is None or not config.corpus.path.exists():
+            return ""  # features can be used where the corpus is not
+        first = str(fault).split("\n")[0]
+        return f"the table cannot be read any more, what was extracted of it counts: {first}"
+    changes = table_changes(before, now)
+    if not changes.any:
+        return ""
+    told = f"the table has changed since its features were extracted: {changes.words}."
+    if changes.stale:
+        return f"{told} Until `sedimental extract` takes it in, what was extracted counts."
+    if not update:
+        return f"{told} `sedimental train` takes it in."
+    write_manifest(config.corpus_cache / MANIFEST, now)
+    return f"{told} It counts as it is now."
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ValueError:  # it was taken away
+        return False
+
+
+def _table_faults(config: Config) -> Iterator[str]:
+    """What is wrong with the corpus's table, and whether its cache is its own."""
+    from .cache.corpus_table import refuse_foreign
+    from .errors import ManifestError
+    from .extract.corpora import load_manifest
+    from .extract.survey import check_media
+
+    try:
+        manifest = load_manifest(config.corpus)
+        refuse_foreign(config, manifest)
+        check_media(manifest, config)
+    except (ManifestError, ConfigError) as fault:
+        yield from str(fault).split("\n")
