@@ -241,15 +241,25 @@ def predict(
     Of several seeds the mean and the spread. A clip that lacks a modality is predicted from the
     others; exit code 3 if a clip could not be predicted at all.
     """
+    from .evaluate.cli import pipelines_own
     from .evaluate.output.prediction_terminal import prediction_to_terminal
     from .extract.new_clips import clips_of
     from .predicting import predict as predict_clips
 
     clips = clips_of(videos or [], text or [], text_file or [], start, end)
-    experiment = Path() if Path(run).is_dir() else places(config).experiment
+    experiment, current = Path(), None
+    if not Path(run).is_dir():
+        checked = places(config)
+        experiment, current = checked.experiment, pipelines_own(checked)
     with exit_on_fault("stopped; nothing of it is kept."), bars() as progress:
         found = predict_clips(
-            run, clips, table=table, experiment=experiment, device=device, progress=progress
+            run,
+            clips,
+            table=table,
+            experiment=experiment,
+            device=device,
+            progress=progress,
+            current=current,
         )
     if json:
         print_json(found.to_json())

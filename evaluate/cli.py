@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ..cache.manifest import Manifest
+    from ..cache.runs.names import Current
     from ..cache.sweeps import Sweep
     from ..config import Config
     from .results import Report
@@ -90,15 +91,13 @@ def compare_command(
     is more than the choice of clips explains.
     """
     from .compare import compare
-    from .selection import current_of
 
     if not config.exists() and all(Path(name).is_dir() for name in (first, second)):
         found = compare(first, second, Path())  # folders say all but which clips are of one video
     else:
         checked = places(config)
-        manifest = _manifest(checked)
-        current = current_of(checked, manifest, handed(str(__package__))["planned"])
-        found = compare(first, second, checked.experiment, checked.evaluate, manifest, current)
+        where, settings, own = checked.experiment, checked.evaluate, pipelines_own(checked)
+        found = compare(first, second, where, settings, _manifest(checked), own)
     if json:
         from .json_values import plain
 
@@ -106,6 +105,13 @@ def compare_command(
     from .output.terminal import comparison_to_terminal
 
     out().print(comparison_to_terminal(found))
+
+
+def pipelines_own(config: "Config") -> "Current":
+    """Of several configurations of a row, tells which the pipeline asks for."""
+    from .selection import current_of
+
+    return current_of(config, _manifest(config), handed(str(__package__))["planned"])
 
 
 def _manifest(config: "Config") -> "Manifest | None":
