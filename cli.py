@@ -195,10 +195,9 @@ def robustness(
     from .train.cli import robustness_stage
 
     checked = pipeline(config)
-    news = corpus_news(checked)
     shares = missing_rates(rates, checked.evaluate.protocol)
     robustness_stage(checked, shares, masks, incomplete, fresh, names or ())
-    report, page = report_stage(checked, face_strips, news)
+    report, page = report_stage(checked, face_strips)
     if json:
         return print_json({"robustness": report.to_json()["robustness"], "page": str(page)})
     show_robustness(report)
@@ -241,8 +240,9 @@ def predict(
     Of several seeds the mean and the spread. A clip that lacks a modality is predicted from the
     others; exit code 3 if a clip could not be predicted at all.
     """
-    from .evaluate.cli import pipelines_own
+    from .checks import planned
     from .evaluate.output.prediction_terminal import prediction_to_terminal
+    from .evaluate.selection import current_of, manifest_of
     from .extract.new_clips import clips_of
     from .predicting import predict as predict_clips
 
@@ -250,7 +250,8 @@ def predict(
     experiment, current = Path(), None
     if not Path(run).is_dir():
         checked = places(config)
-        experiment, current = checked.experiment, pipelines_own(checked)
+        experiment = checked.experiment
+        current = current_of(checked, manifest_of(checked), planned)
     with exit_on_fault("stopped; nothing of it is kept."), bars() as progress:
         found = predict_clips(
             run,

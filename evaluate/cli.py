@@ -5,25 +5,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..cache.stage import handed, stage
 from ..console import (
     PIPELINE,
     AsJson,
     ConfigFile,
-    corpus_news,
     fail,
     out,
     pipeline,
     places,
     print_json,
     say,
+    tell,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ..cache.manifest import Manifest
-    from ..cache.runs.names import Current
     from ..cache.sweeps import Sweep
     from ..config import Config
     from .results import Report
@@ -63,8 +60,7 @@ def report_command(
     checked = pipeline(config)
     if explain:
         return _explain(checked, json)
-    news = corpus_news(checked)
-    report, page = report_stage(checked, context.obj, news, names or (), everything)
+    report, page = report_stage(checked, context.obj, names or (), everything)
     table = None
     if mmsa:
         from .output.mmsa import write_mmsa
@@ -90,14 +86,14 @@ def compare_command(
     Both are scored on the test clips that both answered; a difference whose interval excludes zero
     is more than the choice of clips explains.
     """
-    from .compare import compare
-
     if not config.exists() and all(Path(name).is_dir() for name in (first, second)):
+        from .compare import compare
+
         found = compare(first, second, Path())  # folders say all but which clips are of one video
     else:
-        checked = places(config)
-        where, settings, own = checked.experiment, checked.evaluate, pipelines_own(checked)
-        found = compare(first, second, where, settings, _manifest(checked), own)
+        from .. import compare as compare_runs
+
+        found = compare_runs(first, second, places(config))
     if json:
         from .json_values import plain
 
@@ -107,43 +103,21 @@ def compare_command(
     out().print(comparison_to_terminal(found))
 
 
-def pipelines_own(config: "Config") -> "Current":
-    """Of several configurations of a row, tells which the pipeline asks for."""
-    from .selection import current_of
-
-    return current_of(config, _manifest(config), handed(str(__package__))["planned"])
-
-
-def _manifest(config: "Config") -> "Manifest | None":
-    """The corpus table, if it is there: runs can be compared without it."""
-    from ..cache.corpus_table import cached_manifest
-    from ..errors import ManifestError
-
-    try:
-        return cached_manifest(config)
-    except ManifestError:
-        return None
-
-
 def report_stage(
     config: "Config",
     faces: "Faces | None" = None,
-    news: "Sequence[str] | None" = None,
     names: "Sequence[str]" = (),
     everything: bool = False,
 ) -> "tuple[Report, Path]":
-    """Evaluate and write the report, its worst clips with what `faces` draws of them.
-
-    `news` says what changed in the corpus since, where that was asked already; it stands among the
-    report's warnings.
-    """
+    """Evaluate and write the report, its worst clips with what `faces` draws of them."""
     from dataclasses import replace
 
+    from .. import evaluate
     from .output.write import write_report
 
-    evaluate: Callable[..., Report] = stage(str(__package__))
-    known = {} if news is None else {"news": lambda _, update: iter(news)}
-    report = evaluate(config, names, everything, **known)
+    report = evaluate(config, names, everything)
+    for text in report.news:
+        tell(f"warning: {text}")
     if faces is not None:
         shown = [clip.id for clip in report.analyses.worst]
         report = replace(report, faces=faces(config, shown))

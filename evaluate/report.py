@@ -59,12 +59,12 @@ def evaluate(
             f"Not checked against pipeline.toml whether these runs are its own: {chosen.unchecked}"
         )
         said.append(Caution("warning", text))
-    for text in news(config, False) if news else ():
-        said.append(Caution("warning", f"{text[0].upper()}{text[1:]}"))
+    heard = tuple(news(config, False)) if news else ()
+    said += [Caution("warning", f"{text[0].upper()}{text[1:]}") for text in heard]
     said += [Caution("warning", text) for text in stale_sweeps(*there, found.sweeps)]
     order = ("untrained", "warning", "note")
     whole = sorted((*found.cautions, *said), key=lambda caution: order.index(caution.kind))
-    return replace(found, cautions=tuple(whole), left_out=chosen.left_out)
+    return replace(found, cautions=tuple(whole), left_out=chosen.left_out, news=heard)
 
 
 def report_folder(

@@ -173,6 +173,8 @@ class Report:
     provenance: Provenance
     left_out: tuple[LeftOut, ...] = ()
     """Runs of the experiment that do not belong in it."""
+    news: tuple[str, ...] = ()
+    """What changed in the corpus since its features were made."""
     faces: Mapping[str, bytes] = field(default_factory=dict)
     """JPEGs of the face crops of the worst clips by id, where media are at hand."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ..cache.corpus_table import cached_manifest
 from ..cache.manifest import Manifest
 from ..cache.runs import Run, Scored, list_runs, read_run, read_scores
 from ..cache.runs.folder import MIGRATE, is_earlier
@@ -15,7 +16,7 @@ from ..cache.runs.identity import UNKNOWN, differences, digest_of, wording
 from ..cache.runs.names import find_folders
 from ..cache.store.store import open_store
 from ..config import Config
-from ..errors import RunError, StoreError
+from ..errors import ManifestError, RunError, StoreError
 
 RowKey = tuple[str, str, bool]
 """Model, modalities in short, whether encoders were trained along."""
@@ -103,6 +104,14 @@ def select(
         raise RunError(_nothing(folder, left))
     runs = tuple(read_run(path) for path in kept)
     return Selected(runs, tuple(left), doubts[0] if doubts else "")
+
+
+def manifest_of(config: Config) -> Manifest | None:
+    """The corpus table, if it is there: runs can be listed and compared without it."""
+    try:
+        return cached_manifest(config)
+    except ManifestError:
+        return None
 
 
 def current_of(

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...cache.stage import handed
 from ...console import (
     PIPELINE,
     AsJson,
@@ -33,7 +32,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 @app.callback()
-def runs() -> None:
+def main() -> None:
     """List, compare, check and remove trained runs."""
 
 
@@ -42,10 +41,11 @@ def list_command(config: ConfigFile = PIPELINE, json: AsJson = False) -> None:
     """List every configuration that was trained, and whether it is that of pipeline.toml."""
     from rich.table import Table
 
+    from ... import runs as listed
     from ...cache.store.summary import size_text
 
     checked = pipeline(config)
-    found = _listed(checked)
+    found = listed(checked)
     if json:
         return print_json([one.to_json() for one in found])
     metric = _first_metric(found, checked)
@@ -163,6 +163,7 @@ def prune(
     json: AsJson = False,
 ) -> None:
     """Remove runs that were trained again since (--fresh), and whatever else is asked for."""
+    from ... import runs as listed
     from ...cache.runs.folder import list_superseded
     from .listing import all_runs
 
@@ -172,7 +173,7 @@ def prune(
     if kinds:
         doomed += [
             path
-            for one in _listed(checked)
+            for one in listed(checked)
             if one.state in kinds and one.runs
             for path in sorted(one.folder.glob("seed-*"))
         ]
@@ -230,19 +231,6 @@ def migrate(config: ConfigFile = PIPELINE, json: AsJson = False) -> None:
         say(f"{checked.experiment}: {len(moved)} runs of earlier versions taken over")
     if faults:
         fail("\n".join(faults))
-
-
-def _listed(config: "Config") -> "list[Configuration]":
-    from ...cache.corpus_table import cached_manifest
-    from ...errors import SedimentalError
-    from .listing import configurations
-
-    given = handed(__package__.rpartition(".")[0])
-    try:
-        manifest = cached_manifest(config)
-    except SedimentalError:  # the runs are there all the same
-        manifest = None
-    return configurations(config, manifest, given["planned"])
 
 
 def _folders(name: str, config: Path) -> tuple[Path, ...]:

@@ -11,7 +11,7 @@ from ...cache.runs.folder import MIGRATE, is_earlier, list_superseded
 from ...cache.store.atomic_write import remove
 from ...config import Config
 from ...errors import RunError
-from ..selection import Planned, row_key, unfit
+from ..selection import Planned, manifest_of, row_key, unfit
 
 State = Literal["current", "settings", "stale", "earlier", "damaged", "unchecked"]
 
@@ -59,6 +59,11 @@ class Configuration:
                 for run in self.runs
             ],
         }
+
+
+def listed(config: Config, planned: Planned | None = None) -> list[Configuration]:
+    """`configurations` on the corpus table as it was taken in last."""
+    return configurations(config, manifest_of(config), planned)
 
 
 def configurations(
