@@ -22,8 +22,9 @@ RowKey = tuple[str, str, bool]
 """Model, modalities in short, whether encoders were trained along."""
 Planned = Callable[[Config, Manifest, Sequence[RowKey]], Mapping[RowKey, Mapping[str, Any] | str]]
 """By row the configuration that the pipeline asks for, or why that cannot be told."""
-STACK = "stack"
-"""Seeds that are trained together on one device are trained one by one on another."""
+BESIDE = {"stack", "settings.also"}
+"""Keys of a configuration in which runs of one pipeline may differ: seeds that are trained together
+on one device are trained one by one on another, and what else is recorded changes no number."""
 SAID = 5
 """Most of a kind that are listed one by one."""
 
@@ -133,7 +134,7 @@ def current_of(
 
 
 def _is_asked(head: Scored, wanted: Mapping[str, Any] | str) -> bool:
-    return isinstance(wanted, Mapping) and _unstacked(wanted) == _unstacked(head.configuration)
+    return isinstance(wanted, Mapping) and not _apart(head.configuration, wanted)
 
 
 def told(left_out: Sequence[LeftOut]) -> Iterator[tuple[Literal["warning", "note"], str]]:
@@ -170,7 +171,7 @@ def unfit(
     if everything:
         return None
     if isinstance(wanted, Mapping):
-        apart = differences(_unstacked(own), _unstacked(wanted))
+        apart = _apart(own, wanted)
         return ("settings", wording(apart)) if apart else None
     apart = _other_features(config, own)
     return ("settings", wording(apart)) if apart else None
@@ -210,8 +211,8 @@ def _other_features(config: Config, own: Mapping[str, Any]) -> dict[str, tuple[A
     return found
 
 
-def _unstacked(own: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in own.items() if key != STACK}
+def _apart(own: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    return {k: v for k, v in differences(own, wanted).items() if k not in BESIDE}
 
 
 def row_key(head: Scored) -> RowKey:

@@ -242,7 +242,8 @@ class Workshop:
     def checkpoint(self, plan: Plan) -> Checkpoint:
         """Where a run keeps what it has come to, beside its folder-to-be."""
         path = plan.folder.with_name(f".resume-{plan.folder.name}.safetensors")
-        return Checkpoint(path, plan.key, self.config.train.checkpoint_minutes, self.notice)
+        minutes, note = self.config.train.checkpoint_minutes, self.progress.note
+        return Checkpoint(path, plan.key, minutes, self.notice, note)
 
 
 def _memory_of_one(config: Config, count: int) -> int:
