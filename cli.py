@@ -25,7 +25,7 @@ from .console import (
 )
 from .evaluate.cli import compare_command, report_command
 from .evaluate.runs.cli import app as runs_app
-from .extract.cli import doctor_command, extract_command, faces_command
+from .extract.cli import CheckMedia, doctor_command, extract_command, faces_command
 from .extract.face_strips import face_strips
 from .installation import require_stack
 from .train.cli import train_command
@@ -98,6 +98,7 @@ def run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Train again what is there with equal settings.")
     ] = False,
+    check: CheckMedia = "stat",
     json: AsJson = False,
 ) -> None:
     """Extract, train and report: the whole pipeline, each stage only as far as it is not done."""
@@ -107,7 +108,7 @@ def run(
     from .train.cli import run_json, sweep_stage, train_stage
 
     checked = pipeline(config, table=True)
-    extracted = extract_stage(checked)
+    extracted = extract_stage(checked, check=check)
     if not json:
         show_result(extracted)
     runs = train_stage(checked, fresh)

@@ -49,6 +49,12 @@ def report_command(
         bool,
         typer.Option("--mmsa", help="Also write results/normal/<corpus>.csv as MMSA lays it out."),
     ] = False,
+    no_faces: Annotated[
+        bool, typer.Option("--no-faces", help="Leave face crops of clips out of the report.")
+    ] = False,
+    no_text: Annotated[
+        bool, typer.Option("--no-text", help="Leave transcripts of clips out of the report.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Score the runs of this pipeline: mean and spread over seeds, and report.html.
@@ -60,7 +66,8 @@ def report_command(
     checked = pipeline(config)
     if explain:
         return _explain(checked, json)
-    report, page = report_stage(checked, context.obj, names or (), everything)
+    faces = None if no_faces else context.obj
+    report, page = report_stage(checked, faces, names or (), everything, not no_text)
     table = None
     if mmsa:
         from .output.mmsa import write_mmsa
@@ -108,17 +115,23 @@ def report_stage(
     faces: "Faces | None" = None,
     names: "Sequence[str]" = (),
     everything: bool = False,
+    text: bool = True,
 ) -> "tuple[Report, Path]":
-    """Evaluate and write the report, its worst clips with what `faces` draws of them."""
+    """Evaluate and write the report, its worst clips with what `faces` draws of them.
+
+    With `evaluate.private` without the faces and, as without `text`, without the transcripts.
+    """
     from dataclasses import replace
 
     from .. import evaluate
     from .output.write import write_report
 
     report = evaluate(config, names, everything)
-    for text in report.news:
-        tell(f"warning: {text}")
-    if faces is not None:
+    for one in report.news:
+        tell(f"warning: {one}")
+    if config.evaluate.private or not text:
+        report = report.without_text
+    if faces is not None and not config.evaluate.private:
         shown = [clip.id for clip in report.analyses.worst]
         report = replace(report, faces=faces(config, shown))
     return report, write_report(config.experiment, report)

@@ -136,6 +136,7 @@ def report_of(
             protocol,
             test_videos,
             settings.bootstrap,
+            manifest,
         ),
         inputs=inputs,
         runs=tuple(

@@ -4,11 +4,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
-import av
 import torch
 
 from ..cache.corpus_table import refuse_foreign
@@ -17,14 +15,16 @@ from ..cache.store.find import find_store
 from ..cache.store.store import Store, open_store
 from ..cache.store.writer import StoreWriter
 from ..config import Config, ConfigError
+from ..progress import Progress, Silent
 from .corpora import load_manifest
 from .decode.clip_error import ClipError, clip_error
-from .decode.media import not_a_file
+from .decode.header import Header, read_header
+from .decode.media_files import Check, MediaFiles
 from .faces.mtcnn import one_thread
 from .plan import Lacking, Sized, ordered
 from .shards import Shard
 from .streams.raw_inputs import streams_of
-from .streams.streams import Stream
+from .streams.streams import Stream, reads_media
 
 
 @dataclass
@@ -53,18 +53,6 @@ class Work:
         return Lacking(self.stream, self.held, wanted)
 
 
-@dataclass(frozen=True)
-class Header:
-    """What a media file says of itself, without decoding it."""
-
-    seconds: float = 0.0
-    """Length; 0 where it does not say."""
-    video: bool = False
-    audio: bool = False
-    fault: str | None = None
-    """Why it cannot be opened."""
-
-
 @dataclass
 class Survey:
     """A corpus and its stores, before anything is loaded."""
@@ -77,19 +65,43 @@ class Survey:
     """The stores that `sedimental cache import` has filled: nothing is made for them."""
     handed: bool = False
     """Whether the clips are no corpus, but were handed over."""
+    media: MediaFiles | None = None
+    """The media files, where stores are made of them; None for clips that were handed over."""
+    progress: Progress = field(default_factory=Silent)
+    """Is told how far the looking at files is."""
+    noted: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Clips that were extracted and are not quite whole, and what they lack."""
 
     @cached_property
     def headers(self) -> Mapping[str, Header]:
         """Of every media file of the manifest; opens them all the first time it is asked."""
         paths = sorted({clip.media for clip in self.manifest.clips if clip.media})
+        self.progress.start("looking at media", len(paths), "file")
+        found: dict[str, Header] = {}
         with decoders(self.config) as pool:
-            found = list(pool.map(lambda path: read_header(self.manifest.root / path), paths))
-        return dict(zip(paths, found, strict=True))
+            read = pool.map(lambda path: read_header(self.manifest.root / path), paths)
+            for path, header in zip(paths, read, strict=True):
+                found[path] = header
+                self.progress.advance("looking at media")
+        return found
+
+    def foreseen(self, work: Work) -> Mapping[str, str]:
+        """Clips to be done for `work` that will fail, and why, as far as that can be known without
+        decoding."""
+        stream, wanted = work.stream, work.lacking(self.mine).wanted
+        if not reads_media(stream):
+            return {}
+        reasons = {
+            clip.id: self.headers[clip.media].why_no(stream.spec.modality, clip.start, stream.track)
+            for clip in self.mine
+            if clip.media and clip.id in wanted
+        }
+        return {id_: reason for id_, reason in reasons.items() if reason}
 
     @property
     def seen(self) -> bool:
         """Whether any store is made of media at all."""
-        return any(w.stream.audio or w.stream.fps is not None for w in self.works)
+        return any(reads_media(work.stream) for work in self.works)
 
     @cached_property
     def mine(self) -> tuple[Clip, ...]:
@@ -133,10 +145,13 @@ def survey(
     shard: Shard | None = None,
     create: bool = True,
     manifest: Manifest | None = None,
+    check: Check = "stat",
+    progress: Progress | None = None,
 ) -> Survey:
     """Look at the corpus, or at a `manifest`, and at the stores that [[features]] describes.
 
-    Makes those that are new if it is to `create` them; without, nothing is written anywhere.
+    Makes those that are new if it is to `create` them; without, nothing is written anywhere. Media
+    files are looked at as `check` says.
     Raises ConfigError, ManifestError, EncoderError or StoreError.
     """
     handed, manifest = manifest is not None, manifest or load_manifest(config.corpus)
@@ -145,11 +160,15 @@ def survey(
     check_media(manifest, config)
     made_here = [f for f in config.features if not f.imported]
     streams = [s for f in made_here for s in streams_of(f, config, manifest)]
+    media: MediaFiles | None = None
     with decoders(config) as pool:
-        works = tuple(_work(stream, manifest, config, pool, create) for stream in streams)
+        if not handed and any(reads_media(stream) for stream in streams):
+            media = MediaFiles(manifest.root, config.corpus_cache, check)
+            media.look(manifest.clips, pool)
+        works = tuple(_work(stream, manifest, config, pool, create, media) for stream in streams)
     paths = (find_store(config.corpus_cache, f, "") for f in config.features if f.imported)
     imported = tuple(open_store(path) for path in paths)
-    return Survey(config, manifest, works, shard, imported, handed)
+    return Survey(config, manifest, works, shard, imported, handed, media, progress or Silent())
 
 
 def cores() -> int:
@@ -175,21 +194,6 @@ def decoders(config: Config) -> Iterator[ThreadPoolExecutor]:
             torch.set_num_threads(threads)
 
 
-def read_header(path: Path) -> Header:
-    """What the file at `path` says of itself."""
-    try:
-        if reason := not_a_file(path):
-            return Header(fault=reason)
-        if not path.stat().st_size:
-            return Header(fault="empty file")
-        with av.open(str(path)) as container:
-            seconds = container.duration / av.time_base if container.duration else 0.0
-            streams = container.streams
-            return Header(seconds, bool(streams.video), bool(streams.audio))
-    except Exception as fault:
-        return Header(fault=f"unreadable: {getattr(fault, 'strerror', None) or fault}")
-
-
 def check_media(manifest: Manifest, config: Config) -> None:
     """A corpus of texts cannot give faces or voices: said before anything is loaded."""
     if any(clip.media for clip in manifest.clips):
@@ -204,7 +208,12 @@ def check_media(manifest: Manifest, config: Config) -> None:
 
 
 def _work(
-    stream: Stream, manifest: Manifest, config: Config, pool: ThreadPoolExecutor, create: bool
+    stream: Stream,
+    manifest: Manifest,
+    config: Config,
+    pool: ThreadPoolExecutor,
+    create: bool,
+    media: MediaFiles | None,
 ) -> Work:
     """Open the stream's store and find out what it lacks."""
     folder, spec, format_ = config.corpus_cache, stream.spec, config.cache.format
@@ -217,7 +226,8 @@ def _work(
 
     def source(clip: Clip) -> str | ClipError:
         try:
-            return stream.source(clip, manifest.root)
+            found = stream.source(clip, manifest.root)
+            return media.source(clip, found) if media and reads_media(stream) else found
         except Exception as fault:
             return clip_error("read", fault)
 

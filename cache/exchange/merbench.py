@@ -249,14 +249,14 @@ def _words(path: Path, language: Language | None) -> Mapping[str, str]:
             rows = [row for row in csv.DictReader(file) if row.get("name")]
     except (OSError, ValueError, csv.Error) as fault:
         raise ExchangeError(f"{path}: cannot be read as a table in UTF-8: {fault}.") from None
-    filled = [lang for lang in SPOKEN if any(row.get(lang) for row in rows)]
-    if len(filled) > 1 and language is None:
+    if language is None and any(all(row.get(tongue) for tongue in SPOKEN) for row in rows):
         raise ExchangeError(
             f"{path}: has what was said in English and in Chinese, one a translation. Say "
             "--language english or --language chinese."
         )
-    chosen = language or (filled[0] if filled else "english")
-    return {row["name"]: row.get(chosen) or "" for row in rows}
+    first = language or "english"
+    other = None if language else "chinese"
+    return {row["name"]: row.get(first) or (other and row.get(other)) or "" for row in rows}
 
 
 def _language(folder: Path) -> Language | None:

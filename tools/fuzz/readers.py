@@ -155,7 +155,7 @@ def _merbench_seed(folder: Path) -> None:
             for k in range(3):
                 shape = (2 + k, 4) if name == "x-FRA" else (4,)
                 np.save(folder / "features" / name / f"{split}_{k}.npy", np.ones(shape, "f4"))
-    words = "name,chinese,english\n" + "".join(f"train_{k},你好,hello {k}\n" for k in range(3))
+    words = "name,chinese,english\n" + "".join(f"train_{k},,hello {k}\n" for k in range(3))
     (folder / "transcription-engchi-polish.csv").write_text(words, encoding="utf-8")
 
 
@@ -360,9 +360,10 @@ def _media_seed(folder: Path) -> None:
 
 
 def _media(folder: Path) -> None:
-    from sedimental.extract.decode.media import duration, read_media
+    from sedimental.extract.decode.header import read_header
+    from sedimental.extract.decode.media import read_media
 
-    duration(folder / "v.mp4")
+    read_header(folder / "v.mp4")
     read_media(folder / "v.mp4", 0.1, 0.9, fps=3)
 
 
@@ -370,6 +371,33 @@ def _media_errors() -> tuple[type[Exception], ...]:
     from sedimental.extract.decode.media import MediaError
 
     return (MediaError,)
+
+
+def _csd_seed(folder: Path) -> None:
+    import h5py
+
+    def sequence(name: str, keys: dict[str, Any]) -> None:
+        with h5py.File(folder / f"{name}.csd", "w") as file:
+            for key, values in keys.items():
+                times = np.arange(len(values), dtype="f8")
+                place = f"{name}/data/{key}"
+                file[f"{place}/features"] = values
+                file[f"{place}/intervals"] = np.stack([times, times + 1], axis=1)
+            file[f"{name}/metadata/root name"] = json.dumps(name)
+
+    sequence("COVAREP", {"a": np.ones((6, 3), "f4"), "b": np.ones((4, 3), "f4")})
+    sequence("Words", {"a": np.array([[b"x"]] * 6), "b": np.array([[b"sp"]] * 4)})
+    sequence("Opinion Segment Labels", {"a": np.ones((2, 1)), "b": -np.ones((1, 1))})
+    (folder / "splits.json").write_text(json.dumps({"train": ["a"], "test": ["b"]}))
+
+
+def _csd(folder: Path) -> None:
+    from sedimental.cache.exchange.csd_read import Aligned, open_folder
+
+    for aligned in (None, Aligned("Words")):
+        found = open_folder(folder, {}, aligned=aligned)
+        for _ in found.take("audio"):
+            pass
 
 
 PICKLE_WORDS = (
@@ -402,6 +430,7 @@ READERS: dict[str, Reader] = {
     ),
     "merbench": Reader(_merbench_seed, _merbench, PICKLE_WORDS),
     "urfunny": Reader(_urfunny_seed, _urfunny, PICKLE_WORDS),
+    "csd": Reader(_csd_seed, _csd, JSON_WORDS),
     "csv": Reader(_csv_seed, _csv, (b"train", b";", b"\t", b"\r\n", b'"\n')),
     "label-csv": Reader(_label_csv_seed, _label_csv, (b"train", b"label_T", b"\r\n")),
     "meld": Reader(_meld_seed, _meld, (b"joy", b"\r\n")),
