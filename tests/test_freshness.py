@@ -173,7 +173,7 @@ CASES = {
     "label": Case(relabel, True, "the labels of the table changed", news="labels of 1 clip"),
     "text": Case(rewrite, True, "the texts of the table changed", news="texts of 1 clip"),
     "split": Case(reassign, True, "the splits of the table changed", news="splits of 1 clip"),
-    "media": Case(remedia, True, "audio features were made anew", news="the media of 1 clip"),
+    "media": Case(remedia, True, "audio features were made anew", news="1 media file"),
     "layers": Case(
         setting('"tiny-bert", layers = -1', '"tiny-bert", layers = 1'),
         False,

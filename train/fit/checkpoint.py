@@ -164,7 +164,7 @@ class Checkpoint:
 
 
 def _read(
-    path: Path, key: str, note: Callable[[str], None]
+    path: Path, key: str, note: Callable[[str], None] = lambda _: None
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Head and tensors; empty if the file is missing, damaged or of another run."""
     try:
