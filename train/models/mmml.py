@@ -49,6 +49,7 @@ from ..layers.whole_batch import alone
 from .shared.hooks import EncoderRecipe, Recipe
 from .shared.interface import Batch, InputShape, Output, shaped
 from .shared.layer_mix import LayerMixes
+from .shared.utterance import Pick
 
 Count = Annotated[int, Field(ge=0)]
 Weight = Annotated[float, Field(ge=0)]
@@ -85,6 +86,8 @@ class Options:
     """Units of the first hidden layer of the fused head."""
     head_inner: Positive = 512
     """Units of its second hidden layer."""
+    text: Pick = "first"
+    """The vector of a text: its `first` token, [CLS] or ``<s>``, or the `mean` of all."""
     multi_loss: bool = True
     """Section 3.3: whether each modality has a score and a loss of its own."""
     unimodal_loss: Distance = "l1"
@@ -355,8 +358,9 @@ class MMML(nn.Module):
         """u_m (B, d), zero for a clip without frames."""
         if m != "text" or self.pooler is None:
             return f.mean()
-        first = Packed.concatenate([clip.kept(clip.step == 0) for clip in clips])
-        return torch.tanh(self.pooler(first.mean())) * f.there.unsqueeze(1)
+        first = [clip.kept(clip.step == 0) for clip in clips]
+        seen = f if self.options.text == "mean" else Packed.concatenate(first)
+        return torch.tanh(self.pooler(seen.mean())) * f.there.unsqueeze(1)
 
     def _fused(self, f: Mapping[Modality, Packed], u: Mapping[Modality, Tensor]) -> list[Tensor]:
         """What the fused head reads of each modality: (B, d), or restored by a Transformer 2 d."""
