@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 QUICK := tests/cache tests/evaluate tests/extract tests/train/test_models.py $(wildcard tests/test_*.py)
 export PYTHONSAFEPATH := 1# ./evaluate must never hide an installed package of that name
 
-.PHONY: help install run test lint types unit wheel lock newest oldest bench demo clean
+.PHONY: help install run test lint types unit wheel lock newest oldest bench demo fuzz clean
 
 help:     ## List the targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -65,6 +65,12 @@ endef
 
 bench: install  ## Speed, each figure beside its limit in the same run (takes a while)
 	for part in store extract train sweep; do $(BIN)/python tests/bench/bench_$$part.py || exit 1; done
+
+FUZZ_MINUTES ?= 1
+FUZZ ?=
+
+fuzz: install  ## Mutated files for every reader, FUZZ_MINUTES each (FUZZ="pickle npz" for some)
+	PYTHONPATH=tools $(BIN)/python -m fuzz $(FUZZ) --minutes $(FUZZ_MINUTES)
 
 demo: install  ## Draw and speak the demo corpus anew (needs espeak-ng)
 	PYTHONPATH=tools $(BIN)/python -m demo_corpus.make_demo extract/corpora/demo

@@ -1,37 +1,266 @@
 """Multimodal sentiment from cached layers of frozen encoders: extract once, train in seconds.
 
-From Python, the functions behind the commands: ``load_config``, ``open_store``, ``extract``,
-``train``, ``sweep``, ``probe``, ``evaluate``, ``predict`` (of `NewClip`). They load when first
-used, so that ``import sedimental`` stays light.
+The functions behind the commands. Each takes the `Config` that `load_config` returns, gives back a
+value and prints nothing; a `progress` is told how far it is. What they need loads when they are
+first called, so that ``import sedimental`` stays light.
 """
 
-from importlib import import_module
-from typing import Any
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal
+
+from .extract.new_clip import NewClip
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from .cache.exchange.export_features import Sent
+    from .cache.exchange.import_features import Received
+    from .cache.runs import Run
+    from .cache.spec import Modality, StoredType
+    from .cache.store.store import Store
+    from .cache.sweeps import Sweep
+    from .config import Config
+    from .evaluate.compare import Comparison
+    from .evaluate.prediction import Prediction
+    from .evaluate.results import Report
+    from .extract.doctor import Diagnosis
+    from .extract.result import ExtractResult
+    from .progress import Progress
 
 __version__ = "0.2.0"
+__all__ = [
+    "NewClip",
+    "__version__",
+    "compare",
+    "doctor",
+    "evaluate",
+    "export_features",
+    "extract",
+    "import_features",
+    "load_config",
+    "open_store",
+    "predict",
+    "probe",
+    "robustness",
+    "sweep",
+    "train",
+]
 
-_FUNCTIONS = {
-    "load_config": ".config",
-    "open_store": ".cache.store.store",
-    "sweep": ".train.sweep.sweep",
-    "probe": ".train.sweep.probe",
-    "predict": ".predicting",
-    "NewClip": ".extract.new_clips",
-}
-_STAGES = ("extract", "train", "evaluate")
-HANDED = {
-    "train": {
-        "live": (".extract.finetune.find", "live_input"),
-        "sizes": (".extract.finetune.encoder_size", "encoder_size"),
-    }
-}
-"""What a stage is given of another that it does not import: see cache/stage.py."""
-__all__ = ["__version__", *_FUNCTIONS, *_STAGES]
+
+def load_config(path: str | Path = "pipeline.toml") -> Config:
+    """Read and check a pipeline.toml.
+
+    Raises ConfigError, which lists every fault of the file.
+    """
+    from pathlib import Path
+
+    from .config import load_config
+
+    return load_config(Path(path))
 
 
-def __getattr__(name: str) -> Any:
-    if name in _STAGES:
-        return import_module(f".{name}", __name__)  # a folder that can be called: cache/stage.py
-    if name in _FUNCTIONS:
-        return getattr(import_module(_FUNCTIONS[name], __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def doctor(config: Config, probe: bool = True) -> Diagnosis:
+    """Look at corpus, media, weights, disk and device, and write nothing.
+
+    With `probe` the encoders are loaded and tried on a clip, to tell how long extraction takes.
+    Raises ConfigError, ManifestError, EncoderError or StoreError as `extract` does.
+    """
+    from .extract.doctor import examine
+
+    return examine(config, probe)
+
+
+def extract(config: Config, progress: Progress | None = None) -> ExtractResult:
+    """Store every layer's hidden states of every clip; what is stored already is kept.
+
+    Clips that fail are in the result's ``failures`` with stage and reason. Raises ConfigError,
+    ManifestError, EncoderError or StoreError where nothing can be extracted at all.
+    """
+    from .extract.run import extract
+
+    return extract(config, progress)
+
+
+def train(config: Config, progress: Progress | None = None, fresh: bool = False) -> tuple[Run, ...]:
+    """Train a run for each model, modality subset and seed of [train]; finished ones are kept.
+
+    `fresh` trains them again. Raises ConfigError, ManifestError, StoreError or RunError; Preempted
+    on SIGTERM, when all is kept.
+    """
+    from .extract.finetune.encoder_size import encoder_size
+    from .extract.finetune.find import live_input
+    from .train.run import train
+
+    return train(config, progress, fresh, live_input, encoder_size)
+
+
+def sweep(config: Config, progress: Progress | None = None, fresh: bool = False) -> Sweep:
+    """Train [sweep]'s models on every layer of every modality, then fusions on the best layers.
+
+    Raises ConfigError, ManifestError, StoreError or RunError; Preempted on SIGTERM.
+    """
+    from .train.sweep.sweep import sweep
+
+    return sweep(config, progress, fresh)
+
+
+def probe(config: Config, progress: Progress | None = None, fresh: bool = False) -> Sweep:
+    """Fit a linear probe on every layer of every modality: an answer in seconds.
+
+    Raises ManifestError, StoreError or RunError.
+    """
+    from .train.sweep.probe import probe
+
+    return probe(config, progress, fresh)
+
+
+def robustness(
+    config: Config,
+    rates: Sequence[float],
+    masks: int = 1,
+    incomplete: bool = False,
+    progress: Progress | None = None,
+    fresh: bool = False,
+) -> tuple[Path, ...]:
+    """Score the trained runs with a share of their frames missing, at each of `rates` (0 to 1).
+
+    `masks` is the number of random masks a run and rate. `incomplete` also trains every run anew
+    at each rate. Returns the files that were written, none where no run is trained yet.
+    """
+    from .extract.finetune.find import live_input
+    from .train.robustness import robustness, train_incomplete
+
+    files = robustness(config, rates, masks, progress, fresh, live_input)
+    if files and incomplete:
+        train_incomplete(config, rates, progress, fresh, live_input)
+    return files
+
+
+def evaluate(config: Config) -> Report:
+    """Score the pipeline's runs from their predictions: what `report` shows.
+
+    Raises RunError where there is no run, or one cannot be read.
+    """
+    from .evaluate.report import evaluate
+
+    return evaluate(config.experiment, config.evaluate)
+
+
+def compare(first: str, second: str, config: Config) -> Comparison:
+    """Test whether one result is better than another on the clips that both answered.
+
+    `first` and `second` are rows (``uegd TAV``), runs or folders of runs. Raises RunError naming
+    what cannot be found or compared.
+    """
+    from .evaluate.compare import compare
+
+    return compare(first, second, config.experiment, config.evaluate)
+
+
+def predict(
+    run: str | Path,
+    clips: Sequence[NewClip | str | Path] | NewClip | str | Path = (),
+    *,
+    table: str | Path | None = None,
+    experiment: str | Path = "runs",
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Prediction:
+    """Apply a trained run to new clips (files, or `NewClip` with words and cuts) or a `table`.
+
+    `run` is a seed's folder, a folder of seeds, or a row's name in the folder `experiment`; of
+    several seeds the predictions are averaged. A clip that lacks a modality is predicted from the
+    others, and the result says so. Raises RunError, EncoderError or ManifestError.
+    """
+    from .predicting import predict
+
+    return predict(run, clips, table=table, experiment=experiment, device=device, progress=progress)
+
+
+def open_store(path: str | Path) -> Store:
+    """Open a feature store: ``store.clips``, ``store.read(layers, clips)``, ``store.layer(n)``.
+
+    Raises StoreError for what is no store, or one that is damaged.
+    """
+    from .cache.store.store import open_store
+
+    return open_store(path)
+
+
+def import_features(
+    source: str | Path,
+    config: Config,
+    names: Mapping[Modality, str] | None = None,
+    dtype: StoredType = "float32",
+    progress: Progress | None = None,
+) -> Received:
+    """Take features that others have made into the cache of `config`, as its corpus.
+
+    `source` is a pickle of MMSA or MultiBench, or a folder as MERBench has it; `names` says what
+    the features of a modality are called here. Raises ExchangeError for what cannot be read, or
+    contradicts the clips that are there.
+    """
+    from pathlib import Path
+
+    from .cache.exchange.import_features import receive
+    from .cache.exchange.open import open_foreign
+
+    named = names or {}
+    foreign = open_foreign(Path(source), named)
+    return receive(
+        foreign, config.corpus_cache, named, dtype, config.cache.format, progress=progress
+    )
+
+
+def export_features(
+    path: str | Path,
+    config: Config,
+    to: Literal["mmsa", "fra", "utt"] = "mmsa",
+    layers: Mapping[Modality, str] | None = None,
+    progress: Progress | None = None,
+) -> Sent:
+    """Write cached layers as files that other tools of the field load.
+
+    `to`: ``mmsa`` is the feature pickle of MMSA, ``fra`` and ``utt`` MERBench's folder with a file
+    a clip, of its frames or of their mean. `layers` names ``ENCODER:LAYER`` by modality; without
+    it those of [train.inputs] are written. Raises ExchangeError or StoreError.
+    """
+    from pathlib import Path
+
+    from .cache.exchange.export_features import choose
+    from .cache.exchange.merbench_write import write_tree
+    from .cache.exchange.mmsa_write import write_mmsa
+    from .cache.manifest import read_manifest
+    from .cache.store.summary import MANIFEST
+
+    manifest = read_manifest(config.corpus_cache / MANIFEST)
+    chosen = choose(config, layers or {})
+    if to == "mmsa":
+        return write_mmsa(Path(path), manifest, chosen, progress)
+    return write_tree(Path(path), manifest, chosen, to == "utt", progress)
+
+
+class _Package(ModuleType):
+    """A package whose folders `extract`, `train` and `evaluate` are called as functions.
+
+    Importing anything in a folder makes Python bind the folder to its name here, where the
+    function of that name is. The function stays, and carries the folder's attributes, so that
+    ``sedimental.train(config)`` and ``sedimental.train.models`` both work.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        function = vars(self).get(name)
+        if isinstance(value, ModuleType) and callable(function):
+            function.__dict__ = vars(value)
+        else:
+            super().__setattr__(name, value)
+
+
+for _function in (extract, train, evaluate):
+    if _folder := sys.modules.get(f"{__name__}.{_function.__name__}"):
+        _function.__dict__ = vars(_folder)
+sys.modules[__name__].__class__ = _Package

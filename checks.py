@@ -39,6 +39,8 @@ def news(config: Config, update: bool) -> Iterator[str]:
     """What changed in the corpus since its features were made: no result is of it unsaid."""
     if told := table_news(config, update):
         yield told
+    if told := media_news(config):
+        yield told
 
 
 def table_news(config: Config, update: bool) -> str:
@@ -76,6 +78,29 @@ def table_news(config: Config, update: bool) -> str:
         return f"{told} `sedimental train` takes it in."
     write_manifest(config.corpus_cache / MANIFEST, now)
     return f"{told} It counts as it is now."
+
+
+def media_news(config: Config) -> str:
+    """Media files that are others now than those that features were made of; empty if none is."""
+    from .cache.corpus_table import cached_manifest
+    from .cache.media_index import changed_since, read_media
+    from .errors import CachedManifestError
+
+    try:
+        root = cached_manifest(config).root
+    except CachedManifestError:
+        return ""
+    changed, perhaps = changed_since(root, read_media(config.corpus_cache))
+    if not changed and not perhaps:
+        return ""
+    shown = [*changed, *perhaps]
+    names = ", ".join(shown[:3]) + (", …" if len(shown) > 3 else "")
+    one, sure = len(shown) == 1, bool(changed)
+    told = ("has" if one else "have") if sure else "may have"
+    return (
+        f"{len(shown)} media file{'' if one else 's'} {told} changed since their features were "
+        f"extracted ({names}). `sedimental extract` makes those anew."
+    )
 
 
 def _is_there(module: str) -> bool:

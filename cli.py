@@ -24,7 +24,7 @@ from .console import (
     tell,
 )
 from .evaluate.cli import compare_command, report_command
-from .extract.cli import doctor_command, extract_command, faces_command
+from .extract.cli import CheckMedia, doctor_command, extract_command, faces_command
 from .extract.face_strips import face_strips
 from .installation import require_stack
 from .train.cli import train_command
@@ -97,6 +97,7 @@ def run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Train again what is there with equal settings.")
     ] = False,
+    check: CheckMedia = "stat",
     json: AsJson = False,
 ) -> None:
     """Extract, train and report: the whole pipeline, each stage only as far as it is not done."""
@@ -106,7 +107,7 @@ def run(
     from .train.cli import run_json, sweep_stage, train_stage
 
     checked = pipeline(config, table=True)
-    extracted = extract_stage(checked)
+    extracted = extract_stage(checked, check=check)
     if not json:
         show_result(extracted)
     runs = train_stage(checked, fresh)

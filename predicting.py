@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .cache.runs import Run
     from .config import Config
     from .evaluate.prediction import Prediction
-    from .extract.new_clips import NewClip
+    from .extract.new_clip import NewClip
     from .progress import Progress
 
     Clips = Sequence[NewClip | str | Path] | NewClip | str | Path
@@ -43,8 +43,8 @@ def predict(
     """
     from .cache.runs import read_run
     from .cache.runs.names import find_folders
-    from .cache.stage import handed
     from .evaluate.prediction import predicted
+    from .extract.finetune.find import live_input
     from .extract.run import extract
     from .extract.same_features import refuse_others
     from .progress import Silent
@@ -55,13 +55,12 @@ def predict(
     _refuse_unlike(runs, folders)
     manifest = _manifest(clips, table, runs[0])
     refuse_others(runs[0].row, runs[0].extraction)
-    live = handed(f"{__package__}.train")["live"]
     with TemporaryDirectory(prefix="sedimental-") as root:
         configs = [pipeline_of(one, Path(root), device) for one in runs]
         made = extract(configs[0], Wordless(progress or Silent()), manifest=manifest)
         reasons = {(f.clip, f.modality): f"{f.stage}: {f.reason}" for f in made.failures}
         answers = [
-            answer(one, folder, config, manifest, live)
+            answer(one, folder, config, manifest, live_input)
             for one, folder, config in zip(runs, folders, configs, strict=True)
         ]
     return predicted(runs, answers, manifest.clips, reasons)
@@ -139,7 +138,8 @@ def _refuse_unlike(runs: "Sequence[Run]", folders: Sequence[Path]) -> None:
 
 
 def _manifest(clips: "Clips", table: str | Path | None, run: "Run") -> "Manifest":
-    from .extract.new_clips import NewClip, manifest_of, read_table
+    from .extract.new_clip import NewClip
+    from .extract.new_clips import manifest_of, read_table
 
     listed = [clips] if isinstance(clips, str | Path | NewClip) else list(clips)
     new = [clip if isinstance(clip, NewClip) else NewClip(clip) for clip in listed]

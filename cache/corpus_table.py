@@ -1,11 +1,13 @@
 """Whose a cache folder is: one table made its manifest, and no other may use what lies in it."""
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 from ..config import Config, CorpusConfig
 from ..errors import CachedManifestError, ConfigError
 from .manifest import MANIFEST, Manifest, read_manifest
+from .media_index import read_media
 
 DEMO = ("extract", "corpora", "demo")
 """Where the demo corpus lies within the package."""
@@ -16,7 +18,7 @@ ALIKE = 0.5
 def cached_manifest(config: Config) -> Manifest:
     """The manifest of the pipeline's corpus; raises CachedManifestError, and ConfigError if it is
     that of another table."""
-    found = read_manifest(config.corpus_cache / MANIFEST)
+    found = with_digests(read_manifest(config.corpus_cache / MANIFEST), config.corpus_cache)
     place, theirs = table_path(config.corpus), found.table
     if place is not None and theirs is not None and _is_other(theirs, place):
         raise ConfigError(_foreign(config.corpus_cache, theirs, place))
@@ -24,6 +26,12 @@ def cached_manifest(config: Config) -> Manifest:
     if config.corpus.kind == "demo" and theirs is not None and theirs.parts[-len(DEMO) :] != DEMO:
         raise ConfigError(_foreign(config.corpus_cache, theirs, Path(*DEMO)))
     return found
+
+
+def with_digests(manifest: Manifest, folder: Path) -> Manifest:
+    """`manifest` with what the cache `folder` knows of its media files."""
+    digests = {path: known.whole for path, known in read_media(folder).items()}
+    return replace(manifest, media_digests=digests)
 
 
 def refuse_foreign(config: Config, manifest: Manifest) -> None:

@@ -69,6 +69,8 @@ class Manifest:
     """The file or folder it was made of; None: not known, or no table at all."""
     notes: tuple[str, ...] = field(default=(), compare=False)
     """How the table was understood where its words are not ours; not kept on disk."""
+    media_digests: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """Digests of whole media files, by path, as far as they are known; kept beside the manifest."""
 
     def split(self, name: Split) -> tuple[Clip, ...]:
         """The clips of one split, in table order."""

@@ -76,6 +76,16 @@ def known_sizes(manifest: Manifest) -> tuple[str, ...]:
     )
 
 
+def title_of(corpus: str) -> str | None:
+    """The published corpus that a name means.
+
+    >>> title_of("my-mosi"), title_of("sims_v2"), title_of("mine")
+    ('CMU-MOSI', 'CH-SIMS v2', None)
+    """
+    known = _named(corpus)
+    return known.title if known else None
+
+
 def _named(corpus: str) -> Known | None:
     plain = "".join(c for c in corpus.lower() if c.isalnum())
     return next((k for k in KNOWN if any(name in plain for name in k.names)), None)

@@ -88,6 +88,7 @@ def evaluate(
             protocol,
             test_videos,
             settings.bootstrap,
+            manifest,
         ),
         inputs=inputs,
         runs=tuple(

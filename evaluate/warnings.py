@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..cache.leaks import leaks
+from ..cache.manifest import Manifest
 from ..cache.run_warnings import run_warnings
 from ..cache.runs import InputRecord, Run
 from ..cache.spec import MODALITIES, SPLITS
@@ -30,9 +32,11 @@ def cautions(
     protocol: CorpusProtocol,
     videos: int,
     resamples: int,
+    manifest: Manifest | None = None,
 ) -> tuple[Caution, ...]:
     """All of them, the gravest first. `groups` holds the runs of each row."""
     found = untrained(use.record for use in inputs)
+    found += [Caution("warning", text) for text in (leaks(manifest) if manifest else ())]
     found += [Caution("warning", text) for text in _warnings(groups, rows, protocol)]
     notes = _notes(groups, rows, floors, protocol, videos, resamples)
     found += [Caution("note", text) for text in notes]

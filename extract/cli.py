@@ -29,6 +29,14 @@ if TYPE_CHECKING:
     from .result import ExtractResult
 
 STOPPED = "stopped; every part that was written is kept, the next run goes on from there."
+CheckMedia = Annotated[
+    Literal["stat", "full"],
+    typer.Option(
+        "--check",
+        help="How media files are compared with what they were: read as a whole where size or "
+        "times moved (stat), or every one of them (full).",
+    ),
+]
 SHOWN = 10
 """Failed clips listed on the terminal; failures.csv has them all."""
 
@@ -71,6 +79,7 @@ def extract_command(
             show_default="RAY_ADDRESS, else a cluster of this machine alone",
         ),
     ] = None,
+    check: CheckMedia = "stat",
 ) -> None:
     """Run the frozen encoders over the corpus and keep every layer's hidden states.
 
@@ -88,7 +97,7 @@ def extract_command(
         fail("--actors and --address are about --engine ray, which was not asked for.", 2)
     checked = load(config)
     with _engine(checked, address, actors) if engine == "ray" else nullcontext() as chosen:
-        result = extract_stage(checked, shard, quiet=json, engine=chosen)
+        result = extract_stage(checked, shard, quiet=json, engine=chosen, check=check)
     if json:
         print_json(result_json(result))
     else:
@@ -106,6 +115,7 @@ def doctor_command(
             help="Load the encoders and try them on a clip, to tell how long the run will take.",
         ),
     ] = True,
+    check: CheckMedia = "stat",
     json: AsJson = False,
 ) -> None:
     """Check corpus, media, weights, disk and device before anything runs.
@@ -118,7 +128,7 @@ def doctor_command(
 
     checked = load(config)
     with working("looking at the corpus"):
-        diagnosis = examine(checked, probe)
+        diagnosis = examine(checked, probe, check=check)
     if json:
         print_json(diagnosis_json(diagnosis))
     else:
@@ -179,6 +189,7 @@ def extract_stage(
     shard: str | None = None,
     quiet: bool = False,
     engine: "Engine | None" = None,
+    check: Literal["stat", "full"] = "stat",
 ) -> "ExtractResult":
     """Extract with progress on stderr.
 
@@ -190,7 +201,8 @@ def extract_stage(
 
     share = Shard.parse(shard) if shard else None
     with exit_on_fault(STOPPED), bars() as progress:
-        return extract(config, progress, share, None if quiet else _announce, engine=engine)
+        announce = None if quiet else _announce
+        return extract(config, progress, share, announce, engine=engine, check=check)
 
 
 def _announce(diagnosis: "Diagnosis") -> None:

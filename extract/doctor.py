@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,12 +9,14 @@ from typing import Literal
 
 import torch
 
+from ..cache.leaks import leaks
 from ..cache.published_sizes import known_sizes
 from ..cache.spec import SPLITS, Modality, Split
 from ..cache.words import is_wordless
 from ..config import Config
 from ..errors import SedimentalError
 from ..installation import parts
+from .decode.media_files import Check, with_twins
 from .encoders.device import Arithmetic
 from .encoders.weights_state import weights_state
 from .plan import frame_bytes
@@ -112,14 +113,16 @@ def refuse(diagnosis: Diagnosis) -> None:
         raise HopelessError("\n".join(diagnosis.errors))
 
 
-def examine(config: Config, probe: bool = True, shard: Shard | None = None) -> Diagnosis:
+def examine(
+    config: Config, probe: bool = True, shard: Shard | None = None, check: Check = "stat"
+) -> Diagnosis:
     """Survey the corpus and the stores; with `probe` also measure how long a clip takes.
 
     Writes nothing. Raises ConfigError, ManifestError, EncoderError or StoreError as `extract` does.
     """
     from .estimate import measure
 
-    found = survey(config, shard, create=False)
+    found = survey(config, shard, create=False, check=check)
     diagnosis = diagnose(found)
     if not probe or diagnosis.errors or not any(s.todo for s in diagnosis.stores):
         return diagnosis
@@ -231,16 +234,16 @@ def _findings(diagnosis: Diagnosis, found: Survey) -> list[Finding]:
     empty = sum(is_wordless(clip.text) for clip in found.manifest.clips)
     if empty and any(s.modality == "text" for s in diagnosis.stores):
         note("warning", f"{empty} clips have no text and will have no text features.")
-    for path, count in _same_cut(found).items():
-        note("warning", f"{count} clips are the very same cut of {path}.")
+    if found.media and (changed := found.media.changed):
+        shown = ", ".join(changed[:LISTED]) + (", …" if len(changed) > LISTED else "")
+        note(
+            "warning",
+            f"{len(changed)} of {diagnosis.media} media files changed since their features were "
+            f"made, size and ends alike: {shown}. Their clips are extracted anew.",
+        )
+    for text in leaks(with_twins(found.manifest, found.media)):
+        note("warning", text)
     return findings
-
-
-def _same_cut(found: Survey) -> Mapping[str, int]:
-    """Media files of which several clips are the same stretch: a table with a slip in it."""
-    cuts = Counter((c.media, c.start, c.end) for c in found.manifest.clips if c.media)
-    same = {str(media): count for (media, _, _), count in cuts.items() if count > 1}
-    return dict(list(same.items())[:LISTED])
 
 
 def _has(device: str) -> bool:

@@ -1,8 +1,7 @@
-"""Clips that nobody has rated: files on their own, or a table of them, to ask a model about."""
+"""New clips as a manifest: files on their own, or a table of them, that a trained run predicts."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
 
@@ -11,6 +10,7 @@ from ..cache.spec import Modality
 from ..errors import ManifestError
 from .corpora.subtitles import read_text
 from .corpora.table import Faults, Line, finished, read_rows
+from .new_clip import NewClip
 
 LONGEST = 40
 """Letters of a clip's name that is made of its words."""
@@ -18,25 +18,6 @@ WORDLESS = (
     "the run reads what is said, and nothing here makes words of sound. Give them by --text, "
     '--text-file or a text column of the --table, or NewClip(text=…); "" predicts without words.'
 )
-
-
-@dataclass(frozen=True)
-class NewClip:
-    """One clip to ask a trained model about."""
-
-    media: str | Path | None = None
-    """Its file; None is enough for a run that reads text alone."""
-    text: str | None = None
-    """What is said in it. Empty: nothing, the model does without; None will not do."""
-    start: float | None = None
-    """Seconds into the file; None: from its beginning."""
-    end: float | None = None
-    id: str | None = None
-    """Its name among the results; None: that of its file."""
-    video: str | None = None
-    """Which video it is of, for models and encoders that read the clips before; None: its own."""
-    clip: str | None = None
-    """Its name within the video, in whose order they are if these are numbers; else as given."""
 
 
 def clips_of(

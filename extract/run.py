@@ -14,6 +14,7 @@ from ..cache.store.store import Store, open_store
 from ..config import Config
 from ..progress import Progress, Silent
 from .decode.clip_error import ClipError, clip_error
+from .decode.media_files import Check
 from .doctor import Diagnosis, diagnose, refuse, timed
 from .encoders.device import Arithmetic
 from .encoders.loading import EncoderError
@@ -44,20 +45,22 @@ def extract(
     announce: Announce | None = None,
     manifest: Manifest | None = None,
     engine: Engine | None = None,
+    check: Check = "stat",
 ) -> ExtractResult:
     """Fill every store that [[features]] describes; what is there already is not made again.
 
     The clips are those of [corpus], or of a `manifest` that is handed over. With a `shard` only
     that share of them; the store is complete once all shares are done. An `engine` other than this
-    process (`RayEngine`) does what is between survey and stocktaking. Clips that fail are listed in
-    the result and in failures.csv beside the stores; everything else is stored all the same. Raises
-    ConfigError, ManifestError, EncoderError or StoreError where nothing can be extracted at all,
-    and before anything is loaded where the disk is too small.
+    process (`RayEngine`) does what is between survey and stocktaking. `check` says how closely
+    media files are compared with what they were. Clips that fail are listed in the result and in
+    failures.csv beside the stores; everything else is stored all the same. Raises ConfigError,
+    ManifestError, EncoderError or StoreError where nothing can be extracted at all, and before
+    anything is loaded where the disk is too small.
     """
     began = time.monotonic()
     progress, clock = progress or Silent(), Clock()
     engine = engine or Here(config)
-    found = survey(config, shard, manifest=manifest)
+    found = survey(config, shard, manifest=manifest, check=check)
     diagnosis = None if found.idle else engine.diagnose(found)
     if diagnosis:
         if announce:
@@ -73,6 +76,7 @@ def extract(
             engine.fill(found, diagnosis, clock, progress)
     finally:  # an interrupted run still says what it holds and what failed
         failures = _finish(found, failures_file)
+    _keep_media(found, progress)
     seconds = time.monotonic() - began
     return ExtractResult(
         corpus=found.manifest.corpus,
@@ -86,6 +90,19 @@ def extract(
         device=engine.device,
         stages=clock.stages(seconds),
     )
+
+
+def _keep_media(found: Survey, progress: Progress) -> None:
+    """Write down what the media files are, each read once as a whole: so a later change shows."""
+    if found.media is None:
+        return
+    if new := found.media.unknown(found.mine):
+        progress.start("media", len(new), "file")
+    try:
+        with decoders(found.config) as pool:
+            found.media.keep(found.mine, pool, lambda: progress.advance("media"))
+    except OSError as fault:  # the features are there all the same
+        progress.note(f"warning: {fault.strerror or fault}: changes of media may be overlooked")
 
 
 @dataclass(frozen=True)

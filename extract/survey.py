@@ -20,6 +20,7 @@ from ..config import Config, ConfigError
 from .corpora import load_manifest
 from .decode.clip_error import ClipError, clip_error
 from .decode.media import not_a_file
+from .decode.media_files import Check, MediaFiles
 from .faces.mtcnn import one_thread
 from .plan import Lacking, Sized, ordered
 from .shards import Shard
@@ -77,6 +78,8 @@ class Survey:
     """The stores that `sedimental cache import` has filled: nothing is made for them."""
     handed: bool = False
     """Whether the clips are no corpus, but were handed over."""
+    media: MediaFiles | None = None
+    """The media files, where stores are made of them; None for clips that were handed over."""
 
     @cached_property
     def headers(self) -> Mapping[str, Header]:
@@ -89,7 +92,7 @@ class Survey:
     @property
     def seen(self) -> bool:
         """Whether any store is made of media at all."""
-        return any(w.stream.audio or w.stream.fps is not None for w in self.works)
+        return any(_reads_media(work.stream) for work in self.works)
 
     @cached_property
     def mine(self) -> tuple[Clip, ...]:
@@ -133,10 +136,12 @@ def survey(
     shard: Shard | None = None,
     create: bool = True,
     manifest: Manifest | None = None,
+    check: Check = "stat",
 ) -> Survey:
     """Look at the corpus, or at a `manifest`, and at the stores that [[features]] describes.
 
-    Makes those that are new if it is to `create` them; without, nothing is written anywhere.
+    Makes those that are new if it is to `create` them; without, nothing is written anywhere. Media
+    files are looked at as `check` says.
     Raises ConfigError, ManifestError, EncoderError or StoreError.
     """
     handed, manifest = manifest is not None, manifest or load_manifest(config.corpus)
@@ -145,11 +150,15 @@ def survey(
     check_media(manifest, config)
     made_here = [f for f in config.features if not f.imported]
     streams = [s for f in made_here for s in streams_of(f, config, manifest)]
+    media: MediaFiles | None = None
     with decoders(config) as pool:
-        works = tuple(_work(stream, manifest, config, pool, create) for stream in streams)
+        if not handed and any(_reads_media(stream) for stream in streams):
+            media = MediaFiles(manifest.root, config.corpus_cache, check)
+            media.look(manifest.clips, pool)
+        works = tuple(_work(stream, manifest, config, pool, create, media) for stream in streams)
     paths = (find_store(config.corpus_cache, f, "") for f in config.features if f.imported)
     imported = tuple(open_store(path) for path in paths)
-    return Survey(config, manifest, works, shard, imported, handed)
+    return Survey(config, manifest, works, shard, imported, handed, media)
 
 
 def cores() -> int:
@@ -203,8 +212,17 @@ def check_media(manifest: Manifest, config: Config) -> None:
         )
 
 
+def _reads_media(stream: Stream) -> bool:
+    return stream.audio or stream.fps is not None
+
+
 def _work(
-    stream: Stream, manifest: Manifest, config: Config, pool: ThreadPoolExecutor, create: bool
+    stream: Stream,
+    manifest: Manifest,
+    config: Config,
+    pool: ThreadPoolExecutor,
+    create: bool,
+    media: MediaFiles | None,
 ) -> Work:
     """Open the stream's store and find out what it lacks."""
     folder, spec, format_ = config.corpus_cache, stream.spec, config.cache.format
@@ -217,7 +235,8 @@ def _work(
 
     def source(clip: Clip) -> str | ClipError:
         try:
-            return stream.source(clip, manifest.root)
+            found = stream.source(clip, manifest.root)
+            return media.source(clip, found) if media and _reads_media(stream) else found
         except Exception as fault:
             return clip_error("read", fault)
 

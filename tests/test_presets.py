@@ -172,4 +172,15 @@ def test_glomo_is_trained_as_in_its_appendix(
     assert (options.width, options.encoder_layers) == (width, layers)
     assert (recipe.batch_size, recipe.learning_rate, recipe.epochs) == (batch, rate, epochs)
     assert not section.keys() & {"batch_size", "learning_rate", "epochs"}  # which would go before
-    assert section["inputs"]["text"]["layers"] == [-1, -2]
+    one_sequence = options.text == "sequence"  # P6
+    assert section["inputs"]["text"]["layers"] == (-1 if one_sequence else [-1, -2])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mosi", "mosei", "finetune-mosi", "mmml-mosi", "mmml-sims", "urfunny", "mustard", "cherma"],
+)
+def test_pipelines_of_a_paper_scale_inputs_as_it_does(name: str) -> None:
+    """P5: none of these papers standardises features."""
+    raw = tomllib.loads((PRESETS / f"{name}.toml").read_text(encoding="utf-8"))
+    assert raw["train"]["input_scaling"] == "none"

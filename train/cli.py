@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ..cache.stage import handed, stage
 from ..console import (
     PIPELINE,
     AsJson,
@@ -18,10 +17,11 @@ from ..console import (
     pipeline,
     print_json,
     say,
+    tell,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from ..cache.runs import Run
     from ..cache.sweeps import Sweep
@@ -51,12 +51,15 @@ def train_command(
     chosen on the validation split; the test split is scored at that epoch alone.
     """
     from .distributed.launcher import launched
+    from .models import preset_notes
 
     checked, launch = pipeline(config), launched()
     if launch is None:  # of several processes none may read what another is writing
         corpus_news(checked, update=True)
     elif launch.rank == 0:
         corpus_news(checked)
+    for note in preset_notes(checked.train.models, checked.train.preset):
+        tell(f"note: {note}")
     if stack is not None:
         section = checked.train.model_copy(update={"stack": stack})
         checked = checked.model_copy(update={"train": section})
@@ -74,10 +77,10 @@ def train_stage(config: "Config", fresh: bool = False) -> "tuple[Run, ...]":
 
     Of several processes that a launcher has started one tells, and the others return no run.
     """
+    from .. import train
     from .distributed.launcher import launched
 
     launch = launched()
-    train: Callable[..., tuple[Run, ...]] = stage(str(__package__))
     with exit_on_fault(STOPPED):
         if launch is not None and launch.rank > 0:
             train(config, fresh=fresh)
@@ -112,13 +115,10 @@ def robustness_stage(
 
     `incomplete`: also train each anew at every rate.
     """
-    from .robustness import robustness, train_incomplete
+    from .. import robustness
 
     with exit_on_fault(STOPPED), bars() as progress:
-        live = handed(str(__package__))["live"]
-        found = robustness(config, rates, masks, progress, fresh, live)
-        if found and incomplete:
-            train_incomplete(config, rates, progress, fresh, live)
+        found = robustness(config, rates, masks, incomplete, progress, fresh)
     if not found:
         fail("no run of this pipeline is trained yet. `sedimental train` makes them.")
     return found

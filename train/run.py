@@ -8,6 +8,7 @@ from functools import partial
 import torch
 
 from ..cache.corpus_table import cached_manifest
+from ..cache.leaks import leaks
 from ..cache.manifest import Manifest
 from ..cache.run_warnings import run_warnings
 from ..cache.runs import Run, read_run, write_run
@@ -72,6 +73,8 @@ def train(
 
 def _train(shop: "Workshop", sizes: Sizes | None) -> tuple[Run, ...]:
     told, fresh = shop.progress, shop.again
+    for text in shop.leaks:
+        told.note(f"warning: {text}")
     told.start(TASK, sum(plan.settings.epochs for plan in shop.plans), "epoch")
     done: dict[str, Run] = {}
     finished = {} if fresh else shop.finished()
@@ -117,6 +120,7 @@ class Workshop:
         self.progress, self.notice, self.ranks = progress, notice or Notice(), ranks
         self.config = config if ranks.count == 1 else _shared(config)
         manifest = manifest or cached_manifest(config)
+        self.leaks = leaks(manifest)
         self.table = Table.of(manifest, config.train.task)
         self.device = find_device(config.train.device)
         for criterion in (config.train.criterion, *config.train.also):

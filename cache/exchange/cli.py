@@ -22,6 +22,8 @@ from ...console import (
 
 if TYPE_CHECKING:
     from ..spec import Modality
+    from .labels import LabelKind
+    from .merbench import Language
 
 SHOWN = 5
 """Clips without features that are named on the terminal."""
@@ -33,6 +35,21 @@ class Kind(StrEnum):
     mmsa = "mmsa"
     fra = "fra"
     utt = "utt"
+    csd = "csd"
+
+
+class LabelKinds(StrEnum):
+    """What labels are."""
+
+    scores = "scores"
+    classes = "classes"
+
+
+class Languages(StrEnum):
+    """Which of two transcripts."""
+
+    english = "english"
+    chinese = "chinese"
 
 
 class Dtype(StrEnum):
@@ -46,7 +63,8 @@ def import_command(
     source: Annotated[
         Path,
         typer.Argument(
-            help="A feature pickle of MMSA or MultiBench, or a folder as MERBench has it.",
+            help="A feature file of MMSA or MultiBench (pickle, .npz, .npy), a folder as MERBench "
+            "has it, or a .csd or a folder of them.",
             show_default=False,
         ),
     ],
@@ -62,11 +80,32 @@ def import_command(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="What to call the text features. Of a MERBench folder: which features are text.",
+            help="What to call the text features. Of a folder: which features are text.",
         ),
     ] = None,
     audio: Annotated[str | None, typer.Option(metavar="NAME", help="The same of sound.")] = None,
     vision: Annotated[str | None, typer.Option(metavar="NAME", help="The same of faces.")] = None,
+    labels: Annotated[
+        LabelKinds | None,
+        typer.Option(help="What the labels are.", show_default="as they look, and said"),
+    ] = None,
+    language: Annotated[
+        Languages | None,
+        typer.Option(help="Which of MERBench's transcripts.", show_default="the corpus's own"),
+    ] = None,
+    align: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Of .csd: the sequence onto whose steps the others are put."
+        ),
+    ] = None,
+    collapse: Annotated[
+        str,
+        typer.Option(
+            help="With --align, how rows that overlap a step become one: mean, weighted (by "
+            "overlap), max, min, sum, first or last."
+        ),
+    ] = "mean",
     dtype: Annotated[
         Dtype, typer.Option(help="Number type to keep; float16 rounds, in half the space.")
     ] = Dtype.float32,
@@ -81,9 +120,10 @@ def import_command(
     no features (they are listed).
     """
     from ..store.atomic_write import replace
+    from .csd_read import Aligned
     from .import_features import NAME, receive
     from .open import corpus_name, open_foreign
-    from .pipeline_snippet import lines, whole
+    from .pipeline_snippet import lines, scale, whole
     from .terminal import absent_lines, received_json, received_table
 
     if corpus is not None and not NAME.fullmatch(corpus):
@@ -93,7 +133,10 @@ def import_command(
         root = places(config).cache.root if there else config.parent / "features"
     names = _given(text, audio, vision)
     with working(f"reading {source}"):
-        foreign = open_foreign(source, names)
+        aligned = None if align is None else Aligned(align, collapse)
+        kind: LabelKind | None = None if labels is None else labels.value
+        tongue: Language | None = None if language is None else language.value
+        foreign = open_foreign(source, names, kind, tongue, aligned)
     folder = root / (corpus or corpus_name(source))
     with bars() as progress:
         received = receive(foreign, folder, names, dtype.value, progress=progress)
@@ -106,7 +149,8 @@ def import_command(
         out().print(received_table(received))
         wrote = f"wrote {config}: `sedimental train` comes next."
         say(f"To paste into {config}:\n{paste.rstrip()}" if there else wrote)
-    _warn([*absent_lines(received, SHOWN), *(f"note: {note}" for note in received.notes)])
+    notes = [*received.notes, *scale(received.manifest).notes]
+    _warn([*absent_lines(received, SHOWN), *(f"note: {note}" for note in notes)])
     if any(one.absent for one in received.arrivals):
         raise typer.Exit(3)
 
@@ -120,7 +164,8 @@ def export_command(
         typer.Option(
             "--to",
             help="mmsa: the feature pickle that MMSA loads. fra, utt: MERBench's folder with a "
-            "file a clip, of its frames or of their mean.",
+            "file a clip, of its frames or of their mean. csd: a folder of computational "
+            "sequences.",
         ),
     ] = Kind.mmsa,
     config: ConfigFile = PIPELINE,
@@ -142,6 +187,7 @@ def export_command(
 ) -> None:
     """Write cached layers as the files that other tools of the field load."""
     from ..corpus_table import cached_manifest
+    from .csd_write import write_csd
     from .export_features import choose
     from .merbench_write import write_tree
     from .mmsa_write import write_mmsa
@@ -153,6 +199,8 @@ def export_command(
     with bars() as progress:
         if to is Kind.mmsa:
             sent = write_mmsa(path, manifest, chosen, progress)
+        elif to is Kind.csd:
+            sent = write_csd(path, manifest, chosen, progress)
         else:
             sent = write_tree(path, manifest, chosen, to is Kind.utt, progress)
     if json:

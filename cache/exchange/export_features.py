@@ -39,6 +39,11 @@ class Chosen:
         return len(self.layers) * self.store.spec.width
 
     @property
+    def padded(self) -> int:
+        """Frames to which the file padded that the features were imported from; 0: unknown."""
+        return int(self.store.spec.recorded.get("padded to") or 0)
+
+    @property
     def frames(self) -> Mapping[str, int]:
         """Clip -> its frames, of the clips that have features."""
         return dict(zip(self.store.clips, self.store.frames.tolist(), strict=True))

@@ -15,6 +15,7 @@ from ..store.clip_features import ClipFeatures
 
 MOST_FAULTS = 50
 """Faults told at once; the rest are counted."""
+LARGEST = float(np.finfo(np.float32).max)
 INTERNAL = "$_$"
 """Between the video's and the clip's name in an id."""
 
@@ -42,6 +43,8 @@ class Offer:
     """How they were read: goes into the fingerprint."""
     weights: str = "imported"
     """As a spec has them."""
+    padded: int | None = None
+    """Frames to which the file pads every clip, where it does."""
 
 
 class Foreign(Protocol):
@@ -96,12 +99,13 @@ def features(
     """One clip of `values` (frames, width), or why it is none.
 
     A sound of minus infinity is one of zero, as every reader of such files has it; any other value
-    that is no number is a fault. A face of zeros is a frame without a face.
+    that is no float32 is a fault. A face of zeros is a frame without a face.
     """
     if modality == "audio" and np.isneginf(values).any():
         values = np.where(np.isneginf(values), 0, values)
-    if not np.isfinite(values).all():
-        frame, place = (int(k) for k in np.argwhere(~np.isfinite(values))[0])
+    fits = np.abs(values) <= LARGEST  # not a number is not
+    if not fits.all():
+        frame, place = (int(k) for k in np.argwhere(~fits)[0])
         return Absent(id_, f"frame {frame}, number {place} is {values[frame, place]}")
     seen = values.any(axis=1)
     if not seen.any():

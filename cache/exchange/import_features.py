@@ -234,6 +234,7 @@ def _spec(
         recorded={
             "imported from": str(foreign.path.resolve()),
             "kind": foreign.title,
+            "padded to": offer.padded,
             "sedimental": code_version(),
         },
     )

@@ -8,31 +8,51 @@ stand in ``transcription-engchi-polish.csv`` (name, english, chinese), where the
 
 import csv
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import SedimentalError
 from ..manifest import Clip
 from ..safe_pickle.limits import shown
 from ..safe_pickle.npy import load_npy, load_npz
 from ..spec import MODALITIES, SPLIT_NAMES, Modality
 from ..store.clip_features import ClipFeatures
+from .columns import ColumnError, numbers, texts
 from .foreign import INTERNAL, Absent, ExchangeError, Offer, features, named, refuse, with_contexts
 
 FEATURES = "features"
 LABELS = ("label.npz", "label-6way.npz")
 WORDS = "transcription-engchi-polish.csv"
 KINDS = ("-FRA", "-UTT")
+LOOKED_AT = 9
+"""Files whose width is compared before any is taken."""
+NO_SCORE = -10.0
+"""What stands in ``val`` where a corpus has classes only."""
+SCORES = ("val", "val_T", "val_A", "val_V")
+"""Keys of an entry; the last three are of our exports alone."""
+UNTRAINED = "untrained-"
+"""How names of features of random weights begin, as our exports write them."""
+Language = Literal["chinese", "english"]
+SPOKEN: Mapping[Language, tuple[str, ...]] = {
+    "chinese": ("mer20", "mer2023", "mer2024", "mer2025", "sims", "chinese"),
+    "english": ("iemocap", "mosi", "mosei", "meld", "english"),
+}
+"""Words of a folder's name that give away the language of its corpus."""
 
 
-def open_tree(folder: Path, names: Mapping[Modality, str]) -> "MerbenchTree":
+def open_tree(
+    folder: Path, names: Mapping[Modality, str], language: Language | None = None
+) -> "MerbenchTree":
     """The features in `folder`; `names` says which folder of features is which modality.
 
-    A name may lack its ``-FRA`` or ``-UTT``: frames are taken where there are both. Raises
-    ExchangeError naming what is missing, PickleRefusedError for labels that are no plain data.
+    `language` says which transcript is what was said, where the folder has two. A name may lack
+    its ``-FRA`` or ``-UTT``: frames are taken where there are both. Raises ExchangeError naming
+    what is missing, PickleRefusedError for labels that are no plain data.
     """
     labels = next((folder / name for name in LABELS if (folder / name).is_file()), None)
     if labels is None:
@@ -55,7 +75,7 @@ def open_tree(folder: Path, names: Mapping[Modality, str]) -> "MerbenchTree":
                 known = ", ".join(here) or "none"
                 raise ExchangeError(f"{folder / FEATURES}: no {wanted}. There: {known}.")
             found[modality] = folder / FEATURES / fitting[0]
-    return MerbenchTree(folder, labels, found)
+    return MerbenchTree(folder, labels, found, language)
 
 
 class MerbenchTree:
@@ -63,30 +83,56 @@ class MerbenchTree:
 
     title = "MERBench features"
 
-    def __init__(self, folder: Path, labels: Path, places: Mapping[Modality, Path]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        labels: Path,
+        places: Mapping[Modality, Path],
+        language: Language | None,
+    ) -> None:
         """Use `open_tree`."""
         self.path, self._places, self.notes = folder, places, list[str]()
         self._files: dict[str, str] = {}
-        self.clips = with_contexts(list(self._clips(read_labels(labels), _words(folder / WORDS))))
+        words = _words(folder / WORDS, language or _language(folder))
+        self.clips = with_contexts(list(self._clips(read_labels(labels), words)))
         self.digest = self._digest(labels)
         self.offers: Mapping[Modality, Offer] = {m: self._offer(m) for m in places}
 
     def take(self, modality: Modality) -> Iterator[ClipFeatures | Absent]:
         """Every clip's features."""
         for clip in self.clips:
-            values = self._values(modality, clip.id)
+            try:
+                values = self._values(modality, clip.id)
+            except SedimentalError as fault:
+                yield Absent(clip.id, str(fault))
+                continue
             if values is None:
                 yield Absent(clip.id, "no file")
+            elif values.shape[1] != self.offers[modality].width:
+                width = self.offers[modality].width
+                yield Absent(clip.id, f"has frames of {values.shape[1]} numbers, others {width}")
             else:
                 yield features(clip.id, self.digest[:16], modality, values, {})
 
     def _offer(self, modality: Modality) -> Offer:
-        found = (self._values(modality, clip.id) for clip in self.clips)
-        first = next((values for values in found if values is not None), None)
-        place = self._places[modality]
-        if first is None:
-            raise ExchangeError(f"{place}: no file of any clip of the labels.")
-        return Offer(first.shape[1], place.name, {"lengths": "of the files"})
+        """The width that most of the first files have."""
+        place, fault, widths = self._places[modality], "", Counter[int]()
+        for clip in self.clips:
+            try:
+                values = self._values(modality, clip.id)
+            except SedimentalError as damaged:
+                fault = fault or f" The first: {damaged}"
+                continue
+            if values is not None and values.shape[1]:
+                widths[values.shape[1]] += 1
+            if widths.total() == LOOKED_AT:
+                break
+        if not widths:
+            raise ExchangeError(f"{place}: no file of any clip of the labels.{fault}")
+        untrained = place.name.startswith(UNTRAINED)
+        weights = "imported random:unknown" if untrained else "imported"
+        width = widths.most_common(1)[0][0]
+        return Offer(width, place.name, {"lengths": "of the files"}, weights)
 
     def _values(self, modality: Modality, id_: str) -> NDArray[Any] | None:
         """(frames, width), or None where the clip has no file."""
@@ -94,14 +140,17 @@ class MerbenchTree:
         file = own.with_name(f"{own.name}.npy")
         if file.is_file():
             return _load(file)
-        frames = sorted(own.glob("*.npy")) if own.is_dir() else []
-        return np.concatenate([_load(frame) for frame in frames]) if frames else None
+        frames = [_load(f) for f in sorted(own.glob("*.npy"))] if own.is_dir() else []
+        if len({frame.shape[1] for frame in frames}) > 1:
+            raise ExchangeError(f"{own}: its frames are of different widths.")
+        return np.concatenate(frames) if frames else None
 
     def _clips(
         self, tables: Mapping[str, Mapping[str, Any]], words: Mapping[str, str]
     ) -> Iterator[Clip]:
         faults: list[str] = []
-        classes = {str(e.get("emo")) for table in tables.values() for e in table.values()}
+        entries = [e for table in tables.values() for e in table.values()]
+        classes = {str(e["emo"]) for e in entries if isinstance(e, Mapping) and "emo" in e}
         for key, table in tables.items():
             split = SPLIT_NAMES.get(key.split("_")[0].rstrip("0123456789").lower())
             if split is None:
@@ -116,15 +165,24 @@ class MerbenchTree:
                 if id_ in self._files:
                     faults.append(f"{key}: {name} stands already in another split.")
                 self._files[id_] = str(name)
-                score = float(entry.get("val", np.nan))
+                try:
+                    scores = [_score(entry, key) for key in SCORES]
+                    category = texts([entry["emo"]])[0] if len(classes) > 1 else None
+                except (ColumnError, KeyError, TypeError) as wrong:
+                    what = f"has no {wrong}" if isinstance(wrong, KeyError) else f"is {entry!r:.60}"
+                    faults.append(f"{key}: {name} {what}.")
+                    continue
                 yield Clip(
                     id=id_,
                     video_id=video,
                     clip_id=clip,
                     split=split,
                     text=words.get(str(name), ""),
-                    label=score if np.isfinite(score) else None,
-                    category=str(entry["emo"]) if len(classes) > 1 else None,
+                    label=scores[0],
+                    label_T=scores[1],
+                    label_A=scores[2],
+                    label_V=scores[3],
+                    category=category,
                 )
         refuse(self.path, faults)
 
@@ -133,7 +191,8 @@ class MerbenchTree:
         for place in self._places.values():
             for file in sorted(place.rglob("*.npy")):
                 whole.update(str(file.relative_to(self.path)).encode())
-                whole.update(file.read_bytes())
+                with file.open("rb") as data:
+                    whole.update(hashlib.file_digest(data, "sha256").digest())
         return whole.hexdigest()
 
 
@@ -173,12 +232,35 @@ def _misnamed(name: Any) -> str | None:
     return None
 
 
-def _words(path: Path) -> Mapping[str, str]:
+def _score(entry: Any, key: str) -> float | None:
+    """A score of a clip; none where there is none, or the mark of that."""
+    if not isinstance(entry, Mapping):
+        raise TypeError
+    (score,) = numbers([entry.get(key)])
+    return None if score == NO_SCORE else score
+
+
+def _words(path: Path, language: Language | None) -> Mapping[str, str]:
+    """Clip -> what was said; raises ExchangeError where two languages leave that open."""
     if not path.is_file():
         return {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return {
-            row["name"]: row.get("english") or row.get("chinese") or ""
-            for row in csv.DictReader(file)
-            if row.get("name")
-        }
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row.get("name")]
+    except (OSError, ValueError, csv.Error) as fault:
+        raise ExchangeError(f"{path}: cannot be read as a table in UTF-8: {fault}.") from None
+    if language is None and any(all(row.get(tongue) for tongue in SPOKEN) for row in rows):
+        raise ExchangeError(
+            f"{path}: has what was said in English and in Chinese, one a translation. Say "
+            "--language english or --language chinese."
+        )
+    first = language or "english"
+    other = None if language else "chinese"
+    return {row["name"]: row.get(first) or (other and row.get(other)) or "" for row in rows}
+
+
+def _language(folder: Path) -> Language | None:
+    """The language of a known corpus, by the folder's name."""
+    parts = [part.lower() for part in folder.resolve().parts[-2:]]
+    found = {lang for lang, names in SPOKEN.items() if any(n in p for n in names for p in parts)}
+    return found.pop() if len(found) == 1 else None

@@ -15,7 +15,8 @@ from ..spec import SPLITS
 from ..store.atomic_write import explained, fresh
 from .export_features import Chosen, Sent, labelled, shipped
 from .foreign import ExchangeError
-from .merbench import FEATURES, LABELS, WORDS
+from .merbench import FEATURES, LABELS, SCORES, WORDS
+from .pickle_write import write_object_npz
 
 AT_ONCE = 256
 """Clips read at a time."""
@@ -41,7 +42,7 @@ def write_tree(
         raise ExchangeError(f"{path}: clip {odd!r} cannot be a file name.")
     with explained(path), fresh(path) as folder:
         folder.mkdir()
-        np.savez(folder / LABELS[0], **_labels(clips))  # type: ignore[arg-type]
+        write_object_npz(folder / LABELS[0], _labels(clips))
         _write_words(folder / WORDS, clips)
         for one in chosen:
             place = folder / FEATURES / f"{one.name}-{'UTT' if pooled else 'FRA'}"
@@ -73,12 +74,15 @@ def _write_some(place: Path, one: Chosen, clips: Sequence[Clip], pooled: bool) -
 
 
 def _labels(clips: Sequence[Clip]) -> dict[str, dict[str, dict[str, Any]]]:
-    """A table a split: clip -> its class by number (``emo``) and its score (``val``)."""
+    """A table a split: clip -> number of its class (``emo``), its score (``val``), its others."""
     classes = [name for name, _ in sorted(Counter(str(c.category) for c in clips).items())]
     tables: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in CORPORA.values()}
     for clip in clips:
         score = np.nan if clip.label is None else clip.label
         entry = {"emo": classes.index(str(clip.category)), "val": score}
+        for key, own in zip(SCORES[1:], (clip.label_T, clip.label_A, clip.label_V), strict=True):
+            if own is not None:
+                entry[key] = own
         tables[CORPORA[clip.split]][clip.id] = entry
     return tables
 

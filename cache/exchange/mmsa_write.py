@@ -1,6 +1,5 @@
 """Our features as the pickle that MMSA loads; the columns are those of `mmsa_read`."""
 
-import pickle
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,10 +11,11 @@ from numpy.typing import NDArray
 from ...progress import Progress, Silent
 from ..manifest import Clip, Manifest
 from ..runs.identity import code_version
-from ..spec import SPLITS
+from ..spec import MODALITIES, SPLITS
 from ..store.atomic_write import explained, fresh
 from .export_features import Chosen, Sent, labelled, shipped
 from .foreign import ExchangeError
+from .pickle_write import write_pickle
 
 AT_ONCE = 256
 """Clips read at a time."""
@@ -41,10 +41,10 @@ def write_mmsa(
         progress.start(one.name, len(clips))
         advance = partial(progress.advance, one.name)
         for split, own in by_split.items():
-            tables[split] |= _columns(one, own, max(1, about.longest), advance)
+            tables[split] |= _columns(one, own, max(1, about.longest, one.padded), advance)
     tables["config"] = _provenance(chosen)
     with explained(path), fresh(path) as temporary, temporary.open("wb") as file:
-        pickle.dump(tables, file, protocol=4)
+        write_pickle(file, tables)
     return Sent(
         path=path,
         kind="mmsa",
@@ -137,6 +137,11 @@ def _provenance(chosen: Sequence[Chosen]) -> dict[str, Any]:
 
 def _notes(manifest: Manifest, clips: Sequence[Clip], chosen: Sequence[Chosen]) -> list[str]:
     notes = []
+    if absent := [m for m in MODALITIES if m not in {one.modality for one in chosen}]:
+        notes.append(
+            f"there is no {' and no '.join(absent)} in it; MMSA's loader reads all three, so give "
+            "it the others from files of their own (feature_T, feature_A, feature_V)."
+        )
     if left := len(manifest.clips) - len(clips):
         notes.append(f"{left} clips have no label and were left out.")
     if clips and clips[0].label is None:

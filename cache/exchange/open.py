@@ -1,12 +1,20 @@
 """Which kind of file or folder of features lies at a path."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from ..spec import Modality
-from . import merbench, mmsa_read
+from numpy.typing import NDArray
+
+from ..safe_pickle.globals import HINTS
+from ..safe_pickle.load import load_plain
+from ..safe_pickle.npy import load_npy, load_npz, torch_file
+from ..spec import SPLIT_NAMES, Modality
+from . import csd_read, merbench, mmsa_read
 from .foreign import ExchangeError, Foreign
+from .labels import LabelKind
+from .merbench import Language
 
 OFFICIAL = {
     "78e0f8b5": "MOSI/Processed/unaligned_50.pkl",
@@ -16,24 +24,103 @@ OFFICIAL = {
     "c9e20c13": "SIMS/Processed/unaligned_39.pkl",
 }
 """How the SHA-256 that MMSA states for its own files begin."""
+FOREIGN_MAGIC = {
+    b"\x1f\x8b": "packed with gzip: unpack it first (`gunzip FILE`).",
+    b"7z": "packed with 7-Zip: unpack it first (`7z x FILE`).",
+    b"BZh": "packed with bzip2: unpack it first (`bunzip2 FILE`).",
+    b"\xfd7zXZ": "packed with xz: unpack it first (`unxz FILE`).",
+    b"\x89HDF": "an HDF5 file: name it .csd if it holds computational sequences; else write its "
+    "arrays with numpy.savez as train_audio, train_id, … and import that.",
+    b"PAR1": "a Parquet file: write its columns with numpy.savez as train_audio, train_id, … and "
+    "import that.",
+}
+"""What files begin with that are read by others only, and the way out."""
 
 
-def open_foreign(path: Path, names: Mapping[Modality, str]) -> Foreign:
-    """The features at `path`: a pickle of MMSA or MultiBench, or a folder as MERBench has it.
+def open_foreign(
+    path: Path,
+    names: Mapping[Modality, str],
+    labels: LabelKind | None = None,
+    language: Language | None = None,
+    aligned: csd_read.Aligned | None = None,
+) -> Foreign:
+    """The features at `path`, whatever holds them.
 
-    Of a folder, `names` says which features are which modality. Raises ExchangeError or
-    PickleRefusedError with what is wrong.
+    A file: a pickle, .npz or .npy of MMSA's or MultiBench's tables, or a .csd. A folder: MERBench's
+    layout, .csd files, or a folder a split with a .npy a column. Of a folder, `names` says which
+    features are which modality; `labels` what the labels are, and `language` which of MERBench's
+    two transcripts is meant, where the data do not say; `aligned` puts .csd sequences on the steps
+    of one of them. Raises ExchangeError or PickleRefusedError
+    with what is wrong.
     """
     if path.is_dir():
-        return merbench.open_tree(path, names)
+        if any(path.glob("*.csd")):
+            return csd_read.open_folder(path, names, labels, None, aligned)
+        tables = {p.name: _columns(p) for p in sorted(path.iterdir()) if _of_split(p)}
+        if tables and not any((path / name).is_file() for name in merbench.LABELS):
+            return mmsa_read.open_tables(
+                path, _digest(sorted(path.glob("*/*.npy"))), tables, labels
+            )
+        return merbench.open_tree(path, names, language)
     if not path.is_file():
         raise ExchangeError(f"{path}: no such file or folder. Check the path.")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    found = mmsa_read.open_pickle(path, digest)
+    if path.suffix == ".csd":
+        return csd_read.open_folder(path.parent, names, labels, path, aligned)
+    digest = _digest([path])
+    found = mmsa_read.open_tables(path, digest, _content(path), labels)
     if official := OFFICIAL.get(digest[:8]):
         found.notes.insert(0, f"its SHA-256 begins as that of MMSA's own {official}.")
     return found
+
+
+def _content(path: Path) -> Any:
+    """What a file holds, by how it begins."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    if start.startswith(b"\x93NUMPY"):
+        found = load_npy(path)
+        return found.item() if found.shape == () else found
+    if start.startswith(b"PK\3\4"):
+        if torch_file(path):
+            raise ExchangeError(f"{path}: a file of torch.save. {HINTS['torch']}")
+        return _by_split(load_npz(path))
+    for magic, what in FOREIGN_MAGIC.items():
+        if start.startswith(magic):
+            raise ExchangeError(f"{path}: {what}")
+    return load_plain(path)
+
+
+def _by_split(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Arrays named ``train_audio`` or ``train/audio`` as tables; others as they are."""
+    found: dict[str, Any] = {}
+    for key, array in arrays.items():
+        split, _, column = key.replace("/", "_").partition("_")
+        if column and split.lower() in SPLIT_NAMES:
+            table = found.setdefault(split, {})
+            if isinstance(table, dict):
+                table[column] = array
+        else:
+            found[key] = array
+    return found
+
+
+def _of_split(path: Path) -> bool:
+    return path.is_dir() and path.name.lower() in SPLIT_NAMES and any(path.glob("*.npy"))
+
+
+def _columns(folder: Path) -> dict[str, NDArray[Any]]:
+    return {file.stem: load_npy(file) for file in sorted(folder.glob("*.npy"))}
+
+
+def _digest(files: Sequence[Path]) -> str:
+    whole = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            own = hashlib.file_digest(file, "sha256")
+        if len(files) == 1:
+            return own.hexdigest()
+        whole.update(f"{path.parent.name}/{path.name} {own.hexdigest()}\n".encode())
+    return whole.hexdigest()
 
 
 def corpus_name(path: Path) -> str:

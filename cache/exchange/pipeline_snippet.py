@@ -1,13 +1,18 @@
 """The lines of a pipeline.toml that name imported features."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ..manifest import Manifest
+from ..published_sizes import title_of
 from .import_features import LAYER, Received
 
-WIDEST_SIMS = 1.0
-"""Labels of CH-SIMS are at most this large; those of CMU-MOSI and CMU-MOSEI reach 3."""
+WIDEST_SIMS, WIDEST_MOSI = 1.0, 3.0
+"""Labels of CH-SIMS are at most this large, and those of CMU-MOSI and CMU-MOSEI."""
+FILLED = 0.6
+"""Share of a scale that labels reach on both sides if they were rated on it."""
 PUBLISHED = ("mosi", "mosei", "sims")
 """Corpora for which papers of models state settings that differ from a model's defaults."""
 
@@ -21,6 +26,8 @@ def whole(received: Received, pipeline: Path) -> str:
     """A pipeline.toml to start from: the `lines`, what to train, and how to score it."""
     corpus, found = received.manifest.corpus, models(received)
     named = ", ".join(f'"{model}"' for model in found)
+    found_scale = scale(received.manifest)
+    guessed = "  # a guess: see the note of the import" if found_scale.notes else ""
     preset = f'preset = "{corpus}"\n' if corpus in PUBLISHED and len(found) > 1 else ""
     return (
         f"# {received.title} of {received.source.name}, sha256 {received.digest}\n"
@@ -28,7 +35,7 @@ def whole(received: Received, pipeline: Path) -> str:
         f"{_features(received, pipeline)}\n"
         f"[train]\nmodels = [{named}]\nseeds = [1111, 1112, 1113, 1114, 1115]\n{preset}\n"
         f"{_inputs(received)}\n"
-        f'[evaluate]\nprotocol = "{protocol(received.manifest)}"\n'
+        f'[evaluate]\nprotocol = "{found_scale.protocol}"{guessed}\n'
     )
 
 
@@ -43,10 +50,41 @@ def models(received: Received) -> tuple[str, ...]:
     return tuple(found)
 
 
-def protocol(manifest: Manifest) -> str:
-    """Whose metrics fit the labels: `sims` where none is beyond one, else `mosi`."""
-    labels = [abs(clip.label) for clip in manifest.clips if clip.label is not None]
-    return "sims" if labels and max(labels) <= WIDEST_SIMS else "mosi"
+@dataclass(frozen=True)
+class Scale:
+    """Whose metrics fit the labels, and what of that is a guess."""
+
+    protocol: Literal["mosi", "sims"]
+    notes: tuple[str, ...] = ()
+
+
+def scale(manifest: Manifest) -> Scale:
+    """The scale of a corpus's labels: by its name, else by the labels, and then it is said."""
+    title = title_of(manifest.corpus) or ""
+    labels = [clip.label for clip in manifest.clips if clip.label is not None]
+    low, high = min(labels, default=0.0), max(labels, default=0.0)
+    if title.startswith("CH-SIMS") and max(-low, high) <= WIDEST_SIMS:
+        return Scale("sims")
+    if not labels or (title in ("CMU-MOSI", "CMU-MOSEI") and max(-low, high) <= WIDEST_MOSI):
+        return Scale("mosi")
+    said = f"labels lie between {low:g} and {high:g}"
+    if low < -WIDEST_MOSI or high > WIDEST_MOSI:
+        middle = f"{(low + high) / 2:g}"
+        note = (
+            f"{said}: the scale of no published protocol. Acc-2, Acc-5 and Acc-7 mean nothing on "
+            f"it; MAE and Corr do. For the others, subtract the neutral label (perhaps {middle}) "
+            "in the source and import it again."
+        )
+        return Scale("mosi", (note,))
+    if low < -WIDEST_SIMS or high > WIDEST_SIMS:
+        return Scale("mosi")
+    if low <= -FILLED * WIDEST_SIMS and high >= FILLED * WIDEST_SIMS:
+        return Scale("sims")
+    note = (
+        f"{said}, which fills neither the scale of CH-SIMS (-1 to 1) nor that of CMU-MOSI (-3 to "
+        '3): protocol "sims" is a guess. Set [evaluate] protocol to the scale that was rated on.'
+    )
+    return Scale("sims", (note,))
 
 
 def _features(received: Received, pipeline: Path) -> str:

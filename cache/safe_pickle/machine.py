@@ -8,6 +8,7 @@ lists and sets that were made here. Every operation takes time in proportion to 
 import re
 import struct
 from collections.abc import Callable
+from itertools import repeat
 from typing import IO, Any
 
 import numpy as np
@@ -269,12 +270,12 @@ class Machine:
         """What was read is of no use."""
 
     def _put(self, place: int) -> None:
-        if place < 0:
+        if not 0 <= place <= self._size:  # values are numbered, and none takes less than a byte
             raise IndexError
         gap = place - len(self._memo)
         if gap >= 0:
             self._budget.charge(POINTER * gap)
-            self._memo.extend([_NOTHING] * (gap + 1))
+            self._memo.extend(repeat(_NOTHING, gap + 1))
         self._memo[place] = self._stack[-1]
 
     def _get(self, place: int) -> Any:

@@ -127,6 +127,15 @@ def load_npz(path: Path, limits: Limits = DEFAULT) -> dict[str, NDArray[Any]]:
         ) from None
 
 
+def torch_file(path: Path) -> bool:
+    """Whether an archive is one of torch.save; of a damaged one False."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/data.pkl") for name in archive.namelist()[:100])
+    except (OSError, *_ZIP_FAULTS):
+        return False
+
+
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> NDArray[Any]:
     name = f"{path}, {shown(member.filename)}"
     with archive.open(member) as file:

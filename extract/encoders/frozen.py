@@ -14,6 +14,9 @@ from .wavlm import stretch
 
 PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 """Modules whose weights autocast rounds before each use."""
+NARROW = 16
+"""Channels a group under which oneDNN's grouped convolutions in bf16 give wrong numbers on CPUs
+with AMX (seen with torch 2.14 and 8 channels a group); no published encoder is that narrow."""
 
 
 def frozen(checkpoint: Checkpoint, layers: Sequence[str], arithmetic: Arithmetic) -> Any:
@@ -32,6 +35,23 @@ def frozen(checkpoint: Checkpoint, layers: Sequence[str], arithmetic: Arithmetic
             with unshared():
                 for name in list(module.parametrizations):  # type: ignore[arg-type]
                     parametrize.remove_parametrizations(module, name)
-        if arithmetic.precision is not torch.float32 and isinstance(module, PRODUCTS):
+        if arithmetic.precision is torch.float32 or not isinstance(module, PRODUCTS):
+            continue
+        if arithmetic.device.type == "cpu" and _narrow(module):
+            module.register_forward_pre_hook(_as_float32)
+            whole = torch.autocast("cpu", enabled=False)(module.forward)
+            module.forward = whole  # type: ignore[method-assign]
+        else:
             module.to(arithmetic.precision)
     return model.requires_grad_(False).to(arithmetic.device)
+
+
+def _narrow(module: nn.Module) -> bool:
+    if not isinstance(module, nn.Conv1d):
+        return False
+    groups: int = module.groups
+    return groups > 1 and int(module.in_channels) // groups < NARROW
+
+
+def _as_float32(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return tuple(value.float() for value in inputs)

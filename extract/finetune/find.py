@@ -13,10 +13,12 @@ from ..encoders.loading import EncoderError
 from ..encoders.sound import checked_hop, frame_grid
 from ..streams.raw_inputs import items_folder, refuse_unreadable, token_spec, waveform_spec
 from ..streams.streams import AudioStream, TextStream
-from .inputs import LiveInput, LiveSoundInput, LiveTextInput
+from .inputs import LiveSoundInput, LiveTextInput
 
 
-def live_input(config: Config, modality: Modality, words: bool = False) -> LiveInput:
+def live_input(
+    config: Config, modality: Modality, words: bool = False
+) -> LiveTextInput | LiveSoundInput:
     """The live input of [train.inputs] `modality`, found but not loaded.
 
     With `words`, text must come as tokens, because a model hides some of them or works among the
@@ -27,7 +29,7 @@ def live_input(config: Config, modality: Modality, words: bool = False) -> LiveI
     table = table_of(config, modality)
     every = table.model_copy(update={"layers": "all"})
     stream: TextStream | AudioStream
-    kind: type[LiveInput]
+    kind: type[LiveTextInput] | type[LiveSoundInput]
     if isinstance(every, TextFeatures):
         stream, kind = TextStream(every, config.cache.dtype), LiveTextInput
         wanted = token_spec(stream.checkpoint, every, stream.tokenizer)

@@ -87,6 +87,15 @@ class LiveInput:
         """Rows of the store (batch, rows, width) as the encoder wants them."""
         return rows
 
+    @property
+    def joins(self) -> bool:
+        """Whether several clips before are read in one pass."""
+        return False
+
+    def join(self, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+        """Items of several clips, oldest first, as one; only where `joins`."""
+        raise NotImplementedError
+
     def build(self, generator: torch.Generator) -> LiveEncoder:
         """The encoder, with its first weights."""
         raise NotImplementedError
@@ -135,8 +144,6 @@ class LiveTextInput(LiveInput):
 
 class LiveSoundInput(LiveInput):
     """Sound."""
-
-    joins = False
 
     @property
     def budget(self) -> int:

@@ -375,17 +375,33 @@ def test_degenerate_classes() -> None:
 
 def test_mmsa_file(folder: Path, tmp_path: Path, report: Any) -> None:
     lines = list(csv.DictReader(io.StringIO(to_mmsa(report))))
-    assert [line["Model"] for line in lines] == ["uegd", "uegd_T", "uegd_A"]
+    ours = ["sedimental-uegd", "sedimental-uegd_T", "sedimental-uegd_A"]
+    assert [line["Model"] for line in lines] == ours
     mae = report.rows[0].test["MAE"]
     assert lines[0]["MAE"] == str((round(100 * mae.mean, 2), round(100 * mae.std, 2)))
     assert re.fullmatch(r"\(\d+\.\d+, \d+\.\d+\)", lines[1]["Has0_acc_2"])
     file = write_mmsa(tmp_path, report)
     assert file == tmp_path / "results/normal/demo.csv"
+    # I1: rows and columns of that tool stay as they are, in their order; it appends by place
     text = 'Model,MAE,Loss\nmult,"(87.99, 0.5)",1\nuegd,"(1.0, 0.0)",1\n'
-    merged = list(csv.DictReader(io.StringIO(to_mmsa(report, text))))
-    assert [line["Model"] for line in merged] == ["mult", "uegd", "uegd_T", "uegd_A"]
-    assert merged[0]["MAE"] == "(87.99, 0.5)"
-    assert merged[1] == lines[0]
+    once = to_mmsa(report, text)
+    assert once.startswith(text)
+    merged = list(csv.DictReader(io.StringIO(once)))
+    assert [line["Model"] for line in merged] == ["mult", "uegd", *ours]
+    assert merged[2] == {"Model": ours[0], "MAE": lines[0]["MAE"], "Loss": ""}
+    assert to_mmsa(report, once) == once
+    file.write_text("some table,of others\n")
+    with pytest.raises(RunError, match=r"not a result file of MMSA.*nothing was written"):
+        write_mmsa(tmp_path, report)
+    assert file.read_text() == "some table,of others\n"
+
+
+@pytest.mark.parametrize("corpus", ["../../../x", "/x", "..", "a/../../b", ".x"])
+def test_the_name_of_a_corpus_stays_in_its_folder(tmp_path: Path, report: Any, corpus: str) -> None:
+    """H13: `corpus` of a run.json is text of others."""
+    file = write_mmsa(tmp_path / "deep/er", replace(report, corpus=corpus))
+    assert file.resolve().parent == (tmp_path / "deep/er/results/normal").resolve()
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [file]
 
 
 def test_maps_and_generated_labels_are_drawn_where_they_are_kept(tmp_path: Path) -> None:

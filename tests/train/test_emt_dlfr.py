@@ -13,6 +13,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from sedimental.cache.spec import MODALITIES, Modality
+from sedimental.train.layers.packed import Packed
 from sedimental.train.models.emt_dlfr.encoders import Siamese, View, negative_cosine
 from sedimental.train.models.emt_dlfr.fusion import Pooling
 from sedimental.train.models.emt_dlfr.model import EMTDLFR, PRESETS, RECIPES, Options
@@ -745,3 +746,18 @@ def test_views_of_one_pass_are_those_of_two() -> None:
     torch.testing.assert_close(output.prediction, found[0].prediction[:5])
     torch.testing.assert_close(complete(batch_of()).prediction, found[0].prediction[5:])
     torch.testing.assert_close(model.eval()(batch_of()).prediction, found[0].prediction[:5])
+
+
+def test_embedding_dropout_leaves_the_context_whole() -> None:
+    """P10: only local features are dropped before the transformer."""
+    model = made(replace(still(options_of()), embedding_dropout=0.5)).train()
+    given: list[Any] = []
+    model.fusion.register_forward_pre_hook(lambda _, inputs: given.append(inputs))
+    batch = batch_of()
+    model(batch)
+    H, G = given[0][:2]
+    assert all((x.rows == 0).float().mean() > 0.3 for x in H)
+    for place, m in enumerate(MODALITIES):
+        X = Packed.of(batch.features[m], batch.masks[m])
+        wanted = model.projections[m](model.encoders[m](X)[0])
+        torch.testing.assert_close(G[:, place], wanted)

@@ -292,12 +292,16 @@ def literal_attention(
     return shares, np.asarray(sum(s * v for s, v in zip(shares, x, strict=True)))
 
 
+def model_bins(model: GLoMo, m: Modality) -> int:
+    return int(model.encoders[m].bins)  # type: ignore[arg-type]
+
+
 def literal_unimodal(
     model: GLoMo, m: Modality, x: Array, log: bool, sequence: bool
 ) -> tuple[Array, Array]:
     """Global (Eq. 1 or 3) and refined local (Eq. 2 or 4, then 5 and 6) of one clip's frames."""
     encoder = model.encoders[m]
-    if m == "text":  # two layers side by side: one after the other in time
+    if m == "text" and not sequence:  # two layers side by side: one after the other in time
         x = np.concatenate([x[:, :5], x[:, 5:]])
     assert isinstance(encoder.convolution, TemporalConvolution)
     assert isinstance(encoder.local, Experts)
@@ -309,8 +313,9 @@ def literal_unimodal(
         assert isinstance(encoder.context, nn.Module)
         frames = literal_sequence(encoder.context, frames)
         whole = frames.max(0)  # Eq. 3
-    bins = literal_bins(frames, 3)
-    local = np.array([bins[i][c] for c in range(len(whole)) for i in range(3)])
+    count = model_bins(model, m)
+    bins = literal_bins(frames, count)
+    local = np.array([bins[i][c] for c in range(len(whole)) for i in range(count)])
     return whole, literal_experts(encoder.local, local, log)
 
 
@@ -361,7 +366,10 @@ def test_equations_1_to_6_and_8_to_13(modalities: tuple[Modality, ...], log: boo
 
 
 def test_text_as_a_sequence_and_classes() -> None:
-    """CHERMA's text goes the way of audio and vision; seven logits a clip."""
+    """CHERMA's text goes the way of audio and vision; seven logits a clip.
+
+    P6: two layers of it are one sequence of wider frames, as for audio, not two in time.
+    """
     options, clips = replace(TINY, text="sequence", classes=7), some_clips()
     model = made(options)
     prediction = model(batch_of(clips)).prediction
@@ -369,6 +377,30 @@ def test_text_as_a_sequence_and_classes() -> None:
     for k, clip in enumerate(clips):
         wanted = literal_glomo(model, clip, sequence=True)
         np.testing.assert_allclose(prediction[k].detach().numpy(), wanted, atol=1e-9)
+
+
+def test_bins_and_experts_of_each_modality() -> None:
+    """P7: Fig. 3 has a number for each modality; k of them speak, or all where there are fewer."""
+    table = {
+        "width": 8,
+        "heads": 2,
+        "encoder_layers": 1,
+        "bins": {"text": 2, "audio": 1, "vision": 5},
+        "experts": {"text": 4, "audio": 1},
+    }
+    options, clips = model_options("glomo", table), some_clips()
+    model = made(options)
+    prediction = model(batch_of(clips)).prediction
+    for k, clip in enumerate(clips):
+        wanted = literal_glomo(model, clip).item()
+        assert prediction[k].item() == pytest.approx(wanted, abs=1e-9)
+    local = {m: model.encoders[m].local for m in MODALITIES}
+    assert {m: len(e.inner) for m, e in local.items()} == {"text": 4, "audio": 1, "vision": 3}  # type: ignore[union-attr, arg-type]
+    assert {m: e.chosen for m, e in local.items()} == {"text": 2, "audio": 1, "vision": 2}  # type: ignore[union-attr]
+    with pytest.raises(ConfigError, match="experts"):
+        model_options("glomo", {"experts": {"text": 0}})
+    with pytest.raises(ConfigError, match="bins"):
+        model_options("glomo", {"bins": {"sound": 3}})
 
 
 def test_equation_5_with_noise_and_7() -> None:

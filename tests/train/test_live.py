@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import sedimental
-from sedimental.cache.manifest import read_manifest
 from sedimental.cache.runs import Run, list_runs, read_run
 from sedimental.cache.store.store import open_store
 from sedimental.config import (
@@ -363,9 +362,7 @@ def test_frozen_and_finetuned_runs_lie_side_by_side(made: MakeConfig) -> None:
     for live in ("", "TA"):
         trained(made(live=live, name="both", train='also = ["MAE"]'))
     config = made(live="", name="both")
-    report = sedimental.evaluate(
-        config.experiment, config.evaluate, read_manifest(config.corpus_cache / "manifest.jsonl")
-    )
+    report = sedimental.evaluate(config)
     assert [row.name for row in report.rows] == ["uegd TA", "uegd finetuned TA"]
     assert [row.training for row in report.rows] == ["frozen", "fine-tuned"]
     assert len(list(list_runs(config.experiment))) == 2

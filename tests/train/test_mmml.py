@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sedimental.cache.spec import Modality
 from sedimental.errors import RunError
 from sedimental.train.layers.packed import Packed
 from sedimental.train.layers.post_norm import PostNormAttention
 from sedimental.train.models import build, model_recipe
-from sedimental.train.models.mmml import MMML, SMALL, CrossModalLayer, Options
+from sedimental.train.models.mmml import MMML, SMALL, CrossModalLayer, Options, Restoring
 from sedimental.train.models.shared.interface import Batch, InputShape
 
 PAIR: tuple[Modality, ...] = ("text", "audio")
@@ -270,3 +270,95 @@ def test_the_preset_for_frozen_features_is_small() -> None:
     assert size(made(SMALL, {"text": 1024, "audio": 1024})) < 400_000
     assert model_recipe("mmml", {"preset": "frozen"}).learning_rate == 1e-3
     assert model_recipe("mmml", {}).patience == 8
+
+
+def test_joint_linear_of_the_concatenation_variation_reads_dropped_vectors() -> None:
+    """P4: the released variation drops before each modality's joint Linear."""
+    model = made(replace(TINY, variation="concatenation", dropout=0.3)).train()
+    seen = list[Tensor]()
+    for joint in model.joints.values():
+        joint.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    lengths: dict[Modality, list[int]] = {"text": [3] * 200, "audio": [2] * 200}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model(batch_of(lengths))
+    for given in seen:
+        assert (given == 0).float().mean().item() == pytest.approx(0.3, abs=0.03)
+    seen.clear()
+    model.eval()(batch_of(lengths))
+    assert all((given != 0).all() for given in seen)
+
+
+def test_restoring_transformer_is_pytorchs_encoder() -> None:
+    """P4: section 3.4's Transformer is nn.TransformerEncoder: its function, its 0.1, its start."""
+    model = made(replace(TINY, variation="transformer", dropout=0.3)).double().eval()
+    part = model.restoring["text"]
+    assert isinstance(part, Restoring)
+    d, heads, inner = 16, TINY.heads, TINY.restoring_feedforward
+    layers = nn.TransformerEncoderLayer(d, heads, inner, batch_first=True).double()
+    theirs = nn.TransformerEncoder(layers, len(part.layers), enable_nested_tensor=False).eval()
+    names = {
+        "projections.": "self_attn.in_proj_",
+        "attended.": "self_attn.out_proj.",
+        "feedforward.0.": "linear1.",
+        "feedforward.3.": "linear2.",
+        "norms.0.": "norm1.",
+        "norms.1.": "norm2.",
+    }
+    for own, other in zip(part.layers, theirs.layers, strict=True):
+        state = own.state_dict()
+        other.load_state_dict(
+            {b + end: state[a + end] for a, b in names.items() for end in ("weight", "bias")}
+        )
+        bound = math.sqrt(6 / (d + 3 * d))
+        assert bound * 0.9 < state["projections.weight"].abs().max() <= bound
+        assert not state["projections.bias"].any()
+        assert not state["attended.bias"].any()
+        own.train()
+        assert (own.share, own.dropout.p, own.feedforward[2].p) == (0.1, 0.1, 0.1)  # type: ignore[union-attr]
+        own.eval()
+    fused, original = torch.randn(2, 3, 4, 8, dtype=torch.float64)
+    mask = torch.arange(4) < torch.tensor([[4], [1], [3]])
+    both = torch.cat([part.token.expand(3, -1, -1), torch.cat([fused, original], dim=2)], dim=1)
+    hidden = torch.cat([torch.zeros(3, 1, dtype=torch.bool), ~mask], dim=1)
+    wanted = theirs(both, src_key_padding_mask=hidden)[:, 0]
+    found = part(Packed.of(fused, mask), Packed.of(original, mask))
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_weights_of_earlier_runs_of_the_transformer_variation_still_load() -> None:
+    model = made(replace(TINY, variation="transformer"))
+    state = dict(model.state_dict())
+    for m in PAIR:
+        for k in range(TINY.restoring_layers):
+            new, old = f"restoring.{m}.layers.{k}.", f"restoring.{m}.attentions.{k}."
+            fed = f"restoring.{m}.feedforwards.{k}."
+            for end in ("weight", "bias"):
+                three = state.pop(f"{new}projections.{end}").chunk(3)
+                names = ("query", "key", "value")
+                state |= {f"{old}{n}.{end}": x for n, x in zip(names, three, strict=True)}
+                state[f"{old}out.{end}"] = state.pop(f"{new}attended.{end}")
+                state[f"{old}norm.{end}"] = state.pop(f"{new}norms.0.{end}")
+                state[f"{fed}inner.{end}"] = state.pop(f"{new}feedforward.0.{end}")
+                state[f"{fed}out.{end}"] = state.pop(f"{new}feedforward.3.{end}")
+                state[f"{fed}norm.{end}"] = state.pop(f"{new}norms.1.{end}")
+    other = made(replace(TINY, variation="transformer", restoring_layers=TINY.restoring_layers))
+    for weight in other.parameters():
+        weight.data.zero_()
+    other.load_state_dict(state)
+    assert torch.equal(other.eval()(BATCH).prediction, model.eval()(BATCH).prediction)
+
+
+def test_plain_concatenation_with_context_has_its_own_head_and_widths() -> None:
+    """P9: vectors of text 5 and audio 8 wide, now and before, through 2048 - 1024 - 1."""
+    own = replace(TINY, width=None, variation="vectors", context="separate")
+    model = made(replace(own, head=2048, head_inner=1024))
+    shapes = [layer.weight.shape for layer in model.head if isinstance(layer, nn.Linear)]
+    assert shapes == [(2048, 2 * (5 + 8)), (1024, 2048), (1, 1024)]
+    assert {m: head[1].in_features for m, head in model.heads.items()} == {"text": 10, "audio": 16}  # type: ignore[index]
+    output = model(with_previous(BATCH))
+    assert output.prediction.shape == (4,)
+    assert output.losses.keys() == set(PAIR)
+    once = made(replace(own, context="none", head=64))
+    shapes = [layer.weight.shape for layer in once.head if isinstance(layer, nn.Linear)]
+    assert shapes == [(64, 13), (64, 64), (TINY.head_inner, 64), (1, TINY.head_inner)]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,16 +80,18 @@ class Literal:
 
     def __init__(self, truth: list[float], exclude_zero: bool) -> None:
         self.truth, self.limit = truth, max(abs(y) for y in truth)
-        self.positive = [y > 0 or (y == 0 and not exclude_zero) for y in truth]
+        self.exclude_zero = exclude_zero
         self.labels = {m: list(truth) for m in MODALITIES}
         self.banks: dict[str, dict[int, list[float]]] = {m: {} for m in ("fused", *MODALITIES)}
 
     def centres(self, space: str) -> tuple[list[float], list[float]]:
         bank = self.banks[space]
         width = len(next(iter(bank.values())))
+        labels = self.truth if space == "fused" else self.labels[space]  # P1: each its own
+        positive = [y > 0 or (y == 0 and not self.exclude_zero) for y in labels]
         found = []
         for wanted in (True, False):
-            kind = [k for k, y in enumerate(self.truth) if (self.positive[k] if wanted else y < 0)]
+            kind = [k for k, y in enumerate(labels) if (positive[k] if wanted else y < 0)]
             rows = [bank.get(k, [0.0] * width) for k in kind]
             found.append([sum(column) / len(rows) for column in zip(*rows, strict=True)])
         return found[0], found[1]
@@ -227,3 +230,52 @@ def test_it_beats_the_mean_of_the_labels(make_features: MakeFeatures) -> None:
     assert known.sum() == len(run.predictions.of("train")[0])
     assert np.abs(labels[known]).max() <= np.abs(run.predictions.of("train")[0]).max() + 1e-6
     assert not np.allclose(labels[known], run.predictions.of("train")[0])
+
+
+# --- P8: the rows of SUGRM's Table 4 on Self-MM ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "row", [{"recalibrate": True}, {"sequence": "spt"}, {"labels": "sugrm"}], ids=str
+)
+@pytest.mark.parametrize("modalities", [MODALITIES, ("text", "vision"), ("audio",)])
+def test_rows_of_sugrms_table_4(row: dict[str, Any], modalities: tuple[Modality, ...]) -> None:
+    wide = replace(SMALL, fusion_width=16, text_width=8, audio_width=8, vision_width=8)
+    plain, model = made(wide, modalities), made(replace(wide, **row), modalities).train()
+    whole = begun(model)
+    named = {name.partition(".")[0] for name, _ in model.named_parameters()}
+    before = {name.partition(".")[0] for name, _ in plain.named_parameters()}
+    assert named - before == {*(["recalibration"] if "recalibrate" in row else ())} | {
+        *(["sequence"] if "sequence" in row else ())
+    }
+    grouped = [id(w) for group in model.groups() for w in group.parameters]
+    assert sorted(grouped) == sorted(id(w) for w in model.parameters())
+    for epoch in (1, 2, 3):
+        output = model(whole)
+        model.after_step(whole, output, epoch)
+    output = model(whole)
+    loss = output.prediction.square().mean() + sum(output.losses.values(), torch.zeros(()))
+    torch.autograd.backward(loss)
+    silent = [n for n, w in model.named_parameters() if w.grad is None or not w.grad.any()]
+    assert not silent
+    moved = [output.extras[f"label_{m}"] - whole.labels for m in model.tasks]
+    assert torch.stack(moved).abs().max() > 0
+
+
+def test_recalibrated_self_mm_reads_gated_frames() -> None:
+    """Row "+ MRM": a modality's frames times 2 sigmoid(E_s), then Self-MM as it is."""
+    model = made(replace(SMALL, recalibrate=True)).eval()
+    assert model.recalibration is not None
+    whole = batch_of(torch.arange(6))
+    means = [
+        (whole.features[m] * whole.masks[m].unsqueeze(2)).sum(dim=1)
+        / whole.masks[m].sum(dim=1, keepdim=True).clamp(min=1)
+        for m in MODALITIES
+    ]
+    z = torch.relu(model.recalibration.squeeze(torch.cat(means, dim=1)))
+    gates = {m: 2 * torch.sigmoid(model.recalibration.excite[m](z)) for m in MODALITIES}
+    shown = {m: x * gates[m].unsqueeze(1) for m, x in whole.features.items()}
+    plain = made(SMALL).eval()
+    plain.load_state_dict(model.state_dict(), strict=False)
+    wanted = plain(replace(whole, features=shown)).prediction
+    torch.testing.assert_close(model(whole).prediction, wanted, rtol=1e-5, atol=1e-5)

@@ -20,6 +20,7 @@ from sedimental.cache.spec import MODALITIES, FeatureSpec, Modality
 from sedimental.cache.store.writer import ClipFeatures, StoreWriter
 from sedimental.config import Config
 from sedimental.train.fit import checkpoint
+from sedimental.train.layers.packed import Packed
 from sedimental.train.layers.transformer import sinusoids
 from sedimental.train.layers.window_attention import windows
 from sedimental.train.models.shared.hooks import Training
@@ -47,6 +48,7 @@ MOSEI = {"text": 768, "audio": 74, "vision": 35}
 TINY = Options(
     width=8, heads=2, rounds=3, stride=3, input_window=5, cross_window=4, self_window=3, reduction=1
 )
+SHAPES = {m: InputShape(size) for m, size in WIDTHS.items()}
 CIRCLE = (("audio", "text"), ("text", "vision"), ("vision", "audio"))
 
 
@@ -93,22 +95,48 @@ def size(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
+SPARE_NORMS = 3 * 64
+"""Weights of norms that the released self-attention counts and never uses (P2): ours has none."""
+
+
+def test_self_attention_has_one_norm() -> None:
+    """P2: trained, queries and keys are normed alike."""
+    names = [name for name, _ in SUGRM(TINY, SHAPES).sequence.refining.named_parameters()]  # type: ignore[union-attr]
+    assert sorted({name.partition(".")[0] for name in names if "norm" in name}) == [
+        "norm_inner",
+        "norm_query",
+    ]
+
+
+def test_input_attention_starts_as_one_matrix() -> None:
+    """P3: query, key and value weights of a modality are one Glorot matrix (w + 2 d, w)."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = SUGRM(Options(), {m: InputShape(MOSI[m]) for m in MODALITIES})
+    reading: Any = model.sequence.reading
+    for place, m in enumerate(MODALITIES):
+        bound = np.sqrt(6 / (2 * 32 + 2 * MOSI[m]))
+        for weight in (reading.query.weight[place], reading.frames[m].weight):
+            assert weight.abs().max() <= bound
+            assert weight.std().item() == pytest.approx(bound / np.sqrt(3), rel=0.06)
+
+
 def test_sizes_are_the_papers() -> None:
     """Trainable weights without the text encoder; for CMU-MOSI also part by part."""
     mosi = SUGRM(PRESETS["mosi"], {m: InputShape(MOSI[m]) for m in MODALITIES})
-    assert size(mosi) == 486_721
+    assert size(mosi) + SPARE_NORMS == 486_721
     assert mosi.recalibration is not None
     assert size(mosi.recalibration) == 315_019
-    assert size(mosi.sequence) == 161_074
+    assert size(mosi.sequence) + SPARE_NORMS == 161_074
     assert size(mosi.fusion) + size(mosi.heads) == 10_628
     mosei = SUGRM(PRESETS["mosei"], {m: InputShape(MOSEI[m]) for m in MODALITIES})
-    assert size(mosei) == 562_468
+    assert size(mosei) + SPARE_NORMS == 562_468
     wide = SUGRM(Options(), {m: InputShape(1024) for m in MODALITIES})
     assert wide.recalibration is not None
     assert size(wide.recalibration) == 4_722_432
     slim = SUGRM(Options(project=64), {m: InputShape(1024) for m in MODALITIES})
     assert size(slim.projections) == 3 * (1024 * 64 + 64)
-    assert size(slim) == 347_508
+    assert size(slim) + SPARE_NORMS == 347_508
 
 
 def test_weighted_inputs_add_a_number_a_layer() -> None:
@@ -231,7 +259,7 @@ def literal_spt(
             for i, h in enumerate(x[m]):
                 q = grouped(sa.project, g, grouped_norm(sa.norm_query, g, h), slice(0, w))
                 keys = seen(i, 1, o.self_window, shift, len(x[m]))
-                normed = [grouped_norm(sa.norm_key, g, x[m][j]) for j in keys]
+                normed = [grouped_norm(sa.norm_query, g, x[m][j]) for j in keys]  # P2: one norm
                 ks = [grouped(sa.project, g, n, slice(w, 2 * w)) for n in normed]
                 vs = [grouped(sa.project, g, n, slice(2 * w, 3 * w)) for n in normed]
                 after[m].append(finish(sa, g, h, look(q, ks, vs, o.heads)))
@@ -414,8 +442,12 @@ def test_labels_of_whole_epochs(generator: str, exact: bool) -> None:
                 torch.from_numpy(part), torch.from_numpy(features), torch.from_numpy(known), epoch
             )
             fused = [mean(0, g) for g in (positive, negative, top, bottom)]
-            for s in range(2):
-                pair = [fused[:2], [mean(1 + s, positive), mean(1 + s, negative)]]
+            for s in range(2):  # P1: Self-MM splits a task's clips by the task's own labels
+                split = (
+                    [c for c in clips if labels[s, c] >= 0],
+                    [c for c in clips if labels[s, c] < 0],
+                )
+                pair = [fused[:2], [mean(1 + s, group) for group in split]]
                 for k, clip in enumerate(part):
                     if epoch == 1 or not known[s, k]:
                         continue
@@ -633,7 +665,7 @@ def test_learns_sixteen_clips_by_heart(sequence: str) -> None:
 
 
 def test_the_ablations_take_away_what_they_name() -> None:
-    """Table 4: other modalities reach a modality's score through MRM and through SPT alone."""
+    """Table 4: other modalities reach a modality's score through MRM, SPT and TE."""
     batch = padded(some_clips([5, 3, 8, 2]))
     louder = replace(batch, features={**batch.features, "vision": 2 * batch.features["vision"]})
 
@@ -646,8 +678,8 @@ def test_the_ablations_take_away_what_they_name() -> None:
     assert moved(TINY)
     assert moved(replace(TINY, recalibrate=False))
     assert moved(replace(TINY, sequence="lstm"))
-    for sequence in ("lstm", "transformer"):
-        assert not moved(replace(TINY, recalibrate=False, sequence=sequence))  # type: ignore[arg-type]
+    assert not moved(replace(TINY, recalibrate=False, sequence="lstm"))
+    assert moved(replace(TINY, recalibrate=False, sequence="transformer"))  # MulT's, so crossmodal
     assert size(made()) - size(made(replace(TINY, recalibrate=False))) == 2 * (14 * 14 + 14)
     same = trained(made(), batch, 3), trained(made(replace(TINY, labels="self_mm")), batch, 3)
     assert size(same[0]) == size(same[1])
@@ -792,3 +824,14 @@ def test_a_run_keeps_labels_and_resumes_to_the_same_end(
         np.testing.assert_array_equal(resumed.outputs[name], values)
     again = read_run(*find_folders("sugrm-TAV/seed-1", tmp_path / "whole" / "toy"))
     np.testing.assert_array_equal(again.outputs["label_text"], whole.outputs["label_text"])
+
+
+def test_te_sees_every_modality() -> None:
+    """P8: Table 4's Transformer is MulT's: a score follows the frames of every modality."""
+    model = made(replace(TINY, sequence="transformer")).eval()
+    batch = padded(some_clips([5, 3, 8]))
+    vectors = model.sequence({m: Packed.of(x, batch.masks[m]) for m, x in batch.features.items()})
+    for m in MODALITIES:
+        other = {n: x + (n == m) * x.flip(1) for n, x in batch.features.items()}
+        changed = model.sequence({n: Packed.of(x, batch.masks[n]) for n, x in other.items()})
+        assert ((changed - vectors).abs().amax(dim=(1, 2)) > 1e-6).all()

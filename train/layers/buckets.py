@@ -5,6 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -44,12 +45,12 @@ class Bucket:
         places, real, place, own = (torch.from_numpy(array).to(device) for array in arrays)
         return cls(places, real, place, own)
 
-    @property
+    @cached_property
     def full(self) -> bool:
         """Whether no frame is padding."""
         return len(self.place) == self.mask.numel()
 
-    @property
+    @cached_property
     def keys(self) -> Tensor | None:
         """`mask` as attention needs it: nothing is hidden from a clip without frames, for whom
         softmax would have nothing to divide by. None: every frame is real."""
@@ -65,7 +66,7 @@ class Bucket:
         flat = padded.flatten(0, 1)
         return flat if self.full or self.whole else flat.index_select(0, self.place)
 
-    @property
+    @cached_property
     def members(self) -> Tensor:
         """Rows (n,) of the table that `real` gives."""
         flat = self.rows.flatten()

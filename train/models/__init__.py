@@ -1,6 +1,6 @@
 """The table of fusion models, and the way from a name in pipeline.toml to a model."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from importlib import import_module
 from types import ModuleType
@@ -122,7 +122,7 @@ def option_faults(raw: Mapping[str, Any]) -> list[str]:
     faults: list[str] = []
     preset, models = section.get("preset"), section.get("models")
     if isinstance(preset, str) and isinstance(models, list):
-        known = sorted({p for name in map(str, models) if name in MODELS for p in presets_of(name)})
+        known = sorted({p for name in MODELS for p in presets_of(name)})
         if preset not in known:
             hint = nearest(preset, known) or f" Known: {', '.join(known) or 'none'}."
             faults.append(f'train.preset: none of the models has "{preset}".{hint}')
@@ -136,6 +136,14 @@ def option_faults(raw: Mapping[str, Any]) -> list[str]:
             except ConfigError as found:
                 faults += str(found).split("\n")
     return faults
+
+
+def preset_notes(models: Sequence[str], preset: str | None) -> tuple[str, ...]:
+    """Which of `models` have no settings of `preset`, and so train with their defaults."""
+    without = [name for name in models if preset is not None and preset not in presets_of(name)]
+    if not without:
+        return ()
+    return (f'{", ".join(without)}: no preset "{preset}"; trained with default settings.',)
 
 
 def build(

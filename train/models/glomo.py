@@ -28,6 +28,10 @@ Departures, and choices where paper and released code differ (design, section 9)
   neighbours.
 - A clip without real frames of a modality: that modality's representations are left out of
   attention and balance terms and count as zero elsewhere.
+- CHERMA's text is one sequence of one layer, by the way of audio and vision, as released.
+- AdamW's epsilon is PyTorch's 1e-8; the released runs have the older one of transformers, 1e-6.
+- The released model reads features as they are; [train] standardises them, if ``input_scaling``
+  does not say "none", as the presets of the corpora do.
 - A run on fewer modalities has a fusion of that many; a single one has weight 1 in Eq. 10.
 - Where Table 4 does not say how a variant is built: SUM, CON, ATTN_F and MUL replace Eq. 8 to 12
   as a whole; CON and the MLP variants are one Linear to d; "Global" and "Local" keep every equation
@@ -63,6 +67,9 @@ START = 0.02
 """Deviation of the first weights of every Linear, as in BERT."""
 
 
+Each = Mapping[Modality, Positive]
+
+
 @dataclass(frozen=True)
 class Options:
     """[train.glomo]; the defaults are the paper's for CMU-MOSI, other corpora's are `PRESETS`."""
@@ -73,12 +80,12 @@ class Options:
     """Transformer layers over audio and vision."""
     heads: Positive = 16
     """Attention heads of every transformer."""
-    bins: Positive = 3
-    """Local representations n of each modality."""
-    experts: Positive = 3
-    """Experts s of each modality."""
+    bins: Positive | Each = 3
+    """Local representations n: of every modality, or a table of numbers by modality (Fig. 3)."""
+    experts: Positive | Each = 3
+    """Experts s, likewise."""
     chosen: Positive = 2
-    """Experts k that speak for a clip."""
+    """Experts k that speak for a clip; all of a modality's, where it has fewer."""
     balance: float = 0.01
     """Weight omega of the balance terms (Eq. 7)."""
     mixing: Mixing = "linear"
@@ -115,8 +122,13 @@ class Options:
         """Raises ValueError for values that do not go together."""
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is no multiple of heads {self.heads}.")
-        if self.chosen > self.experts:
+        if isinstance(self.experts, int) and self.chosen > self.experts:
             raise ValueError(f"chosen {self.chosen} is more than experts {self.experts}.")
+
+    def of(self, name: Literal["bins", "experts"], modality: Modality) -> int:
+        """Bins or experts of a modality; 3, the paper's, for one that a table leaves out."""
+        number: int | Each = getattr(self, name)
+        return number if isinstance(number, int) else number.get(modality, 3)
 
 
 PRESETS: Mapping[str, Options] = {
@@ -172,12 +184,13 @@ class Unimodal(nn.Module):
     """Frames of one modality -> its global and its refined local representation (Eqs. 1 to 7)."""
 
     def __init__(self, modality: Modality, shape: InputShape, options: Options) -> None:
-        """For one input of this shape; stacked layers of text follow each other in time."""
+        """For one input of this shape; stacked layers follow each other in time where text is read
+        by its token (Eq. 2), and else are one sequence of wider frames."""
         super().__init__()
         d, by_token = options.width, modality == "text" and options.text == "token"
-        self.layers = shape.stacked if modality == "text" else 1
+        self.layers = shape.stacked if by_token else 1
         width = shape.width // self.layers
-        self.bins = options.bins
+        self.bins, experts = options.of("bins", modality), options.of("experts", modality)
         self.mix = None if shape.layers is None else LayerMix(shape.layers)
         globally, locally = options.grains != "local", options.grains != "global"
         self.first = nn.Linear(width, d) if by_token and globally else None
@@ -185,11 +198,10 @@ class Unimodal(nn.Module):
         self.context = None if by_token else _context(options)
         self.local: Experts | OneLinear | None = None
         if locally and options.local == "mlp":
-            self.local = OneLinear(options.bins * d, d)
+            self.local = OneLinear(self.bins * d, d)
         elif locally:
-            self.local = Experts(
-                options.bins * d, d, options.experts, options.chosen, options.mixing
-            )
+            chosen = min(options.chosen, experts)
+            self.local = Experts(self.bins * d, d, experts, chosen, options.mixing)
         self.top = globally and not by_token
 
     def forward(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:

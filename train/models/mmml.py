@@ -16,6 +16,8 @@ Departures, and choices where the paper is silent:
 - One optimizer; the released code makes it anew every epoch.
 - The utterance vector of text is a trained Linear + tanh on ``<s>``: RoBERTa checkpoints have no
   pooler weights, so a cached ``pooler_output`` would be noise.
+- Hidden states enter as they are; [train] standardises them (a live encoder's frame by frame) if
+  ``input_scaling`` does not say "none", as the pipelines of this paper do.
 - Frames are masked by their true number; the released code reads it off attention maps.
 - Encoders of different or unwanted widths are first projected (`width`); the paper has one width.
 - The transformer variation prepends a [CLS] of width 2d of its own and has no Linear before the

@@ -23,6 +23,8 @@ Departures, and choices where the paper is silent:
   the centres, as in MMSA's configuration (`exclude_zero`). Centres are those that features had at
   their clips' last steps, the batch's own before this step. Spaces of different widths share
   one bank, padded with zeros: no distance changes.
+- ``recalibrate``, ``sequence`` and ``labels`` are the rows of SUGRM's Table 4 on Self-MM; sizes of
+  what they bring are SUGRM's for CMU-MOSEI, which tells none for this use.
 - Labels change from epoch 2 on, and the unimodal heads learn from epoch 3 on: the loss is 0 while
   y_s = y_m. `labels_from` is ours.
 - The share of units dropped is ours, and so is the weight decay, which is none.
@@ -30,7 +32,7 @@ Departures, and choices where the paper is silent:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -40,11 +42,15 @@ from torch.nn import functional
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
 from ..layers.dropout import Dropout
+from ..layers.packed import Packed
 from .shared.hooks import EncoderRecipe, Group, Recipe, Training
 from .shared.interface import Batch, InputShape, Output
 from .shared.layer_mix import layer_weights
-from .shared.utterance import Pick, end_state_encoders
-from .sugrm.label_generator import LabelMemory, unimodal_loss
+from .shared.utterance import EndState, Pick, Tokens, end_state_encoders
+from .sugrm.label_generator import Generator, LabelMemory, unimodal_loss
+from .sugrm.model import Options as SUGRMOptions
+from .sugrm.model import Recalibration, sizes_of
+from .sugrm.sparse_phased_transformer import SparsePhasedTransformer
 
 Rate = Annotated[float, Field(gt=0)]
 
@@ -74,6 +80,14 @@ class Options:
     are passed over."""
     exclude_zero: bool = True
     """Whether clips labelled 0 have no part in the centres; else they count as positive."""
+    recalibrate: bool = False
+    """SUGRM's Table 4: whether modalities recalibrate each other's frames first (its MRM)."""
+    sequence: Literal["lstm", "spt"] = "lstm"
+    """The same table: SUGRM's sparse phased transformer in the place of the LSTMs. It reads text,
+    too; the vector of text stays its own."""
+    labels: Generator = "self_mm"
+    """The same table: who generates labels, Self-MM or SUGRM, whose rule needs one space: then all
+    features are `text_width` wide."""
     labels_from: Annotated[int, Field(ge=2)] = 2
     """First epoch that moves labels, as in SUGRM."""
     audio_rate: Rate = 5.0
@@ -147,14 +161,29 @@ class SelfMM(nn.Module):
             "audio": options.audio_width,
             "vision": options.vision_width,
         }
+        fusion_width = options.fusion_width
+        if options.labels == "sugrm":
+            widths, fusion_width = dict.fromkeys(widths, options.text_width), options.text_width
         self.encoders, sizes = end_state_encoders(inputs, options.text, hidden)
-        self.fusion = Head(sum(sizes.values()), options.fusion_width, options.dropout)
+        frames = {m: inputs[m].width for m in self.modalities}
+        like_sugrm = SUGRMOptions()
+        self.recalibration = (
+            Recalibration(frames, like_sugrm.reduction) if options.recalibrate else None
+        )
+        self.sequence: SparsePhasedTransformer | None = None
+        if options.sequence == "spt":
+            self.sequence = SparsePhasedTransformer(frames, sizes_of(like_sugrm))
+            for m in self.modalities:
+                if m != "text":
+                    del self.encoders[m].lstm
+                    sizes[m] = like_sugrm.width
+        self.fusion = Head(sum(sizes.values()), fusion_width, options.dropout)
         self.heads = nn.ModuleDict(
             {m: Head(sizes[m], widths[m], options.dropout) for m in self.tasks}
         )
-        self.widest = max([options.fusion_width, *(widths[m] for m in self.tasks)])
+        self.widest = max([fusion_width, *(widths[m] for m in self.tasks)])
         self.memory = LabelMemory(
-            self.tasks, self.widest, "self_mm", options.labels_from, options.exclude_zero
+            self.tasks, self.widest, options.labels, options.labels_from, options.exclude_zero
         )
 
     def forward(self, batch: Batch) -> Output:
@@ -165,7 +194,7 @@ class SelfMM(nn.Module):
         ``space`` (batch, 1 + tasks, widest), the features F*, fusion first, and ``known``
         (batch, tasks) bool.
         """
-        vectors = {m: self.encoders[m](batch.features[m], batch.masks[m]) for m in self.modalities}
+        vectors = self._vectors(batch)
         feature, prediction = self.fusion(torch.cat([*vectors.values()], dim=-1))
         made = {m: self.heads[m](vectors[m]) for m in self.tasks}
         extras = {f"score_{m}": score.detach() for m, (_, score) in made.items()}
@@ -200,20 +229,45 @@ class SelfMM(nn.Module):
             self.memory.after_step(batch.index, space.transpose(0, 1), known.T, epoch)
 
     def groups(self) -> Sequence[Group]:
-        """The LSTMs of audio and of vision, each at a rate of its own, and all else."""
+        """The LSTMs of audio and of vision, each at a rate of its own, and all else.
+
+        In the place of LSTMs, the sparse phased transformer at the rate that SUGRM has for it.
+        """
         rates = {"audio": self.options.audio_rate, "vision": self.options.vision_rate}
-        lstms = {m: tuple(self.encoders[m].parameters()) for m in self.modalities if m in rates}
-        own = {id(weight) for weights in lstms.values() for weight in weights}
-        return (
-            Group(tuple(p for p in self.parameters() if id(p) not in own)),
-            *(Group(weights, rates[m]) for m, weights in lstms.items()),
-        )
+        groups = [
+            Group(weights, rates[m])
+            for m in self.modalities
+            if m in rates and (weights := tuple(self.encoders[m].parameters()))
+        ]
+        if self.sequence is not None:
+            spt = SUGRMOptions()
+            weights = tuple(self.sequence.parameters())
+            groups.append(Group(weights, spt.sequence_rate, spt.sequence_decay))
+        own = {id(weight) for group in groups for weight in group.parameters}
+        return (Group(tuple(p for p in self.parameters() if id(p) not in own)), *groups)
 
     def outputs(self) -> Mapping[str, Tensor]:
         """``layers_<modality>`` (layers,) of every weighted input, summing to one, and
         ``label_quantiles_<modality>`` (epochs, 5) of the labels generated up to these weights."""
         trails = {f"label_quantiles_{m}": rows for m, rows in self.memory.trajectory().items()}
         return {**layer_weights(self.encoders), **trails}
+
+    def _vectors(self, batch: Batch) -> dict[Modality, Tensor]:
+        """F_s (B, width_s) of each modality."""
+        if self.recalibration is None and self.sequence is None:
+            return {m: self.encoders[m](batch.features[m], batch.masks[m]) for m in self.modalities}
+        encoders, frames = dict[Modality, Tokens | EndState](), dict[Modality, Packed]()
+        for m in self.modalities:
+            encoder, x = self.encoders[m], batch.features[m]
+            assert isinstance(encoder, Tokens | EndState)
+            encoders[m] = encoder
+            frames[m] = Packed.of(x if encoder.mix is None else encoder.mix(x), batch.masks[m])
+        if self.recalibration is not None:
+            frames = self.recalibration(frames)
+        if self.sequence is None:
+            return {m: encoder.of(frames[m]) for m, encoder in encoders.items()}
+        streams = dict(zip(self.modalities, self.sequence(frames), strict=True))
+        return {m: encoders[m].of(frames[m]) if m == "text" else x for m, x in streams.items()}
 
     def _widened(self, feature: Tensor) -> Tensor:
         """(batch, width) -> (batch, widest), zeros behind."""

@@ -17,6 +17,8 @@ Departures, and choices where the paper is silent:
   with an inner width of H and a bias in W1 only (one in W2 would cancel in the softmax): the one
   choice that gives the paper's sizes, 1,400,836 trainable weights for CMU-MOSEI and, with every
   width halved, 548,868 for CMU-MOSI. Its penalty on overlapping heads is left out.
+- The paper reads layers as they are; [train] standardises them if ``input_scaling`` does not say
+  "none", as the pipelines of CMU-MOSI and CMU-MOSEI do.
 - Encoders are frozen in the paper. Live ones learn at `hooks.EncoderRecipe`'s rate, which is ours.
 - No norm and no activation between an encoder's last FC and the gate.
 - The decoder's FC layers are FC(F→F) + LayerNorm + ReLU + dropout, then FC(F→1).

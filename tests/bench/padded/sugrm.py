@@ -132,8 +132,8 @@ class PaddedSUGRM(nn.Module):
     def _refined(self, place: int, x: Tensor, counts: Tensor, shift: int) -> Tensor:
         layer = self.model.sequence.refining
         width = layer.sizes.width
-        queries = part(layer.project, place, norm(layer.norm_query, place, x), 0)
-        normed = norm(layer.norm_key, place, x)
+        normed = norm(layer.norm_query, place, x)
+        queries = part(layer.project, place, normed, 0)
         rows = windows(x.shape[1], counts, layer.sizes.self_window, 1, shift)
         seen = [gathered(part(layer.project, place, normed, k * width), rows) for k in (1, 2)]
         return self._finished(layer, place, x, self._look(queries, *seen))

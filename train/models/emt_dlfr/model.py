@@ -34,6 +34,9 @@ Departures, and choices where the paper is silent:
   missing frames is divided by the number of missing values, modality by modality.
 - The complete view's own task loss (Eq. 15) is L1 whatever the loop's loss is (cross-entropy where
   classes are predicted, which the paper does not do).
+- Units that share no weights start each with its own; as released, they start equal.
+- MOSI and MOSEI are not scaled in the paper, SIMS' sound and faces are; [train] standardises every
+  input if ``input_scaling`` does not say otherwise.
 - Attraction counts only clips that have the modality. A batch of one in training is normalised by
   the projector's running statistics, for it has none of its own.
 - OOLL and OALL, of which the paper gives no representation g: the mean of each modality's final
@@ -175,7 +178,7 @@ class EMTDLFR(nn.Module):
             projected = self.projections[m](local.rows)
             H.append(local.like(self.dropout(projected + positions(local, self.options.width))))
         G = torch.stack([self.projections[m](utterances[m]) for m in self.modalities], dim=1)
-        fused = self.fusion(H, self.dropout(G), promote)
+        fused = self.fusion(H, G, promote)
         together = torch.cat([*utterances.values(), fused.context], dim=1)
         answers = self.head(together)
         return View(

@@ -48,7 +48,7 @@ class Options:
     head_width: Positive = 256
     """Units of the two hidden layers of the prediction module."""
     embedding_dropout: Fraction = 0.0
-    """Share dropped of the transformer's input."""
+    """Share dropped of the local features that enter the transformer."""
     attention_dropout: Fraction = 0.3
     """Share dropped of attention weights."""
     feedforward_dropout: Fraction = 0.1

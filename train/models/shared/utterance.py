@@ -29,6 +29,10 @@ class Tokens(nn.Module):
         self.pick, self.out = pick, shape.width
         self.mix = None if shape.layers is None else LayerMix(shape.layers)
 
+    def of(self, frames: Packed) -> Tensor:
+        """The same of frames that lie packed already, (N, width) -> (batch, width)."""
+        return frames.mean() if self.pick == "mean" else frames.first()
+
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """([batch, layers, frames, width] or without layers), (batch, frames) -> (batch, width)."""
         seen = mask if self.pick == "mean" else mask & (mask.cumsum(dim=1) == 1)
@@ -52,7 +56,10 @@ class EndState(nn.Module):
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """As `Tokens`, but (batch, hidden)."""
-        frames = Packed.of(features if self.mix is None else self.mix(features), mask)
+        return self.of(Packed.of(features if self.mix is None else self.mix(features), mask))
+
+    def of(self, frames: Packed) -> Tensor:
+        """The same of frames that lie packed already, (N, width) -> (batch, hidden)."""
         states: Packed = self.lstm(frames)
         return states.last()
 

@@ -77,9 +77,9 @@ def self_mm_labels(
     """New labels of some clips, (tasks, clips), by Self-MM's rule.
 
     As `sugrm_labels`, but with `centres` (1 + tasks, 2, w): of the fusion features and of each
-    task's own, the means of positive and negative clips. With delta how much nearer a feature
-    lies to the positive centre, (d_neg - d_pos) / d_pos, a label is the mean of
-    y_m * delta_s / delta_m and y_m + delta_s - delta_m.
+    task's own, the means of clips that are positive and negative by that task's own labels. With
+    delta how much nearer a feature lies to the positive centre, (d_neg - d_pos) / d_pos, a label
+    is the mean of y_m * delta_s / delta_m and y_m + delta_s - delta_m.
     """
     near = vector_norm(torch.cat([fusion[None], features]) - centres[:, :1], dim=-1)
     far = vector_norm(torch.cat([fusion[None], features]) - centres[:, 1:], dim=-1)
@@ -118,7 +118,8 @@ class LabelMemory(nn.Module):
     bank: Tensor
     """(1, table, width) last fusion features; (1 + tasks, table, width) for Self-MM."""
     shares: Tensor
-    """(4, table): what each clip counts in the mean of positive, negative, +H and -H clips."""
+    """(4, table): what each clip counts in the mean of positive, negative, +H and -H clips, by its
+    multimodal label; SUGRM's centres."""
     clips: Tensor
     """(training clips,) int64 rows."""
     limit: Tensor
@@ -170,8 +171,7 @@ class LabelMemory(nn.Module):
         """Forget all; every label is the multimodal one (epoch 1)."""
         labels = training.labels.to(self.truth.dtype)
         limit, top, bottom = extremes(labels)
-        positive = labels > 0 if self.exclude_zero else labels >= 0
-        groups = torch.stack([positive, labels < 0, top, bottom]).to(labels.dtype)
+        groups = torch.stack([self._positive(labels), labels < 0, top, bottom]).to(labels.dtype)
         self.truth = labels.new_full((training.table,), torch.nan)
         self.truth[training.index] = labels
         self.labels = self.truth.repeat(len(self.tasks), 1)
@@ -210,15 +210,25 @@ class LabelMemory(nn.Module):
         return {task: rows[:, place] for place, task in enumerate(self.tasks)}
 
     def _new(self, truth: Tensor, features: Tensor) -> Tensor:
+        """(batch,), (1 + tasks, batch, width) -> (tasks, batch).
+
+        Clips of one sign alone have nothing to be placed between: theirs are the truth.
+        """
         fusion, others = features[0], features[1:]
-        positive, negative = self.shares[:2].sum(dim=1) > 0
-        if self.generator == "self_mm":
-            centres = self.shares[:2] @ self.bank  # (1 + tasks, 2, width)
-            new = self_mm_labels(truth, fusion, others, centres, self.limit)
-        else:
+        if self.generator == "sugrm":
+            both = (self.shares[:2].sum(dim=1) > 0).all()
             new = sugrm_labels(truth, fusion, others, self.shares @ self.bank[0], self.limit)
-        # clips of one sign alone have nothing to be placed between
-        return torch.where(positive & negative, new, truth)
+            return torch.where(both, new, truth)
+        labels = torch.cat([self.truth.unsqueeze(0), self.labels])  # NaN is of neither sign
+        signs = torch.stack([self._positive(labels), labels < 0], dim=1).to(self.bank.dtype)
+        clips = signs.sum(dim=2, keepdim=True)  # (1 + tasks, 2, 1)
+        centres = signs @ self.bank / clips.clamp(min=1)
+        both = (clips > 0).all(dim=1)  # (1 + tasks, 1)
+        new = self_mm_labels(truth, fusion, others, centres, self.limit)
+        return torch.where(both[0] & both[1:], new, truth)
+
+    def _positive(self, labels: Tensor) -> Tensor:
+        return labels > 0 if self.exclude_zero else labels >= 0
 
     def _quantiles(self) -> Tensor:
         """(tasks, quantiles) of the labels now."""

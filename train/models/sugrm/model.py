@@ -17,6 +17,7 @@ The loss is |ŷ_m - y_m| + sum over s of tanh|y_s - y_m| * |ŷ_s - y_s|, a mean 
 
 Departures, and choices where paper and released code differ:
 
+- The paper scales no input; [train] standardises them if ``input_scaling`` does not say "none".
 - Padding takes no part: means are over real frames, windows wrap modulo the clip's true length,
   and the last hidden state is that of the clip's last real frames. The released code sees padding
   everywhere; at full length both are the same function. Frames that are not real inside a clip
@@ -27,9 +28,8 @@ Departures, and choices where paper and released code differ:
   released; the paper has one Linear and ReLU.
 - Input attention has no shift, and attention no dropout (an option), as released; Table 7's value
   for the latter never reached the model.
-- Self-attention is said to use one norm for queries and keys, but the published count has room
-  for a second one. Here it norms the keys, as in the other two kinds of layer: the same number of
-  weights, and the same function at first.
+- Self-attention has one norm for queries and keys. The released layer holds a second one, which it
+  never uses; the published counts include its 64 weights a modality.
 - The residual of cross attention is added once a partner, as released.
 - Label generator: generated labels are kept within ±H and a label of 0 counts as positive, as
   released. Means over clips labelled ±H count every clip once (the released code enters early
@@ -37,7 +37,8 @@ Departures, and choices where paper and released code differ:
   ±H, with H the largest label.
 - Labels change after a step from epoch 2 on; as the unimodal loss is 0 while y_s = y_m, unimodal
   heads begin to learn in epoch 3, as released. `labels_from` is ours.
-- Table 4's Transformer and LSTM are described in `sugrm_plain`.
+- Table 4's Transformer and LSTM are described in `ablations`; its rows on Self-MM are options of
+  `self_mm`.
 - Text enters as cached features, or by a live encoder: the paper fine-tunes BERT with the rest.
 """
 
@@ -57,7 +58,7 @@ from ...layers.packed import Packed
 from ..shared.hooks import EncoderRecipe, Group, Recipe, Training
 from ..shared.interface import Batch, InputShape, Output
 from ..shared.layer_mix import LayerMixes
-from .ablations import PlainLSTM, PlainTransformer
+from .ablations import MultimodalTransformer, PlainLSTM
 from .label_generator import Generator, LabelMemory, unimodal_loss
 from .sparse_phased_transformer import SequenceEncoder, Sizes, SparsePhasedTransformer
 
@@ -104,8 +105,8 @@ class Options:
     """First epoch that moves labels. Until features of opposite clips lie apart, they move to the
     wrong side: where the fusion learns slowly, as on frozen features, a later epoch is better."""
     sequence: Literal["spt", "transformer", "lstm"] = "spt"
-    """What turns frames into one vector (Table 4): the sparse phased transformer, or a plain
-    Transformer or LSTM a modality."""
+    """What turns frames into one vector (Table 4): the sparse phased transformer, MulT's
+    crossmodal Transformers (TE), or an LSTM a modality."""
     recalibrate: bool = True
     """Whether modalities recalibrate each other (Table 4)."""
     reduction: Positive = 4
@@ -171,6 +172,11 @@ ENCODER = EncoderRecipe(5e-5, 1e-3, source="SUGRM, Table 7; decay as released")
 """Of text, where it is live; for both corpora."""
 
 
+def sizes_of(options: Options) -> Sizes:
+    """What the sequence encoder needs of them."""
+    return Sizes(**{f.name: getattr(options, f.name) for f in fields(Sizes)})
+
+
 class Recalibration(nn.Module):
     """Modality recalibration (squeeze and excitation): each modality's features are weighted by
     what all modalities say (section 3.2.1)."""
@@ -231,11 +237,10 @@ class SUGRM(nn.Module):
         )
         encoders = {
             "spt": SparsePhasedTransformer,
-            "transformer": PlainTransformer,
+            "transformer": MultimodalTransformer,
             "lstm": PlainLSTM,
         }
-        sizes = Sizes(**{f.name: getattr(options, f.name) for f in fields(Sizes)})
-        self.sequence = encoders[options.sequence](widths, sizes)
+        self.sequence = encoders[options.sequence](widths, sizes_of(options))
         self.fusion = Head(len(self.modalities) * options.width, options)
         self.heads = nn.ModuleDict({m: Head(options.width, options) for m in self.tasks})
         self.memory = LabelMemory(self.tasks, options.width, options.labels, options.labels_from)

@@ -104,10 +104,12 @@ class InputLayer(Layer):
         self.query = GroupedLinear(len(widths), width, width)
         self.norm_frames = nn.ModuleDict({m: nn.LayerNorm(size) for m, size in widths.items()})
         self.frames = nn.ModuleDict({m: Linear(size, 2 * width) for m, size in widths.items()})
-        for m, size in widths.items():
+        for place, (m, size) in enumerate(widths.items()):
             layer = self.frames[m]
             assert isinstance(layer, Linear)
-            bound = math.sqrt(6 / (2 * width + 2 * size))  # Glorot, as one (w + 2 size, w) matrix
+            # Glorot, as one (w + 2 size, w) matrix of queries, keys and values
+            bound = math.sqrt(6 / (2 * width + 2 * size))
+            nn.init.uniform_(self.query.weight[place], -bound, bound)
             nn.init.uniform_(layer.weight, -bound, bound)
             nn.init.zeros_(layer.bias)
 
@@ -199,24 +201,20 @@ class CrossLayer(Layer):
 
 
 class SelfLayer(Layer):
-    """Self attention: each stream reads itself."""
+    """Self attention: each stream reads itself; queries, keys and values share one norm."""
 
     def __init__(self, streams: int, sizes: Sizes) -> None:
         """For `streams` streams."""
         super().__init__(streams, sizes)
-        self.norm_key = GroupedNorm(streams, sizes.width)
         self.project = GroupedLinear(streams, sizes.width, 3 * sizes.width)
 
     def forward(self, x: Tensor, index: WindowIndex, shift: int) -> Tensor:
         """Hidden states (S, B * L, w) -> hidden states."""
         width = x.shape[-1]
-        queries = self.project.part(self.norm_query(x), 0, width)
-        normed = self.norm_key(x)
-        keys = self.project.part(normed, width, 2 * width)
-        values = self.project.part(normed, 2 * width, 3 * width)
+        three = self.project(self.norm_query(x))
         rows = index.keys(self.sizes.self_window, shift=shift)
-        seen = take(keys.view(-1, width), rows), take(values.view(-1, width), rows)
-        return self.finish(x, self.attend(queries, *seen, index.row))
+        keys, values = take(three.view(-1, 3 * width)[:, width:], rows).chunk(2, dim=2)
+        return self.finish(x, self.attend(three[..., :width], keys, values, index.row))
 
 
 class SparsePhasedTransformer(nn.Module):
