@@ -3,6 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 QUICK := tests/cache tests/evaluate tests/extract tests/train/test_models.py $(wildcard tests/test_*.py)
+SLOW := killed or ray
 export PYTHONSAFEPATH := 1# ./evaluate must never hide an installed package of that name
 
 .PHONY: help install run test lint types unit wheel lock newest oldest bench demo fuzz clean
@@ -60,7 +61,7 @@ $(BIN)/uv venv --quiet --python $(BIN)/python build/$(1)/venv
 $(BIN)/uv pip install --quiet --python build/$(1)/venv --resolution $(2) --editable . --group dev
 $(BIN)/uv pip list --quiet --python build/$(1)/venv
 cd build/$(1)/empty && ../venv/bin/sedimental init && ../venv/bin/sedimental run
-build/$(1)/venv/bin/pytest -n auto --dist loadfile $(QUICK)
+build/$(1)/venv/bin/pytest -n auto --dist loadfile $(QUICK) -k "not ($(SLOW))"
 endef
 
 bench: install  ## Speed, each figure beside its limit in the same run (takes a while)

@@ -52,37 +52,42 @@ __all__ = [
 
 
 def load_config(path: str | Path = "pipeline.toml") -> Config:
-    """Read and check a pipeline.toml.
+    """Read a pipeline.toml and check it as a whole: keys, encoders, layers, models, metrics.
 
     Raises ConfigError, which lists every fault of the file.
     """
-    from pathlib import Path
+    from .checks import load_config
 
-    from .config import load_config
-
-    return load_config(Path(path))
+    return load_config(path)
 
 
-def doctor(config: Config, probe: bool = True) -> Diagnosis:
+def doctor(
+    config: Config, probe: bool = True, check: Literal["stat", "full"] = "stat"
+) -> Diagnosis:
     """Look at corpus, media, weights, disk and device, and write nothing.
 
     With `probe` the encoders are loaded and tried on a clip, to tell how long extraction takes.
+    `check` is how media are compared with what they were: ``full`` reads every byte of them.
     Raises ConfigError, ManifestError, EncoderError or StoreError as `extract` does.
     """
     from .extract.doctor import examine
 
-    return examine(config, probe)
+    return examine(config, probe, check=check)
 
 
-def extract(config: Config, progress: Progress | None = None) -> ExtractResult:
+def extract(
+    config: Config, progress: Progress | None = None, check: Literal["stat", "full"] = "stat"
+) -> ExtractResult:
     """Store every layer's hidden states of every clip; what is stored already is kept.
 
+    `check` is how media are compared with what they were: ``stat`` reads a file as a whole where
+    its size or times moved, ``full`` every one.
     Clips that fail are in the result's ``failures`` with stage and reason. Raises ConfigError,
     ManifestError, EncoderError or StoreError where nothing can be extracted at all.
     """
     from .extract.run import extract
 
-    return extract(config, progress)
+    return extract(config, progress, check=check)
 
 
 def train(config: Config, progress: Progress | None = None, fresh: bool = False) -> tuple[Run, ...]:
@@ -231,13 +236,12 @@ def export_features(
     """
     from pathlib import Path
 
+    from .cache.corpus_table import cached_manifest
     from .cache.exchange.export_features import choose
     from .cache.exchange.merbench_write import write_tree
     from .cache.exchange.mmsa_write import write_mmsa
-    from .cache.manifest import read_manifest
-    from .cache.store.summary import MANIFEST
 
-    manifest = read_manifest(config.corpus_cache / MANIFEST)
+    manifest = cached_manifest(config)
     chosen = choose(config, layers or {})
     if to == "mmsa":
         return write_mmsa(Path(path), manifest, chosen, progress)

@@ -13,7 +13,8 @@ _JOINERS = "\u200c\u200d"
 _STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Control, format (direction), surrogate, line end, paragraph end."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~$&])")
+_MARKDOWN = re.compile(r"([\\`*{}\[\]<>|#~$&]|(?<![^\W_])_|_(?![^\W_]))")
+"""Within a word an underscore is one."""
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -53,8 +54,8 @@ def for_figure(text: str) -> str:
 def for_markdown(text: str) -> str:
     r"""`text` for a cell of a Markdown table.
 
-    >>> for_markdown("a_b|<b>")
-    'a\\_b\\|\\<b\\>'
+    >>> for_markdown("a_b|<b>_c_")
+    'a_b\\|\\<b\\>\\_c\\_'
     """
     return _MARKDOWN.sub(r"\\\1", for_terminal(text))
 

@@ -7,7 +7,6 @@ extraction that made those of the run, into a cache of their own that lasts as l
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -43,11 +42,13 @@ def predict(
     """
     from .cache.runs import read_run
     from .cache.runs.names import find_folders
+    from .cache.store.atomic_write import scratch_folder
     from .evaluate.prediction import predicted
     from .extract.finetune.find import live_input
     from .extract.run import extract
     from .extract.same_features import refuse_others
     from .progress import Silent
+    from .train.distributed.sigterm import raising_on_sigterm
     from .train.predict import answer
 
     folders = find_folders(str(run), Path(experiment))
@@ -55,8 +56,8 @@ def predict(
     _refuse_unlike(runs, folders)
     manifest = _manifest(clips, table, runs[0])
     refuse_others(runs[0].row, runs[0].extraction)
-    with TemporaryDirectory(prefix="sedimental-") as root:
-        configs = [pipeline_of(one, Path(root), device) for one in runs]
+    with raising_on_sigterm("nothing of it is kept."), scratch_folder("sedimental") as root:
+        configs = [pipeline_of(one, root, device) for one in runs]
         made = extract(configs[0], Wordless(progress or Silent()), manifest=manifest)
         reasons = {(f.clip, f.modality): f"{f.stage}: {f.reason}" for f in made.failures}
         answers = [

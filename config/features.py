@@ -59,6 +59,8 @@ class VisionFeatures(Features):
     """A frame without a face: zero features, the face before it again, or the whole frame."""
     detect_size: Positive = 640
     """Frames whose longer side exceeds this many pixels are shrunk to it for the detector."""
+    track: Count | None = None
+    """Which of a file's video tracks, from 0; unset: the default one, of those that decode."""
 
 
 class AudioFeatures(Features):
@@ -69,6 +71,8 @@ class AudioFeatures(Features):
     """Kept frames a second; 5 keeps every tenth 20 ms frame."""
     pool: Literal["stride", "mean"] = "stride"
     """Keep one frame of each hop, or the mean of its frames."""
+    track: Count | None = None
+    """Which of a file's audio tracks, from 0; unset: the default one, of those that decode."""
 
 
 class TextFeatures(Features):

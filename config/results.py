@@ -43,6 +43,8 @@ class EvaluateConfig(Section):
     """Metric keys and bins: CMU-MOSI/MOSEI (labels in -3..3) or CH-SIMS (-1..1)."""
     bootstrap: Count = 1000
     """Resamples of the test clips for confidence intervals; 0: none."""
+    private: Switch = False
+    """Leave what clips say, and the faces in them, out of the report, which may then be shared."""
 
 
 class RunsConfig(Section):

@@ -180,7 +180,7 @@ class TrainConfig(Section):
         marked = {
             k: v if k in fields or k in MODELS else _Unknown(str(k)) for k, v in value.items()
         }
-        return {name: {} for name in MODELS} | marked
+        return {name: {} for name in MODELS if name not in fields} | marked
 
     @property
     def live(self) -> "Mapping[str, InputConfig]":

@@ -40,6 +40,12 @@ def report_command(
         bool,
         typer.Option("--mmsa", help="Also write results/normal/<corpus>.csv as MMSA lays it out."),
     ] = False,
+    no_faces: Annotated[
+        bool, typer.Option("--no-faces", help="Leave face crops of clips out of the report.")
+    ] = False,
+    no_text: Annotated[
+        bool, typer.Option("--no-text", help="Leave transcripts of clips out of the report.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Score the runs of this pipeline: mean and spread over seeds, and report.html.
@@ -50,7 +56,8 @@ def report_command(
     checked = pipeline(config)
     if explain:
         return _explain(checked, json)
-    report, page = report_stage(checked, context.obj, corpus_news(checked))
+    faces = None if no_faces else context.obj
+    report, page = report_stage(checked, faces, corpus_news(checked), not no_text)
     table = None
     if mmsa:
         from .output.mmsa import write_mmsa
@@ -102,11 +109,15 @@ def _manifest(config: "Config") -> "Manifest | None":
 
 
 def report_stage(
-    config: "Config", faces: "Faces | None" = None, news: "Sequence[str]" = ()
+    config: "Config",
+    faces: "Faces | None" = None,
+    news: "Sequence[str]" = (),
+    text: bool = True,
 ) -> "tuple[Report, Path]":
     """Evaluate and write the report, its worst clips with what `faces` draws of them.
 
-    `news` says what changed in the corpus since; it stands among the report's warnings.
+    `news` says what changed in the corpus since; it stands among the report's warnings. With
+    `evaluate.private` without the faces and, as without `text`, without the transcripts.
     """
     from dataclasses import replace
 
@@ -120,10 +131,12 @@ def report_stage(
     if news:
         found = (
             *report.cautions,
-            *(Caution("warning", f"{text[0].upper()}{text[1:]}") for text in news),
+            *(Caution("warning", f"{one[0].upper()}{one[1:]}") for one in news),
         )
         report = replace(report, cautions=found)
-    if faces is not None:
+    if config.evaluate.private or not text:
+        report = report.without_text
+    if faces is not None and not config.evaluate.private:
         shown = [clip.id for clip in report.analyses.worst]
         report = replace(report, faces=faces(config, shown))
     return report, write_report(config.experiment, report)

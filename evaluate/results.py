@@ -212,11 +212,26 @@ class Report:
                 return row
         raise KeyError(name)
 
+    @property
+    def without_text(self) -> "Report":
+        """The same without what any clip says."""
+        worst = tuple(replace(clip, text="") for clip in self.analyses.worst)
+        return replace(self, analyses=replace(self.analyses, worst=worst))
+
+    @property
+    def embeds(self) -> Mapping[str, int]:
+        """Of how many clips the page shows the transcript, and of how many the face."""
+        return {
+            "transcripts": sum(bool(clip.text) for clip in self.analyses.worst),
+            "faces": len(self.faces),
+        }
+
     def to_json(self) -> dict[str, Any]:
         """All but per-clip values and pictures as plain JSON values; undefined numbers are None."""
         kept = plain(replace(self, drawings=(), faces={}))
         del kept["drawings"], kept["faces"]
-        return {**kept, "untrained": list(self.untrained), "drawn_over": self.drawn_over}
+        added = {"drawn_over": self.drawn_over, "embeds": self.embeds}
+        return {**kept, "untrained": list(self.untrained), **added}
 
 
 def row_name(run: Run) -> str:

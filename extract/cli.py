@@ -18,7 +18,6 @@ from ..console import (
     print_json,
     say,
     tell,
-    working,
 )
 
 if TYPE_CHECKING:
@@ -127,8 +126,8 @@ def doctor_command(
     from .terminal import diagnosis_json, diagnosis_tables, findings_text
 
     checked = load(config)
-    with working("looking at the corpus"):
-        diagnosis = examine(checked, probe, check=check)
+    with bars() as progress:
+        diagnosis = examine(checked, probe, check=check, progress=progress)
     if json:
         print_json(diagnosis_json(diagnosis))
     else:
@@ -225,6 +224,8 @@ def show_result(result: "ExtractResult") -> None:
             tell(f"{store.truncated} texts were cut at max_length ({store.encoder})")
     if result.stores and all(s.weights.startswith("imported") for s in result.stores):
         tell("every store is imported: there is nothing to extract")
+    if result.noted:
+        tell(f"{len(result.noted)} clips are not quite whole: gaps or a missing end, told above")
     if not result.failures:
         return
     for line in failure_lines(result.failures, result.reasons, SHOWN):
@@ -243,6 +244,7 @@ def result_json(result: "ExtractResult") -> dict[str, object]:
         "failures": [vars(failure) for failure in result.failures],
         "failures_file": str(result.failures_file),
         "reasons": dict(result.reasons),
+        "noted": {clip: list(notes) for clip, notes in result.noted.items()},
     }
 
 

@@ -149,7 +149,7 @@ def tiles_of(
             tiles.append(_tile(image, made, bool(len(faces[index]))))
 
     try:
-        decode(root / (clip.media or ""), clip.start, clip.end, {table.fps: take}, audio=False)
+        decode(root / (clip.media or ""), clip.start, clip.end, {table.fps: take}, (), table.track)
     except Exception as fault:
         return tiles, clip_error("decode", fault).reason
     return tiles, ""

@@ -16,6 +16,7 @@ from ..cache.words import is_wordless
 from ..config import Config
 from ..errors import SedimentalError
 from ..installation import parts
+from ..progress import Progress
 from .decode.media_files import Check, with_twins
 from .encoders.device import Arithmetic
 from .encoders.weights_state import weights_state
@@ -114,7 +115,11 @@ def refuse(diagnosis: Diagnosis) -> None:
 
 
 def examine(
-    config: Config, probe: bool = True, shard: Shard | None = None, check: Check = "stat"
+    config: Config,
+    probe: bool = True,
+    shard: Shard | None = None,
+    check: Check = "stat",
+    progress: Progress | None = None,
 ) -> Diagnosis:
     """Survey the corpus and the stores; with `probe` also measure how long a clip takes.
 
@@ -122,7 +127,7 @@ def examine(
     """
     from .estimate import measure
 
-    found = survey(config, shard, create=False, check=check)
+    found = survey(config, shard, create=False, check=check, progress=progress)
     diagnosis = diagnose(found)
     if not probe or diagnosis.errors or not any(s.todo for s in diagnosis.stores):
         return diagnosis
@@ -168,8 +173,9 @@ def diagnose(found: Survey) -> Diagnosis:
 
 def _plan(work: Work, found: Survey) -> StorePlan:
     spec = work.stream.spec
-    wanted = work.lacking(found.mine).wanted
-    frames = sum(work.stream.frames(s.clip, s.seconds) for s in found.sized if s.clip.id in wanted)
+    wanted, foreseen = work.lacking(found.mine).wanted, found.foreseen(work)
+    made = wanted - foreseen.keys()
+    frames = sum(work.stream.frames(s.clip, s.seconds) for s in found.sized if s.clip.id in made)
     return StorePlan(
         modality=spec.modality,
         encoder=spec.encoder,
@@ -177,7 +183,7 @@ def _plan(work: Work, found: Survey) -> StorePlan:
         path=work.writer.path,
         held=len(work.held),
         todo=len(wanted),
-        failed=len(work.failures),
+        failed=len(work.failures) + len(foreseen),
         frames=round(frames),
         bytes=round(frames * frame_bytes(spec)),
     )
@@ -205,7 +211,7 @@ def _findings(diagnosis: Diagnosis, found: Survey) -> list[Finding]:
             f'extract.device = "{config.extract.device}": torch sees no such device on this '
             'machine. Say "auto" or "cpu", or install a torch built for its driver.',
         )
-    if not os.access(_existing(config.corpus_cache), os.W_OK):
+    if not found.idle and not os.access(_existing(config.corpus_cache), os.W_OK):
         note("error", f"{config.corpus_cache}: not writable. Choose another cache.root.")
     if diagnosis.disk_needed > diagnosis.disk_free:
         note(
@@ -234,6 +240,8 @@ def _findings(diagnosis: Diagnosis, found: Survey) -> list[Finding]:
     empty = sum(is_wordless(clip.text) for clip in found.manifest.clips)
     if empty and any(s.modality == "text" for s in diagnosis.stores):
         note("warning", f"{empty} clips have no text and will have no text features.")
+    for text in _will_fail(found):
+        note("warning", text)
     if found.media and (changed := found.media.changed):
         shown = ", ".join(changed[:LISTED]) + (", …" if len(changed) > LISTED else "")
         note(
@@ -244,6 +252,22 @@ def _findings(diagnosis: Diagnosis, found: Survey) -> list[Finding]:
     for text in leaks(with_twins(found.manifest, found.media)):
         note("warning", text)
     return findings
+
+
+def _will_fail(found: Survey) -> list[str]:
+    """A line a reason for clips that will fail, most frequent first; beside what is told already:
+    files that cannot be opened, and empty texts."""
+    clips: dict[str, list[str]] = {}
+    for work in found.works:
+        for id_, reason in found.foreseen(work).items():
+            clips.setdefault(f"{work.stream.spec.modality}: {reason}", []).append(id_)
+    told = {header.fault for header in found.headers.values()} if found.seen else set()
+    return [
+        f"{len(ids)} clips will fail, {reason} ({shown}{', …' if len(ids) > LISTED else ''})."
+        for reason, ids in sorted(clips.items(), key=lambda entry: -len(entry[1]))
+        if reason.partition(": ")[2] not in told
+        for shown in [", ".join(ids[:LISTED])]
+    ]
 
 
 def _has(device: str) -> bool:

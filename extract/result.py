@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..cache.failures import Failure
@@ -75,6 +75,8 @@ class ExtractResult:
     device: str
     stages: tuple[StageTime, ...]
     """Where the time went."""
+    noted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Clips extracted now that are not quite whole, and what they lack: gaps, a missing end."""
 
     @property
     def reasons(self) -> Mapping[str, int]:

@@ -60,7 +60,7 @@ def extract(
     began = time.monotonic()
     progress, clock = progress or Silent(), Clock()
     engine = engine or Here(config)
-    found = survey(config, shard, manifest=manifest, check=check)
+    found = survey(config, shard, manifest=manifest, check=check, progress=progress)
     diagnosis = None if found.idle else engine.diagnose(found)
     if diagnosis:
         if announce:
@@ -89,6 +89,7 @@ def extract(
         seconds=seconds,
         device=engine.device,
         stages=clock.stages(seconds),
+        noted=found.noted,
     )
 
 
@@ -160,6 +161,10 @@ def _fill(found: Survey, clock: Clock, progress: Progress, estimate: Diagnosis |
                     opened.setdefault(store, time.monotonic())
                 for event in events:
                     _give(job, event, chosen, progress)
+                    for note in event.notes:
+                        progress.note(f"{job.clip.id}: {note}")
+                    if event.notes:
+                        found.noted[job.clip.id] = event.notes
                 latest = time.monotonic() - config.cache.part_seconds
                 for store, when in sorted(opened.items()):
                     if when <= latest or job.clip.id in one.ends[store]:

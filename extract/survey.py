@@ -4,11 +4,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
-import av
 import torch
 
 from ..cache.corpus_table import refuse_foreign
@@ -17,15 +15,16 @@ from ..cache.store.find import find_store
 from ..cache.store.store import Store, open_store
 from ..cache.store.writer import StoreWriter
 from ..config import Config, ConfigError
+from ..progress import Progress, Silent
 from .corpora import load_manifest
 from .decode.clip_error import ClipError, clip_error
-from .decode.media import not_a_file
+from .decode.header import Header, read_header
 from .decode.media_files import Check, MediaFiles
 from .faces.mtcnn import one_thread
 from .plan import Lacking, Sized, ordered
 from .shards import Shard
 from .streams.raw_inputs import streams_of
-from .streams.streams import Stream
+from .streams.streams import Stream, reads_media
 
 
 @dataclass
@@ -54,18 +53,6 @@ class Work:
         return Lacking(self.stream, self.held, wanted)
 
 
-@dataclass(frozen=True)
-class Header:
-    """What a media file says of itself, without decoding it."""
-
-    seconds: float = 0.0
-    """Length; 0 where it does not say."""
-    video: bool = False
-    audio: bool = False
-    fault: str | None = None
-    """Why it cannot be opened."""
-
-
 @dataclass
 class Survey:
     """A corpus and its stores, before anything is loaded."""
@@ -80,19 +67,41 @@ class Survey:
     """Whether the clips are no corpus, but were handed over."""
     media: MediaFiles | None = None
     """The media files, where stores are made of them; None for clips that were handed over."""
+    progress: Progress = field(default_factory=Silent)
+    """Is told how far the looking at files is."""
+    noted: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Clips that were extracted and are not quite whole, and what they lack."""
 
     @cached_property
     def headers(self) -> Mapping[str, Header]:
         """Of every media file of the manifest; opens them all the first time it is asked."""
         paths = sorted({clip.media for clip in self.manifest.clips if clip.media})
+        self.progress.start("looking at media", len(paths), "file")
+        found: dict[str, Header] = {}
         with decoders(self.config) as pool:
-            found = list(pool.map(lambda path: read_header(self.manifest.root / path), paths))
-        return dict(zip(paths, found, strict=True))
+            read = pool.map(lambda path: read_header(self.manifest.root / path), paths)
+            for path, header in zip(paths, read, strict=True):
+                found[path] = header
+                self.progress.advance("looking at media")
+        return found
+
+    def foreseen(self, work: Work) -> Mapping[str, str]:
+        """Clips to be done for `work` that will fail, and why, as far as that can be known without
+        decoding."""
+        stream, wanted = work.stream, work.lacking(self.mine).wanted
+        if not reads_media(stream):
+            return {}
+        reasons = {
+            clip.id: self.headers[clip.media].why_no(stream.spec.modality, clip.start, stream.track)
+            for clip in self.mine
+            if clip.media and clip.id in wanted
+        }
+        return {id_: reason for id_, reason in reasons.items() if reason}
 
     @property
     def seen(self) -> bool:
         """Whether any store is made of media at all."""
-        return any(_reads_media(work.stream) for work in self.works)
+        return any(reads_media(work.stream) for work in self.works)
 
     @cached_property
     def mine(self) -> tuple[Clip, ...]:
@@ -137,6 +146,7 @@ def survey(
     create: bool = True,
     manifest: Manifest | None = None,
     check: Check = "stat",
+    progress: Progress | None = None,
 ) -> Survey:
     """Look at the corpus, or at a `manifest`, and at the stores that [[features]] describes.
 
@@ -152,13 +162,13 @@ def survey(
     streams = [s for f in made_here for s in streams_of(f, config, manifest)]
     media: MediaFiles | None = None
     with decoders(config) as pool:
-        if not handed and any(_reads_media(stream) for stream in streams):
+        if not handed and any(reads_media(stream) for stream in streams):
             media = MediaFiles(manifest.root, config.corpus_cache, check)
             media.look(manifest.clips, pool)
         works = tuple(_work(stream, manifest, config, pool, create, media) for stream in streams)
     paths = (find_store(config.corpus_cache, f, "") for f in config.features if f.imported)
     imported = tuple(open_store(path) for path in paths)
-    return Survey(config, manifest, works, shard, imported, handed, media)
+    return Survey(config, manifest, works, shard, imported, handed, media, progress or Silent())
 
 
 def cores() -> int:
@@ -184,21 +194,6 @@ def decoders(config: Config) -> Iterator[ThreadPoolExecutor]:
             torch.set_num_threads(threads)
 
 
-def read_header(path: Path) -> Header:
-    """What the file at `path` says of itself."""
-    try:
-        if reason := not_a_file(path):
-            return Header(fault=reason)
-        if not path.stat().st_size:
-            return Header(fault="empty file")
-        with av.open(str(path)) as container:
-            seconds = container.duration / av.time_base if container.duration else 0.0
-            streams = container.streams
-            return Header(seconds, bool(streams.video), bool(streams.audio))
-    except Exception as fault:
-        return Header(fault=f"unreadable: {getattr(fault, 'strerror', None) or fault}")
-
-
 def check_media(manifest: Manifest, config: Config) -> None:
     """A corpus of texts cannot give faces or voices: said before anything is loaded."""
     if any(clip.media for clip in manifest.clips):
@@ -210,10 +205,6 @@ def check_media(manifest: Manifest, config: Config) -> None:
             f"for {' and '.join(sorted(set(asked)))}. Take those tables out, or add the column; "
             'what `sedimental cache import` has brought says weights = "imported".'
         )
-
-
-def _reads_media(stream: Stream) -> bool:
-    return stream.audio or stream.fps is not None
 
 
 def _work(
@@ -236,7 +227,7 @@ def _work(
     def source(clip: Clip) -> str | ClipError:
         try:
             found = stream.source(clip, manifest.root)
-            return media.source(clip, found) if media and _reads_media(stream) else found
+            return media.source(clip, found) if media and reads_media(stream) else found
         except Exception as fault:
             return clip_error("read", fault)
 

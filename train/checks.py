@@ -1,6 +1,6 @@
 """What of [train], [sweep] and [evaluate] does not fit: known before anything is read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
 from ..cache.spec import LETTERS, MODALITIES
@@ -53,7 +53,8 @@ def _subset_faults(config: Config) -> Iterator[str]:
     given = [LETTERS[m] for m in MODALITIES if getattr(config.train.inputs, m) is not None]
     wanted: list[tuple[str, str]] = []
     for name in MODELS:
-        subsets = getattr(config.train, name).get("modalities", ())
+        table = getattr(config.train, name)
+        subsets = table.get("modalities", ()) if isinstance(table, Mapping) else ()
         listed = subsets if isinstance(subsets, (list, tuple)) else ()
         wanted += [(f"train.{name}.modalities", s) for s in listed if isinstance(s, str)]
     sweep = config.sweep

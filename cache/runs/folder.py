@@ -29,7 +29,7 @@ from ..checksums import (
 from ..extraction import Extraction
 from ..representations import write_representations
 from ..spec import Modality
-from ..store.atomic_write import clear_stale, fresh
+from ..store.atomic_write import clear_stale, fresh, sync_tree
 from .identity import Identity
 from .run import InputRecord, Rival, Run, Scored, letters_of
 from .tables import history_text, predictions_text, read_history, read_predictions
@@ -80,14 +80,15 @@ def write_run(folder: Path, run: Run, weights: bytes, again: bool = False) -> bo
     try:
         clear_stale(folder.parent)
         while True:
-            if os.path.lexists(folder):
-                if not again and _stands(folder, run.key):
-                    return False
-                with suppress(FileNotFoundError):  # another process has done it
-                    set_aside(folder)
+            if not again and _stands(folder, run.key):
+                return False
             with fresh(folder, existing="keep") as temporary:
                 _write(temporary, run, weights)
                 ours = (temporary / FILE).read_bytes()
+                sync_tree(temporary)  # a full disk must not cost what is there
+                if os.path.lexists(folder) and (again or not _stands(folder, run.key)):
+                    with suppress(FileNotFoundError):  # another process has done it
+                        set_aside(folder)
             with suppress(FileNotFoundError):
                 if (folder / FILE).read_bytes() == ours:
                     return True

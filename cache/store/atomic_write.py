@@ -10,8 +10,10 @@ import errno
 import hashlib
 import os
 import platform
+import re
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ from .file_system import sync_file, sync_folder
 TEMPORARY = ".tmp-"
 STALE_HOURS = 24.0
 """Age at which a temporary of another machine counts as abandoned."""
+_OURS = re.compile(rf"{re.escape(TEMPORARY)}[^-]+-\d+-.+", re.DOTALL)
 _TAIL = 60
 """Characters of a name that its temporary keeps: some systems take 255 bytes and no more."""
 _THERE = (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR)
@@ -39,15 +42,21 @@ def fresh(path: Path, existing: Existing = "replace") -> Iterator[Path]:
     leaves no trace. Raises OSError that names `path` for what the system refuses.
     """
     temporary = temporary_path(path.parent, path.name)
+    made: list[Path] = []
     try:
         with naming(path, temporary):
-            make_folder(path.parent)
+            made = make_folder(path.parent)
             yield temporary
             sync_tree(temporary)
             _take_place(temporary, path, existing)
             sync_folder(path.parent)
-    finally:
+    except BaseException:
         _discard(temporary)
+        for folder in reversed(made):
+            with contextlib.suppress(OSError):  # others may be in it by now
+                folder.rmdir()
+        raise
+    _discard(temporary)  # where what was there is kept
 
 
 def replace(path: Path, data: bytes | str) -> Path:
@@ -55,11 +64,19 @@ def replace(path: Path, data: bytes | str) -> Path:
 
     A file that holds `data` already is left alone, so that nothing need be writable then.
     """
-    data = data.encode() if isinstance(data, str) else data
-    if not _holds(path, data):
+    if not holds(path, data):
         with fresh(path) as temporary:
-            temporary.write_bytes(data)
+            temporary.write_bytes(_bytes(data))
     return path
+
+
+def holds(path: Path, data: bytes | str) -> bool:
+    """Whether the file at `path` is there with exactly these bytes."""
+    data = _bytes(data)
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
 
 
 def remove(path: Path) -> None:
@@ -70,12 +87,14 @@ def remove(path: Path) -> None:
     _discard(doomed)
 
 
-def make_folder(path: Path) -> None:
-    """Make the folder at `path` with all above it, durably, unless it is there."""
-    if not path.is_dir():
-        make_folder(path.parent)
-        path.mkdir(exist_ok=True)
-        sync_folder(path.parent)
+def make_folder(path: Path) -> list[Path]:
+    """Make the folder at `path` and those above it, durably; returns the new ones, outer first."""
+    if path.is_dir():
+        return []
+    made = make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_folder(path.parent)
+    return [*made, path]
 
 
 def sync_tree(path: Path) -> None:
@@ -94,9 +113,30 @@ def temporary_path(folder: Path, name: str) -> Path:
     return folder / f"{TEMPORARY}{_host()}-{os.getpid()}-{secrets.token_hex(4)}-{tail}"
 
 
-def clear_stale(folder: Path) -> None:
-    """Remove temporaries whose writer is dead: its process on this machine, else by their age."""
-    for path in folder.glob(f"{TEMPORARY}*"):
+@contextlib.contextmanager
+def scratch_folder(name: str) -> Iterator[Path]:
+    """A folder in TMPDIR for as long as the block lasts, which nobody else may read.
+
+    Those that a killed process of this `name` has left are removed first.
+    """
+    root = Path(tempfile.gettempdir())
+    clear_stale(root, name)
+    folder = temporary_path(root, name)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        _discard(folder)
+
+
+def clear_stale(folder: Path, name: str = "") -> None:
+    """Remove temporaries whose writer is dead: its process on this machine, else by their age.
+
+    With a `name`, of that alone.
+    """
+    for path in folder.glob(f"{TEMPORARY}*-{name or '*'}"):
+        if not _OURS.fullmatch(path.name):
+            continue
         with contextlib.suppress(OSError):  # another writer cleans too, or it may not be written
             if _abandoned(path):
                 _discard(path)
@@ -135,11 +175,9 @@ def _unless_there(temporary: Path, path: Path) -> None:
             temporary.rename(path)
 
 
-def _holds(path: Path, data: bytes) -> bool:
-    try:
-        return path.stat().st_size == len(data) and path.read_bytes() == data
-    except OSError:
-        return False
+def _bytes(data: bytes | str) -> bytes:
+    # a name of a file may hold bytes that are no text; JSON and TOML of ours never do
+    return data.encode(errors="surrogatepass") if isinstance(data, str) else data
 
 
 def _abandoned(path: Path) -> bool:

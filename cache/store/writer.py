@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...errors import StoreError
 from ..spec import FeatureSpec
 from . import index
-from .atomic_write import clear_stale, explained, make_folder, replace
+from .atomic_write import clear_stale, explained, replace
 from .clip_features import ClipFeatures, check, overflow
 from .formats import FORMATS, stem
 from .part import HIDDEN, STATISTICS, Array, Head
@@ -53,11 +53,10 @@ class StoreWriter:
         path = Path(corpus_folder) / spec.folder_name
         writer = cls(path, spec, format)
         with explained(path):
-            make_folder(path)
             clear_stale(path)
             clear_stale(path.parent)
             if not (path / STORE).exists():
-                if foreign := next(foreign_files(path), None):
+                if path.is_dir() and (foreign := next(foreign_files(path), None)):
                     raise StoreError(
                         f"{path}: holds {foreign} and is no feature store; nothing was changed. "
                         "Move the folder away or choose another cache.root in pipeline.toml."

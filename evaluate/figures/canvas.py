@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from ...escape import for_terminal
+
 WIDTH, WHOLE = 500, 1040
 """Of a figure in CSS pixels, and of a wide one; type is set for this size."""
 
@@ -37,7 +39,10 @@ _VARIABLES: Mapping[str, str] = {
     ACCENT: "var(--accent, #8a4f7d)",
 }
 
+_PLAIN = {ord(c): f"&#{ord(c)};" for c in '"#'}
+
 _STYLE: Any = {
+    "text.parse_math": False,  # a dollar sign in the name of a class is one
     "svg.fonttype": "none",  # text stays text: crisp, searchable, in the page's own typeface
     "font.size": 11,
     "axes.titlesize": 11,
@@ -112,7 +117,9 @@ def to_svg(figure: Any, key: str) -> str:
     with warnings.catch_warnings():  # a letter that matplotlib's own font lacks: the page's has it
         warnings.filterwarnings("ignore", message="Glyph")
         figure.savefig(out, format="svg", metadata={"Date": None})
-    svg = out.getvalue()
+    # what matplotlib wrote of others' names, which XML does not allow or what follows would change
+    svg = for_terminal(out.getvalue(), keep="\n\t")
+    svg = re.sub(r"(<text[^>]*>)([^<]*)", lambda m: m[1] + m[2].translate(_PLAIN), svg)
     svg = svg[svg.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)

@@ -5,9 +5,11 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 from ...cache.runs import InputRecord
 from ...cache.spec import LETTERS, MODALITIES
+from ...escape import for_terminal
 from ..analysis.missing_rates import Robustness, special_words
 from ..figures.all import figures
 from ..figures.layer_curves import sweep_figures
@@ -39,7 +41,11 @@ def to_html(report: Report) -> str:
     from markupsafe import Markup
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["minus"] = minus
     source = (files(__package__) / "report.html.jinja").read_text(encoding="utf-8")
@@ -120,6 +126,13 @@ def to_html(report: Report) -> str:
         grave=[c for c in report.cautions if c.kind != "note"],
         notes=[c for c in report.cautions if c.kind == "note"],
     )
+
+
+def _shown(value: Any) -> Any:
+    """What the page shows of `value`: in text of others, characters that steer are written out."""
+    if isinstance(value, str) and not hasattr(value, "__html__"):
+        return for_terminal(value, keep="\n\t")
+    return value
 
 
 def data_uri(jpeg: bytes) -> str:

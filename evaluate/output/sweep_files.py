@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...cache.store.atomic_write import replace
 from ...cache.sweeps import Sweep
+from ...escape import for_csv, for_markdown
 from ..figures.layer_curves import sweep_figures
 from ..layer_comparison import comparisons, layer_lines, metric_keys, protocol_of_sweep
 from .tables import spread_text
@@ -38,7 +39,13 @@ def to_csv(sweep: Sweep) -> str:
         for split, key in pairs:
             spread = line.spread(split, key)
             numbers += [_field(spread.mean), _field(spread.std)]
-        own = [line.arm, line.letters, line.layers, len(line.point.seeds), int(line.picked)]
+        own = [
+            for_csv(line.arm),
+            line.letters,
+            line.layers,
+            len(line.point.seeds),
+            int(line.picked),
+        ]
         table.writerow([*own, *numbers])
     return out.getvalue()
 
@@ -48,9 +55,9 @@ def to_markdown(sweeps: Sequence[Sweep]) -> str:
     sweep = sweeps[-1]
     protocol, first = protocol_of_sweep(sweep), metric_keys(sweep)[0]
     metrics = [m for m in protocol.metrics if m.label != "F1" or m.key == protocol.first]
-    heads = [m.key + (" ↑" if m.higher else " ↓") for m in metrics]
+    heads = [for_markdown(m.key) + (" ↑" if m.higher else " ↓") for m in metrics]
     rows = [
-        ["Inputs", "Model", "Layers", f"valid {first}", *heads],
+        ["Inputs", "Model", "Layers", f"valid {for_markdown(first)}", *heads],
         ["---", "---", "---", *["---:"] * (len(metrics) + 1)],
     ]
     for line in comparisons(sweeps):
@@ -61,7 +68,7 @@ def to_markdown(sweeps: Sequence[Sweep]) -> str:
         if words == "picked layers":
             words += f" {line.layers}"
         strong = "**" if line.picked and not line.linear else ""
-        own = [line.letters, line.arm.replace("_", r"\_"), words]
+        own = [line.letters, for_markdown(line.arm), words]
         rows.append([f"{strong}{text}{strong}" for text in [*own, *cells]])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 

@@ -5,6 +5,7 @@ import io
 import math
 
 from ...cache.spec import LETTERS, MODALITIES
+from ...escape import for_csv, for_latex, for_markdown
 from ..protocols import Metric
 from ..results import Report, Row
 from ..statistics import Spread
@@ -32,11 +33,11 @@ def to_csv(report: Report) -> str:
     for row in (*report.rows, *report.floors):
         table.writerow(
             [
-                row.model,
+                for_csv(row.model),
                 row.letters,
                 len(row.seeds),
                 *(_field(getattr(row.test[k], p)) for k in keys for p in parts),
-                "; ".join(report.untrained),
+                for_csv("; ".join(report.untrained)),
             ]
         )
     return out.getvalue()
@@ -45,7 +46,12 @@ def to_csv(report: Report) -> str:
 def to_markdown(report: Report) -> str:
     """The table with the field's keys as heads, ``mean ± std``, best row of each metric in bold."""
     metrics = report.metrics.metrics
-    head = ["Model", "Inputs", "Seeds", *(m.key + (" ↑" if m.higher else " ↓") for m in metrics)]
+    head = [
+        "Model",
+        "Inputs",
+        "Seeds",
+        *(for_markdown(m.key) + (" ↑" if m.higher else " ↓") for m in metrics),
+    ]
     lines = [head, ["---", "---", *["---:"] * (len(head) - 2)]]
     for row in (*report.rows, *report.floors):
         cells = [
@@ -53,21 +59,21 @@ def to_markdown(report: Report) -> str:
             for m in metrics
             if (text := spread_text(m, row.test[m.key], len(row.seeds)))
         ]
-        lines.append([row.model.replace("_", r"\_"), row.letters, _seeds(row), *cells])
+        lines.append([for_markdown(row.model), row.letters, _seeds(row), *cells])
     body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{body}\n\n{reading(report)}\n"
+    return f"{body}\n\n{for_markdown(reading(report))}\n"
 
 
 def to_latex(report: Report) -> str:
     """A booktabs ``table`` environment; needs ``\\usepackage{booktabs}`` and nothing else."""
     metrics = report.metrics.metrics
-    heads = [f"{m.label}{' ' + m.variant if m.variant else ''}" for m in metrics]
+    heads = [for_latex(f"{m.label}{' ' + m.variant if m.variant else ''}") for m in metrics]
     arrows = [r"$\uparrow$" if m.higher else r"$\downarrow$" for m in metrics]
     first = ["Model", "Inputs", "Seeds", *(f"{h} {a}" for h, a in zip(heads, arrows, strict=True))]
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_tex(reading(report))}}}",
+        rf"\caption{{{for_latex(reading(report))}}}",
         rf"\begin{{tabular}}{{llr{'r' * len(metrics)}}}",
         r"\toprule",
         " & ".join(first) + r" \\",
@@ -77,7 +83,7 @@ def to_latex(report: Report) -> str:
         if row is report.floors[0]:
             lines.append(r"\midrule")
         cells = [_tex_cell(report, row, m) for m in metrics]
-        lines.append(" & ".join([_tex(row.model), row.letters, _seeds(row), *cells]) + r" \\")
+        lines.append(" & ".join([for_latex(row.model), row.letters, _seeds(row), *cells]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
     return "\n".join(lines) + "\n"
 
@@ -126,17 +132,6 @@ def _tex_cell(report: Report, row: Row, metric: Metric) -> str:
     mean, _, std = text.partition(" ± ")
     number = rf"\mathbf{{{mean}}}" if is_best(report, row, metric) else mean
     return f"${number}" + (rf" \pm {std}" if std else "") + "$"
-
-
-def _tex(text: str) -> str:
-    special = {
-        "\\": r"\textbackslash{}",
-        "±": r"$\pm$",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        **{c: f"\\{c}" for c in "&%$#_{}"},
-    }
-    return "".join(special.get(letter, letter) for letter in text)
 
 
 def _field(value: float | None) -> str:

@@ -1,19 +1,21 @@
-"""A clip's waveform and its frames at chosen times, decoded in one pass over the file."""
+"""One clip from its file to what encoders take: pictures at chosen times, sound at chosen rates."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-import av
-import av.error
 import numpy as np
 from numpy.typing import NDArray
 
 from ...cache.manifest import Clip
 from .clip_error import ClipError, MediaError
-from .sampling import FrameSink, Mixer, Picker, Waveform
+from .header import no_track, not_a_file, open_media
+from .pictures import FrameSampler, FrameSink, Pictures
+from .reading import read_from
+from .sound import NOTHING, Sound, Waveform
+from .track_decoders import UNSEEN, AudioDecoder, TrackDecoder, VideoDecoder
+from .tracks import candidates, decodable
 
 __all__ = [
     "Frames",
@@ -21,7 +23,7 @@ __all__ = [
     "MediaError",
     "Waveform",
     "decode",
-    "duration",
+    "media_source",
     "read_media",
     "source_digest",
 ]
@@ -34,19 +36,27 @@ class Frames:
     """Pictures on screen at `times`."""
 
     images: tuple[NDArray[np.uint8], ...]
-    """RGB, each (height, width, 3), upright."""
+    """RGB, each (height, width, 3), upright, of square pixels."""
     times: NDArray[np.float32]
     """Seconds from the clip's start, (frames,)."""
 
 
 @dataclass(frozen=True)
 class Media:
-    """What one pass over a clip gave; a missing part is None and its reason is in `faults`."""
+    """What one pass over a clip gave; a missing part has its reason in `faults`."""
 
-    waveform: Waveform | None = None
+    waveforms: Mapping[int, Waveform] = field(default_factory=dict)
+    """By the asked sample rate."""
     frames: Frames | None = None
-    faults: dict[str, str] = field(default_factory=dict)
+    faults: Mapping[str, str] = field(default_factory=dict)
     """``audio`` or ``vision`` to the reason it is missing."""
+    notes: tuple[str, ...] = ()
+    """What is not as it should be, and does no harm: gaps, a missing end."""
+
+    @property
+    def waveform(self) -> Waveform | None:
+        """The sound, where it was asked for at one rate."""
+        return next(iter(self.waveforms.values()), None)
 
 
 def source_digest(path: Path, start: float | None, end: float | None) -> str:
@@ -76,42 +86,26 @@ def media_source(clip: Clip, root: Path) -> str:
         raise ClipError("read", f"{fault.strerror or fault}: {clip.media}") from None
 
 
-def not_a_file(path: Path) -> str | None:
-    """Why there is nothing to read at `path`; opening a named pipe would wait for ever."""
-    if path.is_file():
-        return None
-    return "not a regular file" if path.exists() else "no such file"
-
-
-def duration(path: Path) -> float | None:
-    """Seconds that the container announces; None if it cannot be opened or does not say."""
-    if not_a_file(path):
-        return None
-    try:
-        with av.open(str(path)) as container:
-            return container.duration / av.time_base if container.duration else None
-    except (av.error.FFmpegError, OSError, ValueError):
-        return None
-
-
 def read_media(
     path: Path,
     start: float | None = None,
     end: float | None = None,
     fps: float | None = None,
     audio: bool = True,
+    track: int | None = None,
 ) -> Media:
     """Decode the clip once: frames at `fps` (None: no pictures) and, if `audio`, its sound.
 
-    All frames at once, in full size: `decode` is for clips of any length. Raises MediaError if
-    nothing can be opened.
+    All frames at once, in full size, and sound at the file's own rate: `decode` is for clips of any
+    length. Raises MediaError if nothing can be opened.
     """
     images: list[NDArray[np.uint8]] = []
-    media = decode(path, start, end, {fps: images.append} if fps else {}, audio)
+    sinks = {fps: images.append} if fps else {}
+    media = decode(path, start, end, sinks, [0] if audio else [], track)
     if not fps or "vision" in media.faults:
         return media
     times = np.arange(len(images), dtype=np.float32) / np.float32(fps)
-    return Media(media.waveform, Frames(tuple(images), times), media.faults)
+    return replace(media, frames=Frames(tuple(images), times))
 
 
 def decode(
@@ -119,82 +113,77 @@ def decode(
     start: float | None,
     end: float | None,
     sinks: Mapping[float, FrameSink],
-    audio: bool,
+    rates: Collection[int],
+    track: int | None = None,
 ) -> Media:
-    """Decode the clip once: its frames go to `sinks` (by frames a second), its sound comes back.
+    """Decode the clip once: frames go to `sinks` (by frames a second), sound at `rates` comes back.
 
-    Frames are picked by time stamp, so variable and wrongly announced frame rates do no harm: frame
-    i is what is on screen i/fps seconds after `start`. That a stream broke off shows at its end
-    alone: where `faults` then names vision, what the sinks were given is not the clip. Raises
-    MediaError if nothing can be opened.
+    Frame i is what is on screen i/fps seconds after `start`, by time stamps: variable and wrongly
+    announced frame rates do no harm. Sound lies where its time stamps put it, gaps are silence.
+    A cut gives what the whole file has at that time. Of several tracks the default one is taken, of
+    those that decode, or the one numbered `track`. That a stream broke off shows at its end alone:
+    where `faults` then names vision, what the sinks were given is not the clip. Raises MediaError
+    if nothing can be opened.
     """
-    if reason := not_a_file(path):
-        raise MediaError(f"{reason}: {path}")
-    if path.stat().st_size == 0:
-        raise MediaError(f"empty file: {path}")
-    try:
-        container = av.open(str(path))
-    except (av.error.FFmpegError, OSError, ValueError) as fault:
-        raise MediaError(f"unreadable: {_words(fault)} ({path.name})") from None
-    with container:
-        return _decode(container, start or 0.0, end, sinks, audio)
+    with open_media(path) as container:
+        video = candidates(container, "video", track) if sinks else []
+        audio = candidates(container, "audio", track) if rates else []
+        asked = {"vision": video} if sinks else {}
+        asked |= {"audio": audio} if rates else {}
+        faults = {m: why for m, streams in asked.items() if (why := no_track(m, streams))}
+        left = {
+            m: [s.index for s in streams if decodable(s)]
+            for m, streams in asked.items()
+            if m not in faults
+        }
+    found = Media(faults=faults)
+    while left:  # one pass, unless a track gives nothing at all and there is another one
+        chosen = {modality: indices.pop(0) for modality, indices in left.items()}
+        taken = _decode(path, start or 0.0, end, chosen, sinks, rates)
+        left = {m: r for m, r in left.items() if r and taken.faults.get(m) in (UNSEEN, NOTHING)}
+        found = Media(
+            {**found.waveforms, **taken.waveforms},
+            None,
+            {**found.faults, **{m: why for m, why in taken.faults.items() if m not in left}},
+            (*found.notes, *taken.notes),
+        )
+    return found
 
 
 def _decode(
-    container: Any, start: float, end: float | None, sinks: Mapping[float, FrameSink], audio: bool
+    path: Path,
+    start: float,
+    end: float | None,
+    chosen: Mapping[str, int],
+    sinks: Mapping[float, FrameSink],
+    rates: Collection[int],
 ) -> Media:
-    faults: dict[str, str] = {}
-    video = container.streams.video[0] if sinks and container.streams.video else None
-    sound = container.streams.audio[0] if audio and container.streams.audio else None
-    if sinks and video is None:
-        faults["vision"] = "no video track"
-    if audio and sound is None:
-        faults["audio"] = "no audio track"
-    streams = [s for s in (video, sound) if s is not None]
-    if not streams:
-        return Media(faults=faults)
-    for stream in streams:
-        stream.codec_context.thread_count = 1  # many clips are decoded at once, a thread each
-    origin = (container.start_time or 0) / av.time_base
-    if start > 0:
-        # lands on the key frame before; what precedes `start` is decoded and dropped
-        container.seek(round((start + origin) * av.time_base), backward=True)
-    pickers = [Picker(fps, start, end, origin, sink) for fps, sink in sinks.items()]
-    mixer = Mixer(start, end, origin)
-    targets: Mapping[Any, Sequence[Picker | Mixer]] = {
-        stream.index: pickers if stream is video else [mixer] for stream in streams
-    }
-    for packet in container.demux(streams):
-        takers = [t for t in targets[packet.stream.index] if not t.done]
-        if not takers:
-            if all(t.done for each in targets.values() for t in each):
+    """One pass over the `chosen` tracks (modality to index)."""
+    reading = read_from(path, list(chosen.values()), start)
+    with reading.container:
+        origin = reading.clock.origin
+        streams = dict(zip(chosen, reading.streams, strict=True))
+        tracks: dict[int, TrackDecoder] = {}
+        if (stream := streams.get("vision")) is not None:
+            by_dts = reading.container.format.name == "avi"
+            samplers = [FrameSampler(fps, start, end, sink) for fps, sink in sinks.items()]
+            tracks[stream.index] = VideoDecoder(
+                reading, stream, Pictures(stream, origin, samplers, by_dts)
+            )
+        if (stream := streams.get("audio")) is not None:
+            tracks[stream.index] = AudioDecoder(reading, stream, Sound(origin, start, end, rates))
+        for packet in reading:
+            tracks[packet.stream.index].take(packet)
+            if all(track.done for track in tracks.values()):
                 break
-            continue
-        try:
-            frames = packet.decode()
-        except av.error.FFmpegError:
-            continue  # one broken packet; what is missing in the end shows as a broken-off stream
-        for frame in frames:
-            for taker in takers:
-                taker.take(frame)
-    waveform = None
-    if video is not None:
-        wanted = _wanted(container, video, start, end)
-        for picker in pickers:
-            picker.finish(wanted, video, faults)
-    if sound is not None:
-        waveform = mixer.finish(_wanted(container, sound, start, end), faults)
-    return Media(waveform, None, faults)
-
-
-def _wanted(container: Any, stream: Any, start: float, end: float | None) -> float:
-    """Seconds that the cut should give by the file's own words."""
-    if stream.duration:
-        announced = float(stream.duration * stream.time_base)
-    else:
-        announced = (container.duration or 0) / av.time_base
-    return (announced if end is None else min(end, announced)) - start
-
-
-def _words(fault: Exception) -> str:
-    return str(getattr(fault, "strerror", None) or fault) or type(fault).__name__
+        waveforms: dict[int, Waveform] = {}
+        faults, notes = dict[str, str](), list[str]()
+        for modality, stream in streams.items():
+            track = tracks[stream.index]
+            try:
+                waves = track.finish()
+                track.check(path, start, end, notes)
+                waveforms |= dict(zip(sorted(set(rates)), waves, strict=False))
+            except MediaError as fault:
+                faults[modality] = str(fault)
+    return Media(waveforms, None, faults, tuple(notes))

@@ -19,7 +19,8 @@ from ...cache.media_index import (
     whole_digest,
     write_media,
 )
-from .media import not_a_file, source_digest
+from .header import not_a_file
+from .media import source_digest
 
 Check = Literal["stat", "full"]
 """``stat``: a file is read as a whole where its size or times moved; ``full``: every file is."""

@@ -7,6 +7,7 @@ from transformers import AutoFeatureExtractor
 
 from ...cache.spec import Scalar
 from ...config import AudioFeatures
+from ..decode.sound import RESAMPLER
 from . import egemaps, log_mel
 from .device import Arithmetic
 from .egemaps import EgemapsEncoder
@@ -75,16 +76,16 @@ def preprocessing_of(
     """
     stride, window = frame_grid(checkpoint, processing)
     checked_hop(settings, processing.sample_rate / stride, window)
-    own: dict[str, Scalar] = {}
+    own: dict[str, Scalar] = {} if settings.track is None else {"track": settings.track}
     if checkpoint.family.reader == "log-mel":
-        own = log_mel.ingredients()
+        own |= log_mel.ingredients()
     elif checkpoint.family.reader == "egemaps":
-        own = egemaps.ingredients()
+        own |= egemaps.ingredients()
     return {
         "rate": settings.rate,
         "pool": settings.pool,
         "sample_rate": processing.sample_rate,
         "normalize": processing.normalize,
-        "resampler": "torchaudio-sinc-hann",
+        "resampler": RESAMPLER,
         **own,
     }

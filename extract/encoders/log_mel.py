@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from transformers.audio_utils import mel_filter_bank
 
 from ...cache.spec import Scalar
-from ...installation import require_stack
 from .loading import Checkpoint
 from .sound import SoundEncoder, real_frames
 
@@ -28,18 +28,10 @@ class LogMelEncoder(SoundEncoder):
     """
 
     def _load(self, checkpoint: Checkpoint) -> None:
-        require_stack("torchaudio")  # no other encoder needs it
-        import torchaudio
-
         self.window = round(WINDOW_SECONDS * self.processing.sample_rate)
-        self.transform = torchaudio.transforms.MelSpectrogram(
-            sample_rate=self.processing.sample_rate,
-            n_fft=POINTS,
-            win_length=self.window,
-            hop_length=self.stride,
-            n_mels=self.config.hidden_size,
-            center=False,
-        ).to(self.arithmetic.device)
+        device = self.arithmetic.device
+        self.hann = torch.hann_window(self.window, device=device)
+        self.filters = mel_filters(self.processing.sample_rate, self.config.hidden_size).to(device)
 
     def frames(self, samples: int) -> int:
         """Steps of 20 ms that samples reach into."""
@@ -55,10 +47,35 @@ class LogMelEncoder(SoundEncoder):
             row[before : before + len(sound)] = torch.from_numpy(sound)[: len(row) - before]
         device = self.arithmetic.device
         with torch.inference_mode():
-            energies: Tensor = self.transform(batch.to(device)).transpose(1, 2)
+            spectrum = torch.stft(
+                batch.to(device),
+                POINTS,
+                self.stride,
+                self.window,
+                self.hann,
+                center=False,
+                return_complex=True,
+            )
+            energies = spectrum.abs().square().transpose(1, 2) @ self.filters
             logs = torch.log(energies + FLOOR)
             kept = self._pooled(logs, real_frames(frames, longest, device))
         return self.arithmetic.unpacked(kept[None], [self._kept(n) for n in frames])
+
+
+def mel_filters(sample_rate: int, count: int) -> Tensor:
+    """Triangles evenly over the mel scale (HTK's), from 0 to half the rate: (frequencies, count).
+
+    Of torchaudio; where its compiled part does not fit the torch that is there and it cannot be
+    imported, of transformers, which agree.
+    """
+    frequencies, top = POINTS // 2 + 1, sample_rate / 2
+    try:
+        from torchaudio.functional import melscale_fbanks
+    except (ImportError, OSError, RuntimeError):
+        bank = mel_filter_bank(frequencies, count, 0.0, top, sample_rate, mel_scale="htk")
+        return torch.from_numpy(bank).float()
+    filters: Tensor = melscale_fbanks(frequencies, 0.0, top, count, sample_rate)
+    return filters
 
 
 def ingredients() -> dict[str, Scalar]:

@@ -3,18 +3,17 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
-import torchaudio
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ...cache.store.writer import ClipFeatures
 from ...config import AudioFeatures
-from ..decode.media import MediaError, Waveform
+from ..decode.clip_error import MediaError
+from ..decode.sound import Waveform, at_rate
 from .budget import Budget
 from .device import Arithmetic
 from .loading import Checkpoint, EncoderError
@@ -143,15 +142,12 @@ class SoundEncoder(ABC):
 
 def resampled(waveform: Waveform, rate: int, frames: Callable[[int], int]) -> NDArray[np.float32]:
     """The waveform at `rate`, (samples,); raises MediaError where `frames` of it are none."""
-    samples = torch.from_numpy(waveform.samples)
-    if waveform.rate != rate:
-        samples = _resampler(waveform.rate, rate)(samples)
+    samples = at_rate(waveform, rate).samples
     if frames(len(samples)) < 1:
         raise MediaError(
             f"sound of {len(waveform.samples) / waveform.rate:.3f} s is too short for a frame"
         )
-    found: NDArray[np.float32] = samples.numpy()
-    return found
+    return samples
 
 
 def pooled(hidden: Tensor, real: Tensor, hop: int, pool: str) -> Tensor:
@@ -190,8 +186,3 @@ def checked_hop(settings: AudioFeatures, native: float, window: int | None) -> i
         return hop(settings.rate, native, window)
     except RateError as fault:
         raise EncoderError(f"{place(settings)}: rate: {fault}") from None
-
-
-@cache
-def _resampler(have: int, want: int) -> Any:
-    return torchaudio.transforms.Resample(have, want)

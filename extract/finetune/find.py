@@ -36,7 +36,7 @@ def live_input(
     elif isinstance(every, AudioFeatures):
         stream, kind = AudioStream(every, config.cache.dtype), LiveSoundInput
         refuse_unreadable(stream.checkpoint)
-        wanted = waveform_spec(stream.processing)
+        wanted = waveform_spec(stream.processing, stream.track)
     else:
         raise EncoderError(f"encoder {table.encoder}: encoders of faces cannot be live.")
     names = layer_names(stream.spec, settings.layers)

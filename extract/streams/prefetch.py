@@ -15,7 +15,7 @@ from ...cache.manifest import Clip
 from ..decode.clip_error import clip_error
 from ..decode.media import Media, decode
 from ..stage_times import Clock
-from .streams import Collector, Stream
+from .streams import Collector, Stream, reads_media
 
 WAITING = 2
 """Pieces of one clip that may wait for the device; then its decoding pauses."""
@@ -41,6 +41,8 @@ class Event:
     content: Any = None
     """A piece; at the end what was prepared, or the ClipError why there is nothing."""
     last: bool = False
+    notes: tuple[str, ...] = ()
+    """What is not as it should be in the clip's file, and does no harm."""
 
 
 Put = Callable[[Event], None]
@@ -113,38 +115,46 @@ def decode_job(job: Job, put: Put, root: Path, clock: Clock) -> None:
     """
     began, waited = time.perf_counter(), 0.0
 
-    def hand_on(position: int, content: Any, last: bool = False) -> None:
+    def hand_on(
+        position: int, content: Any, last: bool = False, notes: tuple[str, ...] = ()
+    ) -> None:
         nonlocal waited
         before = time.perf_counter()
-        put(Event(position, content, last))
+        put(Event(position, content, last, notes))
         waited += time.perf_counter() - before
 
     clip = job.clip
     collectors: dict[int, Collector] = {}
-    media, fault = Media(), None
+    media, fault = dict[int | None, Media](), None
     try:
-        by_rate: dict[float, list[Collector]] = {}
         for position, (stream, source) in enumerate(zip(job.streams, job.sources, strict=True)):
             if stream.fps is not None:
                 collectors[position] = stream.collect(source, partial(hand_on, position))
-                by_rate.setdefault(stream.fps, []).append(collectors[position])
-        audio = any(stream.audio for stream in job.streams)
-        if by_rate or audio:
+        for track in {s.track for s in job.streams if reads_media(s)}:  # nearly always one: None
+            by_rate: dict[float, list[Collector]] = {}
+            for position, collector in collectors.items():
+                stream = job.streams[position]
+                if stream.track == track and stream.fps is not None:
+                    by_rate.setdefault(stream.fps, []).append(collector)
             sinks = {fps: _fan(takers) for fps, takers in by_rate.items()}
-            media = decode(root / (clip.media or ""), clip.start, clip.end, sinks, audio)
+            rates = {s.rate for s in job.streams if s.rate is not None and s.track == track}
+            path = root / (clip.media or "")
+            media[track] = decode(path, clip.start, clip.end, sinks, rates, track)
     except Exception as raised:
         fault = clip_error("decode", raised)
     for position, stream in enumerate(job.streams):
         prepared: Any = None
         try:
-            if fault is not None and (stream.audio or stream.fps is not None):
+            if fault is not None and reads_media(stream):
                 raise fault
             if position in collectors:
                 collectors[position].rest()
-            prepared = stream.prepare(clip, media)
+            prepared = stream.prepare(clip, media.get(stream.track, Media()))
         except Exception as raised:
             prepared = clip_error("prepare", raised)
-        hand_on(position, prepared, last=True)
+        # what was noted of the file concerns all streams, and is told once
+        told = tuple(note for m in media.values() for note in m.notes) if not position else ()
+        hand_on(position, prepared, True, told)
     clock.add("decode", time.perf_counter() - began - waited, 1)
 
 

@@ -15,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from ...cache.manifest import Clip, Manifest
-from ...cache.spec import FeatureSpec
+from ...cache.spec import FeatureSpec, Scalar
 from ...cache.store.writer import ClipFeatures
 from ...config import AudioFeatures, Config, TextFeatures
 from ..decode.clip_error import ClipError
 from ..decode.media import Media, MediaError
+from ..decode.sound import RESAMPLER
 from ..encoders import text
 from ..encoders.device import Arithmetic
 from ..encoders.loading import Checkpoint, EncoderError
@@ -76,7 +77,7 @@ class WaveformStream(AudioStream):
     def __init__(self, features: AudioFeatures) -> None:
         super().__init__(features, "float32")
         refuse_unreadable(self.checkpoint)
-        self.spec = waveform_spec(self.processing)
+        self.spec = waveform_spec(self.processing, features.track)
 
     def load(self, arithmetic: Arithmetic, clock: Clock) -> None:
         """No encoder is needed."""
@@ -88,11 +89,10 @@ class WaveformStream(AudioStream):
 
     def prepare(self, clip: Clip, media: Media) -> Any:
         """The waveform at the encoder's rate."""
-        if media.waveform is None:
-            raise ClipError("decode", media.faults.get("audio", "no sound"))
         rate, config = self.processing.sample_rate, self.checkpoint.config
+        wave = self._waveform(media)
         try:
-            return resampled(media.waveform, rate, lambda samples: frames_of(config, samples))
+            return resampled(wave, rate, lambda samples: frames_of(config, samples))
         except MediaError as fault:
             raise ClipError("decode", str(fault)) from None
 
@@ -152,9 +152,10 @@ def token_spec(checkpoint: Checkpoint, features: TextFeatures, tokenizer: Any) -
     return _spec("text", f"tokens-{checkpoint.slug}", 1, how)
 
 
-def waveform_spec(processing: Processing) -> FeatureSpec:
+def waveform_spec(processing: Processing, track: int | None = None) -> FeatureSpec:
     """The store of waveforms at this rate."""
-    how = {"sample_rate": processing.sample_rate, "resampler": "torchaudio-sinc-hann"}
+    how: dict[str, Scalar] = {"sample_rate": processing.sample_rate, "resampler": RESAMPLER}
+    how |= {} if track is None else {"track": track}
     return _spec("audio", "waveform", CHUNK, how)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..decode.media import Waveform
+from ..decode.sound import Waveform
 from ..encoders.audio import Sound
 from ..encoders.sound import resampled
 from ..encoders.text import Words

@@ -10,7 +10,7 @@ from ...cache.spec import FeatureSpec, StoredType
 from ...cache.words import is_wordless
 from ...config import AnyFeatures, AudioFeatures, TextFeatures, VisionFeatures
 from ..decode.clip_error import ClipError
-from ..decode.media import Media, MediaError, media_source
+from ..decode.media import Media, MediaError, Waveform, media_source
 from ..encoders import audio, text
 from ..encoders.describe import describe
 from ..encoders.device import Arithmetic
@@ -43,8 +43,12 @@ class Stream(Protocol):
     spec: FeatureSpec
     fps: float | None
     """Pictures a second it wants decoded; None: no pictures."""
-    audio: bool
-    """Whether it wants the sound decoded."""
+    track: int | None
+    """Which of several tracks it reads; None: the default one."""
+
+    @property
+    def rate(self) -> int | None:
+        """Samples a second that it wants the sound at; None: no sound."""
 
     def source(self, clip: Clip, root: Path) -> str:
         """Digest of what the clip's features are made from; raises ClipError if that is missing."""
@@ -81,6 +85,8 @@ class _Whole:
     """What streams share that take a clip in one piece, at its end."""
 
     fps: float | None = None
+    rate: int | None = None
+    track: int | None = None
     spec: FeatureSpec
     clock: Clock
 
@@ -116,8 +122,6 @@ class _Whole:
 
 class TextStream(_Whole):
     """Transcripts to token features."""
-
-    audio = False
 
     def __init__(
         self, features: TextFeatures, dtype: StoredType, manifest: Manifest | None = None
@@ -186,11 +190,11 @@ class TextStream(_Whole):
 class AudioStream(_Whole):
     """Waveforms to frame features."""
 
-    audio = True
-
     def __init__(self, features: AudioFeatures, dtype: StoredType) -> None:
         self.settings, self.checkpoint = features, resolve(features)
         self.processing = audio.load_processing(self.checkpoint)
+        self.rate: int = self.processing.sample_rate
+        self.track = features.track
         self.spec = describe(
             features,
             "audio",
@@ -220,10 +224,8 @@ class AudioStream(_Whole):
 
     def prepare(self, clip: Clip, media: Media) -> Any:
         """The waveform at the encoder's rate."""
-        if media.waveform is None:
-            raise ClipError("decode", media.faults.get("audio", "no sound"))
         try:
-            samples = self.encoder.prepare(media.waveform)
+            samples = self.encoder.prepare(self._waveform(media))
         except MediaError as fault:
             raise ClipError("decode", str(fault)) from None
         seconds = len(samples) / self.processing.sample_rate
@@ -233,6 +235,12 @@ class AudioStream(_Whole):
                 raise ClipError("encode", reason)
         return samples
 
+    def _waveform(self, media: Media) -> Waveform:
+        """The sound at the asked rate; raises ClipError where there is none."""
+        if self.rate not in media.waveforms:
+            raise ClipError("decode", media.faults.get("audio", "no sound"))
+        return media.waveforms[self.rate]
+
     def add(self, clip: Clip, source: str, prepared: Any) -> None:
         """Queue the waveform."""
         self._sounds.append(audio.Sound(clip.id, source, prepared))
@@ -241,6 +249,11 @@ class AudioStream(_Whole):
         """Encode what is queued."""
         sounds, self._sounds = self._sounds, []
         return self._encoded(sounds, self.encoder.encode)
+
+
+def reads_media(stream: Stream) -> bool:
+    """Whether the stream needs a clip's file at all."""
+    return stream.rate is not None or stream.fps is not None
 
 
 def stream_of(

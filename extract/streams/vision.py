@@ -63,7 +63,7 @@ class Waiting:
 class VisionStream:
     """Frames to face features; crops of many clips share the encoder's batches."""
 
-    audio = False
+    rate: int | None = None
     unit = "frame"
 
     def __init__(
@@ -71,12 +71,15 @@ class VisionStream:
     ) -> None:
         self.settings, self.checkpoint = features, resolve(features)
         self.fps: float | None = features.fps
+        self.track = features.track
         self.processing = vision.load_processing(self.checkpoint)
         self.detection: dict[str, Scalar] = {
             "detector": DETECTOR,
             "detect_size": features.detect_size,
             "fps": features.fps,
         }
+        if features.track is not None:
+            self.detection["track"] = features.track
         preprocessing = self.detection | {
             "face_size": features.face_size,
             "margin": features.margin,

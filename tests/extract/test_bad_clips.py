@@ -12,12 +12,12 @@ import pytest
 from sedimental.cache.store.store import list_stores, open_store
 from sedimental.config import load_config
 from sedimental.extract.decode import media
+from sedimental.extract.decode.header import read_header
 from sedimental.extract.doctor import examine
 from sedimental.extract.encoders import text, vision
 from sedimental.extract.encoders.loading import EncoderError
 from sedimental.extract.faces import track
 from sedimental.extract.run import extract
-from sedimental.extract.survey import read_header
 
 HUM = (0.3 * np.sin(np.arange(48_000) / 9)).astype("f4")[None]
 
@@ -161,7 +161,8 @@ def spoil(where: str, fault: Exception, config: Any, patch: pytest.MonkeyPatch) 
         return call
 
     if where == "decode":
-        patch.setattr(media, "_decode", raising(media._decode, lambda c, *_: "0002" in c.name))
+        mine = raising(media._decode, lambda path, *_: "0002" in path.name)
+        patch.setattr(media, "_decode", mine)
     elif where == "text":
         encode = raising(text.TextEncoder.encode, lambda _, c: any("0002" in w.id for w in c))
         patch.setattr(text.TextEncoder, "encode", encode)
@@ -215,4 +216,3 @@ def test_a_header_that_cannot_be_read_is_a_fault_of_the_file(tmp_path: Path) -> 
     """M15."""
     os.mkfifo(tmp_path / "pipe.wav")
     assert read_header(tmp_path / "pipe.wav").fault == "not a regular file"
-    assert media.duration(tmp_path / "pipe.wav") is None

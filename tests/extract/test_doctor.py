@@ -21,6 +21,7 @@ from sedimental.extract.encoders.loading import resolve
 from sedimental.extract.run import extract
 from sedimental.extract.streams.streams import VisionStream
 from sedimental.extract.terminal import LONG, faster_text
+from sedimental.progress import Silent
 
 RUNNER = CliRunner()
 Usage = namedtuple("Usage", "total used free")
@@ -174,3 +175,51 @@ def test_a_long_run_is_told_how_to_be_shorter(
     assert faster_text(plan) == ""  # nobody knows how long it takes
     assert faster_text(replace(plan, seconds=LONG - 1)) == ""
     assert ('extract.precision = "bf16"' in faster_text(replace(plan, seconds=LONG))) == advised
+
+
+def test_doctor_foresees_what_can_be_seen_without_decoding(
+    make_corpus: Any, make_pipeline: Any, write_video: Any
+) -> None:
+    """M14: unreadable files, missing tracks, empty texts, cuts behind the end; by reason."""
+    corpus = make_corpus(4)
+    raw = corpus / "Raw/demo_01a"
+    sound = (0.3 * np.sin(np.arange(32_000) / 9)).astype("f4")[None]
+    picture = [np.full((48, 64, 3), 90, np.uint8)] * 50
+    (raw / "0002.mp4").write_bytes(b"")
+    write_video(raw / "0003.mp4", sound=sound)
+    write_video(raw / "0004.mp4", picture)
+    lines = ["id,split,text,label,media,start"]
+    for number, (name, start) in enumerate(
+        [("0001", ""), ("0002", ""), ("0003", ""), ("0004", ""), ("0001", "500"), ("none", "")]
+    ):
+        lines.append(f"{number},train,we said {number},1,Raw/demo_01a/{name}.mp4,{start}")
+    table = corpus / "table.csv"
+    table.write_text("\n".join(lines) + "\n")
+    config = load_config(make_pipeline(table, ("vision", "audio"), kind="csv"))
+    progress = Counted()
+    plan = examine(config, probe=False, progress=progress)
+    assert progress.done == {"looking at media": 5}
+    assert {s.modality: (s.todo, s.failed) for s in plan.stores} == {
+        "vision": (5, 4),
+        "audio": (5, 4),
+    }
+    texts = [finding.text for finding in plan.findings]
+    assert any("1 clips will fail, vision: no video track (2)." in text for text in texts)
+    assert any("1 clips will fail, audio: no audio track (3)." in text for text in texts)
+    behind = "vision: the cut begins after the end of the file (4)"
+    assert any(f"1 clips will fail, {behind}." in text for text in texts)
+    assert any("0002.mp4 (empty file)" in text for text in texts)
+    result = extract(config)
+    for store in plan.stores:  # no more and no other than foreseen
+        failed = sum(f.modality == store.modality for f in result.failures)
+        assert store.failed + (store.modality == "vision") == failed  # and nobody is to be seen
+
+
+class Counted(Silent):
+    """A progress that counts."""
+
+    def __init__(self) -> None:
+        self.done: dict[str, int] = {}
+
+    def advance(self, task: str, by: int = 1) -> None:
+        self.done[task] = self.done.get(task, 0) + by

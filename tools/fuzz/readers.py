@@ -360,9 +360,10 @@ def _media_seed(folder: Path) -> None:
 
 
 def _media(folder: Path) -> None:
-    from sedimental.extract.decode.media import duration, read_media
+    from sedimental.extract.decode.header import read_header
+    from sedimental.extract.decode.media import read_media
 
-    duration(folder / "v.mp4")
+    read_header(folder / "v.mp4")
     read_media(folder / "v.mp4", 0.1, 0.9, fps=3)
 
 

@@ -55,3 +55,26 @@ def noticing() -> Iterator[Notice]:
         yield notice
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def raising_on_sigterm(outcome: str) -> Iterator[None]:
+    """Within, SIGTERM and SIGHUP raise Preempted, so that what is temporary is removed.
+
+    Its message ends with the `outcome`. Only in the main thread, as `noticing`.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)  # a second one would interrupt the removal
+        raise Preempted(f"stopped by {signal.Signals(number).name}; {outcome}")
+
+    numbers = [n for n in (signal.SIGTERM, getattr(signal, "SIGHUP", None)) if n is not None]
+    before = {number: signal.signal(number, end) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from ...cache.spec import Modality
 from ...config import ConfigError, TrainConfig, nearest
 from ...errors import RunError
+from ...model_table import ADDED, FAULTS, GROUP
 from ...model_table import MODELS as MODELS
 from . import starting_points
 
@@ -91,7 +92,7 @@ def encoder_recipe(
 
 def stacks(name: str) -> bool:
     """Whether seeds of model `name` can be trained as one (`hooks.Stackable`)."""
-    found = getattr(_module(name), MODELS[name].partition(":")[2])
+    found = _class(name)
     return bool(getattr(found, "stackable", False))
 
 
@@ -102,7 +103,7 @@ def has_classes(name: str) -> bool:
 
 def within_text(name: str) -> bool:
     """Whether model `name` works inside a live text encoder alone (`hooks.WithinText`)."""
-    found = getattr(_module(name), MODELS[name].partition(":")[2])
+    found = _class(name)
     return bool(getattr(found, "within_text", False))
 
 
@@ -119,7 +120,12 @@ def option_faults(raw: Mapping[str, Any]) -> list[str]:
     section = raw.get("train", {})
     if not isinstance(section, Mapping):
         return []  # the typed config says so
-    faults: list[str] = []
+    faults: list[str] = [*FAULTS]
+    faults += [
+        f"{GROUP}: {name} cannot be a model's name, as [train] has a key of that name."
+        for name in MODELS
+        if name in TrainConfig.model_fields
+    ]
     preset, models = section.get("preset"), section.get("models")
     if isinstance(preset, str) and isinstance(models, list):
         known = sorted({p for name in MODELS for p in presets_of(name)})
@@ -161,7 +167,7 @@ def build(
     """
     import torch
 
-    made = getattr(_module(name), MODELS[name].partition(":")[2])
+    made = _class(name)
     if classes is not None and hasattr(options, "classes"):
         options = replace(options, classes=classes or type(options)().classes)
     elif classes:
@@ -179,8 +185,27 @@ def build(
     return model
 
 
+def _class(name: str) -> Any:
+    return getattr(_module(name), MODELS[name].partition(":")[2])
+
+
 def _module(name: str) -> ModuleType:
-    return import_module("." + MODELS[name].partition(":")[0], __name__)
+    """The file of model `name`; raises ConfigError if a package that adds it does not give one."""
+    file, _, made = MODELS[name].partition(":")
+    if name not in ADDED:
+        return import_module(f".{file}", __name__)
+    try:
+        module = import_module(file)
+        lacking = [what for what in (made, "Options") if not hasattr(module, what)]
+        wrong = f"has no {' and no '.join(lacking)}" if lacking else ""
+    except Exception as fault:  # it is a stranger's code: anything may come
+        wrong = f"cannot be imported ({type(fault).__name__}: {fault})"
+    if wrong:
+        raise ConfigError(
+            f"train.{name}: an installed package adds this model as {MODELS[name]}, and {file} "
+            f"{wrong}. Mend that package, or uninstall it."
+        )
+    return module
 
 
 def _bound(name: str, table: Mapping[str, Any], preset: str | None) -> "tuple[Any, Recipe]":

@@ -89,8 +89,11 @@ class _Sweeping:
         self.train(alone)
         self.train(mixed)
         picks = {arm.name: self.picks(arm) for arm in self.arms}
-        self.write(picks)  # what is known so far, should the rest be interrupted
-        self.train([cells for subset in self.fusions for cells in self.fused(subset, picks)])
+        rest = [cells for subset in self.fusions for cells in self.fused(subset, picks)]
+        plans = [plan for cells in rest for cell in cells for plan in self.plans(cell)]
+        if self.fresh or any(plan.scored() is None for plan in plans):
+            self.write(picks)  # what is known so far, should the rest be interrupted
+        self.train(rest)
         return self.write(picks)
 
     def refuse_unfit(self, mixed: Sequence[Cells]) -> None:
