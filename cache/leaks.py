@@ -27,7 +27,7 @@ def leaks(manifest: Manifest) -> tuple[str, ...]:
     clips = manifest.clips
     found = [
         _shared(clips, "video", lambda c: c.video_id),
-        _shared(clips, "speaker", lambda c: _name(c.speaker)),
+        _shared(clips, "speaker", lambda c: speaker_name(c.speaker)),
         _shared(clips, "transcript", lambda c: telling(c.text), quoted=True),
         *_recordings(clips, manifest.media_digests),
     ]
@@ -48,7 +48,12 @@ def telling(text: str) -> str | None:
     return " ".join(words) if len(words) >= WORDS and letters >= LETTERS else None
 
 
-def _name(speaker: str | None) -> str | None:
+def speaker_name(speaker: str | None) -> str | None:
+    """A speaker's name without case and spare spaces; None for one who has none.
+
+    >>> speaker_name(" Ann  Lee"), speaker_name("unknown")
+    ('ann lee', None)
+    """
     name = " ".join(unicodedata.normalize("NFKC", speaker or "").casefold().split())
     return None if name in ("", "unknown", "none", "nan", "other", "all", "-") else name
 

@@ -5,6 +5,7 @@ import json
 import os.path
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from dataclasses import replace as replace_fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,8 @@ class Clip:
     """Ids of the clips before this one in its video, oldest first."""
     context_text: tuple[str, ...] = ()
     """What was said before it where that makes no clips of the corpus, oldest first."""
+    fold: int | None = None
+    """The part of a cross-validation that tests it, from 0."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +84,26 @@ class Manifest:
         """Number of clips per split."""
         return {name: len(self.split(name)) for name in SPLITS}
 
+    @property
+    def folds(self) -> int:
+        """Parts of a cross-validation; 0 where there is none."""
+        return max((c.fold + 1 for c in self.clips if c.fold is not None), default=0)
+
+    def of_fold(self, fold: int) -> "Manifest":
+        """The splits that test part `fold`: the next parts, a tenth of all, are validated on."""
+        count = self.folds
+        valid = {(fold + k) % count for k in range(1, 1 + max(1, count // 10))}
+
+        def split(clip: Clip) -> Split:
+            return "test" if clip.fold == fold else "valid" if clip.fold in valid else "train"
+
+        clips = tuple(replace_fields(clip, split=split(clip)) for clip in self.clips)
+        return replace_fields(self, clips=clips)
+
     @cached_property
     def digest(self) -> str:
         """16 hex digits over every row; two runs with equal digests saw the same table."""
-        rows = "\n".join(json.dumps(asdict(clip), ensure_ascii=False) for clip in self.clips)
+        rows = "\n".join(json.dumps(_plain(clip), ensure_ascii=False) for clip in self.clips)
         return hashlib.blake2b(rows.encode(), digest_size=8).hexdigest()
 
     @cached_property
@@ -96,9 +115,16 @@ class Manifest:
         found = {}
         for name, columns in PARTS.items():
             rows = [[getattr(clip, column) for column in columns] for clip in self.clips]
+            if name == "splits" and self.folds:
+                rows = [[clip.fold] for clip in self.clips]
             text = json.dumps(rows, ensure_ascii=False)
             found[name] = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         return found
+
+
+def _plain(clip: Clip) -> dict[str, Any]:
+    """All columns; the fold only where there is one, so that other tables keep their digest."""
+    return {k: v for k, v in asdict(clip).items() if (k, v) != ("fold", None)}
 
 
 def contexts(clips: Sequence[Clip]) -> dict[str, tuple[str, ...]]:
@@ -156,7 +182,7 @@ def read_manifest(path: Path) -> Manifest:
     clips = tuple(_clip(path, number, row) for number, row in enumerate(rows, start=2))
     sealed = head.pop("blake2b", None)
     if head["format"] == FORMAT:
-        same = _line({**head, "blake2b": sealed}).encode() == first + b"\n"
+        same = _line({**head, "blake2b": sealed}).encode(errors="replace") == first + b"\n"
         if not same or sealed != _digest(head, body):
             raise CachedManifestError(f"{path}: damaged: it is not what was written. {REMEDY}")
     root, table = _absolute(head["root"], path.parent), head.get("table")

@@ -67,7 +67,7 @@ def table_changes(before: Manifest, now: Manifest) -> TableChanges:
         added=tuple(name for name in new if name not in old),
         removed=tuple(name for name in old if name not in new),
         labels=differing(*RATINGS),
-        splits=differing("split"),
+        splits=differing("split", "fold"),
         texts=differing("text", "context", "context_text"),
         media=differing("media", "start", "end"),
         others=differing("speaker", "video_id", "clip_id"),

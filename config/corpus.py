@@ -3,11 +3,11 @@
 import os
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, Strict, field_validator
 
-from .base import FOLDER, Place, Section
+from .base import FOLDER, Count, Fraction, Place, Section, Seed
 
 _GENERIC = """
     all annotation annotations annots anno clip clips corpora corpus csv data dataset datasets dev
@@ -39,9 +39,28 @@ class CorpusConfig(Section):
     speakers: Literal["shared", "apart"] = "shared"
     """MUStARD has no splits of its own: clips drawn at random (`shared`), or the show Friends
     tested by models that saw the other shows (`apart`)."""
+    split: Literal["table", "auto"] = "table"
+    """`auto`: splits are dealt out anew, by whole speakers where every clip has one, else by whole
+    videos, with like shares of the labels in each; a table then needs no split column."""
+    fractions: tuple[Fraction, Fraction, Fraction] = (0.7, 0.1, 0.2)
+    """Of the clips that are for training, validation and test under split = "auto"."""
+    split_seed: Seed = 0
+    """What is left to chance in `split = "auto"` and `folds`."""
+    folds: Annotated[int, Strict(), Field(ge=3, le=1000)] | Literal["speaker"] | None = None
+    """Cross-validation: so many parts, by whole speakers or videos as above, each tested once by
+    models trained on the others (the next part is validated on); `"speaker"`: a part a speaker."""
+    fold: Count | None = None
+    """Train this part of `folds` alone, counted from 0: for a job a fold. Unset: all of them."""
     name: str | None = Field(default=None, pattern=FOLDER)
     """Folder of this corpus in the cache and among the runs; by default that of the table,
     or of its folder where any table may be called so."""
+
+    @field_validator("fractions")
+    @classmethod
+    def _whole(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(value) <= 0 or abs(sum(value) - 1) > 0.001:
+            raise ValueError("should be three shares above 0 that make 1 together")
+        return value
 
     @property
     def slug(self) -> str:

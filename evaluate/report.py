@@ -18,12 +18,13 @@ from .analysis.analysis import analyse, scored_clips
 from .analysis.missing_rates import read_robustness
 from .analysis.published import published_for
 from .baselines import best_probe, floor, probe_name, sweeps_of
+from .cross_validation import fold_of, joined, over_parts, parts_behind, parts_note, parts_of
 from .figures.representation_maps import map_figures
 from .figures.training_curves import trajectory_figure
 from .metrics import Classes, Scheme, Scores
 from .protocols import CorpusProtocol, protocol_of
 from .results import Drawing, InputUse, Provenance, Report, Row, RunLine, Tuned, grouped, row_name
-from .statistics import Difference, differences, seed_means, spreads, video_groups
+from .statistics import Difference, Spread, differences, seed_means, spreads, video_groups
 from .warnings import cautions, differing
 
 
@@ -53,13 +54,18 @@ def evaluate(
     [classes] = found
     scheme: Scheme = classes or settings.protocol
     protocol = protocol_of(scheme)
+    parts, runs = parts_of(runs), joined(runs)
     groups = grouped(runs)
     videos = {clip.id: clip.video_id for clip in manifest.clips} if manifest else None
     how = scheme, settings.bootstrap, videos
     scored = {name: _score(seeds, *how) for name, seeds in groups.items()}
+    behind = {name: parts_behind(seeds[0], parts) for name, seeds in groups.items()}
+    whole = {name: over_parts(row, behind[name], scheme) for name, (row, _) in scored.items()}
+    scored = {name: (whole[name], draws) for name, (_, draws) in scored.items()}
     rows = tuple(row for row, _ in scored.values())
     baseline, _ = _score([floor(runs[0])], *how, name=protocol.floor)
     probe_run, sweeps = best_probe(folder, runs[0]), sweeps_of(folder)
+    probe_run = None if parts else probe_run  # it knows one division alone
     probe = None if probe_run is None else _score([probe_run], *how, name=probe_name(probe_run))[0]
     ranked = {row.name: groups[row.name] for row in _ranked(rows, protocol)}
     headline = next(iter(ranked))
@@ -89,10 +95,13 @@ def evaluate(
             test_videos,
             settings.bootstrap,
             manifest,
+            parts_note(parts),
         ),
         inputs=inputs,
         runs=tuple(
-            _line(run, row, place) for row in rows for place, run in enumerate(groups[row.name])
+            _line(run, row, place)
+            for row in rows
+            for place, run in enumerate(behind[row.name] or groups[row.name])
         ),
         analyses=analyse(headline, groups, protocol, manifest, tuple(ranked)),
         published=published_for(runs[0].corpus),
@@ -170,6 +179,8 @@ def _inner_figures(
     """Maps of the best row's first seed, and generated labels of the best row that has any."""
     first = [runs[0] for runs in ranked.values()]
     best = first[0]
+    if fold_of(best) is not None:  # a model a part: there is no one map of all clips
+        return ()
     kept = read_representations(folder_of(folder, best))
     trail = next((found for run in first if (found := trajectory_figure(run))), None)
     return (*map_figures(best, kept, protocol), *([trail] if trail else []))
@@ -234,10 +245,17 @@ def _line(run: Run, row: Row, place: int) -> RunLine:
         best_epoch=run.best_epoch,
         epochs=len(run.history),
         seconds=run.seconds,
-        valid={key: spread.values[place] for key, spread in row.valid.items()},
-        test={key: spread.values[place] for key, spread in row.test.items()},
+        valid=_own(run, "valid", row.valid, place),
+        test=_own(run, "test", row.test, place),
         rivals=run.rivals,
     )
+
+
+def _own(run: Run, split: Split, spread: Mapping[str, Spread], place: int) -> Mapping[str, float]:
+    """The scores of one run of a row."""
+    if fold_of(run) is not None:  # the row's are of parts, not of runs
+        return {key: run.metrics[split].get(key, float("nan")) for key in spread}
+    return {key: one.values[place] for key, one in spread.items()}
 
 
 def _provenance(

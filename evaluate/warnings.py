@@ -33,11 +33,14 @@ def cautions(
     videos: int,
     resamples: int,
     manifest: Manifest | None = None,
+    parts: str = "",
 ) -> tuple[Caution, ...]:
-    """All of them, the gravest first. `groups` holds the runs of each row."""
+    """All of them, the gravest first. `groups` holds the runs of each row; `parts` says how those
+    of a cross-validation are scored."""
     found = untrained(use.record for use in inputs)
     found += [Caution("warning", text) for text in (leaks(manifest) if manifest else ())]
     found += [Caution("warning", text) for text in _warnings(groups, rows, protocol)]
+    found += [Caution("note", parts)] if parts else []
     notes = _notes(groups, rows, floors, protocol, videos, resamples)
     found += [Caution("note", text) for text in notes]
     return tuple(found)

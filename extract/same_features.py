@@ -36,10 +36,11 @@ def _fault(modality: Modality, made: Extraction) -> str:
             f"the {modality} features {spec.encoder} were imported ({spec.source}), and nothing "
             "here can make them of another clip. Train on features that `sedimental extract` made."
         )
-    if spec.weights == "folder" and not Path(spec.source).is_dir():
+    folder = made.table.get("weights") or made.table["encoder"]
+    if spec.weights == "folder" and not Path(folder).is_dir():
         return (
-            f"the encoder of {modality}, the folder {spec.source}, is gone"
-            f"{_from_here(spec.source)}. Put it back there, or train again with another."
+            f"the encoder of {modality}, the folder {folder}, is gone{_from_here(folder)}. "
+            "Put it back there, or train again with another."
         )
     try:
         now = stream_of(TABLE.validate_python(made.pinned), spec.dtype).spec

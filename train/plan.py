@@ -5,20 +5,25 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..cache.corpus_table import cached_manifest
 from ..cache.manifest import Manifest
 from ..cache.runs import Identity, Run, Scored, read_run, read_scores, run_folder
 from ..cache.runs.folder import damages
 from ..cache.runs.identity import code_version, digest_of, identity_of
 from ..cache.spec import LETTERS, MODALITIES, Modality
-from ..config import Config, TrainConfig
+from ..config import Config, ConfigError, TrainConfig
 from ..errors import RunError
 from ..progress import Progress
 from .data.inputs import Input, find_inputs
 from .data.live_inputs import FindLive, LiveInput, live_of
 from .fit.settings import Settings, settings_of
 from .live_model import Tuning
+<<<<<<< HEAD
 from .models import encoder_recipe, stacks, started, within_text
 from .models.inside import inside_text_only, wordless
+=======
+from .models import encoder_recipe, inside_text_only, model_options, stacks, within_text, wordless
+>>>>>>> main
 
 RECIPE = 3
 """Version of everything between a config and its predictions; raise it when the numbers change."""
@@ -47,7 +52,8 @@ class Plan:
     def title(self) -> str:
         """``uegd TAV seed 1111``, ``mmml finetuned TA seed 1``."""
         letters = "".join(LETTERS[m] for m in self.modalities)
-        return f"{self.model}{' finetuned' if self.finetuned else ''} {letters} seed {self.seed}"
+        row = f"{self.model}{' finetuned' if self.finetuned else ''} {letters}"
+        return title_of(row, self.identity)
 
     @property
     def key(self) -> str:
@@ -88,6 +94,38 @@ class Plan:
         return found if found.key == self.key else None
 
 
+def fold_of(config: Config, manifest: Manifest) -> int | None:
+    """The part of a cross-validation that is tested; None where the corpus has none.
+
+    What works on one division of the clips (a sweep) has the first. Raises ConfigError for a part
+    that there is not.
+    """
+    if not manifest.folds:
+        return None
+    fold = config.corpus.fold or 0
+    if fold >= manifest.folds:
+        raise ConfigError(
+            f"corpus.fold: there is no part {fold}; the last of {manifest.folds} is "
+            f"{manifest.folds - 1}."
+        )
+    return fold
+
+
+def per_fold(config: Config) -> list[Config]:
+    """The pipeline once for each part of its cross-validation that is to be trained."""
+    count = 0 if config.corpus.folds is None else cached_manifest(config).folds
+    if not count or config.corpus.fold is not None:
+        return [config]
+    parts = [config.corpus.model_copy(update={"fold": fold}) for fold in range(count)]
+    return [config.model_copy(update={"corpus": part}) for part in parts]
+
+
+def title_of(row: str, identity: Identity) -> str:
+    """``uegd TAV seed 1111``, of a cross-validation ``uegd TAV seed 1111 fold 2``."""
+    fold = "" if identity.fold is None else f" fold {identity.fold}"
+    return f"{row} seed {identity.seed}{fold}"
+
+
 def made_together(plans: Iterable[Plan]) -> list[list[Plan]]:
     """`plans` in order, those of one stack as one list, all others alone."""
     groups: dict[object, list[Plan]] = {}
@@ -119,6 +157,7 @@ def plan_runs(
         if "text" not in section.live:
             raise RunError(f"train.models: {inside_text_only(name)}")
     inputs = find_inputs(config, live, words=hiding or bool(inside))
+    fold = fold_of(config, manifest)
     plans: dict[Path, Plan] = {}
     for name in section.models:
         for letters in getattr(section, name).get("modalities", section.subsets):
@@ -136,9 +175,10 @@ def plan_runs(
             stack = () if tuning else stacked_seeds(section, name, how[1], device)
             decides = _configuration(config, manifest, name, *how, used, stack, tuning)
             for seed in section.seeds:
-                own = identity_of(decides, seed)
-                tuned = bool(tuning)
-                folder = run_folder(config.experiment, name, modalities, seed, tuned, own.short)
+                own, tuned = identity_of(decides, seed, fold), bool(tuning)
+                folder = run_folder(
+                    config.experiment, name, modalities, seed, tuned, own.short, fold
+                )
                 plans[folder] = Plan(name, *how, modalities, seed, used, own, folder, stack, tuning)
     return list(plans.values())
 

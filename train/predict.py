@@ -31,7 +31,7 @@ from .live_model import LiveModel, Tuning
 from .models import model_options
 from .models.shared.hooks import Forgets
 from .models.shared.interface import FusionModel
-from .models.shared.missing_frames import nothing_of_its_own
+from .models.shared.missing_frames import without_own_masking
 from .plan import Plan
 from .record import softmax
 from .run import built, find_device
@@ -60,7 +60,7 @@ def answer(
     asked = torch.from_numpy(np.flatnonzero(np.logical_or.reduce(list(present.values()))))
     if not len(asked):
         return _answers(table, asked, np.zeros((0, len(table.classes) or 1)), present, {})
-    with nothing_of_its_own(model.fusion if isinstance(model, LiveModel) else model):
+    with without_own_masking(model.fusion if isinstance(model, LiveModel) else model):
         scores = predict(model, data, asked)
     return _answers(table, asked, scores.values, present, scores.extras)
 

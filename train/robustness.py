@@ -30,7 +30,7 @@ from .live_model import LiveModel
 from .models import MODELS
 from .models.shared.hooks import Remembers, Training
 from .models.shared.interface import FusionModel
-from .models.shared.missing_frames import nothing_of_its_own
+from .models.shared.missing_frames import without_own_masking
 from .plan import Plan
 from .run import Workshop, built, train
 
@@ -71,7 +71,7 @@ def robustness(
             data = shop.open(plans).select(plan.modalities)
             model = restore(plan, data)
             values = np.empty((len(own), masks, len(data.rows["test"])))
-            with nothing_of_its_own(model.fusion if isinstance(model, LiveModel) else model):
+            with without_own_masking(model.fusion if isinstance(model, LiveModel) else model):
                 for number, case in enumerate(own):
                     for mask in range(masks):
                         lossy = damaged(data, case, mask=mask, special=special)

@@ -34,7 +34,7 @@ from .live_model import LiveModel
 from .models import build
 from .models.shared.interface import FusionModel
 from .peak_memory import forget_peak
-from .plan import Plan, hides_by_itself, made_together, plan_runs
+from .plan import Plan, fold_of, hides_by_itself, made_together, per_fold, plan_runs, title_of
 from .processes.jobs import Job, Share
 from .processes.pool import Pool, workers_for
 from .record import finished_run, summary
@@ -69,8 +69,11 @@ def train(
     device = find_device(config.train.device)
     with noticing() as notice, joined(device) as ranks:
         told = progress if progress and ranks.lead else Silent()
-        shop = Workshop(config, told, live, notice=notice, ranks=ranks, again=fresh)
-        return _train(shop, sizes)
+        found: list[Run] = []
+        for part in per_fold(config):
+            shop = Workshop(part, told, live, notice=notice, ranks=ranks, again=fresh)
+            found += _train(shop, sizes)
+        return tuple(found)
 
 
 def _train(shop: "Workshop", sizes: Sizes | None) -> tuple[Run, ...]:
@@ -96,7 +99,7 @@ def _train(shop: "Workshop", sizes: Sizes | None) -> tuple[Run, ...]:
     if waiting and sizes is not None and shop.ranks.lead:
         shop.tell(waiting, sizes)
     for run in shop.make_all(waiting):
-        done[f"{run.row} seed {run.seed}"] = run
+        done[title_of(run.row, run.identity) if run.identity else run.row] = run
     runs = tuple(done[plan.title] for plan in shop.plans if plan.title in done)
     if shop.failures:
         raise RunsFailedError(shop.failures, runs)
@@ -126,8 +129,10 @@ class Workshop:
         self.progress, self.notice, self.ranks = progress, notice or Notice(), ranks
         self.config = config if ranks.count == 1 else _shared(config)
         manifest = manifest or cached_manifest(config)
-        self.leaks = leaks(manifest)
-        self.table = Table.of(manifest, config.train.task)
+        fold = fold_of(config, manifest)
+        divided = manifest if fold is None else manifest.of_fold(fold)
+        self.leaks = leaks(divided)
+        self.table = Table.of(divided, config.train.task)
         self.device = find_device(config.train.device)
         for criterion in (config.train.criterion, *config.train.also):
             check_criterion(criterion, config.evaluate.protocol, self.table.classes)

@@ -113,10 +113,11 @@ class CsdFile:
         if dataset.external or dataset.is_virtual or dataset.ndim not in (1, 2):
             raise ValueError(f"{name} lies in another file, or has {dataset.ndim} axes")
         if dataset.name not in self._charged:
+            size = int(np.prod(dataset.shape, dtype=object)) * max(1, dataset.dtype.itemsize)
+            if size > self._left:
+                raise ValueError("it unpacks to more than a file of its size may")
             self._charged.add(dataset.name)
-            self._left -= int(np.prod(dataset.shape, dtype=object)) * max(1, dataset.dtype.itemsize)
-        if self._left < 0:
-            raise ValueError("it unpacks to more than a file of its size may")
+            self._left -= size
         return np.asarray(dataset[...])
 
     def _wrong(self, key: str, what: str) -> ExchangeError:

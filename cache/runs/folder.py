@@ -31,6 +31,7 @@ from ..representations import write_representations
 from ..spec import Modality
 from ..store.atomic_write import clear_stale, fresh, sync_tree
 from .identity import Identity
+from .portable import located, portable
 from .run import InputRecord, Rival, Run, Scored, letters_of
 from .tables import history_text, predictions_text, read_history, read_predictions
 
@@ -212,6 +213,7 @@ def _write(folder: Path, run: Run, weights: bytes) -> None:
     head["rivals"] = {name: vars(rival) for name, rival in run.rivals.items()}
     head["extraction"] = {m: one.to_json() for m, one in run.extraction.items()}
     head["identity"] = run.identity and run.identity.to_json()
+    head = portable(json.loads(json.dumps(head)), folder)
     (folder / "run.json").write_text(json.dumps(head, indent=1) + "\n", encoding="utf-8")
     write_checksums(folder)
 
@@ -246,6 +248,7 @@ def _head(folder: Path, sums: dict[str, str]) -> dict[str, Any]:
             f"{folder / 'run.json'}: of format {format_}, this sedimental reads {FORMAT}. "
             "Upgrade sedimental; nothing was changed."
         )
+    found = located(found, folder)
     own = found.get("identity")
     found["identity"] = own and Identity.from_json(own)
     return found

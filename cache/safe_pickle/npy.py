@@ -24,7 +24,7 @@ LONGEST_HEAD = 1 << 14
 MOST_MEMBERS = 100_000
 _HEAD = re.compile(
     r"\{\s*'descr':\s*'([^']{1,16})',\s*'fortran_order':\s*(True|False),\s*"
-    r"'shape':\s*\(((?:\s*\d{1,18}L?\s*,?)*)\),?\s*\}\s*"
+    r"'shape':\s*\(((?:\s*\d{1,18}L?\s*(?:,|(?=\))))*\s*)\),?\s*\}\s*"
 )
 _ZIP_FAULTS = (
     zipfile.BadZipFile,

@@ -21,7 +21,7 @@ from typing import Any
 from ...cache.manifest import Clip, Manifest
 from ...cache.spec import Split
 from ...errors import ManifestError
-from .files import read_json
+from .files import is_there, read_json
 from .table import Faults, Line, Row, combined, read_rows
 
 CLASSES = ("anger", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -112,4 +112,4 @@ def _media(folder: Path, stems: tuple[str, ...], id_: str) -> str:
         for inner in ("", *stems)
         for suffix in SUFFIXES
     ]
-    return str(next((p for p in places if (folder / p).is_file()), places[0]))
+    return str(next((p for p in places if is_there(folder / p)), places[0]))

@@ -42,6 +42,14 @@ def read_json(path: Path, remedy: str) -> Any:
         raise ManifestError(f"{path}: not valid JSON: {why}. {remedy}") from None
 
 
+def is_there(path: Path) -> bool:
+    """Whether a file is at `path`; a name that no file can have is of none."""
+    try:
+        return path.is_file()
+    except OSError:  # too long
+        return False
+
+
 def first_file(folder: Path, name: str, places: Sequence[str]) -> Path:
     """The file `name` in the first of `places` below `folder` that has it; else ManifestError."""
     found = next((p for p in (folder / place / name for place in places) if p.is_file()), None)

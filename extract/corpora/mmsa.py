@@ -6,16 +6,17 @@ from ...cache.manifest import Clip, Manifest
 from ...errors import ManifestError
 from .table import Faults, Line, finished, read_rows
 
-COLUMNS = ("video_id", "clip_id", "text", "label", "mode")
+COLUMNS = ("video_id", "clip_id", "text", "label")
 SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".mpg", ".flv")
 
 
-def load(name: str, folder: Path) -> Manifest:
+def load(name: str, folder: Path, unsplit: bool = False) -> Manifest:
     """The corpus in `folder`; ids stay strings, so that clip "0001" keeps its zeros.
 
     Columns in any order: video_id, clip_id, text, label, mode; label_T, label_A, label_V and
-    speaker may be there (empty cells allowed), others are ignored. Raises ManifestError with every
-    fault and its line.
+    speaker may be there (empty cells allowed), others are ignored. An `unsplit` table needs no
+    mode: all are for training until they are dealt out. Raises ManifestError with every fault and
+    its line.
     """
     table = folder / "label.csv"
     if folder.is_dir() and not table.is_file():
@@ -25,7 +26,7 @@ def load(name: str, folder: Path) -> Manifest:
         )
     faults = Faults(table)
     rows: list[tuple[Line, Clip]] = []
-    for row in read_rows(table, faults, COLUMNS):
+    for row in read_rows(table, faults, COLUMNS if unsplit else (*COLUMNS, "mode")):
         video, clip = row.required("video_id"), row.required("clip_id")
         rows.append(
             (
@@ -34,7 +35,7 @@ def load(name: str, folder: Path) -> Manifest:
                     id=f"{video}$_${clip}",
                     video_id=video,
                     clip_id=clip,
-                    split=row.split("mode"),
+                    split="train" if unsplit else row.split("mode"),
                     text=row.text("text") or "",
                     media=_media(folder, video, clip),
                     label=row.number("label"),

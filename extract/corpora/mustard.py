@@ -80,7 +80,7 @@ def apart(entries: Mapping[str, Any]) -> dict[str, Split]:
 
 
 def _shuffled(ids: Sequence[str]) -> list[str]:
-    return sorted(ids, key=lambda id_: hashlib.blake2b(id_.encode()).digest())
+    return sorted(ids, key=lambda id_: hashlib.blake2b(id_.encode(errors="replace")).digest())
 
 
 def _entries(path: Path) -> dict[str, Any]:

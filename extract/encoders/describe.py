@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,11 +24,12 @@ def describe(
 ) -> FeatureSpec:
     """The spec of the store that `features` fills; raises EncoderError for an unknown layer."""
     config: Any = checkpoint.config
+    folder = checkpoint.weights == "folder"  # its name is enough: the digest tells which it is
     names = layer_names(config.num_hidden_layers, has_final(config, checkpoint.family))
     every = FeatureSpec(
         modality=modality,
         encoder=checkpoint.slug,
-        source=checkpoint.source,
+        source=Path(checkpoint.source).name if folder else checkpoint.source,
         revision=checkpoint.revision,
         weights=checkpoint.weights,
         weights_digest=checkpoint.digest,

@@ -121,6 +121,22 @@ def _by_split(manifest: Manifest) -> list[Clip]:
     return [c for split in ("train", "valid", "test") for c in manifest.clips if c.split == split]
 
 
+def test_round_trip_through_an_npz_without_pickles(tmp_path: Path) -> None:
+    frames = {"text": [3, 5, 4, 2], "audio": [0, 2, 6, 1], "vision": [3, 1, 2, 4]}
+    config = features_of(frames, tmp_path, "random:0")  # type: ignore[arg-type]
+    manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
+    write_mmsa(tmp_path / "toy.npz", manifest, choose(config, {}), npz=True)
+    with np.load(tmp_path / "toy.npz", allow_pickle=False) as arrays:
+        assert arrays["train_audio"].shape == (2, 6, 6)
+        assert arrays["train_raw_text"].tolist() == ["w\u00f6rd 0", "w\u00f6rd 1"]
+    received = imported(tmp_path / "toy.npz", tmp_path / "features" / "twin")
+    assert_same(config, received)
+    assert all(open_store(one.path).spec.untrained for one in received.arrivals)
+    for ours, theirs in zip(received.manifest.clips, _by_split(manifest), strict=True):
+        assert (ours.id, ours.split, ours.text) == (theirs.id, theirs.split, theirs.text)
+        assert ours.label == theirs.label
+
+
 def test_the_pickle_is_what_mmsa_reads(tmp_path: Path) -> None:
     frames = {"text": [3, 5, 4, 2], "audio": [0, 2, 6, 1], "vision": [3, 1, 2, 4]}
     config = features_of(frames, tmp_path, "random:0")  # type: ignore[arg-type]
@@ -485,3 +501,35 @@ def test_what_is_imported_has_no_encoder_to_train(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match=r"train.inputs.text.live: mmsa-text-768 is imported"):
         load_config(path)
+
+
+def test_what_an_import_knew_is_in_the_export(tmp_path: Path) -> None:
+    """I13: padded lengths, scores of the modalities, the mark "untrained"; the rest is said."""
+    frames = {"text": [3, 5, 4, 2], "audio": [1, 2, 6, 1], "vision": [2, 1, 2, 4]}
+    config = features_of(frames, tmp_path, "random:0")  # type: ignore[arg-type]
+    manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
+    rated = tuple(replace(c, label_T=0.5, label_A=-0.5, label_V=0.25) for c in manifest.clips)
+    manifest = replace(manifest, clips=rated)
+    chosen = choose(config, {})
+    write_tree(tmp_path / "fra", manifest, chosen, pooled=False)
+    names: dict[Modality, str] = {one.modality: one.name for one in chosen}
+    received = imported(tmp_path / "fra", tmp_path / "features" / "twin", names)
+    assert all(open_store(one.path).spec.untrained for one in received.arrivals)
+    for clip in received.manifest.clips:
+        assert (clip.label_T, clip.label_A, clip.label_V) == (0.5, -0.5, 0.25)
+
+    # a file that pads to more than its longest clip has, as CH-SIMS's 400 frames of 399
+    sound = np.ones((4, 8, 3)) * (np.arange(8) < 7)[:, None]
+    path = pickled(tmp_path / "sims.pkl", train=mmsa(audio=sound, audio_lengths=[7] * 4))
+    padded = imported(path, tmp_path / "features" / "sims")
+    encoder = padded.arrivals[1].encoder
+    (tmp_path / "sims.toml").write_text(
+        '[corpus]\nkind = "imported"\npath = "features/sims"\n[cache]\nroot = "features"\n'
+        f'[[features]]\nmodality = "audio"\nencoder = "{encoder}"\nweights = "imported"\n'
+        f'[train.inputs]\naudio = {{ encoder = "{encoder}", layers = 1 }}\n'
+    )
+    again = choose(load_config(tmp_path / "sims.toml"), {})
+    sent = write_mmsa(tmp_path / "out.pkl", padded.manifest, again)
+    assert max(again[0].frames.values()) == 7
+    assert load_plain(tmp_path / "out.pkl")["train"]["audio"].shape == (4, 8, 3)
+    assert any("no text and no vision in it; MMSA's loader reads all" in n for n in sent.notes)

@@ -17,16 +17,17 @@ from sedimental.evaluate.metrics import score
 from sedimental.train.data.dataset import Selection, Table
 from sedimental.train.data.inputs import find_inputs
 from sedimental.train.data.load import load
-from sedimental.train.fit.loop import predict
+from sedimental.train.data.missing_features import Case, damaged
+from sedimental.train.fit.loop import Scores, predict
 from sedimental.train.models import build, model_options
 from sedimental.train.models.emt_dlfr.model import EMTDLFR
-from sedimental.train.models.shared.interface import Batch, InputShape
+from sedimental.train.models.shared.interface import Batch, FusionModel, InputShape
 from sedimental.train.models.shared.missing_frames import (
     HidesFrames,
     hidden_frames,
     incomplete,
-    predict_at_rates,
     without_hidden,
+    without_own_masking,
 )
 from sedimental.train.run import train
 
@@ -225,6 +226,21 @@ def test_trains_on_a_real_store_and_scores_at_its_own_rate(corpus: Path) -> None
     np.testing.assert_array_equal(again.predictions.values, poor.predictions.values)
 
 
+def at_rates(
+    model: FusionModel, data: Selection, rates: list[float], mask: int = 0
+) -> dict[float, Scores]:
+    """Test scores at each rate; the model's own plays no part."""
+    with without_own_masking(model):
+        return {
+            rate: predict(
+                model,
+                damaged(data, Case("rate", "all", rate), mask=mask, special="keep"),
+                data.rows["test"],
+            )
+            for rate in rates
+        }
+
+
 def test_any_model_is_scored_at_any_rate(corpus: Path) -> None:
     data = selection(config_of(corpus))
     rows = data.rows["test"]
@@ -233,14 +249,14 @@ def test_any_model_is_scored_at_any_rate(corpus: Path) -> None:
     for name, table in (("emt_dlfr", SMALL | {"missing_rate": 0.3}), ("uegd", {"hidden": 8})):
         model = build(name, model_options(name, table), shapes, generator)
         own = predict(model, data, rows).values
-        found = predict_at_rates(model, data, rows, [0.0, 0.3, 1.0])
+        found = at_rates(model, data, [0.0, 0.3, 1.0])
         np.testing.assert_array_equal(predict(model, data, rows).values, own)  # as it was before
         assert isinstance(model, HidesFrames) == (name == "emt_dlfr")
         same = 0.3 if isinstance(model, HidesFrames) else 0.0
         np.testing.assert_allclose(found[same].values, own, atol=1e-6)
         assert not np.allclose(found[0.0].values, found[0.3].values)
         assert not np.allclose(found[0.3].values, found[1.0].values)
-        other = predict_at_rates(model, data, rows, [0.0, 0.3], seed=1)
+        other = at_rates(model, data, [0.0, 0.3], mask=1)
         np.testing.assert_array_equal(other[0.0].values, found[0.0].values)
         assert not np.allclose(other[0.3].values, found[0.3].values)
 
@@ -253,7 +269,7 @@ def test_the_way_from_a_model_to_its_area(corpus: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = EMTDLFR(model_options("emt_dlfr", SMALL), shapes)
-    found = predict_at_rates(model, data, rows, [0.0, 0.5, 1.0])
+    found = at_rates(model, data, [0.0, 0.5, 1.0])
     metrics = {rate: score(truth, one.values, "mosi") for rate, one in found.items()}
     areas = auilc_of_scores(metrics)
     mae = [metrics[rate]["MAE"] for rate in (0.0, 0.5, 1.0)]

@@ -38,16 +38,22 @@ def main() -> int:
         reader.seed(good)
     reader.read(good)  # imports everything, and must be right
     resource.setrlimit(resource.RLIMIT_AS, (_size("VmSize") + GUARD,) * 2)
-    tally = {"cases": 0, "read": 0, "refused": 0, "slowest": 0.0, "largest": 0.0}
+    tally = new_tally()
     while time.monotonic() < until and tally["cases"] < int(rest[0] if rest else 10**9):
-        _case(reader, work, by, tally)
+        mutated_case(reader, work, by, tally)
         if tally["cases"] % 50 == 0:
             _tell(work, tally)
     _tell(work, tally)
     return 0
 
 
-def _case(reader: Reader, work: Path, by: random.Random, tally: dict[str, float]) -> None:
+def new_tally() -> dict[str, float]:
+    """Nothing counted yet."""
+    return {"cases": 0, "read": 0, "refused": 0, "slowest": 0.0, "largest": 0.0}
+
+
+def mutated_case(reader: Reader, work: Path, by: random.Random, tally: dict[str, float]) -> None:
+    """Mutate one of the files in `work`/good, and read the result."""
     case, good = work / "case", work / "good"
     original = by.choice(sorted(p for p in good.rglob("*") if p.is_file()))
     file = case / original.relative_to(good)

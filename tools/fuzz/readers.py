@@ -323,6 +323,50 @@ def _store(folder: Path) -> None:
         raise faults[0]
 
 
+def _run_seed(folder: Path) -> None:
+    from sedimental.cache.runs.folder import write_run
+    from sedimental.cache.runs.run import Epoch, InputRecord, Predictions, Run
+
+    ids = tuple(f"v$_${k}" for k in range(6))
+    values = np.linspace(-1, 1, 6)
+    run = Run(
+        corpus="x",
+        model="uegd",
+        modalities=("text",),
+        seed=1,
+        key="k",
+        options={"width": 8},
+        config={"epochs": 3},
+        environment={"python": "3"},
+        inputs=(InputRecord("text", "tiny", ("2",), False, "ff", "hub"),),
+        parameters=9,
+        criterion="valid_loss",
+        best_epoch=1,
+        seconds=1.5,
+        coverage={},
+        metrics={"test": {"MAE": 1.0}},
+        history=(Epoch(1, 1.0, 1.0, 1e-4, 0.1, {"MAE": 1.0}),),
+        predictions=Predictions(ids, ("train", "test") * 3, values, values),
+        outputs={"gate": np.ones((6, 3))},
+    )
+    write_run(folder / "uegd-T" / "seed-1", run, b"")
+
+
+def _run(folder: Path) -> None:
+    from sedimental.cache.runs.folder import damages, list_runs, read_run, read_scores, read_weights
+    from sedimental.errors import SedimentalError
+
+    faults = []
+    for path in list_runs(folder):
+        for read in (read_run, read_scores, read_weights, damages):
+            try:
+                read(path)
+            except SedimentalError as fault:
+                faults.append(fault)
+    if faults:
+        raise faults[0]
+
+
 def _checkpoint_seed(folder: Path) -> None:
     import torch
     from safetensors.torch import save_file
@@ -441,6 +485,7 @@ READERS: dict[str, Reader] = {
     ),
     "manifest": Reader(_manifest_seed, _manifest, JSON_WORDS),
     "store": Reader(_store_seed, _store, JSON_WORDS),
+    "run": Reader(_run_seed, _run, JSON_WORDS),
     "checkpoint": Reader(_checkpoint_seed, _checkpoint, JSON_WORDS),
     "media": Reader(_media_seed, _media, (b"moov", b"stts", b"mdat"), also=_media_errors()),
 }

@@ -164,7 +164,7 @@ def _read(path: Path, key: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, ValueError, SafetensorError):
         return {}, {}
-    whole = head["sums"] == {name: _sum(value) for name, value in tensors.items()}
+    whole = head.get("sums") == {name: _sum(value) for name, value in tensors.items()}
     return (head, tensors) if whole else ({}, {})
 
 

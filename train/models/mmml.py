@@ -32,27 +32,25 @@ Departures, and choices where the paper is silent:
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from ...cache.spec import MODALITIES, Modality
-from ...config import Fraction, Positive
 from ..layers.linear import Linear
-from ..layers.losses import Distance, loss_where
+from ..layers.losses import loss_where
 from ..layers.packed import Packed
 from ..layers.post_norm import PostNormAttention, PostNormFeedForward
 from ..layers.transformer import TransformerLayer
 from ..layers.whole_batch import alone
-from .shared.hooks import EncoderRecipe, Recipe
+from .mmml_options import ENCODER, PRESETS, RECIPE, RECIPES, SMALL, Options
 from .shared.interface import Batch, InputShape, Output, shaped
 from .shared.layer_mix import LayerMixes
 from .shared.utterance import Pick
 
+<<<<<<< HEAD
 Count = Annotated[int, Field(ge=0)]
 Weight = Annotated[float, Field(ge=0)]
 
@@ -139,6 +137,9 @@ RECIPE = _recipe(1e-5)
 RECIPES: Mapping[str, Recipe] = {name: _recipe(1e-5) for name in ("mosi", "mosei", "sims")} | {
     "frozen": _recipe(1e-3)
 }
+=======
+__all__ = ["ENCODER", "MMML", "PRESETS", "RECIPE", "RECIPES", "SMALL", "Options"]
+>>>>>>> main
 
 
 class Side(nn.Module):

@@ -1,28 +1,107 @@
-"""Models that hide frames by themselves, because they learn to restore what is missing.
+"""Features that go missing: the one protocol by which every model is trained and scored.
 
-What goes missing, and what becomes of it, is the protocol of `train.data.missing_features`, for
-these models as for all others.
+As in TFR-Net (Yuan et al., ACM MM 2021) and EMT-DLFR (arXiv:2208.07589, sections 3.1 and 5.1): each
+real frame is lost with the missing rate, one for all modalities; its features become zeros (that is
+under standardised inputs the mean), while the model is told that it is there. Whether it is lost
+follows from the mask seed, the modality, the clip's row in the corpus table and the frame's place
+alone: masks need no memory, are the same in every epoch, run, model and training seed, and what is
+lost at one rate is lost at every higher one. A modality taken away leaves no frame, as one that
+failed in extraction.
+
+Text is where cached features cannot do what the papers did. They replace tokens by [UNK] *before*
+the text encoder, and never [CLS] and [SEP], the first and the last row. A live encoder is fed so.
+Of cached text the hidden states of lost tokens are zeroed *after* the encoder, and every state that
+is left has read the whole sentence, [CLS] most of all. What becomes of its first and last row is
+therefore an explicit choice, `Special`, which every table of scores states:
+
+- ``missing``: they are lost as any other, so that at rate 1 nothing of the words is left;
+- ``mean``: the first becomes the mean of the states that are left (zero if none is), the last zero;
+- ``keep``: as published; the words are never wholly gone, not even at rate 1.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol, runtime_checkable
+from dataclasses import replace
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ....cache.spec import Modality
-from ...data.dataset import Selection
-from ...data.missing_features import MASK_SEED as MASK_SEED
-from ...data.missing_features import Special as Special
-from ...data.missing_features import hidden_frames as hidden_frames
-from ...data.missing_features import incomplete as incomplete
-from ...data.missing_features import without_hidden as without_hidden
-from ...fit.loop import Scores, predict
-from ...live_model import LiveModel
-from .hooks import Contextual
-from .interface import Batch, FusionModel, Output
+from .interface import Batch
+
+MASK_SEED = 111
+"""Seed of the masks where none is given."""
+LOW = 2**32 - 1
+
+Special = Literal["keep", "mean", "missing"]
+"""What becomes of the first and the last row of cached text; see the file's head."""
+
+
+def hidden_frames(
+    mask: Tensor,
+    index: Tensor,
+    modality: Modality,
+    rate: float,
+    seed: int = MASK_SEED,
+    special: Special = "keep",
+) -> Tensor:
+    """(batch, frames) bool: the real frames that are missing at `rate`, from 0 to 1.
+
+    `mask` is (batch, frames), `index` (batch,) the clips' rows in the corpus table. A clip's first
+    and last real rows of text are its special tokens, and missing as others if `special` says
+    ``missing`` alone. Raises ValueError if `rate` is no share.
+    """
+    if not 0 <= rate <= 1:
+        raise ValueError(f"missing rate {rate}: a share from 0 to 1 is needed.")
+    digest = hashlib.blake2b(f"missing:{seed}:{modality}".encode(), digest_size=4).digest()
+    clip = _stirred(_stirred(index & LOW) ^ int.from_bytes(digest))
+    position = torch.arange(mask.shape[1], device=mask.device)
+    draws = _stirred((clip.unsqueeze(1) + 0x9E3779B9 * position) & LOW)  # uniform in 0..2^32 - 1
+    hidden = mask & (draws < round(rate * 2**32))
+    if modality == "text" and special != "missing":
+        hidden &= ~(_first(mask) | _last(mask))
+    return hidden
+
+
+def without_hidden(
+    features: Tensor, mask: Tensor, hidden: Tensor, modality: Modality, special: Special = "keep"
+) -> Tensor:
+    """`features` ([batch, layers, frames, width] or without layers) with zeros at `hidden` frames.
+
+    `special` says what becomes of [CLS] and [SEP] of a text; see the file's head. Frames that are
+    not real may have any value in the result.
+    """
+    layered = features.dim() == 4
+    shown = features.masked_fill(_wide(hidden, layered), 0)
+    if modality == "text" and special == "mean":
+        first, last = _first(mask), _last(mask)
+        left = mask & ~hidden & ~first & ~last
+        count = left.sum(dim=1).clamp(min=1).view(-1, *[1] * (features.dim() - 1))
+        kept = shown.masked_fill(_wide(~left, layered), 0)
+        mean = kept.sum(dim=-2, keepdim=True) / count
+        shown = torch.where(_wide(first, layered), mean, shown)
+        shown = shown.masked_fill(_wide(last & ~first, layered), 0)
+    return shown
+
+
+def incomplete(
+    batch: Batch, rate: float, seed: int = MASK_SEED, special: Special = "keep"
+) -> Batch:
+    """`batch` as it is seen at a missing rate; masks stay, for a hidden frame is still a frame."""
+    features, gone = dict[Modality, Tensor](), dict[Modality, Tensor]()
+    for modality, values in batch.features.items():
+        mask = batch.masks[modality]
+        if modality in batch.live:  # it is lost as it is read: words are [UNK] by then
+            features[modality] = values
+            gone[modality] = hidden_frames(mask, batch.index, modality, rate, seed, "keep")
+        else:
+            hidden = hidden_frames(mask, batch.index, modality, rate, seed, special)
+            features[modality] = without_hidden(values, mask, hidden, modality, special)
+    before = tuple(incomplete(one, rate, seed, special) for one in batch.previous)
+    return replace(batch, features=features, gone=gone, previous=before)
 
 
 @runtime_checkable
@@ -79,47 +158,8 @@ def told_of_missing(rate: float, modalities: Sequence[Modality]) -> dict[str, Te
     return {"missing_rate": torch.tensor(rate), **zeroed}
 
 
-def predict_at_rates(
-    model: FusionModel,
-    data: Selection,
-    rows: Tensor,
-    rates: Sequence[float],
-    seed: int | None = None,
-    special: Special | None = None,
-) -> dict[float, Scores]:
-    """What a trained `model`, any of ours, says of the clips `rows` at each missing rate.
-
-    `seed` and `special` are by default those the model was trained with, or `MASK_SEED` and
-    ``keep``. The model's own rate plays no part here and is untouched afterwards. The papers'
-    curves show one model *a rate*, trained at it: call this once a model with its own rate for
-    those, and with all rates for what one model loses as data go missing.
-    """
-    bare = model.fusion if isinstance(model, LiveModel) else model
-    own = bare if isinstance(bare, HidesFrames) else None
-    seed = seed if seed is not None else own.mask_seed if own else MASK_SEED
-    special = special or (own.special_tokens if own else "keep")
-    with nothing_of_its_own(own):
-        return {rate: predict(_AtRate(model, rate, seed, special), data, rows) for rate in rates}
-
-
-class _AtRate(nn.Module):
-    """`model` behind a filter that hides frames."""
-
-    def __init__(self, model: FusionModel, rate: float, seed: int, special: Special) -> None:
-        super().__init__()
-        self.model, self.rate, self.seed, self.special = model, rate, seed, special
-        if isinstance(model, Contextual):
-            self.previous_clips = model.previous_clips
-
-    def forward(self, batch: Batch) -> Output:
-        return self.model(incomplete(batch, self.rate, self.seed, self.special))
-
-    def outputs(self) -> Mapping[str, Tensor]:
-        return self.model.outputs()
-
-
 @contextmanager
-def nothing_of_its_own(model: object) -> Iterator[None]:
+def without_own_masking(model: object) -> Iterator[None]:
     """`model`, any of ours, hides nothing within, and what it hid before afterwards."""
     if not isinstance(model, HidesFrames):
         yield
@@ -130,3 +170,30 @@ def nothing_of_its_own(model: object) -> Iterator[None]:
         yield
     finally:
         model.missing_rate = before
+
+
+def _stirred(numbers: Tensor) -> Tensor:
+    """Numbers of 0..2^32 - 1 mapped one to one onto the same range, neighbours far apart.
+
+    Two rounds of xor-shift and multiply; both factors are below 2^31, so that no product leaves
+    int64.
+    """
+    numbers = numbers ^ (numbers >> 16)
+    numbers = (numbers * 0x21F0AAAD) & LOW
+    numbers = numbers ^ (numbers >> 15)
+    numbers = (numbers * 0x735A2D97) & LOW
+    return numbers ^ (numbers >> 15)
+
+
+def _wide(frames: Tensor, layered: bool) -> Tensor:
+    """(batch, frames) so that it stretches over a feature axis and, where there is one, layers."""
+    return frames[:, None, :, None] if layered else frames[:, :, None]
+
+
+def _first(mask: Tensor) -> Tensor:
+    """(batch, frames) bool: the first real frame of each clip that has one."""
+    return mask & (mask.cumsum(dim=1) == 1)
+
+
+def _last(mask: Tensor) -> Tensor:
+    return mask & (mask.cumsum(dim=1) == mask.sum(dim=1, keepdim=True))
