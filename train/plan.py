@@ -18,8 +18,7 @@ from .data.inputs import Input, find_inputs
 from .data.live_inputs import FindLive, LiveInput, live_of
 from .fit.settings import Settings, settings_of
 from .live_model import Tuning
-from .models import encoder_recipe, model_options, stacks, within_text
-from .models.inside import inside_text_only, wordless
+from .models import encoder_recipe, inside_text_only, model_options, stacks, within_text, wordless
 
 RECIPE = 3
 """Version of everything between a config and its predictions; raise it when the numbers change."""
