@@ -40,6 +40,18 @@ def require_stack(*modules: str) -> None:
             raise unloadable(name, fault) from fault
 
 
+def do_without(module: str) -> None:
+    """Let `module` count as not installed if it does not load.
+
+    transformers imports torchaudio wherever it is installed, and with it would die for every model,
+    those that hear nothing too.
+    """
+    try:
+        __import__(module)
+    except (ImportError, OSError, RuntimeError):
+        sys.modules[module] = None  # type: ignore[assignment] # how Python marks it
+
+
 def culprit(fault: ImportError) -> str:
     """The top-level package that did not load: what was asked for, or else where it was raised."""
     name, trace = fault.name, fault.__traceback__

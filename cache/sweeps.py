@@ -122,6 +122,8 @@ class Sweep:
     that are as good within the error (`settled`)."""
     recommended: Mapping[str, Recommendation] = field(default_factory=dict)
     """By arm; empty for a probe."""
+    failures: tuple[str, ...] = ()
+    """Runs that failed, each with its reason; a choice of layers without any run has no point."""
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -224,6 +226,7 @@ def read_sweep(folder: Path) -> Sweep | None:
             **{
                 **found,
                 "classes": tuple(found["classes"]),
+                "failures": tuple(found.get("failures", ())),
                 "encoders": {
                     m: Encoder(**{**e, "layers": tuple(e["layers"])})
                     for m, e in found["encoders"].items()

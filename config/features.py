@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import DEVICE, Count, LayerList, Number, Place, Positive, Section, Word
+from .base import DEVICE, Count, Fraction, LayerList, Number, Place, Positive, Section, Word
 
 
 class CacheConfig(Section):
@@ -59,8 +59,20 @@ class VisionFeatures(Features):
     """A frame without a face: zero features, the face before it again, or the whole frame."""
     detect_size: Positive = 640
     """Frames whose longer side exceeds this many pixels are shrunk to it for the detector."""
+    min_probability: Fraction = 0.9
+    """What the detector is less sure of is no face."""
+    max_speed: Annotated[Number, Field(gt=0)] = 2.0
+    """How far the face that is followed may move, in widths of it a second; what is farther away is
+    somebody else."""
+    min_brightness: Annotated[Number, Field(ge=0, lt=255)] = 16.0
+    """Mean grey level, of 255, that a face has at least: in the dark there is nothing to see."""
     track: Count | None = None
     """Which of a file's video tracks, from 0; unset: the default one, of those that decode."""
+
+    @property
+    def cropping(self) -> str:
+        """All that decides which crops an encoder is given, as one text."""
+        return self.model_dump_json(exclude={"encoder", "weights", "revision", "layers"})
 
 
 class AudioFeatures(Features):

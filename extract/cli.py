@@ -157,7 +157,7 @@ def faces_command(
 
     A row a clip; frames without a face are marked. Shows the clips whose faces were found already.
     """
-    from .contact_sheets import contact_sheets
+    from .contact_sheets import contact_sheets, faces_text
 
     checked = load(config)
     with bars() as progress:
@@ -170,6 +170,7 @@ def faces_command(
                 f"{sheet.path}: {len(sheet.clips)} clips, {sheet.frames} frames, "
                 f"{sheet.without} without a face"
             )
+        say(faces_text(sheets))
 
 
 def load(path: Path) -> "Config":

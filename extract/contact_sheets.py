@@ -16,13 +16,19 @@ from ..progress import Progress, Silent
 from .corpora import load_manifest
 from .decode.clip_error import clip_error
 from .decode.media import decode, media_source
-from .faces.track import Picture, Track, resized
+from .faces.crops import Picture, resized
+from .faces.mtcnn import Boxes
+from .faces.track import Track
 from .streams.vision import VisionStream
 from .survey import decoders
 
-TILE, COLUMNS, LABEL, GAP = 80, 14, 220, 3
-"""Pixels: side of a crop, crops of a clip, width of the label, space between."""
+TILE, SCENE, COLUMNS, LABEL, GAP = 80, 56, 14, 220, 3
+"""Pixels: side of a crop, height of the frame below it, crops of a clip, width of the label, space
+between."""
 PAPER, INK, RED = (250, 250, 248), (40, 40, 40), (205, 40, 40)
+CHOSEN, OTHER = (40, 190, 80), (235, 190, 60)
+DOUBTFUL = 0.97
+"""Probability below which a face deserves a look."""
 
 
 class NoFacesError(SedimentalError):
@@ -38,6 +44,12 @@ class Sheet:
     frames: int
     without: int
     """Frames without a face."""
+    jumps: int
+    """Times that the face became another one, by its place."""
+    doubtful: int
+    """Frames whose face the detector gives less than `DOUBTFUL`."""
+    several: int
+    """Frames with more than one face."""
 
 
 def contact_sheets(
@@ -55,7 +67,7 @@ def contact_sheets(
     tables = [f for f in config.features if isinstance(f, VisionFeatures) and not f.imported]
     if not tables:
         raise ConfigError('[[features]]: no table looks for faces (modality = "vision").')
-    ways = {(t.fps, t.face_size, t.margin, t.no_face, t.detect_size): t for t in reversed(tables)}
+    ways = {table.cropping: table for table in reversed(tables)}
     folder = into or config.corpus_cache / "faces"
     sheets: list[Sheet] = []
     for number, table in enumerate(reversed(ways.values()), start=1):
@@ -91,7 +103,7 @@ def _sheets(
             clips = [clips[k * len(clips) // most] for k in range(most)]
         progress.start("faces", len(clips))
 
-        def row(job: tuple[Clip, Found]) -> tuple[Picture, int]:
+        def row(job: tuple[Clip, Found]) -> tuple[Picture, Seen]:
             drawn = _row(job[0], job[1], manifest.root, table)
             progress.advance("faces")
             return drawn
@@ -102,10 +114,31 @@ def _sheets(
             rows = list(pool.map(row, chosen))
             path = folder / f"{name}-{begin // per_sheet + 1:03d}.png"
             _write(path, [picture for picture, _ in rows])
-            frames = sum(len(boxes.counts) for _, boxes in chosen)
-            ids = tuple(clip.id for clip, _ in chosen)
-            sheets.append(Sheet(path, ids, frames, sum(without for _, without in rows)))
+            seen = [one for _, one in rows]
+            sheets.append(
+                Sheet(
+                    path,
+                    tuple(clip.id for clip, _ in chosen),
+                    frames=sum(len(boxes.counts) for _, boxes in chosen),
+                    without=sum(one.without for one in seen),
+                    jumps=sum(one.jumps for one in seen),
+                    doubtful=sum(one.doubtful for one in seen),
+                    several=sum(one.several for one in seen),
+                )
+            )
     return sheets
+
+
+def faces_text(sheets: Sequence[Sheet]) -> str:
+    """What the sheets show of the corpus, in a line."""
+    frames = max(1, sum(sheet.frames for sheet in sheets))
+    faces = frames - sum(sheet.without for sheet in sheets)
+    doubtful, several = (sum(getattr(s, name) for s in sheets) for name in ("doubtful", "several"))
+    return (
+        f"faces in {faces / frames:.1%} of {frames} frames; {doubtful / frames:.1%} below "
+        f"probability {DOUBTFUL}, {several / frames:.1%} with several faces; "
+        f"{sum(sheet.jumps for sheet in sheets)} jumps to another face"
+    )
 
 
 def boxes_of(clip: Clip, stream: VisionStream, root: Path) -> Found | None:
@@ -116,29 +149,43 @@ def boxes_of(clip: Clip, stream: VisionStream, root: Path) -> Found | None:
         return None
 
 
-def _row(clip: Clip, found: Found, root: Path, table: VisionFeatures) -> tuple[Picture, int]:
-    """The clip's label and crops side by side, and how many of its frames have no face."""
-    tiles, fault = tiles_of(clip, found, root, table, COLUMNS)
-    frames, without = len(found.counts), int((found.counts == 0).sum())
-    counted = f"{frames} frames, {without} without" if without else f"{frames} frames"
-    row = np.full((TILE + GAP, LABEL + COLUMNS * (TILE + GAP), 3), PAPER, np.uint8)
-    for line, text in enumerate((clip.id, fault or counted)):
+@dataclass(frozen=True)
+class Seen:
+    """A clip looked through once more: some crops beside their frames, and what is to be told."""
+
+    tiles: tuple[tuple[Picture, Picture], ...]
+    """Crops (TILE, TILE, 3), each with its frame (SCENE, TILE, 3)."""
+    without: int
+    jumps: int
+    doubtful: int
+    several: int
+    fault: str = ""
+
+
+def _row(clip: Clip, found: Found, root: Path, table: VisionFeatures) -> tuple[Picture, Seen]:
+    """The clip's label and crops side by side, the frames below them."""
+    seen = look_through(clip, found, root, table, COLUMNS)
+    row = np.full((TILE + SCENE + 2 * GAP, LABEL + COLUMNS * (TILE + GAP), 3), PAPER, np.uint8)
+    counts = {"without": seen.without, "jumps": seen.jumps, "doubtful": seen.doubtful}
+    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    lines = [clip.id, seen.fault or f"{len(found.counts)} frames", told]
+    lines += [f"{seen.several} with several faces"] if seen.several else []
+    for line, text in enumerate(lines):
         plain = text.encode("ascii", "replace").decode()[-34:]
         at = (6, 34 + 18 * line)
         cv2.putText(row, plain, at, cv2.FONT_HERSHEY_SIMPLEX, 0.38, INK, 1, cv2.LINE_AA)
-    for column, tile in enumerate(tiles):
+    for column, (tile, scene) in enumerate(seen.tiles):
         left = LABEL + column * (TILE + GAP)
         row[:TILE, left : left + TILE] = tile
-    return row, without
+        row[TILE + GAP : TILE + GAP + SCENE, left : left + TILE] = scene
+    return row, seen
 
 
-def tiles_of(
-    clip: Clip, found: Found, root: Path, table: VisionFeatures, most: int
-) -> tuple[list[Picture], str]:
-    """Up to `most` crops of the clip, evenly over its frames, and why there are no more, if so."""
+def look_through(clip: Clip, found: Found, root: Path, table: VisionFeatures, most: int) -> Seen:
+    """Follow the clip's face once more; up to `most` crops of it, evenly over its frames."""
     faces, track = found.frames, Track(table)
     shown = {round(k) for k in np.linspace(0, len(faces) - 1, min(most, len(faces)))}
-    tiles: list[Picture] = []
+    tiles: list[tuple[Picture, Picture]] = []
 
     def take(image: Picture) -> None:
         index = len(track.use)
@@ -146,13 +193,24 @@ def tiles_of(
             return
         made = track.next(image, faces[index])
         if index in shown:
-            tiles.append(_tile(image, made, bool(len(faces[index]))))
+            box = track.boxes[index]
+            crop = _tile(image, made, bool(np.isfinite(box[0])))
+            tiles.append((crop, _scene(image, box, faces[index])))
 
+    fault = ""
     try:
         decode(root / (clip.media or ""), clip.start, clip.end, {table.fps: take}, (), table.track)
-    except Exception as fault:
-        return tiles, clip_error("decode", fault).reason
-    return tiles, ""
+    except Exception as raised:
+        fault = clip_error("decode", raised).reason
+    probabilities = np.array(track.probabilities)
+    return Seen(
+        tuple(tiles),
+        without=int((probabilities == 0).sum()),
+        jumps=track.jumps,
+        doubtful=int(((probabilities > 0) & (probabilities < DOUBTFUL)).sum()),
+        several=track.several,
+        fault=fault,
+    )
 
 
 def _tile(image: Picture, crop: Picture | None, face: bool) -> Picture:
@@ -163,6 +221,26 @@ def _tile(image: Picture, crop: Picture | None, face: bool) -> Picture:
         cv2.rectangle(tile, (0, 0), (TILE - 1, TILE - 1), RED, 2)
         cv2.line(tile, (0, 0), (TILE - 1, TILE - 1), RED, 1, cv2.LINE_AA)
     return tile
+
+
+def _scene(image: Picture, box: Boxes, faces: Boxes) -> Picture:
+    """The frame, small, with the chosen face in green and all others that were found in yellow."""
+    height, width = image.shape[:2]
+    scale = min(TILE / width, SCENE / height)
+    small = resized(image, (max(1, round(width * scale)), max(1, round(height * scale)))).copy()
+    for other in faces:
+        _mark(small, other[:4] * scale, OTHER)
+    if np.isfinite(box[0]):
+        _mark(small, box * scale, CHOSEN)
+    scene = np.full((SCENE, TILE, 3), PAPER, np.uint8)
+    top, left = (SCENE - small.shape[0]) // 2, (TILE - small.shape[1]) // 2
+    scene[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return scene
+
+
+def _mark(image: Picture, box: Boxes, colour: tuple[int, int, int]) -> None:
+    left, top, right, bottom = (round(float(value)) for value in box)
+    cv2.rectangle(image, (left, top), (right, bottom), colour, 1)
 
 
 def _write(path: Path, rows: Sequence[Picture]) -> None:

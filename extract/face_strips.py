@@ -17,6 +17,8 @@ from ..errors import ManifestError
 
 CROPS = 6
 """Of a clip, evenly over its frames."""
+RULE = 2
+"""Version of how frames are chosen, cropped and drawn."""
 QUALITY = 82
 """JPEG's: a strip is some 15 kB."""
 
@@ -54,8 +56,8 @@ def _name(clip: Clip, root: Path, table: VisionFeatures) -> str:
     with suppress(OSError):
         found = (root / (clip.media or "")).stat()
         state = [found.st_size, found.st_mtime_ns]
-    cropped = table.fps, table.face_size, table.margin, table.no_face, table.detect_size
-    text = json.dumps([clip.id, clip.media, clip.start, clip.end, state, cropped, CROPS, QUALITY])
+    shown = [*state, table.cropping, RULE, CROPS, QUALITY]
+    text = json.dumps([clip.id, clip.media, clip.start, clip.end, *shown])
     return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
 
 
@@ -66,7 +68,7 @@ def drawer(
     import cv2
     import numpy as np
 
-    from .contact_sheets import GAP, TILE, boxes_of, tiles_of
+    from .contact_sheets import GAP, TILE, boxes_of, look_through
     from .streams.vision import VisionStream
     from .survey import decoders
 
@@ -74,9 +76,10 @@ def drawer(
 
     def strip(clip: Clip) -> bytes | None:
         found = boxes_of(clip, stream, root)
-        tiles, _ = ([], "") if found is None else tiles_of(clip, found, root, table, CROPS)
-        if not tiles:
+        seen = None if found is None else look_through(clip, found, root, table, CROPS)
+        if seen is None or not seen.tiles:
             return None
+        tiles = [tile for tile, _ in seen.tiles]
         row = np.full((TILE, len(tiles) * (TILE + GAP) - GAP, 3), 255, np.uint8)
         for column, tile in enumerate(tiles):
             left = column * (TILE + GAP)

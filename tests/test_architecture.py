@@ -120,3 +120,35 @@ def test_public_functions_are_typed_and_stay_where_folders_have_their_names(firs
         "assert 'config: ' in text and 'Train a run for each model' in text, text"
     )
     subprocess.run([sys.executable, "-P", "-c", code], check=True)
+
+
+WITHIN_TRAIN: dict[str, set[str]] = {
+    "layers": {"layers"},
+    "models": {"layers", "models"},
+    "data": {"data", "layers", "models"},
+}
+"""Which rooms of `train` a room's files may import; the others may import these."""
+
+
+def rooms_of_train(file: Path) -> set[str]:
+    """Rooms of `train` that `file` imports; of a file beside the rooms, its own name."""
+    base, found = (ROOT / "train").parts, set[str]()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            start = file.parts[: len(file.parts) - node.level]
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            for name in names:
+                whole = (*start, *name.split("."))
+                if whole[: len(base)] == base and len(whole) > len(base):
+                    found.add(whole[len(base)])
+    return found
+
+
+@pytest.mark.parametrize("room", WITHIN_TRAIN)
+def test_rooms_of_train_import_one_way(room: str) -> None:
+    against = {
+        f"{file.relative_to(ROOT)} -> train/{other}"
+        for file in sorted((ROOT / "train" / room).rglob("*.py"))
+        for other in rooms_of_train(file) - WITHIN_TRAIN[room]
+    }
+    assert not against

@@ -122,6 +122,15 @@ def test_extension_that_does_not_load(fault: str, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_torchaudio_is_not_needed_on_the_default_path(tmp_path: Path) -> None:
+    """Its extension is compiled against one torch; a demo must not die of it."""
+    module(tmp_path, "torchaudio", "raise OSError('undefined symbol')")
+    assert command(tmp_path, "init").returncode == 0
+    done = command(tmp_path, "doctor")  # reads, resamples and encodes a clip with every encoder
+    assert done.returncode == 0, done.stderr
+    assert "about" in done.stdout
+
+
 @pytest.mark.parametrize("name", ["", ", name='av'"], ids=["unnamed", "named"])
 def test_any_other_package_that_does_not_load(name: str, tmp_path: Path) -> None:
     module(tmp_path, "av", f"raise ImportError('libavcodec.so.62: no such file'{name})")

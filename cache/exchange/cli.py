@@ -36,6 +36,7 @@ class Kind(StrEnum):
     fra = "fra"
     utt = "utt"
     csd = "csd"
+    npz = "npz"
 
 
 class LabelKinds(StrEnum):
@@ -165,7 +166,7 @@ def export_command(
             "--to",
             help="mmsa: the feature pickle that MMSA loads. fra, utt: MERBench's folder with a "
             "file a clip, of its frames or of their mean. csd: a folder of computational "
-            "sequences.",
+            "sequences. npz: the columns of mmsa as plain numpy arrays.",
         ),
     ] = Kind.mmsa,
     config: ConfigFile = PIPELINE,
@@ -197,8 +198,8 @@ def export_command(
     manifest = cached_manifest(checked)
     chosen = choose(checked, _given(text, audio, vision))
     with bars() as progress:
-        if to is Kind.mmsa:
-            sent = write_mmsa(path, manifest, chosen, progress)
+        if to in (Kind.mmsa, Kind.npz):
+            sent = write_mmsa(path, manifest, chosen, progress, to is Kind.npz)
         elif to is Kind.csd:
             sent = write_csd(path, manifest, chosen, progress)
         else:

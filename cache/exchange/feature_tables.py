@@ -1,5 +1,7 @@
 """The tables train, valid and test of a foreign file, whatever their columns are called there."""
 
+import contextlib
+import json
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -68,6 +70,9 @@ def tables_of(found: Any) -> FeatureTables:
     for split, table in splits.items():
         splits[split] = _renamed(split, table, of_multibench, notes)
     made = found.get("config")
+    if isinstance(made, np.ndarray) and made.dtype.kind == "U" and made.shape == ():
+        with contextlib.suppress(ValueError, RecursionError):
+            made = json.loads(made.item())  # as a .npz of ours has it
     return FeatureTables(
         splits={split: splits[split] for split in SPLITS if split in splits},
         family="multibench" if of_multibench else "mmsa",

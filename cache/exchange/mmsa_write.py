@@ -1,6 +1,7 @@
 """Our features as the pickle that MMSA loads; the columns are those of `mmsa_read`."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,19 @@ POLARITY = ("Negative", "Neutral", "Positive")
 
 
 def write_mmsa(
-    path: Path, manifest: Manifest, chosen: Sequence[Chosen], progress: Progress | None = None
+    path: Path,
+    manifest: Manifest,
+    chosen: Sequence[Chosen],
+    progress: Progress | None = None,
+    npz: bool = False,
 ) -> Sent:
     """Write the features of all labelled clips, float32, padded with zeros at the end.
 
     MMSA cannot leave a modality of a clip out, so one that has none is a single frame of zeros
     there; nor can it mask a frame. Both are counted. Needs memory for the padded arrays of all
-    splits, and once more for the largest. Raises ExchangeError if `path` is there.
+    splits, and once more for the largest. With `npz` the same columns go into a .npz, as
+    ``train_audio``, ``train_id`` …: no pickle, any language reads it. Raises ExchangeError if
+    `path` is there.
     """
     if path.exists():
         raise ExchangeError(f"{path}: is there already. Remove it, or name another file.")
@@ -44,15 +51,28 @@ def write_mmsa(
             tables[split] |= _columns(one, own, max(1, about.longest, one.padded), advance)
     tables["config"] = _provenance(chosen)
     with explained(path), fresh(path) as temporary, temporary.open("wb") as file:
-        write_pickle(file, tables)
+        if npz:
+            np.savez(file, allow_pickle=False, **_flat(tables))
+        else:
+            write_pickle(file, tables)
     return Sent(
         path=path,
-        kind="mmsa",
+        kind="npz" if npz else "mmsa",
         clips={split: len(own) for split, own in by_split.items()},
         shipped=told,
         bytes=path.stat().st_size,
         notes=tuple(_notes(manifest, clips, chosen)),
     )
+
+
+def _flat(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Every column as an array of its own; what made them as JSON."""
+    found: dict[str, Any] = {"config": np.array(json.dumps(tables["config"]))}
+    for split in SPLITS:
+        for key, column in tables[split].items():
+            array = np.asarray(column)
+            found[f"{split}_{key}"] = array.astype(str) if array.dtype == object else array
+    return found
 
 
 def _columns(

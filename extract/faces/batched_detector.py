@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 
 from ..encoders.device import Arithmetic
+from .crops import Picture
 from .mtcnn import Boxes, Detector
-from .track import Picture
 
 PIXELS = {"cpu": 4_000_000, "cuda": 32_000_000}
 """Pixels that a detector's batch waits for: about 13 frames of 640x480 on a CPU."""

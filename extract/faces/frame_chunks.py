@@ -7,7 +7,8 @@ import numpy as np
 
 from ...cache.face_boxes import Found
 from ...config import VisionFeatures
-from .track import Picture, Track, resized, working_size
+from .crops import Picture, resized, working_size
+from .track import Track
 
 NOBODY = np.zeros((0, 5), np.float32)
 PIECE_BYTES = 16_000_000

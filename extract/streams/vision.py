@@ -20,9 +20,10 @@ from ..encoders.describe import describe
 from ..encoders.device import Arithmetic
 from ..encoders.loading import resolve
 from ..faces.batched_detector import FaceFinder
+from ..faces.crops import Picture
 from ..faces.frame_chunks import Collector, Piece
 from ..faces.mtcnn import DETECTOR, Boxes
-from ..faces.track import Picture, Track, no_face
+from ..faces.track import RULE, Track, no_face
 from ..stage_times import Clock
 from .encoded import Chunk, magnitude, overflow
 
@@ -84,6 +85,10 @@ class VisionStream:
             "face_size": features.face_size,
             "margin": features.margin,
             "no_face": features.no_face,
+            "track_rule": RULE,
+            "min_probability": features.min_probability,
+            "max_speed": features.max_speed,
+            "min_brightness": features.min_brightness,
             "size": self.processing.size,
             "mean": " ".join(map(str, self.processing.mean)),
             "std": " ".join(map(str, self.processing.std)),

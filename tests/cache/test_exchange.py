@@ -121,6 +121,22 @@ def _by_split(manifest: Manifest) -> list[Clip]:
     return [c for split in ("train", "valid", "test") for c in manifest.clips if c.split == split]
 
 
+def test_round_trip_through_an_npz_without_pickles(tmp_path: Path) -> None:
+    frames = {"text": [3, 5, 4, 2], "audio": [0, 2, 6, 1], "vision": [3, 1, 2, 4]}
+    config = features_of(frames, tmp_path, "random:0")  # type: ignore[arg-type]
+    manifest = read_manifest(config.corpus_cache / "manifest.jsonl")
+    write_mmsa(tmp_path / "toy.npz", manifest, choose(config, {}), npz=True)
+    with np.load(tmp_path / "toy.npz", allow_pickle=False) as arrays:
+        assert arrays["train_audio"].shape == (2, 6, 6)
+        assert arrays["train_raw_text"].tolist() == ["w\u00f6rd 0", "w\u00f6rd 1"]
+    received = imported(tmp_path / "toy.npz", tmp_path / "features" / "twin")
+    assert_same(config, received)
+    assert all(open_store(one.path).spec.untrained for one in received.arrivals)
+    for ours, theirs in zip(received.manifest.clips, _by_split(manifest), strict=True):
+        assert (ours.id, ours.split, ours.text) == (theirs.id, theirs.split, theirs.text)
+        assert ours.label == theirs.label
+
+
 def test_the_pickle_is_what_mmsa_reads(tmp_path: Path) -> None:
     frames = {"text": [3, 5, 4, 2], "audio": [0, 2, 6, 1], "vision": [3, 1, 2, 4]}
     config = features_of(frames, tmp_path, "random:0")  # type: ignore[arg-type]

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from sedimental.config import VisionFeatures
 from sedimental.extract.corpora.demo import FOLDER
 from sedimental.extract.decode.media import read_media
+from sedimental.extract.faces.crops import crop, resized, working_size
 from sedimental.extract.faces.mtcnn import Detector
-from sedimental.extract.faces.track import Track, crop, resized, working_size
+from sedimental.extract.faces.track import FORGOTTEN, LARGER, LOST, STILL, SURE, Track
+from sedimental.extract.streams.vision import VisionStream
 
 
 @pytest.fixture(scope="module")
@@ -109,28 +111,121 @@ boxes = st.lists(
 )
 
 
-@given(st.lists(boxes, min_size=1, max_size=6))
-def test_following_equals_the_rule_said_slowly(clip: list[list[tuple[float, ...]]]) -> None:
+@given(st.lists(boxes, min_size=1, max_size=9), st.sampled_from([1.0, 3.0]))
+def test_following_equals_the_rule_said_slowly(
+    clip: list[list[tuple[float, ...]]], fps: float
+) -> None:
+    table = settings(face_size=1, fps=fps, min_brightness=0)
+    track = Track(table)
     found = [np.array(f, np.float32).reshape(-1, 5) for f in clip]
-    track = Track(settings(face_size=1))
     for faces in found:
         track.next(np.zeros((4, 4, 3), np.uint8), faces)
-    kept, probabilities = track.boxes, track.probabilities
-    last = None
-    for index, faces in enumerate(found):
-        if not len(faces):
-            assert np.isnan(kept[index]).all()
-            assert probabilities[index] == 0
+
+    def area(face: Any) -> float:
+        return float(max(0, face[2] - face[0]) * max(0, face[3] - face[1]))
+
+    def best(faces: list[Any]) -> Any:
+        sure = [f for f in faces if f[4] >= max(g[4] for g in faces) - np.float32(SURE)]
+        return max(sure, key=area)  # the first of equals, as the rule takes it
+
+    last, seen = None, -1
+    for index, all_faces in enumerate(found):
+        faces = [f for f in all_faces if f[4] >= table.min_probability]
+        gone, chosen = (index - seen) / fps, None
+        if faces and last is None:
+            chosen = best(faces)
+        elif faces:
+            assert last is not None
+
+            def far(face: Any, last: Any = last) -> float:
+                return float(np.linalg.norm((face[:2] + face[2:4] - last[:2] - last[2:4]) / 2))
+
+            rivals = [f for f in faces if area(f) >= LARGER * area(last)]
+            rivals = [f for f in rivals if f[4] >= last[4] - np.float32(SURE)]
+            alike = [f for f in faces if area(f) >= area(last) / LARGER]
+            reach = float(last[2] - last[0]) * max(STILL, table.max_speed * min(gone, LOST))
+            if rivals:
+                chosen = best(rivals)
+            elif alike and min(map(far, alike)) <= reach:
+                chosen = min(alike, key=far)
+            elif gone > FORGOTTEN:
+                chosen = best(faces)
+            elif gone > LOST and alike:
+                chosen = best(alike)
+        if chosen is None:
+            assert np.isnan(track.boxes[index]).all()
+            assert track.probabilities[index] == 0
             continue
+        last, seen = chosen, index
+        assert area(track.boxes[index]) == area(chosen)
+        assert track.probabilities[index] == chosen[4]
 
-        def far(face: Any, last: Any = last) -> float:
-            x, y = (face[0] + face[2]) / 2, (face[1] + face[3]) / 2
-            area = (face[2] - face[0]) * (face[3] - face[1])
-            return float(-area if last is None else (x - last[0]) ** 2 + (y - last[1]) ** 2)
 
-        chosen = kept[index]
-        assert far(chosen) == min(map(far, faces))
-        last = ((chosen[0] + chosen[2]) / 2, (chosen[1] + chosen[3]) / 2)
+SPEAKER, PHOTO = [100, 60, 200, 190, 0.99], [300, 40, 338, 90, 0.995]
+ROOM = np.full((240, 400, 3), 120, np.uint8)
+
+
+def followed(frames: list[list[list[float]]], room: Any = ROOM, **values: Any) -> Track:
+    """The track over the faces of each frame, in a room that stays the same."""
+    track = Track(settings(face_size=8, **values))
+    for faces in frames:
+        track.next(room, np.array(faces, np.float32).reshape(-1, 5))
+    return track
+
+
+def who(track: Track) -> str:
+    """S, P or - for each frame: the speaker, the photograph, nobody."""
+    lefts = [float(box[0]) for box in track.boxes]
+    return "".join("-" if np.isnan(x) else "S" if x < 250 else "P" for x in lefts)
+
+
+def test_a_photograph_on_the_wall_is_nobody() -> None:
+    """M4: while the speaker is hidden, afterwards, and where the clip begins with it."""
+    both = [SPEAKER, PHOTO]
+    assert who(followed([both] * 5 + [[PHOTO]] * 4 + [both] * 10)) == "SSSSS----SSSSSSSSSS"
+    hidden = who(followed([both] * 3 + [[PHOTO]] * 20 + [both] * 3))
+    assert hidden[:18] == "SSS" + "-" * 15  # five seconds
+    assert hidden[-3:] == "SSS"
+    assert who(followed([[PHOTO], [PHOTO], both, both])) == "PPSS"
+    assert followed([[PHOTO], both]).jumps == 1
+
+
+def test_hands_and_darkness_are_no_faces() -> None:
+    """M4: a probability floor and a look at the light; both are settings."""
+    hands = [120, 180, 260, 240, 0.71]
+    assert who(followed([[hands, SPEAKER], [hands], [SPEAKER, hands]])) == "S-S"
+    assert who(followed([[hands]], min_probability=0.7)) == "S"
+    dark = np.full((240, 400, 3), 5, np.uint8)
+    assert followed([[SPEAKER]] * 3, dark).fault == "no face in any of 3 frames"
+    assert who(followed([[SPEAKER]] * 3, dark, min_brightness=2)) == "SSS"
+
+
+def test_of_two_alike_the_first_is_followed_and_the_other_is_not_taken_for_him() -> None:
+    """M4: a distance limit in widths of the face a second."""
+    other = [300, 60, 380, 170, 0.999]
+    assert who(followed([[SPEAKER, other], [other], [other], [other, SPEAKER]])) == "S--S"
+    moved = [160, 60, 260, 190, 0.99]
+    assert who(followed([[SPEAKER], [moved]])) == "SS"
+    assert who(followed([[SPEAKER], [moved]], max_speed=1)) == "S-"
+    # who does not come back gives way
+    assert who(followed([[SPEAKER, other]] + [[other]] * 6)) == "S--PPPP"
+
+
+def test_a_cut_to_another_shot_is_followed_at_once() -> None:
+    track = Track(settings(face_size=8))
+    other = [300, 60, 360, 140, 0.999]
+    for room, faces in ((ROOM, [SPEAKER]), (ROOM // 3, [other]), (ROOM // 3, [other])):
+        track.next(room, np.array(faces, np.float32))
+    assert who(track) == "SPP"
+    assert track.jumps == 1
+
+
+def test_thresholds_change_the_fingerprint() -> None:
+    prints = {
+        VisionStream(settings(weights="random:0", **values), "float16").spec.fingerprint
+        for values in ({}, {"min_probability": 0.8}, {"max_speed": 3}, {"min_brightness": 9})
+    }
+    assert len(prints) == 4
 
 
 @given(st.tuples(*[st.floats(-30, 80, width=32)] * 4), st.integers(1, 40), st.integers(0, 10))

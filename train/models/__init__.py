@@ -1,6 +1,6 @@
 """The table of fusion models, and the way from a name in pipeline.toml to a model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from importlib import import_module
 from types import ModuleType
@@ -13,6 +13,7 @@ from ...config import ConfigError, TrainConfig, nearest
 from ...errors import RunError
 from ...model_table import ADDED, FAULTS, GROUP
 from ...model_table import MODELS as MODELS
+from . import starting_points
 
 if TYPE_CHECKING:  # torch loads only when a model is used
     import torch
@@ -43,16 +44,50 @@ def model_recipe(name: str, table: Mapping[str, Any], preset: str | None = None)
     return recipe
 
 
+def started(
+    name: str, table: Mapping[str, Any], preset: str | None, live: Collection[str]
+) -> "tuple[Any, Recipe]":
+    """(options, recipe) of model `name` as a pipeline trains it, the modalities `live` read by
+    encoders that are trained along.
+
+    With a preset that the model has they are the paper's for that corpus; without one they start
+    from `starting_points`. The table goes before either. Raises ConfigError as `model_options`.
+    """
+    options, recipe = _bound(name, table, preset)
+    if (table.get("preset") or preset) in presets_of(name):
+        return options, recipe
+    start = starting_points.frozen(name, "text" in live)
+    known = {f.name for f in fields(options)}
+    own = {k: v for k, v in start.options.items() if k in known and k not in table}
+    how = {k: v for k, v in start.recipe.items() if k not in table}
+    try:
+        options, recipe = replace(options, **own), replace(recipe, **how)
+    except ValueError as fault:  # what the table says does not go with it
+        raise ConfigError(f"train.{name}: {fault}") from None
+    if live:
+        start = starting_points.live(name, recipe.learning_rate)
+        recipe = replace(recipe, **{k: v for k, v in start.recipe.items() if k not in table})
+    return options, recipe
+
+
 def encoder_recipe(
-    name: str, table: Mapping[str, Any], preset: str | None = None
+    name: str,
+    table: Mapping[str, Any],
+    preset: str | None = None,
+    modality: "Modality" = "text",
+    width: int = 768,
 ) -> "EncoderRecipe":
-    """How model `name` trains an encoder that is live: as its paper does, where it does."""
+    """How model `name` trains a live encoder `width` units wide: as its paper does on a corpus for
+    which it has a preset, else as is usual for encoders of that kind."""
     from .shared.hooks import EncoderRecipe
 
     module = _module(name)
     general = getattr(module, "ENCODER", EncoderRecipe())
     recipes: Mapping[str, EncoderRecipe] = getattr(module, "ENCODERS", {})
-    return recipes.get(str(table.get("preset") or preset), general)
+    corpus = str(table.get("preset") or preset)
+    if corpus in presets_of(name):
+        return recipes.get(corpus, general)
+    return EncoderRecipe(starting_points.encoder_rate(modality, width), source=general.source)
 
 
 def stacks(name: str) -> bool:
@@ -80,8 +115,6 @@ def presets_of(name: str) -> tuple[str, ...]:
 
 def option_faults(raw: Mapping[str, Any]) -> list[str]:
     """Every fault in the model tables of a raw pipeline.toml; a `Check` of `load_config`."""
-    from .inside import inside_faults
-
     section = raw.get("train", {})
     if not isinstance(section, Mapping):
         return []  # the typed config says so
@@ -239,3 +272,58 @@ def _subset_faults(value: Any) -> list[str]:
         or set(subset) - set("TAV")
         or len(set(subset)) < len(subset)
     ]
+
+
+# --- models that work inside a live text encoder ------------------------------------------------
+
+
+def inside_text_only(name: str) -> str:
+    """What to say where model `name` has no live text encoder to work in."""
+    return (
+        f'{name} works inside a text encoder: set train.mode = "finetune", and live = true in '
+        "train.inputs.text."
+    )
+
+
+def wordless(name: str, subset: str) -> str:
+    """What to say where model `name` is to be trained on a `subset` of modalities without text."""
+    return (
+        f'{name} works inside a text encoder, and "{subset}" has no text. Give it subsets of its '
+        f'own: modalities = ["TAV"] in [train.{name}].'
+    )
+
+
+def inside_faults(raw: Mapping[str, Any], section: Mapping[str, Any]) -> list[str]:
+    """Where a raw pipeline.toml, whose ``[train]`` is `section`, asks for such a model in vain."""
+    inputs = section.get("inputs")
+    text = inputs.get("text") if isinstance(inputs, Mapping) else None
+    live = isinstance(text, Mapping) and text.get("live") is True
+    faults = list[str]()
+    for name in _asked(section.get("models")):
+        if not live or section.get("mode") != "finetune":
+            faults.append(f"train.models: {inside_text_only(name)}")
+        table = section.get(name)
+        where, subsets = "train.modalities", section.get("modalities")
+        if isinstance(table, Mapping) and "modalities" in table:
+            where, subsets = f"train.{name}.modalities", table["modalities"]
+        faults += [
+            f"{where}: {wordless(name, subset)}" for subset in _names(subsets) if "T" not in subset
+        ]
+    sweep = raw.get("sweep")
+    faults += [
+        f"sweep.model: {name} works inside a text encoder, and a sweep reads cached layers. Take "
+        "it out."
+        for name in _asked(sweep.get("model") if isinstance(sweep, Mapping) else None)
+    ]
+    return faults
+
+
+def _asked(names: Any) -> list[str]:
+    """Those of `names` that work inside a text encoder alone."""
+    return [name for name in _names(names) if name in MODELS and within_text(name)]
+
+
+def _names(given: Any) -> list[str]:
+    """A string, or the strings of a list; what is neither is left to the types."""
+    listed = given if isinstance(given, list) else [given]
+    return [one for one in listed if isinstance(one, str) and one]
