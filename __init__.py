@@ -223,20 +223,27 @@ def import_features(
     names: Mapping[Modality, str] | None = None,
     dtype: StoredType = "float32",
     progress: Progress | None = None,
+    labels: Literal["scores", "classes"] | None = None,
+    language: Literal["chinese", "english"] | None = None,
+    align: tuple[str, str] | None = None,
 ) -> Received:
     """Take features that others have made into the cache of `config`, as its corpus.
 
-    `source` is a pickle of MMSA or MultiBench, or a folder as MERBench has it; `names` says what
-    the features of a modality are called here. Raises ExchangeError for what cannot be read, or
-    contradicts the clips that are there.
+    `source` is a feature file of MMSA or MultiBench, a folder as MERBench has it, or .csd
+    sequences; `names` says what the features of a modality are called here. `labels` and `language`
+    (of MERBench's transcripts) say what the data leave open; `align` names the sequence onto whose
+    steps the others are put, and how rows are collapsed: ``("words", "mean")``. Raises
+    ExchangeError for what cannot be read, or contradicts the clips that are there.
     """
     from pathlib import Path
 
+    from .cache.exchange.csd_read import Aligned
     from .cache.exchange.import_features import receive
     from .cache.exchange.open import open_foreign
 
     named = names or {}
-    foreign = open_foreign(Path(source), named)
+    aligned = None if align is None else Aligned(*align)
+    foreign = open_foreign(Path(source), named, labels, language, aligned)
     return receive(
         foreign, config.corpus_cache, named, dtype, config.cache.format, progress=progress
     )
@@ -245,27 +252,31 @@ def import_features(
 def export_features(
     path: str | Path,
     config: Config,
-    to: Literal["mmsa", "fra", "utt"] = "mmsa",
+    to: Literal["mmsa", "npz", "fra", "utt", "csd"] = "mmsa",
     layers: Mapping[Modality, str] | None = None,
     progress: Progress | None = None,
 ) -> Sent:
     """Write cached layers as files that other tools of the field load.
 
-    `to`: ``mmsa`` is the feature pickle of MMSA, ``fra`` and ``utt`` MERBench's folder with a file
-    a clip, of its frames or of their mean. `layers` names ``ENCODER:LAYER`` by modality; without
+    `to`: ``mmsa`` is the feature pickle of MMSA, ``npz`` the same columns as plain arrays, ``fra``
+    and ``utt`` MERBench's folder with a file a clip, of its frames or of their mean, ``csd`` a
+    folder of computational sequences. `layers` names ``ENCODER:LAYER`` by modality; without
     it those of [train.inputs] are written. Raises ExchangeError or StoreError.
     """
     from pathlib import Path
 
     from .cache.corpus_table import cached_manifest
+    from .cache.exchange.csd_write import write_csd
     from .cache.exchange.export_features import choose
     from .cache.exchange.merbench_write import write_tree
     from .cache.exchange.mmsa_write import write_mmsa
 
     manifest = cached_manifest(config)
     chosen = choose(config, layers or {})
-    if to == "mmsa":
-        return write_mmsa(Path(path), manifest, chosen, progress)
+    if to in ("mmsa", "npz"):
+        return write_mmsa(Path(path), manifest, chosen, progress, to == "npz")
+    if to == "csd":
+        return write_csd(Path(path), manifest, chosen, progress)
     return write_tree(Path(path), manifest, chosen, to == "utt", progress)
 
 

@@ -105,14 +105,15 @@ def run(
     from .cache.failures import failed_text
     from .evaluate.cli import report_stage, show_report, show_sweeps, sweep_files, sweep_json
     from .extract.cli import extract_stage, result_json, show_result
-    from .train.cli import run_json, sweep_stage, train_stage
+    from .train.cli import end_with, run_json, sweep_stage, train_stage
 
     checked = pipeline(config, table=True)
     extracted = extract_stage(checked, check=check)
     if not json:
         show_result(extracted)
-    runs = train_stage(checked, fresh)
+    runs, failures = train_stage(checked, fresh)
     swept = sweep_stage(checked, fresh=fresh) if checked.sweep is not None else ()
+    failures += tuple(text for each in swept for text in each.failures)
     files = sweep_files(checked, swept) if swept else ()
     report, page = report_stage(checked, face_strips)
     if json:
@@ -131,6 +132,8 @@ def run(
         show_report(report, page)
     if extracted.failures:
         tell(f"finished, but {failed_text(extracted.failures, extracted.failures_file)}")
+    end_with(failures)
+    if extracted.failures:
         raise typer.Exit(3)
 
 
@@ -152,15 +155,17 @@ def sweep(
     layer and of a weighted sum. A sweep that was stopped goes on where it was.
     """
     from .evaluate.cli import show_sweeps, sweep_files, sweep_json
-    from .train.cli import sweep_stage
+    from .train.cli import end_with, sweep_stage
 
     checked = pipeline(config)
     corpus_news(checked, update=True)
     found = sweep_stage(checked, probe, fresh)
     files = sweep_files(checked, found)
     if json:
-        return print_json([sweep_json(each) for each in found])
-    show_sweeps(found, files)
+        print_json([sweep_json(each) for each in found])
+    else:
+        show_sweeps(found, files)
+    end_with([text for each in found for text in each.failures])
 
 
 @app.command()

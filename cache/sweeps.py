@@ -128,6 +128,8 @@ class Sweep:
     that are as good within the error (`settled`)."""
     recommended: Mapping[str, Recommendation] = field(default_factory=dict)
     """By arm; empty for a probe."""
+    failures: tuple[str, ...] = ()
+    """Runs that failed, each with its reason; a choice of layers without any run has no point."""
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -276,6 +278,7 @@ def _read(file: Path) -> Sweep:
             **{
                 **own,
                 "classes": tuple(own["classes"]),
+                "failures": tuple(own.get("failures", ())),
                 "encoders": {
                     m: Encoder(**{**e, "layers": tuple(e["layers"])})
                     for m, e in own["encoders"].items()

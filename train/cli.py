@@ -57,30 +57,42 @@ def train_command(
     if stack is not None:
         section = checked.train.model_copy(update={"stack": stack})
         checked = checked.model_copy(update={"train": section})
-    runs = train_stage(checked, fresh)
-    if not runs:
-        return
-    if json:
-        return print_json([run_json(run) for run in runs])
-    show_runs(runs)
-    say(f"runs: {checked.experiment}")
+    runs, failures = train_stage(checked, fresh)
+    if json and runs:
+        print_json([run_json(run) for run in runs])
+    elif runs:
+        show_runs(runs)
+        say(f"runs: {checked.experiment}")
+    end_with(failures)
 
 
-def train_stage(config: "Config", fresh: bool = False) -> "tuple[Run, ...]":
-    """Train with progress on stderr.
+def end_with(failures: "Sequence[str]") -> None:
+    """List the runs that failed, if any did, and end with exit code 3."""
+    if failures:
+        count = f"{len(failures)} run{'' if len(failures) == 1 else 's'}"
+        tell("\n".join([f"finished, but {count} failed:", *failures]))
+        raise typer.Exit(3)
+
+
+def train_stage(config: "Config", fresh: bool = False) -> "tuple[tuple[Run, ...], tuple[str, ...]]":
+    """Train with progress on stderr; the finished runs, and the reasons of those that failed.
 
     Of several processes that a launcher has started one tells, and the others return no run.
     """
     from .. import train
+    from ..errors import RunsFailedError
     from .distributed.launcher import launched
 
     launch = launched()
     with exit_on_fault(STOPPED):
         if launch is not None and launch.rank > 0:
             train(config, fresh=fresh)
-            return ()
+            return (), ()
         with bars() as progress:
-            return train(config, progress, fresh)
+            try:
+                return train(config, progress, fresh), ()
+            except RunsFailedError as fault:
+                return fault.runs, fault.failures
 
 
 def sweep_stage(

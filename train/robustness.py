@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -121,14 +122,23 @@ def at_rate(config: Config, rate: float) -> Config:
 
 
 def restore(plan: Plan, data: Selection) -> FusionModel:
-    """The model of a finished run with its best weights, on the device of `data`."""
+    """The model of a finished run with its best weights, on the device of `data`.
+
+    Raises RunError if the weights are those of another version of the model.
+    """
     model = built(plan, data)
     rows = data.rows["train"].to(data.labels.device)
     if isinstance(model, Remembers):  # makes room for what it remembers of each clip
         with torch.no_grad():
             model.begin(Training(len(data.table.ids), rows, data.labels[rows], plan.seed))
     weights = load_tensors(read_weights(plan.folder))
-    model.load_state_dict({k: v for k, v in weights.items() if not k.startswith("inputs.")})
+    try:
+        model.load_state_dict({k: v for k, v in weights.items() if not k.startswith("inputs.")})
+    except RuntimeError as fault:
+        raise RunError(
+            f"{plan.folder}: its weights do not fit {plan.model} as it is now. "
+            f"`sedimental train --fresh` makes the run anew. ({shorten(str(fault), 300)})"
+        ) from None
     return model
 
 

@@ -202,9 +202,10 @@ def test_a_file_with_its_checksum(data: bytes, place: int, bit: int) -> None:
 
 
 def _writes(root: str, number: int, again: bool, times: int) -> None:
-    for _ in range(times):
-        run = run_of(weights_of=number)
-        write_run(folder_of(Path(root), run), run, b"weights of %d" % number, again)
+    for time in range(times):
+        own = 100 * number + time
+        run = run_of(weights_of=own)
+        write_run(folder_of(Path(root), run), run, b"weights of %d" % own, again)
 
 
 @pytest.mark.parametrize("again", [False, True])

@@ -300,11 +300,9 @@ def test_a_fault_while_a_process_waits_for_its_next_job_is_told(tmp_path: Path) 
     config = config_of(tmp_path, "", ["audio"])
     high = config.train.model_copy(update={"learning_rate": 1e30})
     job = Job((Share(config.model_copy(update={"train": high}), ("uegd A seed 1",)),))
-    with (
-        Pool("sweep", Silent(), threads=1) as pool,
-        pytest.raises(RunError, match="uegd A seed 1: Epoch"),
-    ):
-        pool.run([job], 2, lambda take, told: None)
+    with Pool("sweep", Silent(), threads=1) as pool:
+        [failure] = pool.run([job], 2, lambda take, told: None)
+    assert failure.startswith("uegd A seed 1: Epoch")
 
 
 @pytest.mark.parametrize("processes", [1, 2])
