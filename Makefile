@@ -6,7 +6,7 @@ QUICK := tests/cache tests/evaluate tests/extract tests/train/test_models.py $(w
 SLOW := killed or ray
 export PYTHONSAFEPATH := 1# ./evaluate must never hide an installed package of that name
 
-.PHONY: help install run test lint types unit wheel lock newest oldest bench demo fuzz clean
+.PHONY: help install run test lint types unit wheel lock newest oldest bench real demo fuzz clean
 
 help:     ## List the targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
