@@ -24,6 +24,7 @@ from .console import (
     tell,
 )
 from .evaluate.cli import compare_command, report_command
+from .evaluate.runs.cli import app as runs_app
 from .extract.cli import CheckMedia, doctor_command, extract_command, faces_command
 from .extract.face_strips import face_strips
 from .installation import require_stack
@@ -104,14 +105,15 @@ def run(
     from .cache.failures import failed_text
     from .evaluate.cli import report_stage, show_report, show_sweeps, sweep_files, sweep_json
     from .extract.cli import extract_stage, result_json, show_result
-    from .train.cli import run_json, sweep_stage, train_stage
+    from .train.cli import end_with, run_json, sweep_stage, train_stage
 
     checked = pipeline(config, table=True)
     extracted = extract_stage(checked, check=check)
     if not json:
         show_result(extracted)
-    runs = train_stage(checked, fresh)
+    runs, failures = train_stage(checked, fresh)
     swept = sweep_stage(checked, fresh=fresh) if checked.sweep is not None else ()
+    failures += tuple(text for each in swept for text in each.failures)
     files = sweep_files(checked, swept) if swept else ()
     report, page = report_stage(checked, face_strips)
     if json:
@@ -130,6 +132,8 @@ def run(
         show_report(report, page)
     if extracted.failures:
         tell(f"finished, but {failed_text(extracted.failures, extracted.failures_file)}")
+    end_with(failures)
+    if extracted.failures:
         raise typer.Exit(3)
 
 
@@ -151,19 +155,25 @@ def sweep(
     layer and of a weighted sum. A sweep that was stopped goes on where it was.
     """
     from .evaluate.cli import show_sweeps, sweep_files, sweep_json
-    from .train.cli import sweep_stage
+    from .train.cli import end_with, sweep_stage
 
     checked = pipeline(config)
     corpus_news(checked, update=True)
     found = sweep_stage(checked, probe, fresh)
     files = sweep_files(checked, found)
     if json:
-        return print_json([sweep_json(each) for each in found])
-    show_sweeps(found, files)
+        print_json([sweep_json(each) for each in found])
+    else:
+        show_sweeps(found, files)
+    end_with([text for each in found for text in each.failures])
 
 
 @app.command()
 def robustness(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME...", help="Only these runs of the pipeline; unset: all."),
+    ] = None,
     config: ConfigFile = PIPELINE,
     rates: Annotated[
         str | None,
@@ -191,10 +201,9 @@ def robustness(
     from .train.cli import robustness_stage
 
     checked = pipeline(config)
-    news = corpus_news(checked)
     shares = missing_rates(rates, checked.evaluate.protocol)
-    robustness_stage(checked, shares, masks, incomplete, fresh)
-    report, page = report_stage(checked, face_strips, news)
+    robustness_stage(checked, shares, masks, incomplete, fresh, names or ())
+    report, page = report_stage(checked, face_strips)
     if json:
         return print_json({"robustness": report.to_json()["robustness"], "page": str(page)})
     show_robustness(report)
@@ -237,15 +246,27 @@ def predict(
     Of several seeds the mean and the spread. A clip that lacks a modality is predicted from the
     others; exit code 3 if a clip could not be predicted at all.
     """
+    from .checks import planned
     from .evaluate.output.prediction_terminal import prediction_to_terminal
+    from .evaluate.selection import current_of, manifest_of
     from .extract.new_clips import clips_of
     from .predicting import predict as predict_clips
 
     clips = clips_of(videos or [], text or [], text_file or [], start, end)
-    experiment = Path() if Path(run).is_dir() else places(config).experiment
+    experiment, current = Path(), None
+    if not Path(run).is_dir():
+        checked = places(config)
+        experiment = checked.experiment
+        current = current_of(checked, manifest_of(checked), planned)
     with exit_on_fault("stopped; nothing of it is kept."), bars() as progress:
         found = predict_clips(
-            run, clips, table=table, experiment=experiment, device=device, progress=progress
+            run,
+            clips,
+            table=table,
+            experiment=experiment,
+            device=device,
+            progress=progress,
+            current=current,
         )
     if json:
         print_json(found.to_json())
@@ -292,5 +313,6 @@ app.command("extract")(extract_command)
 app.command("train")(train_command)
 app.command("report")(report_command)
 app.command("compare")(compare_command)
+app.add_typer(runs_app, name="runs")
 cache_app.command("faces")(faces_command)  # it decodes media, which the cache itself never does
 app.add_typer(cache_app, name="cache")

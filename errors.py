@@ -6,6 +6,8 @@ clips or runs failed, 130 stopped by Ctrl-C, 143 by SIGTERM.
 
 import errno
 import os
+from collections.abc import Sequence
+from typing import Any
 
 
 class SedimentalError(Exception):
@@ -69,6 +71,17 @@ class CachedManifestError(ManifestError):
 
 class RunError(SedimentalError):
     """A run folder that cannot be read or written as asked."""
+
+
+class RunsFailedError(RunError):
+    """Some runs failed, all others are finished and kept; the message lists every failed one."""
+
+    code = 3
+
+    def __init__(self, failures: Sequence[str], runs: Sequence[Any] = ()) -> None:
+        """`failures` a line each; `runs` are those that are finished."""
+        super().__init__("\n".join(failures))
+        self.failures, self.runs = tuple(failures), tuple(runs)
 
 
 def refusal(fault: OSError) -> str:

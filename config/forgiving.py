@@ -14,6 +14,8 @@ MODALITIES: Mapping[str, str] = {
     **dict.fromkeys(("vision", "video", "visual", "face", "faces", "image"), "vision"),
 }
 """What others call a modality -> what it is called here."""
+ELSEWHERE = {"bert_mag": "mag_bert", "magbert": "mag_bert"}
+"""What other tools call a model, MMSA first of all."""
 LISTS = {
     "train": ("models", "modalities", "seeds", "also"),
     "sweep": ("model", "modalities", "fusions", "seeds"),
@@ -136,9 +138,10 @@ def _modality(name: str) -> str:
 
 
 def _model(where: str, name: Any, note: Note) -> Any:
-    if not isinstance(name, str) or snake(name) not in MODELS:
+    if not isinstance(name, str):
         return name
-    return note(where, name, snake(name))
+    meant = ELSEWHERE.get(snake(name), snake(name))
+    return note(where, name, meant) if meant in MODELS else name
 
 
 def _letters(where: str, subsets: list[Any], note: Note) -> list[Any]:

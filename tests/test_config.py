@@ -259,3 +259,12 @@ def test_a_model_of_the_table_alone_is_known(
     path.write_text('[train]\nmodels = ["mine"]\n[train.mine]\nhiden = 3\n')
     with pytest.raises(ConfigError, match=r'train\.mine\.hiden.*Did you mean "hidden"'):
         load_config(path, CHECKS)
+
+
+def test_models_by_the_names_of_mmsa() -> None:
+    """I14: that tool calls mag_bert `bert_mag`."""
+    from sedimental.config.forgiving import forgiven
+
+    found, (said,) = forgiven({"train": {"models": ["bert_mag", "tfn"]}})
+    assert found["train"]["models"] == ["mag_bert", "tfn"]
+    assert said.endswith('= "bert_mag" is read as "mag_bert".')

@@ -10,7 +10,6 @@ from ..console import (
     AsJson,
     ConfigFile,
     bars,
-    corpus_news,
     exit_on_fault,
     fail,
     out,
@@ -50,43 +49,50 @@ def train_command(
     A run that is there already with equal settings and features is not repeated. The epoch is
     chosen on the validation split; the test split is scored at that epoch alone.
     """
-    from .distributed.launcher import launched
     from .models import preset_notes
 
-    checked, launch = pipeline(config), launched()
-    if launch is None:  # of several processes none may read what another is writing
-        corpus_news(checked, update=True)
-    elif launch.rank == 0:
-        corpus_news(checked)
+    checked = pipeline(config)
     for note in preset_notes(checked.train.models, checked.train.preset):
         tell(f"note: {note}")
     if stack is not None:
         section = checked.train.model_copy(update={"stack": stack})
         checked = checked.model_copy(update={"train": section})
-    runs = train_stage(checked, fresh)
-    if not runs:
-        return
-    if json:
-        return print_json([run_json(run) for run in runs])
-    show_runs(runs)
-    say(f"runs: {checked.experiment}")
+    runs, failures = train_stage(checked, fresh)
+    if json and runs:
+        print_json([run_json(run) for run in runs])
+    elif runs:
+        show_runs(runs)
+        say(f"runs: {checked.experiment}")
+    end_with(failures)
 
 
-def train_stage(config: "Config", fresh: bool = False) -> "tuple[Run, ...]":
-    """Train with progress on stderr.
+def end_with(failures: "Sequence[str]") -> None:
+    """List the runs that failed, if any did, and end with exit code 3."""
+    if failures:
+        count = f"{len(failures)} run{'' if len(failures) == 1 else 's'}"
+        tell("\n".join([f"finished, but {count} failed:", *failures]))
+        raise typer.Exit(3)
+
+
+def train_stage(config: "Config", fresh: bool = False) -> "tuple[tuple[Run, ...], tuple[str, ...]]":
+    """Train with progress on stderr; the finished runs, and the reasons of those that failed.
 
     Of several processes that a launcher has started one tells, and the others return no run.
     """
     from .. import train
+    from ..errors import RunsFailedError
     from .distributed.launcher import launched
 
     launch = launched()
     with exit_on_fault(STOPPED):
         if launch is not None and launch.rank > 0:
             train(config, fresh=fresh)
-            return ()
+            return (), ()
         with bars() as progress:
-            return train(config, progress, fresh)
+            try:
+                return train(config, progress, fresh), ()
+            except RunsFailedError as fault:
+                return fault.runs, fault.failures
 
 
 def sweep_stage(
@@ -110,6 +116,7 @@ def robustness_stage(
     masks: int,
     incomplete: bool = False,
     fresh: bool = False,
+    names: "Sequence[str]" = (),
 ) -> "tuple[Path, ...]":
     """Test the trained runs with progress on stderr.
 
@@ -118,7 +125,7 @@ def robustness_stage(
     from .. import robustness
 
     with exit_on_fault(STOPPED), bars() as progress:
-        found = robustness(config, rates, masks, incomplete, progress, fresh)
+        found = robustness(config, rates, masks, incomplete, progress, fresh, names)
     if not found:
         fail("no run of this pipeline is trained yet. `sedimental train` makes them.")
     return found

@@ -1,6 +1,6 @@
 """Which runs a config asks for, and the identity by which a finished one is known again."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from .data.inputs import Input, find_inputs
 from .data.live_inputs import FindLive, LiveInput, live_of
 from .fit.settings import Settings, settings_of
 from .live_model import Tuning
-from .models import encoder_recipe, inside_text_only, model_options, stacks, within_text, wordless
+from .models import encoder_recipe, inside_text_only, stacks, started, within_text, wordless
 
 RECIPE = 3
 """Version of everything between a config and its predictions; raise it when the numbers change."""
@@ -144,10 +144,8 @@ def plan_runs(
             "[train] asks for no run: it needs models, seeds and [train.inputs], "
             "as `sedimental init` writes them."
         )
-    options = {n: _options(section, n) for n in section.models}
-    settings = {name: settings_of(section, name) for name in section.models}
     hiding = section.missing_rate > 0 or any(
-        getattr(chosen, "missing_rate", 0) > 0 for chosen in options.values()
+        getattr(_options(section, name), "missing_rate", 0) > 0 for name in section.models
     )
     inside = {name for name in section.models if within_text(name)}
     for name in inside:
@@ -168,8 +166,8 @@ def plan_runs(
             if name in inside and "text" not in modalities:
                 raise RunError(f"train.modalities: {wordless(name, letters)}")
             tuning = tunings(section, name, used)
-            stack = () if tuning else stacked_seeds(section, name, settings[name], device)
-            how = options[name], settings[name]
+            how = _options(section, name, tuning), settings_of(section, name, tuning)
+            stack = () if tuning else stacked_seeds(section, name, how[1], device)
             decides = _configuration(config, manifest, name, *how, used, stack, tuning)
             for seed in section.seeds:
                 own, tuned = identity_of(decides, seed, fold), bool(tuning)
@@ -180,11 +178,11 @@ def plan_runs(
     return list(plans.values())
 
 
-def _options(section: TrainConfig, name: str) -> Any:
+def _options(section: TrainConfig, name: str, live: Collection[str] = ()) -> Any:
     """The options of model `name`; one that hides frames by itself does so at [train]'s rate, and
     as every other model loses them."""
     table = getattr(section, name)
-    found = model_options(name, table, section.preset)
+    found, _ = started(name, table, section.preset, live)
     if not (section.missing_rate and hides_by_itself(found)):
         return found
     ours = {"missing_rate": section.missing_rate, "special_tokens": section.special_tokens}
@@ -199,10 +197,10 @@ def hides_by_itself(options: Any) -> bool:
 def tunings(
     section: TrainConfig, model: str, inputs: Sequence[Input | LiveInput]
 ) -> dict[Modality, Tuning]:
-    """How `model` trains each live one of `inputs`: by its line, else by the model's paper."""
-    recipe = encoder_recipe(model, getattr(section, model), section.preset)
-    found = {}
+    """How `model` trains each live one of `inputs`: by its line, else by `encoder_recipe`."""
+    found, table = {}, getattr(section, model)
     for m, one in live_of(inputs).items():
+        recipe = encoder_recipe(model, table, section.preset, m, one.width)
         rate, decay = one.settings.learning_rate, one.settings.weight_decay
         found[m] = Tuning(
             learning_rate=recipe.learning_rate if rate is None else rate,

@@ -11,9 +11,9 @@ from ..cache.corpus_table import cached_manifest
 from ..cache.leaks import leaks
 from ..cache.manifest import Manifest
 from ..cache.run_warnings import run_warnings
-from ..cache.runs import Run, read_run, write_run
+from ..cache.runs import Run, write_run
 from ..config import Config
-from ..errors import RunError
+from ..errors import RunError, RunsFailedError, SedimentalError, StoreError
 from ..progress import Progress, Silent
 from .cost_estimate import Sizes, tell
 from .data.dataset import Corpus, Selection, Table
@@ -38,7 +38,10 @@ from .plan import Plan, fold_of, hides_by_itself, made_together, per_fold, plan_
 from .processes.jobs import Job, Share
 from .processes.pool import Pool, workers_for
 from .record import finished_run, summary
+from .unfit import refuse_unfit
 
+News = Callable[[Config, bool], Iterator[str]]
+"""What changed in a corpus since; with True, the cache takes in what makes no feature stale."""
 TASK = "training"
 """The one task whose progress is told: epochs of all runs."""
 
@@ -49,17 +52,20 @@ def train(
     fresh: bool = False,
     live: FindLive | None = None,
     sizes: Sizes | None = None,
+    news: News | None = None,
 ) -> tuple[Run, ...]:
     """Train what [train] asks for; a run whose key did not change is read, not repeated.
 
-    `live` finds the inputs whose encoders are trained along, `sizes` says how large others are;
-    `sedimental.train` hands both over.
+    `live` finds the inputs whose encoders are trained along, `sizes` says how large others are,
+    `news` what changed in the corpus since its features were made, and takes in what it can;
+    `sedimental.train` hands all three over.
 
     Each run is written to its folder as soon as it is done, and the run in flight keeps a
     checkpoint, so that a killed `train` goes on from there; `fresh` repeats all, and keeps the
     runs that were there beside the new ones (``seed-1.old-1``). Features are read
     once, and only if a run needs them. Raises ConfigError, ManifestError, StoreError or RunError,
-    each with its remedy; Preempted, when all is kept, if the system asks to end by SIGTERM.
+    each with its remedy; RunsFailedError after all other runs are made, if one failed;
+    Preempted, when all is kept, if the system asks to end by SIGTERM.
 
     Processes that a launcher such as torchrun has started make the runs together, one after the
     other; one of them writes and tells. In the others a fault that is told already is Follows.
@@ -67,6 +73,9 @@ def train(
     device = find_device(config.train.device)
     with noticing() as notice, joined(device) as ranks:
         told = progress if progress and ranks.lead else Silent()
+        if news and ranks.lead:  # of several processes none may read what another is writing
+            for text in news(config, ranks.count == 1):
+                told.note(f"warning: {text}")
         found: list[Run] = []
         for part in per_fold(config):
             shop = Workshop(part, told, live, notice=notice, ranks=ranks, again=fresh)
@@ -93,11 +102,15 @@ def _train(shop: "Workshop", sizes: Sizes | None) -> tuple[Run, ...]:
     if fresh and shop.ranks.lead:
         for plan in waiting:
             shop.checkpoint(plan).clear()
+    refuse_unfit(waiting, len(shop.table.classes))
     if waiting and sizes is not None and shop.ranks.lead:
         shop.tell(waiting, sizes)
     for run in shop.make_all(waiting):
         done[title_of(run.row, run.identity) if run.identity else run.row] = run
-    return tuple(done[plan.title] for plan in shop.plans)
+    runs = tuple(done[plan.title] for plan in shop.plans if plan.title in done)
+    if shop.failures:
+        raise RunsFailedError(shop.failures, runs)
+    return runs
 
 
 class Workshop:
@@ -131,6 +144,8 @@ class Workshop:
         for criterion in (config.train.criterion, *config.train.also):
             check_criterion(criterion, config.evaluate.protocol, self.table.classes)
         self.plans = plan_runs(self.config, manifest, self.device.type, live)
+        self.failures: list[str] = []
+        """Runs that failed, each with its reason."""
         self._corpus: Corpus | None = None
 
     def finished(self) -> dict[str, Run | None]:
@@ -177,11 +192,11 @@ class Workshop:
             count = self._processes(len(alone), seconds)
             if count > 1:
                 self._make_apart(alone, count)
-                yield from (read_run(plan.folder) for plan in alone)
+                yield from (run for plan in alone if (run := plan.finished()) is not None)
                 waiting = [plan for plan in waiting if plan not in alone]
                 continue
             group = made_together(waiting)[0]
-            for run in self.make(group):
+            for run in self.try_make(group):
                 seconds.append(run.seconds)
                 yield run
             waiting = [plan for plan in waiting if plan not in group]
@@ -194,14 +209,14 @@ class Workshop:
         def own(take: Callable[[bool], Job | None], told: Progress) -> None:
             while (job := take(False)) is not None:
                 for title in job.shares[0].titles:
-                    self.make([by_title[title]], told)
+                    self.try_make([by_title[title]], told)
 
         with Pool(TASK, self.progress, self.config.train.threads, self.notice) as pool:
             jobs = [
                 Job((Share(self.config, (title,), self.again),), tuple(by_title), memory)
                 for title in by_title
             ]
-            pool.run(jobs, count, own)
+            self.failures += pool.run(jobs, count, own)
 
     def _processes(self, runs: int, seconds: Sequence[float]) -> int:
         """How many to make `runs` on, now that runs of `seconds` have been made here."""
@@ -218,6 +233,24 @@ class Workshop:
             return data
         special = self.config.train.special_tokens
         return damaged(data, Case("rate", "all", rate), special=special)
+
+    def try_make(self, plans: Sequence[Plan], progress: Progress | None = None) -> list[Run]:
+        """`make`; a run that fails ends no other: it is told and listed in `failures`.
+
+        Where several processes make a run together it ends them all, as they could not go on alike.
+        """
+        try:
+            return self.make(plans, progress)
+        except (Preempted, StoreError):  # we are to end, or no run can be read for
+            raise
+        except Exception as fault:
+            if self.ranks.count > 1:
+                raise
+            known = isinstance(fault, SedimentalError)
+            text = str(fault) if known else f"{plans[0].title}: {type(fault).__name__}: {fault}"
+            self.failures.append(text)
+            (progress or self.progress).note(f"failed: {text}")
+            return []
 
     def make(self, plans: Sequence[Plan], progress: Progress | None = None) -> list[Run]:
         """Make one run, or those of one stack, and write them."""
@@ -244,7 +277,8 @@ class Workshop:
     def checkpoint(self, plan: Plan) -> Checkpoint:
         """Where a run keeps what it has come to, beside its folder-to-be."""
         path = plan.folder.with_name(f".resume-{plan.folder.name}.safetensors")
-        return Checkpoint(path, plan.key, self.config.train.checkpoint_minutes, self.notice)
+        minutes, note = self.config.train.checkpoint_minutes, self.progress.note
+        return Checkpoint(path, plan.key, minutes, self.notice, note)
 
 
 def _memory_of_one(config: Config, count: int) -> int:

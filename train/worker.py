@@ -40,8 +40,11 @@ def make_jobs(
     progress: Progress,
     notice: Notice | None = None,
     done: Callable[[], None] = lambda: None,
+    failed: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Make the runs of every job that `take` gives, each written at once; `done` follows a job.
+
+    `failed` is told of each run that fails, which ends no other.
 
     The features of the next job are read while this one is trained. Raises Preempted, when the run
     in flight is kept, if `notice` comes.
@@ -55,7 +58,8 @@ def make_jobs(
             for share, shop in zip(ready.job.shares, ready.shops, strict=True):
                 plans = [plan for plan in shop.plans if plan.title in share.titles]
                 for group in made_together(plans):
-                    shop.make(group)
+                    if not shop.try_make(group):
+                        failed(shop.failures[-1])
             done()
             ready = following.result() or preparing.next(ready)
     finally:
@@ -139,7 +143,13 @@ def work() -> None:
     threading.Thread(target=listen, daemon=True).start()
     try:
         with noticing() as notice:
-            make_jobs(lambda _: jobs.get(), mouth, notice, lambda: mouth.say("done", None))
+            make_jobs(
+                lambda _: jobs.get(),
+                mouth,
+                notice,
+                lambda: mouth.say("done", None),
+                lambda text: mouth.say("failed", text),
+            )
     except Preempted as end:
         mouth.say("ended", str(end))
     except SedimentalError as fault:

@@ -62,6 +62,9 @@ class Padding:
         """`before`: frames of padding in front that all modalities of aligned files share."""
         self._modality, self._splits, self._before = modality, splits, before
         self.notes: list[str] = []
+        edges = [columns.edges for columns in splits.values()]
+        # else what fills the clips up is no zeros, and the lengths are all that is known
+        self._zeros = any((((e.lead + e.trail) > 0) & (e.lead < e.frames)).any() for e in edges)
         self._masked = self._mask_fits()
         self._in_front = self._side()
         for split, columns in splits.items():
@@ -97,6 +100,8 @@ class Padding:
             length = columns.stated[number]
             if isinstance(length, str):
                 return f"{self._modality}_lengths says {length}"
+            if not self._zeros:
+                return 0, min(length, frames)
             real = length if length <= frames else 0
             if self._in_front:
                 begin = min(frames - real, lead)
@@ -166,7 +171,8 @@ class Padding:
             elif real > length:
                 found.append(f"{id_}: {length}, where {real} frames are not zero")
         if found:
+            believed = "the frames" if self._zeros else "the lengths"
             self.notes.append(
-                f"{split}: {len(found)} {self._modality}_lengths contradict the frames, which were "
-                f"believed ({'; '.join(found[:3])}{'; …' if len(found) > 3 else ''})."
+                f"{split}: {len(found)} {self._modality}_lengths contradict the frames; {believed} "
+                f"were believed ({'; '.join(found[:3])}{'; …' if len(found) > 3 else ''})."
             )

@@ -36,6 +36,7 @@ def convert(
     progress = progress or Silent()
     store = open_store(path, allow_partial=True)
     target = StoreWriter.create(into, store.spec, format).path if into else path
+    durable.clear_stale(path)  # what a conversion that was killed has left
     manifest = index.new_manifest(target)
     progress.start("convert", store.part_count, "part")
     for name in index.part_names(path):

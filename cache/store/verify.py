@@ -73,6 +73,7 @@ def verify(path: Path, repair: bool = False, progress: Progress | None = None) -
                 "feature store; nothing was changed. Remove the folder yourself and extract again."
             )
         with durable.explained(path):
+            durable.clear_stale(path)
             for name in set(names) - set(good):
                 durable.remove(path / name)
             for one in others:

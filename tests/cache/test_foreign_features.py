@@ -104,6 +104,10 @@ def test_lengths_that_contradict_the_frames_are_named(tmp_path: Path) -> None:
     (note,) = (note for note in received.notes if "contradict" in note)
     assert "v$_$0: 3, where 8 frames are not zero" in note
     assert "v$_$1: 999, of 8 frames" in note
+    # where no clip is filled up with zeros, the lengths are all there is
+    full = taken(written(tmp_path / "c.pkl", train=table(audio=AUDIO)), tmp_path / "z")
+    assert frames(full) == REAL
+    assert any("3 audio_lengths contradict the frames; the lengths" in n for n in full.notes)
     with_nan = written(tmp_path / "b.pkl", train=table(audio_lengths=np.array([8, 2, np.nan, 1])))
     assert taken(with_nan, tmp_path / "y").arrivals[0].absent == {"v$_$2": "audio_lengths says nan"}
 

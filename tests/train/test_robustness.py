@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from sedimental.cache.runs import read_run
 from sedimental.cache.spec import MODALITIES, FeatureSpec
 from sedimental.cache.store.writer import ClipFeatures, StoreWriter
 from sedimental.config import Config
+from sedimental.errors import RunError
 from sedimental.evaluate.output.html import to_html
 from sedimental.evaluate.output.terminal import robustness_to_terminal
-from sedimental.evaluate.report import evaluate
+from sedimental.evaluate.report import report_folder as evaluate
 from sedimental.progress import Silent
 from sedimental.train.data.missing_features import Case, damaged
 from sedimental.train.fit.loop import predict
@@ -159,6 +161,17 @@ def test_losses_are_nested_and_do_not_depend_on_the_batch(config: Config) -> Non
         damaged(data, Case("rate", "T", 0.5), 6).batch(rows).features["text"],
         damaged(data, Case("rate", "T", 0.5), 5).batch(rows).features["text"],
     )
+
+
+def test_weights_of_another_version_of_a_model_are_told(config: Config) -> None:
+    """P2: a SUGRM of two norms cannot be read as one of one; so of any model that has changed."""
+    train(config)
+    shop = Workshop(config, Silent())
+    plan = shop.plans[0]
+    data = shop.open(shop.plans).select(plan.modalities)
+    changed = replace(plan, options=replace(plan.options, hidden=plan.options.hidden + 1))
+    with pytest.raises(RunError, match="do not fit uegd as it is now"):
+        restore(changed, data)
 
 
 def test_models_are_trained_as_incomplete_as_they_are_tested(config: Config) -> None:

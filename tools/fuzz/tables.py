@@ -52,7 +52,7 @@ def odd_tables(splits: dict[str, Any], by: random.Random) -> None:
             case 2 if key in table:
                 table[key] = _with_odd(table[key], by)
             case 3 if key in table:
-                table[key] = table[key][:-1] if hasattr(table[key], "__len__") else table[key]
+                table[key] = list(table[key])[:-1] if np.iterable(table[key]) else by.choice(ODD)
             case 4 if isinstance(table.get(key), np.ndarray):
                 table[key] = _other_form(table[key], by)
             case _:

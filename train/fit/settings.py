@@ -1,5 +1,6 @@
 """How one run is trained, every key resolved: model's table, then [train], then the recipe."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from ...config import ConfigError, TrainConfig, nearest
 from ...evaluate.metrics import score, score_classes
-from ..models import UNLIMITED, model_recipe
+from ..models import UNLIMITED, started
 from ..models.shared.hooks import Recipe
 
 LOWER_IS_BETTER = ("valid_loss", "MAE")
@@ -36,13 +37,14 @@ class Settings(Recipe):
         return float(value if self.criterion in LOWER_IS_BETTER else -value)
 
 
-def settings_of(section: TrainConfig, model: str) -> Settings:
+def settings_of(section: TrainConfig, model: str, live: Collection[str] = ()) -> Settings:
     """The settings of runs of `model`: its own table, before [train], before its recipe.
 
-    Raises ConfigError for faults in the model's table.
+    `live` are the modalities whose encoders are trained along. Raises ConfigError for faults in the
+    model's table.
     """
     table = getattr(section, model)
-    recipe = model_recipe(model, table, section.preset)
+    _, recipe = started(model, table, section.preset, live)
     # what the model's table says is in the recipe already, and goes before [train]
     general = {k: v for k, v in stated(section).items() if k not in table}
     return resolve(replace(recipe, **general), section)

@@ -1,6 +1,6 @@
 """The table of fusion models, and the way from a name in pipeline.toml to a model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from importlib import import_module
 from types import ModuleType
@@ -13,6 +13,7 @@ from ...config import ConfigError, TrainConfig, nearest
 from ...errors import RunError
 from ...model_table import ADDED, FAULTS, GROUP
 from ...model_table import MODELS as MODELS
+from . import starting_points
 
 if TYPE_CHECKING:  # torch loads only when a model is used
     import torch
@@ -43,16 +44,50 @@ def model_recipe(name: str, table: Mapping[str, Any], preset: str | None = None)
     return recipe
 
 
+def started(
+    name: str, table: Mapping[str, Any], preset: str | None, live: Collection[str]
+) -> "tuple[Any, Recipe]":
+    """(options, recipe) of model `name` as a pipeline trains it, the modalities `live` read by
+    encoders that are trained along.
+
+    With a preset that the model has they are the paper's for that corpus; without one they start
+    from `starting_points`. The table goes before either. Raises ConfigError as `model_options`.
+    """
+    options, recipe = _bound(name, table, preset)
+    if (table.get("preset") or preset) in presets_of(name):
+        return options, recipe
+    start = starting_points.frozen(name, "text" in live)
+    known = {f.name for f in fields(options)}
+    own = {k: v for k, v in start.options.items() if k in known and k not in table}
+    how = {k: v for k, v in start.recipe.items() if k not in table}
+    try:
+        options, recipe = replace(options, **own), replace(recipe, **how)
+    except ValueError as fault:  # what the table says does not go with it
+        raise ConfigError(f"train.{name}: {fault}") from None
+    if live:
+        start = starting_points.live(name, recipe.learning_rate)
+        recipe = replace(recipe, **{k: v for k, v in start.recipe.items() if k not in table})
+    return options, recipe
+
+
 def encoder_recipe(
-    name: str, table: Mapping[str, Any], preset: str | None = None
+    name: str,
+    table: Mapping[str, Any],
+    preset: str | None = None,
+    modality: "Modality" = "text",
+    width: int = 768,
 ) -> "EncoderRecipe":
-    """How model `name` trains an encoder that is live: as its paper does, where it does."""
+    """How model `name` trains a live encoder `width` units wide: as its paper does on a corpus for
+    which it has a preset, else as is usual for encoders of that kind."""
     from .shared.hooks import EncoderRecipe
 
     module = _module(name)
     general = getattr(module, "ENCODER", EncoderRecipe())
     recipes: Mapping[str, EncoderRecipe] = getattr(module, "ENCODERS", {})
-    return recipes.get(str(table.get("preset") or preset), general)
+    corpus = str(table.get("preset") or preset)
+    if corpus in presets_of(name):
+        return recipes.get(corpus, general)
+    return EncoderRecipe(starting_points.encoder_rate(modality, width), source=general.source)
 
 
 def stacks(name: str) -> bool:

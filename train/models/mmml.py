@@ -271,8 +271,9 @@ class MMML(nn.Module):
         """u_m (B, d), zero for a clip without frames."""
         if m != "text" or self.pooler is None:
             return f.mean()
-        first = Packed.concatenate([clip.kept(clip.step == 0) for clip in clips])
-        return torch.tanh(self.pooler(first.mean())) * f.there.unsqueeze(1)
+        first = [clip.kept(clip.step == 0) for clip in clips]
+        seen = f if self.options.text == "mean" else Packed.concatenate(first)
+        return torch.tanh(self.pooler(seen.mean())) * f.there.unsqueeze(1)
 
     def _fused(self, f: Mapping[Modality, Packed], u: Mapping[Modality, Tensor]) -> list[Tensor]:
         """What the fused head reads of each modality: (B, d), or restored by a Transformer 2 d."""

@@ -9,6 +9,7 @@ from pydantic import Field
 from ...config import Fraction, Positive
 from ..layers.losses import Distance
 from .shared.hooks import EncoderRecipe, Recipe
+from .shared.utterance import Pick
 
 Count = Annotated[int, Field(ge=0)]
 Weight = Annotated[float, Field(ge=0)]
@@ -45,6 +46,8 @@ class Options:
     """Units of the first hidden layer of the fused head."""
     head_inner: Positive = 512
     """Units of its second hidden layer."""
+    text: Pick = "first"
+    """The vector of a text: its `first` token, [CLS] or ``<s>``, or the `mean` of all."""
     multi_loss: bool = True
     """Section 3.3: whether each modality has a score and a loss of its own."""
     unimodal_loss: Distance = "l1"

@@ -80,8 +80,10 @@ class Pool:
         """End the children."""
         self._stack.close()
 
-    def run(self, jobs: Sequence[Job], processes: int, own: Own) -> None:
+    def run(self, jobs: Sequence[Job], processes: int, own: Own) -> list[str]:
         """Have all `jobs` made on `processes` processes, this one being the first of them.
+
+        Returns the runs that failed in other processes, each with its reason.
 
         Raises RunError with the message of the first fault; Preempted, after every process has kept
         its run in flight, if the notice comes here or in a child. The pool is then of no more use.
@@ -116,6 +118,7 @@ class Pool:
         if shift.ended:
             raise Preempted(shift.ended[0])
         self._notice.heed("between two runs; finished runs are kept")
+        return shift.failures
 
 
 class _Shift:
@@ -133,6 +136,9 @@ class _Shift:
         self._task, self._progress = task, progress
         self._lock = threading.Lock()
         self.faults: list[str] = []
+        """What ended a process."""
+        self.failures: list[str] = []
+        """Single runs that failed in children."""
         self.ended: list[str] = []
         """What children said that were asked to end."""
 
@@ -164,6 +170,8 @@ class _Shift:
                     self._progress.advance(self._task, value)
                 elif what == "note":
                     self._progress.note(value)
+                elif what == "failed":
+                    self.failures.append(value)
                 elif what == "done":
                     sent -= 1
                 elif what == "ended":

@@ -26,6 +26,7 @@ from ...cache.runs.identity import code_version, digest_of, identity_of
 from ...cache.spec import LETTERS, SPLITS, Modality, Split
 from ...cache.sweeps import Point, Sweep, read_sweep, settled, write_sweep
 from ...config import Config, SweepConfig
+from ...errors import RunError
 from ...progress import Progress, Silent
 from ..data.inputs import Input
 from .blas_threads import single_threaded
@@ -59,7 +60,7 @@ def probe(config: Config, progress: Progress | None = None, fresh: bool = False)
     section = (config.sweep or SweepConfig()).model_copy(update=limits)
     manifest = cached_manifest(config)
     clips = Labelled.of(manifest, config.evaluate.protocol, config.train.task)
-    inputs = swept_inputs(config, section)
+    inputs = _known(swept_inputs(config, section), clips, told)
     criterion = section.criterion or default_criterion(clips.classes)
     folder = config.experiment / "probe"
     key = _key(manifest, clips, inputs, section, config, criterion)
@@ -122,6 +123,24 @@ def probe(config: Config, progress: Progress | None = None, fresh: bool = False)
     )
     write_sweep(folder, found)
     return found
+
+
+def _known(inputs: Sequence[Input], clips: Labelled, told: Progress) -> tuple[Input, ...]:
+    """Those that a training clip has; raises RunError if there is none."""
+    train = {clips.ids[k] for k in clips.rows("train")}
+    found = []
+    for one in inputs:
+        frames = dict(zip(one.store.clips, one.store.frames.tolist(), strict=True))
+        if any(frames.get(clip, 0) for clip in train):
+            found.append(one)
+        else:
+            told.note(f"warning: {one.modality} is left out of the probe: no training clip has any")
+    if not found:
+        raise RunError(
+            f"No training clip has features of {' or '.join(one.modality for one in inputs)}. "
+            "`sedimental extract` makes them; failures.csv in each store says what failed."
+        )
+    return tuple(found)
 
 
 Folds = Mapping[str, tuple[float, ...]]

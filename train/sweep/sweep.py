@@ -13,13 +13,14 @@ from ...cache.runs import Scored
 from ...cache.spec import LETTERS, Modality
 from ...cache.sweeps import Encoder, Point, Recommendation, Sweep, settled, write_sweep
 from ...config import Config, ConfigError, SweepConfig, nearest
-from ...errors import RunError
+from ...errors import RunError, RunsFailedError
 from ...evaluate.metrics import score, score_classes
 from ...progress import Progress, Silent
 from ..distributed.sigterm import Notice, noticing
 from ..plan import Plan
 from ..processes.jobs import Job, Share
 from ..processes.pool import Pool, cores
+from ..unfit import refuse_unfit
 from .cells import TASK, Cell, Quiet, cell_of
 from .grid import Arm, arms, default_criterion, encoder_of, fusions, swept_inputs
 from .linear_probe import Labelled
@@ -72,6 +73,7 @@ class _Sweeping:
         )
         self.points: dict[tuple[str, str, str], Point] = {}
         self.drawn: dict[tuple[str, str, str], Scores] = {}
+        self.failures: list[str] = []
         self.done: dict[Path, Scored] = {}
         self.planned: dict[str, list[Plan]] = {}
 
@@ -82,6 +84,7 @@ class _Sweeping:
         mixed = mixed if self.section.weighted else []
         fusions = len(self.fusions) * (3 if self.section.weighted else 2)
         whole = [*alone, *mixed, *alone[:1] * fusions]  # a fusion has as many epochs as any other
+        self.refuse_unfit(mixed)
         self.progress.start(TASK, sum(self.epochs(cells) for cells in whole), "epoch")
         self.train(alone)
         self.train(mixed)
@@ -92,6 +95,17 @@ class _Sweeping:
             self.write(picks)  # what is known so far, should the rest be interrupted
         self.train(rest)
         return self.write(picks)
+
+    def refuse_unfit(self, mixed: Sequence[Cells]) -> None:
+        """Raises RunError for models that fit no layer: all layers of an encoder are alike."""
+        last = {m: encoder.last for m, encoder in self.encoders.items()}
+        picks = {arm.name: last for arm in self.arms}
+        fused = [cells for subset in self.fusions for cells in self.fused(subset, picks)]
+        tried = [self.single(modality)[0] for modality in self.encoders]
+        cells = [cell for cells in (*tried, *mixed, *fused) for cell in cells]
+        # not `self.plans`: what is picked is not known yet
+        plans = [plan for cell in cells for plan in cell.plans(self.manifest)]
+        refuse_unfit(plans, len(self.labelled.classes))
 
     def single(self, modality: Modality) -> list[Cells]:
         """The cells of each layer of `modality`; the last block is always among them, to compare
@@ -126,7 +140,10 @@ class _Sweeping:
         """The layer of each modality that is best on validation, or amid those as good as it."""
         found = {}
         for modality, encoder in self.encoders.items():
-            own = [self.points[arm.name, LETTERS[modality], name] for name in encoder.layers]
+            keys = [(arm.name, LETTERS[modality], name) for name in encoder.layers]
+            own = [self.points[key] for key in keys if key in self.points]
+            if not own:
+                raise RunsFailedError(self.failures)
             found[modality] = settled(own, self.criterion).choice
         return found
 
@@ -155,9 +172,12 @@ class _Sweeping:
         if missing:
             from ..worker import make_jobs
 
-            own = partial(make_jobs, notice=self.notice)
-            self.pool.run([job for job, _ in missing], self.processes(missing), own)
+            own = partial(make_jobs, notice=self.notice, failed=self.failures.append)
+            jobs = [job for job, _ in missing]
+            self.failures += self.pool.run(jobs, self.processes(missing), own)
         for cell in (cell for cells in whole for cell in cells):
+            if not self.read(cell):
+                continue
             point, key = cell.point(self.read(cell)), (cell.arm.name, cell.letters, cell.choice)
             runs = [run for plan in self.plans(cell) if (run := plan.finished()) is not None]
             self.drawn[key] = self.validation.drawn(runs)
@@ -183,10 +203,12 @@ class _Sweeping:
         return Job(tuple(shares)) if shares else None
 
     def read(self, cell: Cell) -> list[Scored]:
-        """The scores of the finished runs of `cell`."""
+        """The scores of the finished runs of `cell`; none if all of them failed."""
         found = []
         for plan in self.plans(cell):
             run = self.done.get(plan.folder) or plan.scored()
+            if run is None and self.failures:
+                continue  # it is listed
             if run is None:
                 raise RunError(
                     f"{plan.folder}: this run should be finished by now and is not. Is another "
@@ -248,6 +270,7 @@ class _Sweeping:
             points=tuple(self.points.values()),
             picks=picks,
             recommended={arm.name: self.recommended(arm, picks[arm.name]) for arm in self.arms},
+            failures=tuple(self.failures),
         )
         write_sweep(self.config.experiment / "sweep", found)
         return found

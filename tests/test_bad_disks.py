@@ -1,0 +1,260 @@
+"""Full, read-only, forbidden, failing disks: one line, exit 1, nothing half-written (H9, H15)."""
+
+import csv
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sedimental.cli import app
+
+RUNNER = CliRunner()
+WORDS = ("it was good", "I did not like it at all", "the film is long", "what a wonderful day")
+SIZE = 16
+"""Megabytes of the disk."""
+
+
+def call(*command: object) -> tuple[int, list[str]]:
+    """Exit code, and the lines of stderr that are errors; never a traceback."""
+    shown = RUNNER.invoke(app, [str(word) for word in command])
+    if shown.exception is not None and not isinstance(shown.exception, SystemExit):
+        raise shown.exception
+    return shown.exit_code, [x for x in shown.stderr.splitlines() if x.startswith("error:")]
+
+
+class Experiment:
+    """A disk of its own with an experiment that is done, and the commands on it."""
+
+    def __init__(self, disk: Path, outside: Path) -> None:
+        self.disk, self.pipeline, self.more = disk, disk / "p.toml", disk / "more.toml"
+        corpus = disk / "corpus"
+        corpus.mkdir()
+        with (corpus / "table.csv").open("w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["id", "split", "label", "text"])
+            for k in range(16):
+                split = ("train", "train", "valid", "test")[k % 4]
+                table.writerow([f"v{k % 5}$_${k}", split, k % 7 - 3, f"{WORDS[k % 4]} {k}"])
+        text = (
+            f'[corpus]\nkind = "csv"\npath = "{corpus}/table.csv"\nname = "toy"\n'
+            '[[features]]\nmodality = "text"\nencoder = "tiny-bert"\n'
+            "[train]\nepochs = 2\nseeds = [1]\n"
+            '[train.inputs]\ntext = { encoder = "tiny-bert" }\n[evaluate]\nbootstrap = 20\n'
+        )
+        self.pipeline.write_text(text)
+        self.more.write_text(text.replace("[train]\n", f"{MORE}[train]\n"))
+        for command in (["extract"], ["train"], ["sweep"], ["robustness"], ["report", "--mmsa"]):
+            assert call(*command, "-c", self.pipeline)[0] == 0
+        [self.store] = (disk / "features" / "toy").glob("text-*")
+        [self.run] = (disk / "runs" / "toy").glob("uegd-T*/seed-1")
+        self.export = outside / "export.pkl"
+        assert call("cache", "export", self.export, "-c", self.pipeline)[0] == 0
+
+    def quiet(self) -> dict[str, list[object]]:
+        """Commands that have nothing to write."""
+        c = ["-c", self.pipeline]
+        return {
+            "extract": ["extract", *c],
+            "train": ["train", *c],
+            "sweep": ["sweep", *c],
+            "robustness": ["robustness", *c],
+            "report": ["report", *c],
+            "mmsa": ["report", "--mmsa", *c],
+            "run": ["run", *c],
+            "doctor": ["doctor", "--no-probe", *c],
+            "ls": ["cache", "ls", *c],
+            "info": ["cache", "info", self.store],
+            "verify": ["cache", "verify", "--repair", self.store],
+            "convert": ["cache", "convert", self.store, "--to", "zarr"],
+        }
+
+    def busy(self) -> dict[str, list[object]]:
+        """Commands that have."""
+        c = ["-c", self.pipeline]
+        return {
+            "extract": ["extract", "-c", self.more],
+            "train": ["train", "--fresh", *c],
+            "sweep": ["sweep", "--fresh", *c],
+            "probe": ["sweep", "--probe", "--fresh", *c],
+            "robustness": ["robustness", "--incomplete", *c],
+            "convert": ["cache", "convert", self.store, "--to", "hdf5"],
+            "into": ["cache", "convert", self.store, "--to", "hdf5", "--into", self.disk / "to"],
+            "import": ["cache", "import", self.export, "--corpus", "other", *c],
+            "export": ["cache", "export", self.disk / "e.pkl", *c],
+            "fra": ["cache", "export", "--to", "fra", self.disk / "fra", *c],
+            "init": ["init", "--preset", "mosi", self.disk / "deep" / "new.toml"],
+            "predict": ["predict", self.run, "--text", "a word", *c],
+        }
+
+
+MORE = '[[features]]\nmodality = "text"\nencoder = "tiny-roberta"\n'
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Experiment]:
+    disk = tmp_path_factory.mktemp("disk")
+    options = ["-t", "tmpfs", "-o", f"size={SIZE}m,mode=755", "sedimental-test", str(disk)]
+    mounted = subprocess.run(["mount", *options], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no disk can be mounted here: {mounted.stderr.decode().strip()}")
+    before, tempfile.tempdir = tempfile.tempdir, str(disk)  # predict's features lie on it too
+    try:
+        yield Experiment(disk, tmp_path_factory.mktemp("outside"))
+    finally:
+        tempfile.tempdir = before
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+@pytest.fixture
+def read_only(experiment: Experiment) -> Iterator[Experiment]:
+    mount = ["mount", "-o"]
+    subprocess.run([*mount, "remount,ro", str(experiment.disk)], check=True)
+    yield experiment
+    subprocess.run([*mount, "remount,rw", str(experiment.disk)], check=True)
+
+
+@pytest.fixture
+def full(experiment: Experiment) -> Iterator[Experiment]:
+    filler = experiment.disk / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (1 << 16, 1 << 12):
+            try:
+                while file.write(bytes(size)) == size:
+                    pass
+            except OSError:
+                continue
+    yield experiment
+    filler.unlink()
+
+
+@pytest.fixture
+def forbidden(experiment: Experiment) -> Iterator[Experiment]:
+    """Folders that nobody may write to, and a root that is bound by it."""
+    folders = [experiment.disk, *(p for p in experiment.disk.rglob("*") if p.is_dir())]
+    for folder in folders:
+        folder.chmod(0o555)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    before, after = (ctypes.c_uint32 * 6)(), (ctypes.c_uint32 * 6)()
+    libc = ctypes.CDLL(None)
+    assert libc.capget(header, before) == 0
+    after[:] = before
+    after[0] &= ~0b110  # effective: neither CAP_DAC_OVERRIDE nor CAP_DAC_READ_SEARCH
+    assert libc.capset(header, after) == 0
+    yield experiment
+    assert libc.capset(header, before) == 0
+    for folder in folders:
+        folder.chmod(0o755)
+
+
+def snapshot(disk: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() if p.is_file() else b"/" for p in sorted(disk.rglob("*"))}
+
+
+@pytest.mark.parametrize("state", ["read_only", "full", "forbidden"])
+def test_what_has_nothing_to_write_needs_no_room(
+    state: str, request: pytest.FixtureRequest
+) -> None:
+    experiment: Experiment = request.getfixturevalue(state)
+    before = snapshot(experiment.disk)
+    ended = {name: call(*command) for name, command in experiment.quiet().items()}
+    assert ended == dict.fromkeys(ended, (0, []))
+    assert snapshot(experiment.disk) == before
+
+
+@pytest.mark.parametrize("state", ["read_only", "full", "forbidden"])
+def test_what_has_is_one_line_and_leaves_nothing_half(
+    state: str, request: pytest.FixtureRequest
+) -> None:
+    experiment: Experiment = request.getfixturevalue(state)
+    before = snapshot(experiment.disk)
+    for name, command in experiment.busy().items():
+        code, errors = call(*command)
+        if (name, state) in {("init", "full"), ("import", "full")}:
+            continue  # a file of a few bytes may still have room
+        assert (name, code, len(errors)) == (name, 1, 1), errors
+        why = {"read_only": "Read-only", "full": "No space|are free", "forbidden": "denied|writ"}
+        assert any(word in errors[0] for word in why[state].split("|")), (name, errors)
+        assert ".tmp-" not in errors[0] or name == "predict"
+    after = snapshot(experiment.disk)
+    assert not [name for name in after if ".tmp-" in name]
+    assert after.items() >= before.items()  # all that was there
+    for name in set(after) - set(before):
+        assert state == "full", name
+        if "/other" in name:
+            shutil.rmtree(experiment.disk / "features" / "other", ignore_errors=True)
+        Path(name).unlink(missing_ok=True) if Path(name).is_file() else None
+    shutil.rmtree(experiment.disk / "deep", ignore_errors=True)
+
+
+def test_a_disk_that_cannot_be_read_is_one_line(experiment: Experiment) -> None:
+    """EIO: the first page of a process' own memory answers it, as a dying disk does."""
+    c = ["-c", experiment.pipeline]
+    commands: dict[str, list[list[object]]] = {
+        "features/toy/manifest.jsonl": [
+            ["train", *c],
+            ["report", *c],
+            ["cache", "export", "e", *c],
+        ],
+        "features/toy/text-*/store.json": [["train", "--fresh", *c], ["cache", "info"]],
+        "features/toy/text-*/part-*/zarr.json": [["cache", "verify"]],
+        "features/toy/text-*/part-*/hidden/c.0.0.0": [
+            ["train", "--fresh", *c],
+            ["cache", "verify"],
+        ],
+        "runs/toy/uegd-T*/seed-1/run.json": [["report", *c], ["predict", experiment.run, *c]],
+        "runs/toy/uegd-T*/seed-1/predictions.csv": [["report", *c]],
+        "runs/toy/sweep/sweep.json": [["report", *c]],
+        "corpus/table.csv": [["extract", *c]],
+        "p.toml": [["train", *c], ["report", *c]],
+    }
+    for pattern, given in commands.items():
+        file = next(iter(experiment.disk.glob(pattern)))
+        kept = file.read_bytes()
+        file.unlink()
+        file.symlink_to("/proc/self/mem")
+        try:
+            for command in given:
+                if command[0] == "cache" and command[1] in ("info", "verify"):
+                    command.append(experiment.store)
+                if command[0] == "predict":
+                    command += ["--text", "x"]
+                code, errors = call(*command)
+                expected = 0 if command[1] == "verify" else 1
+                assert (pattern, code in (1, 2), len(errors)) == (pattern, True, expected), errors
+        finally:
+            file.unlink()
+            file.write_bytes(kept)
+
+
+def wait_for(there: Callable[[], bool], process: "subprocess.Popen[bytes]") -> None:
+    while not there():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+
+
+def test_predict_that_is_stopped_removes_its_features(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    """H15."""
+    command = ["predict", experiment.run, *(["--text", "a word"] * 40), "-c", experiment.pipeline]
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "sedimental", *map(str, command)],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
+    wait_for(lambda: any(tmp_path.iterdir()), process)
+    process.send_signal(signal.SIGTERM)
+    told = process.communicate()[1].decode()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "error: stopped by SIGTERM; nothing of it is kept." in told
+    assert not list(tmp_path.iterdir())
