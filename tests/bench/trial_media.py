@@ -78,10 +78,13 @@ def child(folder: Path, first: int, last: int, seed: int) -> None:
         path = copy.with_suffix(file.suffix)
         path.write_bytes(damaged(file.read_bytes(), random))
         print("begin", number, file.name, flush=True)
+        began = time.process_time()
         read_header(path)
         found = {outcome(path, None, None), outcome(path, 2.33, 4.4)}
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print("end", number, round(peak / 1e6), " | ".join(sorted(found)), sep="\t", flush=True)
+        took = f"{time.process_time() - began:.2f}"
+        said = " | ".join(sorted(found))
+        print("end", number, took, round(peak / 1e6), said, sep="\t", flush=True)
         path.unlink()
 
 
@@ -93,32 +96,32 @@ def watched(folder: Path, first: int, last: int, seed: int, told: Counter[str]) 
         command = [sys.executable, "-P", __file__, "--child", str(folder), str(first), str(last)]
         command += ["--seed", str(seed)]
         with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
         ) as run:
             assert run.stdout is not None
             assert run.stderr is not None
-            current, began = f"{first}", time.monotonic()
+            current = f"{first}"
             while True:
                 ready, _, _ = select.select([run.stdout], [], [], PATIENCE)
-                line = run.stdout.readline() if ready else ""
+                line = run.stdout.readline().decode() if ready else ""
                 if not ready:
                     run.kill()
                     wrong.append(f"copy {current}: no answer for {PATIENCE:.0f} s")
                 if not line:
                     break
                 if line.startswith("begin"):
-                    current, began = line[6:].strip(), time.monotonic()
+                    current = line[6:].strip()
                     first = int(current.split()[0]) + 1
                 else:
-                    _, _, size, reasons = line.rstrip("\n").split("\t")
-                    slowest = max(slowest, time.monotonic() - began)
+                    _, _, seconds, size, reasons = line.rstrip("\n").split("\t")
+                    slowest = max(slowest, float(seconds))
                     largest = max(largest, int(size))
                     told[reasons] += 1
             run.wait()
             if run.returncode not in (0, -9):
-                last_words = run.stderr.read().strip().splitlines()[-1:]
+                last_words = run.stderr.read().decode().strip().splitlines()[-1:]
                 wrong.append(f"copy {current}: exit {run.returncode} {last_words}")
-    print(f"slowest copy {slowest:.1f} s, largest process {largest} MB", flush=True)
+    print(f"slowest copy {slowest:.1f} processor seconds, largest process {largest} MB", flush=True)
     if largest * 1e6 > MEMORY:
         wrong.append(f"{largest} MB of memory")
     return wrong
