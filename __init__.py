@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .evaluate.compare import Comparison
     from .evaluate.prediction import Prediction
     from .evaluate.results import Report
+    from .evaluate.runs.listing import Configuration
     from .extract.doctor import Diagnosis
     from .extract.result import ExtractResult
     from .progress import Progress
@@ -46,6 +47,7 @@ __all__ = [
     "predict",
     "probe",
     "robustness",
+    "runs",
     "sweep",
     "train",
 ]
@@ -93,14 +95,16 @@ def extract(
 def train(config: Config, progress: Progress | None = None, fresh: bool = False) -> tuple[Run, ...]:
     """Train a run for each model, modality subset and seed of [train]; finished ones are kept.
 
-    `fresh` trains them again. Raises ConfigError, ManifestError, StoreError or RunError; Preempted
-    on SIGTERM, when all is kept.
+    Nothing is overwritten: runs of other settings lie beside each other, and `fresh`, which trains
+    finished ones again, keeps those that were there. Raises ConfigError, ManifestError, StoreError
+    or RunError; Preempted on SIGTERM, when all is kept.
     """
+    from .checks import news
     from .extract.finetune.encoder_size import encoder_size
     from .extract.finetune.find import live_input
     from .train.run import train
 
-    return train(config, progress, fresh, live_input, encoder_size)
+    return train(config, progress, fresh, live_input, encoder_size, news)
 
 
 def sweep(config: Config, progress: Progress | None = None, fresh: bool = False) -> Sweep:
@@ -130,29 +134,42 @@ def robustness(
     incomplete: bool = False,
     progress: Progress | None = None,
     fresh: bool = False,
+    names: Sequence[str] = (),
 ) -> tuple[Path, ...]:
     """Score the trained runs with a share of their frames missing, at each of `rates` (0 to 1).
 
     `masks` is the number of random masks a run and rate. `incomplete` also trains every run anew
-    at each rate. Returns the files that were written, none where no run is trained yet.
+    at each rate. `names` limits it to some runs. Returns the files that were written, none where no
+    run is trained yet.
     """
     from .extract.finetune.find import live_input
     from .train.robustness import robustness, train_incomplete
 
-    files = robustness(config, rates, masks, progress, fresh, live_input)
+    files = robustness(config, rates, masks, progress, fresh, live_input, names)
     if files and incomplete:
         train_incomplete(config, rates, progress, fresh, live_input)
     return files
 
 
-def evaluate(config: Config) -> Report:
+def evaluate(config: Config, names: Sequence[str] = (), everything: bool = False) -> Report:
     """Score the pipeline's runs from their predictions: what `report` shows.
 
-    Raises RunError where there is no run, or one cannot be read.
+    In it are the runs of the settings and the corpus table that the pipeline has now; `everything`
+    adds those of other settings as rows of their own, `names` takes just some. Raises RunError
+    where there is no such run, or one cannot be read.
     """
+    from .checks import news, planned
     from .evaluate.report import evaluate
 
-    return evaluate(config.experiment, config.evaluate)
+    return evaluate(config, names, everything, planned, news)
+
+
+def runs(config: Config) -> list[Configuration]:
+    """Every configuration that was trained: what `runs ls` shows."""
+    from .checks import planned
+    from .evaluate.runs.listing import listed
+
+    return listed(config, planned)
 
 
 def compare(first: str, second: str, config: Config) -> Comparison:
@@ -161,9 +178,13 @@ def compare(first: str, second: str, config: Config) -> Comparison:
     `first` and `second` are rows (``uegd TAV``), runs or folders of runs. Raises RunError naming
     what cannot be found or compared.
     """
+    from .checks import planned
     from .evaluate.compare import compare
+    from .evaluate.selection import current_of, manifest_of
 
-    return compare(first, second, config.experiment, config.evaluate)
+    manifest = manifest_of(config)
+    own = current_of(config, manifest, planned)
+    return compare(first, second, config.experiment, config.evaluate, manifest, own)
 
 
 def predict(

@@ -5,11 +5,16 @@ their options, metrics, the corpus's table and whose cache it is. It needs no ne
 encoder; what only the Hub could tell is left for later, on every machine alike.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .config import Check, Config, ConfigError, DeepCheck, read_config
+
+if TYPE_CHECKING:
+    from .cache.manifest import Manifest
+    from .train.planned import RowKey
 
 
 def load_config(path: str | Path = "pipeline.toml", table: bool = False) -> Config:
@@ -33,6 +38,21 @@ def load_config(path: str | Path = "pipeline.toml", table: bool = False) -> Conf
     if faults or config is None:
         raise ConfigError("\n".join(faults))
     return config
+
+
+def planned(
+    config: Config, manifest: "Manifest", rows: "Sequence[RowKey]"
+) -> "Mapping[RowKey, Mapping[str, Any] | str]":
+    """What `config` asks for of each of `rows`; see `train.planned`."""
+    if not _is_there("torch"):
+        return dict.fromkeys(rows, "torch is not installed")
+    from .train.planned import planned
+
+    if not any(finetuned for _, _, finetuned in rows):
+        return planned(config, manifest, rows)
+    from .extract.finetune.find import live_input
+
+    return planned(config, manifest, rows, live_input)
 
 
 def news(config: Config, update: bool) -> Iterator[str]:

@@ -24,6 +24,7 @@ from .console import (
     tell,
 )
 from .evaluate.cli import compare_command, report_command
+from .evaluate.runs.cli import app as runs_app
 from .extract.cli import CheckMedia, doctor_command, extract_command, faces_command
 from .extract.face_strips import face_strips
 from .installation import require_stack
@@ -169,6 +170,10 @@ def sweep(
 
 @app.command()
 def robustness(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME...", help="Only these runs of the pipeline; unset: all."),
+    ] = None,
     config: ConfigFile = PIPELINE,
     rates: Annotated[
         str | None,
@@ -196,10 +201,9 @@ def robustness(
     from .train.cli import robustness_stage
 
     checked = pipeline(config)
-    news = corpus_news(checked)
     shares = missing_rates(rates, checked.evaluate.protocol)
-    robustness_stage(checked, shares, masks, incomplete, fresh)
-    report, page = report_stage(checked, face_strips, news)
+    robustness_stage(checked, shares, masks, incomplete, fresh, names or ())
+    report, page = report_stage(checked, face_strips)
     if json:
         return print_json({"robustness": report.to_json()["robustness"], "page": str(page)})
     show_robustness(report)
@@ -242,15 +246,27 @@ def predict(
     Of several seeds the mean and the spread. A clip that lacks a modality is predicted from the
     others; exit code 3 if a clip could not be predicted at all.
     """
+    from .checks import planned
     from .evaluate.output.prediction_terminal import prediction_to_terminal
+    from .evaluate.selection import current_of, manifest_of
     from .extract.new_clips import clips_of
     from .predicting import predict as predict_clips
 
     clips = clips_of(videos or [], text or [], text_file or [], start, end)
-    experiment = Path() if Path(run).is_dir() else places(config).experiment
+    experiment, current = Path(), None
+    if not Path(run).is_dir():
+        checked = places(config)
+        experiment = checked.experiment
+        current = current_of(checked, manifest_of(checked), planned)
     with exit_on_fault("stopped; nothing of it is kept."), bars() as progress:
         found = predict_clips(
-            run, clips, table=table, experiment=experiment, device=device, progress=progress
+            run,
+            clips,
+            table=table,
+            experiment=experiment,
+            device=device,
+            progress=progress,
+            current=current,
         )
     if json:
         print_json(found.to_json())
@@ -297,5 +313,6 @@ app.command("extract")(extract_command)
 app.command("train")(train_command)
 app.command("report")(report_command)
 app.command("compare")(compare_command)
+app.add_typer(runs_app, name="runs")
 cache_app.command("faces")(faces_command)  # it decodes media, which the cache itself never does
 app.add_typer(cache_app, name="cache")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .cache.manifest import Manifest
     from .cache.runs import Run
+    from .cache.runs.names import Current
     from .config import Config
     from .evaluate.prediction import Prediction
     from .extract.new_clip import NewClip
@@ -31,14 +32,16 @@ def predict(
     experiment: str | Path = "runs",
     device: str = "auto",
     progress: "Progress | None" = None,
+    current: "Current | None" = None,
 ) -> "Prediction":
     """What `run` says of `clips` (files, or NewClips with words and cuts) and those of a `table`.
 
     `run` is a seed's folder, a folder of seeds, or a row's name (``uegd TAV``) in the folder
-    `experiment`; of several seeds the answers are averaged. A clip that lacks a modality is
-    predicted from the others, and the answer says so. Raises RunError for what is no run, or one
-    that does not say how its features were made; EncoderError where they cannot be made so any
-    more; ManifestError for a clip without the words or the file that the run reads.
+    `experiment`, or the beginning of what `sedimental runs ls` calls it; of several configurations
+    of a row `current` tells which is meant. Of several seeds the answers are averaged. A clip that
+    lacks a modality is predicted from the others, and the answer says so. Raises RunError for what
+    is no run, or one that does not say how its features were made; EncoderError where they cannot
+    be made so any more; ManifestError for a clip without the words or the file that the run reads.
     """
     from .cache.runs import read_run
     from .cache.runs.names import find_folders
@@ -51,7 +54,7 @@ def predict(
     from .train.distributed.sigterm import raising_on_sigterm
     from .train.predict import answer
 
-    folders = find_folders(str(run), Path(experiment))
+    folders = find_folders(str(run), Path(experiment), current)
     runs = [read_run(folder) for folder in folders]
     _refuse_unlike(runs, folders)
     manifest = _manifest(clips, table, runs[0])

@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import RunError
+from .checksums import digest
+from .runs.identity import SHORT
 from .spec import LETTERS, MODALITIES, SPLITS, Modality, Split
 from .store.atomic_write import replace
 
-FORMAT = "sedimental-sweep-1"
+FORMAT = "sedimental-sweep-2"
+EARLIER = "sedimental-sweep-1"
+"""Before sweeps had a checksum."""
 FILE = "sweep.json"
 Kind = Literal["probe", "sweep"]
 LOWER_IS_BETTER = frozenset({"MAE", "valid_loss"})
@@ -30,6 +34,8 @@ class Encoder:
     """Names of the layers tried, in order."""
     last: str
     """The encoder's last block: what "last layer" means here."""
+    clips: str = ""
+    """Digest of what the clips' features were made from."""
 
 
 @dataclass(frozen=True)
@@ -208,39 +214,83 @@ def settled(points: Sequence[Point], criterion: str) -> Point:
 
 
 def write_sweep(folder: Path, sweep: Sweep) -> Path:
-    """Write `sweep` into `folder`, replacing its predecessor at once."""
-    text = json.dumps({"format": FORMAT, **asdict(sweep)}, indent=1) + "\n"
-    return replace(folder / FILE, text)
+    """Write `sweep` into `folder`, replacing its predecessor at once.
+
+    A predecessor of another table or of other features is kept beside it, as ``sweep-<key>.json``;
+    one that cannot be read, as ``sweep-unread-<digest>.json``.
+    """
+    file = folder / FILE
+    if file.is_file():
+        data = file.read_bytes()
+        try:
+            before = read_sweep(folder)
+        except RunError:
+            before = None
+        if before is None:
+            replace(folder / f"sweep-unread-{digest(data)[:SHORT]}.json", data)
+        elif (before.manifest, before.encoders) != (sweep.manifest, sweep.encoders):
+            replace(folder / f"sweep-{before.key[:SHORT]}.json", data)
+    return replace(file, _text(asdict(sweep)))
 
 
 def read_sweep(folder: Path) -> Sweep | None:
-    """The sweep in `folder`; None if there is none. Raises RunError for a foreign file."""
+    """The latest sweep in `folder`; None if there is none, or one of an earlier version.
+
+    Raises RunError for a damaged or foreign file.
+    """
     file = folder / FILE
-    if not file.is_file():
-        return None
+    return _read(file) if file.is_file() and not is_earlier(file) else None
+
+
+def read_sweeps(folder: Path) -> tuple[Sweep, ...]:
+    """The latest sweep in `folder`, then those of other tables and features, latest first."""
+    latest = read_sweep(folder)
+    files = [p for p in folder.glob("sweep-*.json") if not p.name.startswith("sweep-unread-")]
+    files.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    return (*([latest] if latest else []), *(_read(file) for file in files))
+
+
+def is_earlier(file: Path) -> bool:
+    """Whether an earlier version, that kept no checksum, wrote the sweep."""
     try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if found.pop("format", None) != FORMAT:
-            raise ValueError(f"not of format {FORMAT}")
+        return bool(json.loads(file.read_bytes()).get("format") == EARLIER)
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _text(body: Mapping[str, Any]) -> str:
+    plain = json.loads(json.dumps(body))  # tuples as JSON has them, so that both ways give one text
+    own = digest(json.dumps(plain).encode())
+    return json.dumps({"format": FORMAT, "blake2b": own, **plain}, indent=1) + "\n"
+
+
+def _read(file: Path) -> Sweep:
+    remedy = "Remove it and `sedimental sweep` anew: its runs are kept, and read in seconds."
+    try:
+        data = file.read_bytes()
+        found: dict[str, Any] = json.loads(data)
+        if not isinstance(found, dict) or "points" not in found:
+            raise ValueError("it is no sweep")
+        own = {key: value for key, value in found.items() if key not in ("format", "blake2b")}
+        if found.get("format") != FORMAT or _text(own).encode() != data:
+            raise ValueError("it is not what was written")
         return Sweep(
             **{
-                **found,
-                "classes": tuple(found["classes"]),
-                "failures": tuple(found.get("failures", ())),
+                **own,
+                "classes": tuple(own["classes"]),
+                "failures": tuple(own.get("failures", ())),
                 "encoders": {
                     m: Encoder(**{**e, "layers": tuple(e["layers"])})
-                    for m, e in found["encoders"].items()
+                    for m, e in own["encoders"].items()
                 },
-                "points": tuple(_point(p) for p in found["points"]),
+                "points": tuple(_point(p) for p in own["points"]),
                 "recommended": {
-                    arm: Recommendation(**own) for arm, own in found.get("recommended", {}).items()
+                    arm: Recommendation(**one) for arm, one in own.get("recommended", {}).items()
                 },
             }
         )
-    except (OSError, ValueError, KeyError, TypeError) as fault:
-        raise RunError(
-            f"{file}: cannot be read as a sweep ({fault}). Remove it and `sedimental sweep` anew."
-        ) from fault
+    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise RunError(f"{file}: damaged, cannot be read as a sweep: {fault}. {remedy}") from fault
 
 
 def _point(values: dict[str, Any]) -> Point:

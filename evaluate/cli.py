@@ -9,19 +9,18 @@ from ..console import (
     PIPELINE,
     AsJson,
     ConfigFile,
-    corpus_news,
     fail,
     out,
     pipeline,
     places,
     print_json,
     say,
+    tell,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ..cache.manifest import Manifest
     from ..cache.sweeps import Sweep
     from ..config import Config
     from .results import Report
@@ -32,6 +31,16 @@ if TYPE_CHECKING:
 
 def report_command(
     context: typer.Context,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME...",
+            help='Only these: a row ("uegd TAV"), or what `runs ls` calls it, or its beginning.',
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also runs of other settings than pipeline.toml has.")
+    ] = False,
     config: ConfigFile = PIPELINE,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say in words what each metric is, and stop.")
@@ -50,14 +59,15 @@ def report_command(
 ) -> None:
     """Score the runs of this pipeline: mean and spread over seeds, and report.html.
 
-    Metrics are computed anew from the predictions on disk, so this is quick and needs no torch.
+    Metrics are computed anew from the predictions on disk. Shown are the runs of the settings that
+    pipeline.toml has, on the corpus table as it is now; whatever else is there is named.
     """
 
     checked = pipeline(config)
     if explain:
         return _explain(checked, json)
     faces = None if no_faces else context.obj
-    report, page = report_stage(checked, faces, corpus_news(checked), not no_text)
+    report, page = report_stage(checked, faces, names or (), everything, not no_text)
     table = None
     if mmsa:
         from .output.mmsa import write_mmsa
@@ -83,11 +93,14 @@ def compare_command(
     Both are scored on the test clips that both answered; a difference whose interval excludes zero
     is more than the choice of clips explains.
     """
-    from .compare import compare
+    if not config.exists() and all(Path(name).is_dir() for name in (first, second)):
+        from .compare import compare
 
-    checked = places(config)
-    manifest = _manifest(checked)
-    found = compare(first, second, checked.experiment, checked.evaluate, manifest)
+        found = compare(first, second, Path())  # folders say all but which clips are of one video
+    else:
+        from .. import compare as compare_runs
+
+        found = compare_runs(first, second, places(config))
     if json:
         from .json_values import plain
 
@@ -97,43 +110,25 @@ def compare_command(
     out().print(comparison_to_terminal(found))
 
 
-def _manifest(config: "Config") -> "Manifest | None":
-    """The corpus table, if it is there: runs can be compared without it."""
-    from ..cache.corpus_table import cached_manifest
-    from ..errors import ManifestError
-
-    try:
-        return cached_manifest(config)
-    except ManifestError:
-        return None
-
-
 def report_stage(
     config: "Config",
     faces: "Faces | None" = None,
-    news: "Sequence[str]" = (),
+    names: "Sequence[str]" = (),
+    everything: bool = False,
     text: bool = True,
 ) -> "tuple[Report, Path]":
     """Evaluate and write the report, its worst clips with what `faces` draws of them.
 
-    `news` says what changed in the corpus since; it stands among the report's warnings. With
-    `evaluate.private` without the faces and, as without `text`, without the transcripts.
+    With `evaluate.private` without the faces and, as without `text`, without the transcripts.
     """
     from dataclasses import replace
 
-    from ..cache.corpus_table import cached_manifest
+    from .. import evaluate
     from .output.write import write_report
-    from .report import evaluate
-    from .results import Caution
 
-    manifest = cached_manifest(config)
-    report = evaluate(config.experiment, config.evaluate, manifest)
-    if news:
-        found = (
-            *report.cautions,
-            *(Caution("warning", f"{one[0].upper()}{one[1:]}") for one in news),
-        )
-        report = replace(report, cautions=found)
+    report = evaluate(config, names, everything)
+    for one in report.news:
+        tell(f"warning: {one}")
     if config.evaluate.private or not text:
         report = report.without_text
     if faces is not None and not config.evaluate.private:

@@ -3,18 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..cache.manifest import Manifest
 from ..cache.runs import Run, read_run
+from ..cache.runs.identity import differences, variants
 from ..cache.runs.names import Current, find_folders
 from ..config import EvaluateConfig
 from ..errors import RunError
 from .analysis.analysis import mean_prediction
 from .metrics import Scheme, Scores, polarity_without_neutral
-from .results import row_name
 from .statistics import (
     FEWEST_GROUPS,
     Difference,
@@ -25,6 +26,9 @@ from .statistics import (
     spreads,
     video_groups,
 )
+
+OF_MODELS = ("options.", "settings.")
+"""Begin the settings that no two models have in common."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class Comparison:
     second: Side
     differences: Mapping[str, Difference]
     """First minus second, by metric."""
+    apart: Mapping[str, tuple[Any, Any]]
+    """Settings in which the two differ, those of different models left out: key -> both values."""
     mcnemar: McNemar
     """Of the hits on `question`, each side answering with the mean over its seeds."""
     question: str
@@ -65,16 +71,21 @@ def compare(
     first: str,
     second: str,
     experiment: Path,
-    settings: EvaluateConfig,
+    settings: EvaluateConfig | None = None,
     manifest: Manifest | None = None,
+    current: Current | None = None,
 ) -> Comparison:
     """Compare two results, each a row's name (``uegd TAV``) or a folder of runs.
 
-    A folder is one run's (``…/seed-1111``) or holds runs of one row (``…/uegd-TAV``). Without
-    bootstrap in `settings`, 1000 resamples are drawn. Raises RunError naming what cannot be found
-    or compared.
+    A folder is one run's (``…/seed-1111``) or holds runs of one configuration. Of several
+    configurations of a row, `current` knows which is meant. Without `settings` the protocol is that
+    of the runs; without bootstrap in them, 1000 resamples are drawn. Raises RunError naming what
+    cannot be found or compared.
     """
-    a, b = find_runs(first, experiment), find_runs(second, experiment)
+    a, b = find_runs(first, experiment, current), find_runs(second, experiment, current)
+    settings = settings or EvaluateConfig.model_validate(
+        {"protocol": a[0].protocol} if a[0].protocol else {}
+    )
     kinds = {run.predictions.classes for run in (*a, *b)}
     if len(kinds) > 1:
         raise RunError(f"{first} and {second}: one predicts other classes than the other, or none.")
@@ -93,10 +104,12 @@ def compare(
     videos = {clip.id: clip.video_id for clip in manifest.clips} if manifest else None
     groups, resamples = video_groups(order, videos), settings.bootstrap or 1000
     ours, theirs = ([_of(run, order)[1] for run in runs] for runs in (a, b))
+    names, apart = _named(a[0], b[0])
     question, hits = _hits(labels, [_joint(runs, order) for runs in (a, b)], scheme)
     return Comparison(
-        first=_side(a, labels, ours, scheme),
-        second=_side(b, labels, theirs, scheme),
+        first=_side(names[0], a, labels, ours, scheme),
+        second=_side(names[1], b, labels, theirs, scheme),
+        apart=apart,
         differences=paired_bootstrap(labels, ours, theirs, scheme, groups, resamples),
         mcnemar=mcnemar(*hits),
         question=question,
@@ -113,9 +126,27 @@ def find_runs(name: str, experiment: Path, current: Current | None = None) -> tu
     return tuple(read_run(folder) for folder in find_folders(name, experiment, current))
 
 
-def _side(runs: Sequence[Run], labels: Scores, answers: Sequence[Scores], scheme: Scheme) -> Side:
+def _named(a: Run, b: Run) -> tuple[tuple[str, str], dict[str, tuple[Any, Any]]]:
+    """What the two are called, unlike each other where they are; and in what they differ."""
+    ours, theirs = (run.identity.configuration if run.identity else {} for run in (a, b))
+    own = OF_MODELS if a.model != b.model else ()
+    found = {
+        key: values
+        for key, values in differences(ours, theirs).items()
+        if not key.startswith((*own, "model")) and not key.endswith((".fingerprint", ".clips"))
+        if a.modalities == b.modalities or not key.startswith("inputs.") or None not in values
+    }
+    if a.row != b.row or not found:
+        return (a.row, b.row), found
+    first, second = variants([ours, theirs])
+    return (f"{a.row} ({first})", f"{b.row} ({second})"), found
+
+
+def _side(
+    name: str, runs: Sequence[Run], labels: Scores, answers: Sequence[Scores], scheme: Scheme
+) -> Side:
     seeds = tuple(run.seed for run in runs)
-    return Side(row_name(runs[0]), seeds, spreads(labels, answers, scheme))
+    return Side(name, seeds, spreads(labels, answers, scheme))
 
 
 def _ids(run: Run) -> list[str]:

@@ -1,46 +1,91 @@
 """From an experiment folder to a Report: every run is read, scored anew and looked behind."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..cache.corpus_table import cached_manifest
 from ..cache.manifest import Manifest
 from ..cache.representations import read_representations
 from ..cache.runs import Run, folder_of, list_runs, read_run
 from ..cache.runs.identity import code_version
 from ..cache.spec import MODALITIES, SPLITS, Split
-from ..config import EvaluateConfig
+from ..config import Config, EvaluateConfig
 from ..errors import RunError
 from .analysis.analysis import analyse, scored_clips
 from .analysis.missing_rates import read_robustness
 from .analysis.published import published_for
-from .baselines import best_probe, floor, probe_name, sweeps_of
+from .baselines import best_probe, floor, probe_name, stale_sweeps, sweeps_of
 from .cross_validation import fold_of, joined, over_parts, parts_behind, parts_note, parts_of
 from .figures.representation_maps import map_figures
 from .figures.training_curves import trajectory_figure
 from .metrics import Classes, Scheme, Scores
 from .protocols import CorpusProtocol, protocol_of
-from .results import Drawing, InputUse, Provenance, Report, Row, RunLine, Tuned, grouped, row_name
+from .results import Caution, Drawing, InputUse, Provenance, Report, Row, RunLine, Tuned, grouped
+from .selection import Planned, select, told
 from .statistics import Difference, Spread, differences, seed_means, spreads, video_groups
 from .warnings import cautions, differing
 
+News = Callable[[Config, bool], Iterator[str]]
+"""What changed in the corpus since its features were made."""
+
 
 def evaluate(
+    config: Config,
+    names: Sequence[str] = (),
+    everything: bool = False,
+    planned: Planned | None = None,
+    news: News | None = None,
+) -> Report:
+    """Everything worth reporting about the pipeline's runs; what `sedimental report` shows.
+
+    Metrics are computed anew from the predictions on disk. Only runs that belong to the pipeline
+    and to its corpus table, as it was taken in last, are in the report; the others are named. With
+    `everything` runs of other settings are rows of their own, with `names` just those runs are
+    taken. What the pipeline asks for `planned` says, what changed in the corpus since `news`;
+    `sedimental.evaluate` hands both over. Raises RunError if there is no such run, if one cannot be
+    read, or if the runs are of several corpora; ManifestError for the table.
+    """
+    manifest = cached_manifest(config)
+    chosen = select(config, manifest, planned, names, everything)
+    found = report_of(config.experiment, chosen.runs, config.evaluate, manifest)
+    there = config.experiment, chosen.runs, manifest
+    said = [Caution(grade, text) for grade, text in told(chosen.left_out)]
+    if chosen.unchecked:
+        text = (
+            f"Not checked against pipeline.toml whether these runs are its own: {chosen.unchecked}"
+        )
+        said.append(Caution("warning", text))
+    heard = tuple(news(config, False)) if news else ()
+    said += [Caution("warning", f"{text[0].upper()}{text[1:]}") for text in heard]
+    said += [Caution("warning", text) for text in stale_sweeps(*there, found.sweeps)]
+    order = ("untrained", "warning", "note")
+    whole = sorted((*found.cautions, *said), key=lambda caution: order.index(caution.kind))
+    return replace(found, cautions=tuple(whole), left_out=chosen.left_out, news=heard)
+
+
+def report_folder(
     experiment: str | Path, settings: EvaluateConfig, manifest: Manifest | None = None
 ) -> Report:
-    """Everything worth reporting about the runs below the folder `experiment`.
+    """The report of all runs below a folder, of whatever pipeline; a configuration a row.
 
-    Metrics are computed anew from the predictions on disk. `manifest` adds transcripts and the
-    videos' names; without it a clip's video is read from its id. Raises RunError if there is no
-    run, if one cannot be read, or if the runs are of several corpora.
+    `manifest` adds transcripts and the videos' names; without it a clip's video is read from its
+    id. Raises RunError as `evaluate` does.
     """
-    folder = Path(experiment)
-    runs = [read_run(path) for path in list_runs(folder)]
+    runs = [read_run(path) for path in list_runs(Path(experiment))]
     if not runs:
-        raise RunError(f"{folder}: no finished run here. `sedimental train` makes them.")
+        raise RunError(f"{experiment}: no finished run here. `sedimental train` makes them.")
+    return report_of(Path(experiment), runs, settings, manifest)
+
+
+def report_of(
+    folder: Path, runs: Sequence[Run], settings: EvaluateConfig, manifest: Manifest | None
+) -> Report:
+    """The report of `runs`, which lie below the experiment's `folder`."""
     if len(corpora := sorted({run.corpus for run in runs})) > 1:
         raise RunError(
             f"{folder}: holds runs of several corpora ({', '.join(corpora)}), which no table can "
@@ -58,13 +103,16 @@ def evaluate(
     groups = grouped(runs)
     videos = {clip.id: clip.video_id for clip in manifest.clips} if manifest else None
     how = scheme, settings.bootstrap, videos
-    scored = {name: _score(seeds, *how) for name, seeds in groups.items()}
+    scored = {
+        name: _score(seeds, *how, model=name.rpartition(" ")[0]) for name, seeds in groups.items()
+    }
     behind = {name: parts_behind(seeds[0], parts) for name, seeds in groups.items()}
     whole = {name: over_parts(row, behind[name], scheme) for name, (row, _) in scored.items()}
     scored = {name: (whole[name], draws) for name, (_, draws) in scored.items()}
     rows = tuple(row for row, _ in scored.values())
     baseline, _ = _score([floor(runs[0])], *how, name=protocol.floor)
-    probe_run, sweeps = best_probe(folder, runs[0]), sweeps_of(folder)
+    sweeps = sweeps_of(folder, runs, manifest)
+    probe_run = best_probe(folder, runs[0], sweeps)
     probe_run = None if parts else probe_run  # it knows one division alone
     probe = None if probe_run is None else _score([probe_run], *how, name=probe_name(probe_run))[0]
     ranked = {row.name: groups[row.name] for row in _ranked(rows, protocol)}
@@ -125,13 +173,14 @@ def _score(
     resamples: int,
     videos: Mapping[str, str] | None,
     name: str | None = None,
+    model: str = "",
 ) -> tuple[Row, dict[str, Scores]]:
     """One row, and its resampled scores (empty without bootstrap); `name` is that of a floor."""
     ids, labels = scored_clips(runs[0])
     same = [run for run in runs if scored_clips(run)[0] == ids]
     if len(same) < len(runs):
         raise RunError(
-            f"{row_name(runs[0])}: its seeds were scored on different test clips. Train all seeds "
+            f"{runs[0].row}: its seeds were scored on different test clips. Train all seeds "
             "again on the present manifest."
         )
     test = [run.predictions.of("test")[1] for run in runs]
@@ -139,7 +188,7 @@ def _score(
     draws = seed_means(labels, test, scheme, groups, resamples) if resamples else {}
     epochs = [line.seconds for run in runs for line in run.history]
     row = Row(
-        model=name or runs[0].label,
+        model=name or model,
         letters=runs[0].letters,
         seeds=() if name else tuple(run.seed for run in runs),
         test=spreads(labels, test, scheme, draws),

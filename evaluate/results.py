@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ..cache.runs import InputRecord, Rival, Run
+from ..cache.runs.identity import variants
 from ..cache.spec import LETTERS, MODALITIES, Split
 from ..cache.sweeps import Sweep
 from .analysis.analysis import Analyses
@@ -13,6 +14,7 @@ from .analysis.published import Published
 from .json_values import plain
 from .metrics import Scheme
 from .protocols import CorpusProtocol, protocol_of
+from .selection import LeftOut
 from .statistics import FEWEST_GROUPS, Difference, Spread
 
 
@@ -169,6 +171,10 @@ class Report:
     drawings: tuple[Drawing, ...]
     """Figures that need more of the runs than stands here."""
     provenance: Provenance
+    left_out: tuple[LeftOut, ...] = ()
+    """Runs of the experiment that do not belong in it."""
+    news: tuple[str, ...] = ()
+    """What changed in the corpus since its features were made."""
     faces: Mapping[str, bytes] = field(default_factory=dict)
     """JPEGs of the face crops of the worst clips by id, where media are at hand."""
 
@@ -234,13 +240,12 @@ class Report:
         return {**kept, "untrained": list(self.untrained), **added}
 
 
-def row_name(run: Run) -> str:
-    """The row that `run` belongs to."""
-    return run.row
-
-
 def grouped(runs: Sequence[Run]) -> dict[str, tuple[Run, ...]]:
-    """Runs by row: models as they come, more modalities first, then T, A, V; seeds ascending."""
+    """Runs by row: models as they come, more modalities first, then T, A, V; seeds ascending.
+
+    A row is one configuration. Where there are several of the same model and modalities, the names
+    say in what they differ: ``uegd (epochs 20) TAV``.
+    """
     models = list(dict.fromkeys(run.label for run in runs))
     order = [LETTERS[m] for m in MODALITIES]
 
@@ -248,7 +253,19 @@ def grouped(runs: Sequence[Run]) -> dict[str, tuple[Run, ...]]:
         letters = [order.index(letter) for letter in run.letters]
         return models.index(run.label), -len(letters), letters, run.seed
 
-    rows: dict[str, tuple[Run, ...]] = {}
+    rows: dict[str, dict[str, list[Run]]] = {}
     for run in sorted(runs, key=place):
-        rows[row_name(run)] = (*rows.get(row_name(run), ()), run)
-    return rows
+        own = run.identity.digest if run.identity else ""
+        rows.setdefault(run.row, {}).setdefault(own, []).append(run)
+    return {
+        f"{model} {own[0].letters}": tuple(own)
+        for each in rows.values()
+        for model, own in zip(_model_names(each), each.values(), strict=True)
+    }
+
+
+def _model_names(each: Mapping[str, Sequence[Run]]) -> list[str]:
+    """What the rows of several configurations call their model."""
+    first = [own[0] for own in each.values()]
+    apart = variants([run.identity.configuration if run.identity else {} for run in first])
+    return [f"{run.label} ({a})" if a else run.label for run, a in zip(first, apart, strict=True)]

@@ -14,7 +14,7 @@ import pytest
 import sedimental
 from sedimental.config import Config
 from sedimental.evaluate.output.write import write_report
-from sedimental.evaluate.report import evaluate
+from sedimental.evaluate.report import report_folder as evaluate
 from sedimental.extract.run import extract
 from sedimental.train.models import model_options, model_recipe
 from sedimental.train.run import train

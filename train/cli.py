@@ -10,7 +10,6 @@ from ..console import (
     AsJson,
     ConfigFile,
     bars,
-    corpus_news,
     exit_on_fault,
     fail,
     out,
@@ -50,14 +49,9 @@ def train_command(
     A run that is there already with equal settings and features is not repeated. The epoch is
     chosen on the validation split; the test split is scored at that epoch alone.
     """
-    from .distributed.launcher import launched
     from .models import preset_notes
 
-    checked, launch = pipeline(config), launched()
-    if launch is None:  # of several processes none may read what another is writing
-        corpus_news(checked, update=True)
-    elif launch.rank == 0:
-        corpus_news(checked)
+    checked = pipeline(config)
     for note in preset_notes(checked.train.models, checked.train.preset):
         tell(f"note: {note}")
     if stack is not None:
@@ -122,6 +116,7 @@ def robustness_stage(
     masks: int,
     incomplete: bool = False,
     fresh: bool = False,
+    names: "Sequence[str]" = (),
 ) -> "tuple[Path, ...]":
     """Test the trained runs with progress on stderr.
 
@@ -130,7 +125,7 @@ def robustness_stage(
     from .. import robustness
 
     with exit_on_fault(STOPPED), bars() as progress:
-        found = robustness(config, rates, masks, incomplete, progress, fresh)
+        found = robustness(config, rates, masks, incomplete, progress, fresh, names)
     if not found:
         fail("no run of this pipeline is trained yet. `sedimental train` makes them.")
     return found

@@ -19,6 +19,7 @@ from safetensors.torch import load as load_tensors
 
 from ..cache.checksums import DamagedError, with_checksum, without_checksum
 from ..cache.runs import Run, read_weights
+from ..cache.runs.names import find_folders
 from ..cache.spec import LETTERS
 from ..cache.store.atomic_write import replace
 from ..config import Config, RunsConfig
@@ -50,8 +51,12 @@ def robustness(
     progress: Progress | None = None,
     fresh: bool = False,
     live: FindLive | None = None,
+    names: Sequence[str] = (),
 ) -> tuple[Path, ...]:
     """Test every finished run of [train]; the answers lie as ``robustness.npz`` in its folder.
+
+    With `names` only those of them that are called so. Raises RunError for a name that is none of
+    the pipeline's.
 
     Each of `rates` is tried on all modalities together and, for runs on several, on each alone,
     with `masks` random masks, the same for every run; `train.special_tokens` says what becomes of
@@ -62,7 +67,8 @@ def robustness(
     """
     told = progress or Silent()
     shop = Workshop(config, told, live)
-    plans = [plan for plan in shop.plans if plan.finished() is not None and _whole(plan, told)]
+    asked = _named(shop, names)
+    plans = [plan for plan in asked if plan.finished(told) is not None and _whole(plan, told)]
     cases = {plan.title: _cases(plan, rates) for plan in plans}
     special = config.train.special_tokens
     told.start(TASK, sum(len(own) for own in cases.values()) * masks, "test set")
@@ -134,6 +140,28 @@ def restore(plan: Plan, data: Selection) -> FusionModel:
             f"`sedimental train --fresh` makes the run anew. ({shorten(str(fault), 300)})"
         ) from None
     return model
+
+
+def _named(shop: Workshop, names: Sequence[str]) -> list[Plan]:
+    """The plans that `names` mean; all without any."""
+    if not names:
+        return shop.plans
+    own = {plan.folder: plan for plan in shop.plans}
+    planned = {folder.parent for folder in own}
+
+    def current(folders: Sequence[Path]) -> list[Path]:
+        return [folder for folder in folders if folder in planned]
+
+    found: dict[Path, Plan] = {}
+    for name in names:
+        for folder in find_folders(name, shop.config.experiment, current):
+            if folder not in own:
+                raise RunError(
+                    f"{name}: {folder} is of other settings than pipeline.toml has, or of a seed "
+                    "that it does not list; robustness tests the pipeline's own runs."
+                )
+            found[folder] = own[folder]
+    return list(found.values())
 
 
 def _whole(plan: Plan, progress: Progress) -> bool:

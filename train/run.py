@@ -40,6 +40,8 @@ from .processes.pool import Pool, workers_for
 from .record import finished_run, summary
 from .unfit import refuse_unfit
 
+News = Callable[[Config, bool], Iterator[str]]
+"""What changed in a corpus since; with True, the cache takes in what makes no feature stale."""
 TASK = "training"
 """The one task whose progress is told: epochs of all runs."""
 
@@ -50,11 +52,13 @@ def train(
     fresh: bool = False,
     live: FindLive | None = None,
     sizes: Sizes | None = None,
+    news: News | None = None,
 ) -> tuple[Run, ...]:
     """Train what [train] asks for; a run whose key did not change is read, not repeated.
 
-    `live` finds the inputs whose encoders are trained along, `sizes` says how large others are;
-    `sedimental.train` hands both over.
+    `live` finds the inputs whose encoders are trained along, `sizes` says how large others are,
+    `news` what changed in the corpus since its features were made, and takes in what it can;
+    `sedimental.train` hands all three over.
 
     Each run is written to its folder as soon as it is done, and the run in flight keeps a
     checkpoint, so that a killed `train` goes on from there; `fresh` repeats all, and keeps the
@@ -69,6 +73,9 @@ def train(
     device = find_device(config.train.device)
     with noticing() as notice, joined(device) as ranks:
         told = progress if progress and ranks.lead else Silent()
+        if news and ranks.lead:  # of several processes none may read what another is writing
+            for text in news(config, ranks.count == 1):
+                told.note(f"warning: {text}")
         found: list[Run] = []
         for part in per_fold(config):
             shop = Workshop(part, told, live, notice=notice, ranks=ranks, again=fresh)
@@ -270,7 +277,8 @@ class Workshop:
     def checkpoint(self, plan: Plan) -> Checkpoint:
         """Where a run keeps what it has come to, beside its folder-to-be."""
         path = plan.folder.with_name(f".resume-{plan.folder.name}.safetensors")
-        return Checkpoint(path, plan.key, self.config.train.checkpoint_minutes, self.notice)
+        minutes, note = self.config.train.checkpoint_minutes, self.progress.note
+        return Checkpoint(path, plan.key, minutes, self.notice, note)
 
 
 def _memory_of_one(config: Config, count: int) -> int:

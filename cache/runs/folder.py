@@ -90,12 +90,20 @@ def write_run(folder: Path, run: Run, weights: bytes, again: bool = False) -> bo
                 if os.path.lexists(folder) and (again or not _stands(folder, run.key)):
                     with suppress(FileNotFoundError):  # another process has done it
                         set_aside(folder)
-            with suppress(FileNotFoundError):
-                if (folder / FILE).read_bytes() == ours:
-                    return True
+            if _landed(folder, ours):
+                return True
             # another process was quicker, and what it wrote is looked at anew
     except OSError as fault:
         raise _unwritable(folder, fault) from fault
+
+
+def _landed(folder: Path, checksums: bytes) -> bool:
+    """Whether the run of these checksums is at `folder`, or was until another was made again."""
+    for path in (folder, *folder.parent.glob(f"{folder.name}.old-*")):
+        with suppress(FileNotFoundError):
+            if (path / FILE).read_bytes() == checksums:
+                return True
+    return False
 
 
 def set_aside(folder: Path) -> Path:

@@ -10,6 +10,8 @@ from typing import Any
 
 SHORT = 8
 """Digits of a configuration's digest in a folder's name."""
+UNKNOWN = "unknown"
+"""Of what an earlier version did not record."""
 MOST_SAID = 3
 """Settings that a row's name says at most."""
 
@@ -86,11 +88,13 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str
     }
 
 
-def wording(found: Mapping[str, tuple[Any, Any]]) -> str:
+def wording(found: Mapping[str, tuple[Any, Any]], to: str = ", now ") -> str:
     """`differences` as a sentence's part, from the first to the second.
 
     >>> wording({"settings.epochs": (2, 3), "table.labels": ("0a", "0b")})
     'the labels of the table changed, epochs 2, now 3'
+    >>> wording({"settings.epochs": (2, 3)}, " against ")
+    'epochs 2 against 3'
     """
     table = [key.partition(".")[2] for key in found if key.startswith("table.")]
     said = [f"the {_listed(table)} of the table changed"] if table else []
@@ -100,8 +104,13 @@ def wording(found: Mapping[str, tuple[Any, Any]]) -> str:
         if key.endswith(".clips"):
             said.append(f"the {key.split('.')[1]} features were made anew")
         elif not key.endswith(".fingerprint") or len(found) == 1:
-            said.append(f"{_plain(key)} {_value(ours)}, now {_value(theirs)}")
+            said.append(f"{_plain(key)} {_value(ours)}{to}{_value(theirs)}")
     return ", ".join(said)
+
+
+def flat(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration by dotted keys."""
+    return dict(_leaves(configuration))
 
 
 def variants(configurations: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -136,9 +145,10 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _plain(key: str) -> str:
-    """``settings.epochs`` -> ``epochs``; ``inputs.text.layers`` -> ``text layers``."""
+    """``settings.epochs`` -> ``epochs``; ``inputs.audio.settings.rate`` -> ``audio rate``."""
     first, _, rest = key.partition(".")
-    return (rest if rest and first in ("settings", "options", "inputs") else key).replace(".", " ")
+    said = rest.replace(".settings.", ".") if first == "inputs" else rest
+    return (said if first in ("settings", "options", "inputs") and rest else key).replace(".", " ")
 
 
 def _value(value: Any) -> str:

@@ -1,5 +1,7 @@
 """Weights that models learn or give out: gates of modalities, mixtures of layers."""
 
+import re
+
 import numpy as np
 
 from ..analysis.learned_weights import Gates
@@ -30,7 +32,7 @@ def gate_figure(found: Gates) -> Drawing:
     gates, (title, unit, words) = found.weights, _WORDS[found.output]
     top = max(1.0, max(float(g.max()) for g in gates.values()))
     edges = np.linspace(min(0.0, min(float(g.min()) for g in gates.values())), top, 31)
-    key = f"gates-{'-'.join(found.row.split()[:-1])}"
+    key = "gates-" + re.sub(r"[^\w-]+", "-", found.row.rpartition(" ")[0])
     with Canvas(key, 70 + 76 * len(gates), rows=len(gates), sharex=True) as canvas:
         for axes, (modality, values) in zip(canvas.panels, gates.items(), strict=True):
             shares = np.histogram(values, edges)[0] / values.size

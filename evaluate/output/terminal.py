@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from ...cache.runs.identity import wording
 from ..analysis.missing_rates import special_words
 from ..compare import Comparison
 from ..protocols import protocol_of
@@ -105,6 +106,8 @@ def comparison_to_terminal(found: Comparison) -> "Group":
         f"McNemar on {found.question}: {test.only_first} clips only {first.name} gets right, "
         f"{test.only_second} only {second.name}, p = {test.p:.3f}.",
     ]
+    if found.apart:
+        lines.append(f"They differ in: {wording(found.apart, ' against ')}.")
     if found.left_out:
         lines.append(f"{found.left_out} test clips that only one of the two answered are left out.")
     return Group(table, *(Text(line, style="dim") for line in lines))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,10 +79,13 @@ def resolve(features: Features) -> Checkpoint:
         if weights not in ("hub",) and not weights.startswith("random:"):
             weights, source = "folder", weights
     elif Path(features.encoder).is_dir():
-        weights = features.weights or "folder"
-        source = features.encoder
+        weights, source = features.weights or "folder", features.encoder
+        if weights != "folder" and not weights.startswith("random:"):
+            weights, source = "folder", source if weights == "hub" else weights
     else:
         weights, source = "hub", features.encoder
+        if features.weights not in (None, "hub"):  # a copy of it on this machine
+            weights, source = "folder", str(features.weights)
     if weights.startswith("random:"):
         config = _own_config(features.encoder, preset)
         text = json.dumps(config.to_dict(), sort_keys=True, default=str)
@@ -107,14 +111,15 @@ def load_model(checkpoint: Checkpoint) -> nn.Module:
     if checkpoint.trained:
         renamed = {"key_mapping": dict(family.key_mapping)} if family.key_mapping else {}
         try:
-            model, report = kind.from_pretrained(
-                **checkpoint.where,
-                **pooled,
-                **renamed,
-                config=checkpoint.config,
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
+            with _reports_to_the_log():
+                model, report = kind.from_pretrained(
+                    **checkpoint.where,
+                    **pooled,
+                    **renamed,
+                    config=checkpoint.config,
+                    dtype=torch.float32,
+                    output_loading_info=True,
+                )
         except (OSError, ValueError, RuntimeError) as fault:
             raise EncoderError(
                 f"{checkpoint.source}: its weights cannot be loaded as {kind.__name__}: {fault}"
@@ -125,6 +130,23 @@ def load_model(checkpoint: Checkpoint) -> nn.Module:
             torch.manual_seed(checkpoint.seed)
             model = kind(checkpoint.config, **pooled)
     return model.eval().requires_grad_(False)
+
+
+@contextmanager
+def _reports_to_the_log() -> Iterator[None]:
+    """Within, what transformers warns of a checkpoint (of an unused pooler, above all) goes to
+    this package's log as information: what matters of it, `_check_complete` raises."""
+    noisy, own = logging.getLogger("transformers.modeling_utils"), logging.getLogger("sedimental")
+
+    def keep(record: logging.LogRecord) -> bool:
+        own.info("%s", record.getMessage())
+        return False
+
+    noisy.addFilter(keep)
+    try:
+        yield
+    finally:
+        noisy.removeFilter(keep)
 
 
 @contextmanager

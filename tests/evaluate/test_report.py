@@ -29,7 +29,7 @@ from sedimental.evaluate.output.html_cells import minus
 from sedimental.evaluate.output.tables import to_csv, to_latex, to_markdown
 from sedimental.evaluate.output.terminal import halved, to_terminal
 from sedimental.evaluate.output.write import write_report
-from sedimental.evaluate.report import evaluate
+from sedimental.evaluate.report import report_folder as evaluate
 from sedimental.evaluate.statistics import paired_bootstrap, video_groups
 
 SKILL = {"T": 0.7, "A": 0.5, "V": 0.25}

@@ -45,7 +45,8 @@ from sedimental.evaluate.output.terminal import (
 )
 from sedimental.evaluate.output.write import write_report
 from sedimental.evaluate.protocols import explain, protocol_of
-from sedimental.evaluate.report import evaluate, scheme_of
+from sedimental.evaluate.report import report_folder as evaluate
+from sedimental.evaluate.report import scheme_of
 from sedimental.evaluate.resampling import draw_groups, resampled_scores
 from sedimental.evaluate.statistics import mcnemar, paired_bootstrap, video_groups
 

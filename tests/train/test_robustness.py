@@ -19,7 +19,7 @@ from sedimental.config import Config
 from sedimental.errors import RunError
 from sedimental.evaluate.output.html import to_html
 from sedimental.evaluate.output.terminal import robustness_to_terminal
-from sedimental.evaluate.report import evaluate
+from sedimental.evaluate.report import report_folder as evaluate
 from sedimental.progress import Silent
 from sedimental.train.data.missing_features import Case, damaged
 from sedimental.train.fit.loop import predict

@@ -1,20 +1,20 @@
 """A run in flight on disk: one file, replaced at once, from which it goes on after being killed.
 
-The file is safetensors; its header holds, as JSON, what is not a tensor. It is written between two
+The file is safetensors; its header holds, as JSON, what is not a tensor, and a digest of the whole
+file, itself left out: no byte of it is believed that was not written. It is written between two
 steps, where no gradients are waiting: at the end of an epoch, or within a long one. What being
 killed may cost is bounded by a time, and so is what writing costs: a run of seconds writes none.
 """
 
+import hashlib
 import json
 import math
 import time
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -25,7 +25,12 @@ from ..distributed.sigterm import GOES_ON, Notice, Preempted
 from .early_stopping import weights_of
 from .state import Flight, Within
 
-FORMAT = "sedimental-checkpoint-2"
+FORMAT = "sedimental-checkpoint-3"
+_DIGEST = b'"blake2b":"'
+"""In the header before the digest; in the JSON within the header quotes have a backslash."""
+_BLANK = b"0" * 32
+"""Stands in the digest's place while the digest is taken."""
+_BLOCK = 1 << 22
 EVERY = 5.0
 """Seconds of work that being killed may cost between epochs: quicker ones share a checkpoint."""
 PATIENCE = 20.0
@@ -44,11 +49,14 @@ class Checkpoint:
         key: str = "",
         minutes: float = 10.0,
         notice: Notice | None = None,
+        note: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`key` names all that decides the run's numbers: a file of another key is not read.
 
-        Within an epoch it is written every `minutes` (0: never), and whenever `notice` comes.
+        Within an epoch it is written every `minutes` (0: never), and whenever `notice` comes. That
+        a file is damaged, so that the run begins anew, is told to `note`.
         """
+        self.note = note
         self.path, self.key, self.notice = path, key, notice or Notice()
         self._within = 60 * minutes or math.inf
         self._saved, self._cost = time.monotonic(), 0.0
@@ -114,17 +122,18 @@ class Checkpoint:
             for group, values in groups.items()
             for name, value in values.items()
         }
-        head["sums"] = {name: _sum(value) for name, value in tensors.items()}
         clear_stale(self.path.parent)  # what we were writing when we were killed
         with fresh(self.path) as temporary:
-            save_file(tensors, temporary, {"sedimental": json.dumps(head)})
+            about = {"sedimental": json.dumps(head), "blake2b": _BLANK.decode()}
+            save_file(tensors, temporary, about)
+            _seal(temporary)
         self._saved = time.monotonic()
         self._cost = self._saved - began
 
     def restore(self, flight: Flight) -> bool:
         """Put everything back as it was kept; False, and nothing is touched, if there is none."""
         here = self.path if flight.ranks.lead else None
-        found = _read(here, self.key) if here else ({}, {})
+        found = _read(here, self.key, self.note) if here else ({}, {})
         head = flight.ranks.from_lead(found[0])
         tensors = flight.ranks.tensors_from_lead(found[1])
         if not head:
@@ -154,23 +163,60 @@ class Checkpoint:
             self.path.unlink(missing_ok=True)
 
 
-def _read(path: Path, key: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read(
+    path: Path, key: str, note: Callable[[str], None] = lambda _: None
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Head and tensors; empty if the file is missing, damaged or of another run."""
     try:
+        place = _place(path)
+        with path.open("rb") as file:
+            file.seek(place)
+            if file.read(len(_BLANK)) != _digest(path, place):
+                raise ValueError("it is not what was written")
         with safe_open(path, framework="pt") as file:
             head = json.loads((file.metadata() or {}).get("sedimental", "{}"))
             if (head.get("format"), head.get("key")) != (FORMAT, key):
                 return {}, {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, ValueError, SafetensorError):
-        return {}, {}
-    whole = head.get("sums") == {name: _sum(value) for name, value in tensors.items()}
-    return (head, tensors) if whole else ({}, {})
+            return head, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, SafetensorError) as fault:
+        note(f"warning: {path}: damaged ({fault}); the run begins anew")
+    return {}, {}
 
 
-def _sum(value: Tensor) -> str:
-    """CRC-32 of the bytes of a contiguous tensor on the CPU."""
-    return f"{zlib.crc32(value.flatten().view(torch.uint8).numpy().data):08x}"
+def _seal(path: Path) -> None:
+    """Put the digest of the file at `path` into its place in the header."""
+    place = _place(path)
+    sum_ = _digest(path, place)
+    with path.open("r+b") as file:
+        file.seek(place)
+        file.write(sum_)
+
+
+def _place(path: Path) -> int:
+    """Where in the file the digest lies; raises ValueError if there is none."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 0 < length <= path.stat().st_size - 8:
+            raise ValueError("it is cut short")
+        at = file.read(length).find(_DIGEST)
+    if at < 0:
+        raise ValueError("it has no digest")
+    return 8 + at + len(_DIGEST)
+
+
+def _digest(path: Path, place: int) -> bytes:
+    """32 hex digits over the whole file, with zeros in the digest's place."""
+    found, at = hashlib.blake2b(digest_size=16), 0
+    with path.open("rb") as file:
+        while block := bytearray(file.read(_BLOCK)):
+            first, last = max(0, place - at), min(len(block), place + len(_BLANK) - at)
+            if first < last:
+                block[first:last] = _BLANK[: last - first]
+            found.update(block)
+            at += len(block)
+    return found.hexdigest().encode()
 
 
 def _below(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:

@@ -6,8 +6,10 @@ naming a preset. Without one it starts from here: what learns on cached layers (
 text is pooled, for its first token says little before it is trained), and, where an encoder is
 live, few epochs, warm-up, clipping, decay beside the gradient and a rate that suits the encoder.
 
-Found by validation on MELD's sentiment with a six-layer MiniLM, and on a generated corpus of
-CMU-MOSI's size (docs/real.md); keys of [train] and of a model's own table go before them.
+Pooling and GLoMo's rate were compared on a text corpus of 2,199 clips with frozen layers (MAE of
+Self-MM 1.11 -> 0.945, MMIM 1.04 -> 0.906, GLoMo 0.946 -> 0.894). Values beside live encoders are
+what is usual for BERT-like ones; they have not been tuned. Keys of [train] and of a model's own
+table go before all of them.
 """
 
 from collections.abc import Mapping

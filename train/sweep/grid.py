@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any
 
+from ...cache.runs.identity import digest_of
 from ...cache.spec import LETTERS, MODALITIES, Modality
 from ...cache.sweeps import Encoder
 from ...config import Config, ConfigError, SweepConfig
@@ -105,6 +106,7 @@ def encoder_of(one: Input, config: Config, section: SweepConfig) -> Encoder:
         fingerprint=spec.fingerprint,
         layers=names,
         last=spec.layers[spec.positions([-1])[0]],
+        clips=digest_of(dict(one.store.sources)),
     )
 
 

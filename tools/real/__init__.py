@@ -1,0 +1,1 @@
+"""Real weights on real corpora, outside the tests: `make real`."""
