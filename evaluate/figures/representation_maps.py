@@ -1,6 +1,7 @@
 """Maps of clips: the vectors that a model's head reads, in two dimensions, coloured by label."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,15 @@ def map_figures(
         "Classes that part in training clips alone are learned by heart."
     )
     drawn.append(_map("map-pca", "Representations, PCA", words, panels(flat), names))
-    near = tsne(vectors[WHOLE])
+    near = None
+    if (apart := distinct(vectors[WHOLE])) < FEWEST:  # t-SNE divides by what tells them apart
+        drawn[-1] = replace(
+            drawn[-1],
+            caption=f"{drawn[-1].caption} No map by t-SNE: of {len(rows)} clips the head reads "
+            f"{apart} different vector{'s' if apart > 1 else ''}.",
+        )
+    else:
+        near = tsne(vectors[WHOLE])
     if near is not None:
         words = f"{title}. Near clips are alike; distances between far groups mean little."
         drawn.append(_map("map-tsne", "Representations, t-SNE", words, panels(near), names))
@@ -78,6 +87,12 @@ def pca(x: Points) -> tuple[Points, Points]:
         scores = np.column_stack([scores, np.zeros(len(x))])
     total = float((s**2).sum())
     return scores, s**2 / total if total else np.zeros_like(s)
+
+
+def distinct(x: Points) -> int:
+    """Different vectors among `x` (clips, width), rounding left aside."""
+    largest = float(np.abs(x).max(initial=0))
+    return len(np.unique(np.round(x / largest, 6), axis=0)) if largest > 0 else min(1, len(x))
 
 
 def tsne(x: Points) -> Points | None:

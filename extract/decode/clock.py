@@ -83,7 +83,7 @@ def packets(container: Any, streams: Sequence[Any]) -> Iterator[Any]:
         for packet in container.demux(list(streams)):
             if packet.size:  # the last ones, which flush, are made by who decodes
                 yield packet
-    except (av.error.FFmpegError, OSError):
+    except (av.error.FFmpegError, OSError, IndexError):  # the last: of a track that no head told of
         return
 
 

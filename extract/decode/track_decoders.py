@@ -10,7 +10,7 @@ import av.error
 from .announced import plausible, track_seconds
 from .clip_error import MediaError
 from .clock import file_end
-from .header import BEHIND
+from .header import BEHIND, words
 from .needed import Needed
 from .pictures import Pictures
 from .reading import Reading
@@ -137,7 +137,10 @@ class VideoDecoder(TrackDecoder):
                 self._decode(packet)
 
     def _give(self, frame: Any) -> None:
-        self.fault = self.pictures.take(frame)
+        try:
+            self.fault = self.pictures.take(frame)
+        except (av.error.FFmpegError, ValueError) as fault:
+            self.fault = f"pictures of a form that cannot be read: {words(fault)}"
 
 
 class AudioDecoder(TrackDecoder):
@@ -176,3 +179,5 @@ class AudioDecoder(TrackDecoder):
             self.sound.take(frame)
         except MediaError as fault:
             self.fault = str(fault)
+        except (av.error.FFmpegError, ValueError) as fault:
+            self.fault = f"sound of a form that cannot be read: {words(fault)}"

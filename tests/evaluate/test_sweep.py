@@ -405,6 +405,19 @@ def test_the_name_of_a_corpus_stays_in_its_folder(tmp_path: Path, report: Any, c
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [file]
 
 
+@pytest.mark.parametrize("different", [1, 3])
+def test_a_map_of_clips_that_are_all_alike_is_left_out(tmp_path: Path, different: int) -> None:
+    """R16: t-SNE of constant data ends the process with a segmentation fault."""
+    some = np.random.default_rng(0).normal(size=(different, 5))
+    vectors = some[np.arange(len(IDS)) % different]
+    kept = Representations(np.arange(len(IDS)), {"fused": halved(vectors)})
+    keep(tmp_path, replace(run_of("TA", 1, 0.2), representations=kept))
+    html = to_html(evaluate(tmp_path, EvaluateConfig(bootstrap=0)))
+    assert 'id="map-pca-title"' in html
+    assert 'id="map-tsne-title"' not in html
+    assert f"the head reads {different} different vector" in html
+
+
 def test_maps_and_generated_labels_are_drawn_where_they_are_kept(tmp_path: Path) -> None:
     random = np.random.default_rng(2)
     trail = {"label_quantiles_text": np.sort(random.normal(size=(6, 5)), axis=1)}
