@@ -2,7 +2,7 @@
 
 A terminal, a figure, a page, a table in Markdown or LaTeX and a spreadsheet each read something
 into some characters. What goes there passes through the function of that name; HTML is escaped by
-its template.
+its template, and figures are drawn without mathematics.
 """
 
 import re
@@ -40,15 +40,6 @@ def for_terminal(text: str, keep: str = "") -> str:
         c if c in keep or not _steers(c) else c.encode("unicode_escape").decode("ascii")
         for c in text
     )
-
-
-def for_figure(text: str) -> str:
-    r"""`text` for matplotlib, which would set what stands between dollar signs as mathematics.
-
-    >>> for_figure("5$ or $\\foo$")
-    '5\\$ or \\$\\foo\\$'
-    """
-    return for_terminal(text).replace("$", r"\$")
 
 
 def for_markdown(text: str) -> str:

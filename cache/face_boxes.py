@@ -71,6 +71,8 @@ class BoxStore:
         with explained(self.path):
             replace(self.path / "settings.json", json.dumps(self.settings, indent=2) + "\n")
             clear_stale(self.path)
+            while self.damaged:
+                remove(self.damaged.pop())
             data = io.BytesIO()
             np.savez(
                 data,
@@ -81,9 +83,6 @@ class BoxStore:
             )
             written = data.getvalue()
             replace(self.path / f"{PREFIX}{digest(written)}{SUFFIX}", written)
-            for file in self.damaged:
-                remove(file)
-            self.damaged.clear()
         self._held |= found
 
 

@@ -138,6 +138,10 @@ def _fill(found: Survey, clock: Clock, progress: Progress, estimate: Diagnosis |
     depth = 2 * workers(config)
     clock.stage("decode", "clips", workers(config))
     share_finders([work for work, _ in active])
+    streams = [work.stream for work, _ in active]
+    stores = [s.boxes for s in streams if isinstance(s, VisionStream) and s.boxes is not None]
+    for file in dict.fromkeys(file for boxes in stores for file in boxes.damaged):
+        progress.note(f"warning: {file}: damaged; the faces it held are looked for again")
     clock.stage("load", "encoders")
     for work, todo in active:
         progress.start(work.name, len(todo.wanted))

@@ -7,6 +7,8 @@ import csv
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -335,3 +337,56 @@ def test_a_probe_of_other_features_is_left_out(project: Project) -> None:
     report = project.told("report")
     assert [sweep["kind"] for sweep in report["sweeps"]] == ["probe"]
     assert report["probe"] is not None
+
+
+def test_two_pipelines_in_one_folder_and_three_processes_at_once(project: Project) -> None:
+    """No run of one is touched by another, and all that was asked for is there in the end."""
+    before = project.keys()
+    text = project.pipeline.read_text()
+    others = {"longer": ("epochs = 2", "epochs = 3"), "deeper": ("layers = -1", "layers = 1")}
+    for name, change in others.items():
+        (project.root / f"{name}.toml").write_text(text.replace(*change))
+    project.pipeline.write_text(text.replace("seeds = [1]", "seeds = [1, 2]"))
+    names = ("pipeline", *others)
+    command = [sys.executable, "-P", "-m", "sedimental", "train", "-c"]
+    started = [
+        subprocess.Popen(
+            [*command, str(project.root / f"{name}.toml")],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        for name in (*names, "longer")  # one of them twice
+    ]
+    for process in started:
+        _, told = process.communicate(timeout=300)
+        assert process.returncode == 0, told
+    after = project.keys()
+    assert before.items() < after.items()
+    assert len(after) == 4
+    assert project.told("runs", "verify")["damages"] == []
+    rows = {}
+    for name in names:
+        own = Project(project.root)
+        shown = RUNNER.invoke(app, ["report", "--json", "-c", str(own.root / f"{name}.toml")])
+        assert shown.exit_code == 0, shown.stderr
+        (row,) = json.loads(shown.stdout)["rows"]
+        rows[name] = {line["key"] for line in json.loads(shown.stdout)["runs"]}
+        assert row["seeds"] == ([1, 2] if name == "pipeline" else [1])
+    assert len(set.union(*rows.values())) == 4  # each has its own, and they are all there are
+    assert not list(project.root.rglob("*.old-*"))
+
+
+def test_two_corpora_under_one_root(project: Project) -> None:
+    write_corpus(project.root / "other", first=20)
+    text = project.pipeline.read_text().replace('path = "little"', 'path = "other"')
+    (project.root / "other.toml").write_text(text)
+    before = project.keys()
+    files = {f: f.read_bytes() for f in (project.root / "runs/little").rglob("*") if f.is_file()}
+    for command in ("extract", "train", "report"):
+        shown = RUNNER.invoke(app, [command, "-c", str(project.root / "other.toml")])
+        assert shown.exit_code == 0, shown.stderr
+    assert {f: f.read_bytes() for f in files} == files
+    assert project.keys() == before
+    (row,) = project.told("report")["rows"]
+    assert row["seeds"] == [1]
+    assert {path.name for path in (project.root / "runs").iterdir()} == {"little", "other"}

@@ -15,6 +15,7 @@ from sedimental.cli import app
 from sedimental.evaluate.cli import missing_rates
 
 RUNNER = CliRunner()
+EARLIER = {"format": "sedimental-run-1"}
 
 
 @pytest.fixture
@@ -76,3 +77,26 @@ def test_rates() -> None:
     for wrong in ("a", "0:1:0", "0,2"):
         with pytest.raises(typer.Exit):
             missing_rates(wrong, "mosi")
+
+
+def test_runs_of_an_earlier_version_are_named_and_taken_over(pipeline: Path) -> None:
+    """The layout before runs had an identity and checksums."""
+    for file in (pipeline.parent / "runs/x/uegd-T").glob("seed-*/run.json"):
+        head = json.loads(file.read_text())
+        file.write_text(json.dumps({k: v for k, v in head.items() if k != "identity"} | EARLIER))
+        (file.parent / "checksums.json").unlink()
+    found = told("report", "-c", str(pipeline))
+    assert [row["letters"] for row in found["rows"]] == ["A"]
+    assert any("sedimental runs migrate" in caution["text"] for caution in found["cautions"])
+    shown = RUNNER.invoke(app, ["compare", "uegd T", "uegd A", "-c", str(pipeline)])
+    assert shown.exit_code == 1
+    assert "sedimental runs migrate" in shown.stderr
+    assert {one["name"]: one["state"] for one in told("runs", "ls", "-c", str(pipeline))} == {
+        "uegd-A": "unchecked",
+        "uegd-T": "earlier",
+    }
+    assert len(told("runs", "migrate", "-c", str(pipeline))["moved"]) == 2
+    found = told("report", "-c", str(pipeline))
+    assert [row["letters"] for row in found["rows"]] == ["T", "A"]
+    assert found["rows"][0]["seeds"] == [1, 2]
+    assert told("runs", "migrate", "-c", str(pipeline))["moved"] == {}

@@ -1,6 +1,7 @@
 """`train` on real stores: finds the right ones, repeats nothing, loses nothing."""
 
 import json
+import random
 import shutil
 import signal
 import subprocess
@@ -33,6 +34,7 @@ from sedimental.progress import Silent
 from sedimental.train.data.dataset import Table
 from sedimental.train.data.inputs import find_inputs, layer_names
 from sedimental.train.data.load import load
+from sedimental.train.fit.checkpoint import _read as read_checkpoint
 from sedimental.train.processes.pool import workers_for
 from sedimental.train.record import representations_of
 from sedimental.train.run import Workshop, train
@@ -432,6 +434,23 @@ def test_a_damaged_or_foreign_checkpoint_is_no_obstacle(
         kept.write_bytes(content)
         (again,) = train(config)
         assert np.array_equal(whole.predictions.values, again.predictions.values)
+    flips = random.Random(0)  # H4: head and tensors alike, and its name is told
+    for _ in range(40):
+        changed = bytearray(data)
+        changed[flips.randrange(len(data))] ^= 1 << flips.randrange(8)
+        kept.write_bytes(changed)
+        notes: list[str] = []
+        assert read_checkpoint(kept, whole.key, notes.append) == ({}, {})
+        assert len(notes) == 1
+        assert f"{kept}: damaged" in notes[0]
+    kept.write_bytes(data)
+    assert read_checkpoint(kept, whole.key, notes.append)[0]["key"] == whole.key
+    assert read_checkpoint(kept, "another run's", notes.append) == ({}, {})
+    kept.write_bytes(torn)
+    shutil.rmtree(plan_folder(config) / "seed-1")
+    heard = Heard()
+    train(config, heard)
+    assert any(f"{kept}: damaged" in note for note in heard.notes)
     kept.write_bytes(data)  # of other settings than these
     (other,) = train(config_of(corpus, seeds=[1], epochs=5, learning_rate=2e-3))
     assert len(other.history) == 5
