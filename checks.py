@@ -6,6 +6,7 @@ encoder; what only the Hub could tell is left for later, on every machine alike.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ def load_config(path: str | Path = "pipeline.toml", table: bool = False) -> Conf
     """
     from .extract.encoders.presets.table import encoder_faults
 
-    checks: list[Check] = [encoder_faults]
+    checks: list[Check] = [partial(encoder_faults, folder=Path(path).parent)]
     deeper: list[DeepCheck] = []
     if _is_there("torch"):  # reports are written without it as well
         from .extract.encoders.layer_faults import layer_faults

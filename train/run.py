@@ -244,7 +244,8 @@ class Workshop:
         except (Preempted, StoreError):  # we are to end, or no run can be read for
             raise
         except Exception as fault:
-            if self.ranks.count > 1:
+            disk = isinstance(fault, OSError) or isinstance(fault.__cause__, OSError)
+            if self.ranks.count > 1 or disk:  # a disk that refuses one run refuses the next
                 raise
             known = isinstance(fault, SedimentalError)
             text = str(fault) if known else f"{plans[0].title}: {type(fault).__name__}: {fault}"

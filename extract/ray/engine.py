@@ -137,7 +137,9 @@ class Bounded:
     left: dict[str, int]
 
     def advance(self, task: str, by: int) -> None:
-        """`by` more clips, at most as many as are left."""
+        """`by` more clips, at most as many as are left; an actor's own survey is not shown."""
+        if task not in self.left:
+            return
         by = min(by, self.left[task])
         self.left[task] -= by
         if by:

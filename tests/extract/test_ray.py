@@ -146,7 +146,8 @@ def test_an_actor_killed_halfway_is_replaced(make_corpus: Any, make_pipeline: An
     assert not watch.is_alive()  # it was killed in the middle
     assert not result.failures
     assert [note for note in heard.notes if "lost, another takes its share: ActorDied" in note]
-    assert heard.done == heard.totals == {"vision tiny-clip": 12}
+    survey = {"looking at media": 12, "media": 12}
+    assert heard.done == heard.totals == {"vision tiny-clip": 12, **survey}
     plain = load_config(make_pipeline(corpus, ("vision",), cache=f'root = "one"\n{cache}'))
     extract(plain)
     same(config, plain)

@@ -17,8 +17,13 @@ __all__ = ["CLIP_PIXELS", "FAMILIES", "PART_OF", "PRESETS", "Family", "Preset"]
 PRESETS: Mapping[str, Preset] = {**VISION, **AUDIO, **TEXT}
 
 
-def encoder_faults(raw: Mapping[str, Any]) -> Iterable[str]:
-    """Faults of the encoder names in a raw pipeline.toml: ``features[0].encoder: …``."""
+def encoder_faults(raw: Mapping[str, Any], folder: Path | None = None) -> Iterable[str]:
+    """Faults of the encoder names in a raw pipeline.toml: ``features[0].encoder: …``.
+
+    With the file's `folder`, a name of which there is a store in the cache is good: nothing has to
+    be encoded to train on that.
+    """
+    stores = _store_names(raw, folder) if folder is not None else frozenset[str]()
     tables = raw.get("features", ())
     for index, table in enumerate(tables if isinstance(tables, list) else ()):
         if not isinstance(table, dict) or not isinstance(name := table.get("encoder"), str):
@@ -29,6 +34,8 @@ def encoder_faults(raw: Mapping[str, Any]) -> Iterable[str]:
         if name in PRESETS:
             yield from _preset_faults(where, name, table)
         elif "/" not in name and not Path(name).is_dir():
+            if f"{table.get('modality')}-{slug(name)}" in stores:
+                continue
             hint = nearest(name, PRESETS)
             yield (
                 f'{where}.encoder: "{name}" is no preset, no Hub id ("owner/name") and no folder.'
@@ -39,6 +46,19 @@ def encoder_faults(raw: Mapping[str, Any]) -> Iterable[str]:
                 f"{where}.weights: random weights need an architecture: a preset or a folder "
                 f'with a config.json, not the Hub id "{name}".'
             )
+
+
+def _store_names(raw: Mapping[str, Any], folder: Path) -> frozenset[str]:
+    """``<modality>-<encoder>`` of every store below the cache root of a raw pipeline.toml."""
+    cache = raw.get("cache", {})
+    root = cache.get("root", "features") if isinstance(cache, dict) else "features"
+    if not isinstance(root, str):
+        return frozenset()
+    try:
+        found = list((folder / root).glob("*/*/store.json"))
+    except OSError:
+        return frozenset()
+    return frozenset(path.parent.name.rpartition("-")[0] for path in found)
 
 
 def _preset_faults(where: str, name: str, table: Mapping[str, Any]) -> Iterable[str]:
