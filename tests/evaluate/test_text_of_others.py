@@ -20,7 +20,7 @@ from sedimental.escape import for_csv, for_latex, for_markdown, for_terminal
 from sedimental.evaluate.figures.canvas import Canvas
 from sedimental.evaluate.output.html import to_html
 from sedimental.evaluate.output.tables import to_csv, to_latex, to_markdown
-from sedimental.evaluate.report import evaluate
+from sedimental.evaluate.report import report_folder
 from sedimental.evaluate.results import Report
 
 from .test_report import simulate
@@ -47,7 +47,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     manifest = simulate(root, ("TA", "T"), (1, 2), change=of_classes)
     clips = tuple(replace(c, text=f"{c.text} \x1b[2J{CLASSES[1]}") for c in manifest.clips)
     settings = EvaluateConfig(bootstrap=10)
-    return evaluate(root, settings, Manifest(manifest.corpus, root, clips))
+    return report_folder(root, settings, Manifest(manifest.corpus, root, clips))
 
 
 class Tags(HTMLParser):
