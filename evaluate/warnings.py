@@ -5,7 +5,9 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..cache.label_scale import fills
 from ..cache.leaks import leaks
 from ..cache.manifest import Manifest
 from ..cache.run_warnings import run_warnings
@@ -140,13 +142,25 @@ def _scale(run: Run, protocol: CorpusProtocol) -> Iterator[str]:
     if outside:
         yield (
             f"{outside} of {labels.size} labels lie outside {protocol.low:g}..{protocol.high:g}, "
-            f'the scale of protocol "{protocol.key}". Set [evaluate] protocol to fit the corpus.'
+            f'the scale of protocol "{protocol.key}". Set [evaluate] protocol to fit the corpus, '
+            f"such as {_range_of(labels)}."
         )
     elif protocol.key == "mosi" and labels.size > 20 and np.abs(labels).max() <= 1:
         yield (
             'All labels lie within -1..1 although protocol "mosi" expects -3..3. For CH-SIMS set '
-            '[evaluate] protocol = "sims".'
+            f'[evaluate] protocol = "sims", for others their range, such as {_range_of(labels)}.'
         )
+    elif labels.size > 20 and not fills(labels.min(), labels.max(), protocol.low, protocol.high):
+        yield (
+            f"All labels lie within {labels.min():g}..{labels.max():g}, which is little of "
+            f"{protocol.low:g}..{protocol.high:g}, the scale of protocol "
+            f'"{protocol.key}": its classes may mean nothing here. If another scale was rated on, '
+            f"set [evaluate] protocol to its range, such as {_range_of(labels)}."
+        )
+
+
+def _range_of(labels: NDArray[np.float64]) -> str:
+    return f'protocol = "{labels.min():g}..{labels.max():g}"'
 
 
 def _mixed(groups: Mapping[str, Sequence[Run]]) -> Iterator[str]:

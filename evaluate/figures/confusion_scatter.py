@@ -20,8 +20,8 @@ def scatter_figure(report: Report) -> Drawing | None:
     step = -(-x.size // MOST_POINTS)
     with Canvas("scatter", 400) as canvas:
         axes = canvas.panels[0]
-        reach = float(max(protocol.high, np.abs(x).max())) * 1.05
-        ends = [-protocol.high, protocol.high]
+        ends = [protocol.low, protocol.high]
+        room = 0.05 * (protocol.high - protocol.low)
         axes.plot(ends, ends, color=MUTED, lw=1, ls=(0, (4, 3)))
         axes.plot(
             x[::step],
@@ -44,8 +44,8 @@ def scatter_figure(report: Report) -> Drawing | None:
                 mew=0.8,
                 lw=1.4,
             )
-        axes.set_xlim(-reach, reach)
-        axes.set_ylim(-protocol.high * 1.1, protocol.high * 1.1)
+        axes.set_xlim(min(protocol.low, x.min()) - room, max(protocol.high, x.max()) + room)
+        axes.set_ylim(protocol.low - room, protocol.high + room)
         axes.set_xlabel("prediction")
         axes.set_ylabel("label")
     drawn = f" {x[::step].size} of {x.size} clips are drawn." if step > 1 else ""

@@ -278,10 +278,6 @@ def test_settings_come_from_table_then_section_then_recipe() -> None:
 def test_classes_get_logits(name: str) -> None:
     options = model_options(name, SMALL.get(name, {}))
     generator = torch.Generator().manual_seed(0)
-    if not hasattr(options, "classes"):
-        with pytest.raises(RunError, match=f"{name} predicts scores only"):
-            build(name, options, shapes(MODALITIES), generator, classes=3)
-        return
     model = build(name, options, shapes(MODALITIES), generator, classes=3)
     batch = replace(batch_of([5, 1, 7, 2]), labels=torch.tensor([0, 1, 2, 0]))
     assert model(batch).prediction.shape == (4, 3)

@@ -27,6 +27,8 @@ Departures, and choices where the paper is silent:
   what they bring are SUGRM's for CMU-MOSEI, which tells none for this use.
 - Labels change from epoch 2 on, and the unimodal heads learn from epoch 3 on: the loss is 0 while
   y_s = y_m. `labels_from` is ours.
+- Classes are ours, as in SUGRM: the fused head has logits and cross-entropy; a modality's head and
+  generated label are a score a class, 1 or -1 at first.
 - The share of units dropped is ours, and so is the weight decay, which is none.
 """
 
@@ -44,7 +46,7 @@ from ...config import Fraction, Positive
 from ..layers.dropout import Dropout
 from ..layers.packed import Packed
 from .shared.hooks import EncoderRecipe, Group, Recipe, Training
-from .shared.interface import Batch, InputShape, Output
+from .shared.interface import Batch, InputShape, Output, shaped
 from .shared.layer_mix import layer_weights
 from .shared.utterance import EndState, Pick, Tokens, end_state_encoders
 from .sugrm.label_generator import Generator, LabelMemory, unimodal_loss
@@ -94,6 +96,8 @@ class Options:
     """Learning rate of audio's LSTM, times the run's: 5e-3 of 1e-3."""
     vision_rate: Rate = 5.0
     """The same for vision's."""
+    classes: Positive = 1
+    """1: a score a clip; more: logits of that many classes. Taken from the corpus in training."""
 
     def __post_init__(self) -> None:
         if len(set(self.unimodal_tasks)) < len(self.unimodal_tasks):
@@ -131,16 +135,16 @@ ENCODER = EncoderRecipe(5e-5, source="MMSA's configuration of Self-MM (2025); th
 class Head(nn.Module):
     """A vector -> its feature F* and a score."""
 
-    def __init__(self, inputs: int, width: int, dropout: float) -> None:
+    def __init__(self, inputs: int, width: int, dropout: float, classes: int) -> None:
         """For vectors of length `inputs`; the feature is `width` long."""
         super().__init__()
         self.space = nn.Sequential(Dropout(dropout), nn.Linear(inputs, width), nn.ReLU())
-        self.score = nn.Linear(width, 1)
+        self.score = nn.Linear(width, classes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, inputs) -> (batch, width), (batch,)."""
+        """(batch, inputs) -> (batch, width), (batch[, classes])."""
         feature = self.space(x)
-        return feature, self.score(feature).squeeze(-1)
+        return feature, shaped(self.score(feature))
 
 
 class SelfMM(nn.Module):
@@ -177,13 +181,17 @@ class SelfMM(nn.Module):
                 if m != "text":
                     del self.encoders[m].lstm
                     sizes[m] = like_sugrm.width
-        self.fusion = Head(sum(sizes.values()), fusion_width, options.dropout)
-        self.heads = nn.ModuleDict(
-            {m: Head(sizes[m], widths[m], options.dropout) for m in self.tasks}
-        )
+        how = options.dropout, options.classes
+        self.fusion = Head(sum(sizes.values()), fusion_width, *how)
+        self.heads = nn.ModuleDict({m: Head(sizes[m], widths[m], *how) for m in self.tasks})
         self.widest = max([fusion_width, *(widths[m] for m in self.tasks)])
         self.memory = LabelMemory(
-            self.tasks, self.widest, options.labels, options.labels_from, options.exclude_zero
+            self.tasks,
+            self.widest,
+            options.labels,
+            options.labels_from,
+            options.exclude_zero,
+            options.classes,
         )
 
     def forward(self, batch: Batch) -> Output:
