@@ -226,6 +226,12 @@ def test_sweep_files_parse_back(folder: Path, report: Any) -> None:
     assert [r["layer"] for r in rows if r["picked"] == "1"] == ["2", "1", "3"]
     point = report.sweeps[-1].find("uegd", "T", "2")
     assert float(rows[2]["test_Corr_mean"]) == pytest.approx(point.mean("test", "Corr"))
+    sweep = report.sweeps[-1]
+    tested = {(r["modality"], r["layer"]) for r in rows if r["test_Corr_mean"]}
+    picked = {(LETTERS[m], layer) for m, layer in sweep.picks["uegd"].items()}
+    assert tested == picked | {(LETTERS[m], own.last) for m, own in sweep.encoders.items()}
+    assert all(r["valid_Corr_mean"] for r in rows)
+    assert "test of picked and last" in files[2].read_text()
     cells = {line.count("|") for line in files[1].read_text().splitlines()}
     assert len(cells) == 1
     assert files[2].read_text().startswith('<svg xmlns="http://www.w3.org/2000/svg"')

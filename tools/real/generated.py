@@ -27,7 +27,7 @@ REACH = 3
 STEP = 0.2
 """Labels are means of five people's votes."""
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
