@@ -231,12 +231,14 @@ def _notes(
             "draw from: intervals are drawn over clips, and are too narrow if clips of one video "
             "are alike."
         )
-    metric = protocol.metric(protocol.second)
+    # accuracy on classes of unlike size is high where only the commonest is told
+    metric = protocol.metric(protocol.first if protocol.of_classes else protocol.second)
     sign = 1 if metric.higher else -1
     for floor in floors:
         bar = sign * floor.test[metric.key].mean
         if beaten := [r.name for r in rows if sign * r.test[metric.key].mean <= bar]:
-            yield f"No better in {metric.label} than the {floor.name}: {_list(beaten)}."
+            advice = _advice(beaten, groups) if floor.letters else ""
+            yield f"No better in {metric.label} than the {floor.name}: {_list(beaten)}.{advice}"
     late = [
         f"{name} ({count} of {len(seeds)} seeds)"
         for name, seeds in groups.items()
@@ -244,6 +246,16 @@ def _notes(
     ]
     if late:
         yield f"Still improving when training ended: {_list(late)}. More epochs may help."
+
+
+def _advice(beaten: Sequence[str], groups: Mapping[str, Sequence[Run]]) -> str:
+    """What to try where a linear probe is not beaten, by what these runs have not tried."""
+    runs = [run for name in beaten for run in groups.get(name, ())]
+    tried = ["the layers that `sedimental sweep` picks"]
+    if any(run.config.get("preset") for run in runs):
+        tried.append("no preset (papers' settings suit encoders that are fine-tuned)")
+    tried += ["another learning_rate", "more dropout or weight_decay"]
+    return f" To try: {', '.join(tried)}." if runs else ""
 
 
 def _recipes(groups: Mapping[str, Sequence[Run]]) -> Iterator[str]:

@@ -193,6 +193,21 @@ def test_floors_stand_in_every_table(report: Any) -> None:
     assert "ridge probe" in to_html(report)
 
 
+def test_the_report_says_what_does_not_beat_the_probe_and_what_to_try(tmp_path: Path) -> None:
+    def said(noise: float) -> list[str]:
+        root = tmp_path / f"{noise}"
+        write_sweep(root / "probe", sweep_of("probe", "ridge", 1))
+        keep(root / "probe", run_of("TAV", 0, 0.3, "ridge"))
+        keep(root, run_of("TAV", 1, noise, config={"epochs": 3, "preset": "mosi"}))
+        return [c.text for c in evaluate(root, SETTINGS).cautions if "ridge probe" in c.text]
+
+    [weak] = said(0.9)
+    assert weak.startswith("No better in MAE than the ridge probe TAV: uegd TAV. To try: ")
+    assert "the layers that `sedimental sweep` picks" in weak
+    assert "no preset" in weak
+    assert not said(0.1)
+
+
 def test_a_probe_of_other_clips_is_no_floor(tmp_path: Path) -> None:
     keep(tmp_path, run_of("T", 1, 0.5))
     write_sweep(tmp_path / "probe", sweep_of("probe", "ridge", 1))

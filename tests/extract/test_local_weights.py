@@ -11,9 +11,9 @@ import pytest
 from sedimental.cache.store.find import find_store
 from sedimental.config import TextFeatures, load_config
 from sedimental.errors import StoreNotFoundError
-from sedimental.extract import extract
 from sedimental.extract.encoders.loading import load_model, resolve
 from sedimental.extract.encoders.presets.table import PRESETS
+from sedimental.extract.run import extract
 
 
 @pytest.mark.parametrize("encoder", ["folder", "maker/some-encoder"])

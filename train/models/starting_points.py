@@ -37,13 +37,14 @@ STEADY: Mapping[str, Any] = {
     "accumulate": 1,
     "patience": None,
     "optimizer": "adamw",
-    "weight_decay": 0.1,
+    "weight_decay": 3.0,
     "warmup": 0.1,
     "schedule": "cosine",
     "clip_norm": 1.0,
     "drops": (),
 }
-"""Any model's recipe on cached layers."""
+"""Any model's recipe on cached layers. A weight shrinks by rate times decay in a step, over a run
+by half: less changes nothing in so few steps."""
 STEPS = 500
 """That a frozen run takes at least, as far as `MOST_EPOCHS` let it."""
 FEWEST_EPOCHS, MOST_EPOCHS = 6, 60
@@ -78,7 +79,7 @@ FROZEN: Mapping[str, Start] = {
     "lmf": _frozen(learning_rate=1e-3),
     "mult": _frozen(learning_rate=1e-3),
     "misa": _frozen(),
-    "self_mm": _frozen(POOLED, learning_rate=1e-3),
+    "self_mm": _frozen({**POOLED, "dropout": 0.3}, learning_rate=1e-3),
     "mmim": _frozen(POOLED),
     "tfr_net": _frozen(learning_rate=1e-3),
 }
