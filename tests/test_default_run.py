@@ -76,7 +76,7 @@ def test_the_report_looks_behind_the_numbers(result: Any) -> None:
     assert "://" not in page
     for figure in (
         "rows-corr", "rows-mae", "scatter", "confusion", "training", "video", "gates-uegd",
-        "gates-glomo", "layers", "map-pca", "map-tsne", "trajectory", "sweep-corr", "sweep-mae",
+        "gates-glomo", "layers", "map-pca", "trajectory", "sweep-corr", "sweep-mae",
     ):  # fmt: skip
         assert f'id="{figure}-title"' in page, figure
     assert page.count('src="data:image/jpeg;base64,') == 12  # the worst clips' faces
