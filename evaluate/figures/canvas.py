@@ -2,7 +2,7 @@
 
 matplotlib draws with the colours of a light page, which a PNG or PDF keeps; `to_svg` replaces each
 by a CSS variable, so that one drawing serves light and dark. The hues of modalities are those of
-Okabe and Ito, told apart by colour-blind readers; wherever two meet, marker or dash differs as well.
+Okabe and Ito, told apart by colour-blind readers; where two meet, marker or dash differs as well.
 """
 
 import io
