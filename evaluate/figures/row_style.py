@@ -1,7 +1,7 @@
 """One look of a model in all figures: its colour and dash, with a marker for what it reads.
 
 A row of several modalities has its model's colour; a row of one has that of the modality, as its
-letter in the tables. The dash is the model's in both, so that no two rows are drawn alike.
+letter in the tables. The dash is the model's in both, so that rows of up to seven models are all drawn differently.
 """
 
 from collections.abc import Mapping
@@ -17,6 +17,8 @@ DASHES: tuple[tuple[float, ...], ...] = (
     (1, 1.3),
     (6, 1.5, 1, 1.5),
     (9, 2.5),
+    (3, 1.2),
+    (5, 1.5, 1, 1.5, 1, 1.5),
 )
 """In line widths, dash and gap by turns; () is a solid line."""
 
