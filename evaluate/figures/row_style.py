@@ -1,7 +1,8 @@
 """One look of a model in all figures: its colour and dash, with a marker for what it reads.
 
 A row of several modalities has its model's colour; a row of one has that of the modality, as its
-letter in the tables. The dash is the model's in both, so that rows of up to seven models are all drawn differently.
+letter in the tables. The dash is the model's in both: rows of up to seven models are all drawn
+differently.
 """
 
 from collections.abc import Mapping
