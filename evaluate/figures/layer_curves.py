@@ -69,6 +69,7 @@ def layer_figure(sweep: Sweep, probe: Sweep | None, key: str) -> Drawing | None:
         f"{sweep.criterion}. Diamonds: test, of the picked and the last layer alone."
         + (f" {hidden} more variants are in the table." if hidden > 0 else ""),
         canvas.svg,
+        figure=canvas.figure,
     )
 
 
