@@ -40,7 +40,6 @@ STEADY: Mapping[str, Any] = {
     "weight_decay": 3.0,
     "warmup": 0.1,
     "schedule": "cosine",
-    "clip_norm": 1.0,
     "drops": (),
 }
 """Any model's recipe on cached layers. A weight shrinks by rate times decay in a step, over a run
@@ -73,15 +72,15 @@ FROZEN: Mapping[str, Start] = {
         },
         learning_rate=1e-3,
     ),
-    "ef_lstm": _frozen(learning_rate=1e-3),
-    "lf_dnn": _frozen(),
-    "tfn": _frozen(),
-    "lmf": _frozen(learning_rate=1e-3),
-    "mult": _frozen(learning_rate=1e-3),
-    "misa": _frozen(),
-    "self_mm": _frozen({**POOLED, "dropout": 0.3}, learning_rate=1e-3),
-    "mmim": _frozen(POOLED),
-    "tfr_net": _frozen(learning_rate=1e-3),
+    "ef_lstm": _frozen(learning_rate=1e-3, clip_norm=1.0),
+    "lf_dnn": _frozen(clip_norm=1.0),
+    "tfn": _frozen(clip_norm=1.0),
+    "lmf": _frozen(learning_rate=1e-3, clip_norm=1.0),
+    "mult": _frozen(learning_rate=1e-3, clip_norm=1.0),
+    "misa": _frozen(learning_rate=1e-4, weight_decay=0.1, loss="l1", clip_norm=1.0),
+    "self_mm": _frozen(POOLED, learning_rate=1e-3, weight_decay=0.1, clip_norm=1.0),
+    "mmim": _frozen(POOLED, clip_norm=1.0),
+    "tfr_net": _frozen(learning_rate=1e-3, clip_norm=1.0),
 }
 """On cached layers, by model; those that packages add start from their own values."""
 FEW_EPOCHS: Mapping[str, Any] = {
