@@ -22,6 +22,7 @@ SIZES = {"train": 1284, "valid": 229, "test": 686}
 SPEAKERS = {"train": 52, "valid": 10, "test": 31}
 WORDS, WIDTH = 800, 128
 AUDIO, VISION = 32, 32
+WIDTHS = {"text": WIDTH, "audio": AUDIO, "vision": VISION}
 REACH = 3
 """Words behind a negation that it turns around."""
 STEP = 0.2
@@ -139,11 +140,17 @@ def _padded(each: list[Array]) -> Array:
     return whole
 
 
-def main() -> None:
-    """Write the file."""
-    folder = Path(sys.argv[1])
+def write_generated(folder: Path) -> Path:
+    """The file in `folder`, which is made where it is not there."""
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / "generated.npz", **corpus())  # type: ignore[arg-type]
+    file = folder / "generated.npz"
+    np.savez(file, **corpus())  # type: ignore[arg-type]
+    return file
+
+
+def main() -> None:
+    """Write it."""
+    write_generated(Path(sys.argv[1]))
 
 
 if __name__ == "__main__":
