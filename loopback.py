@@ -7,6 +7,7 @@ that only a page of ours may set), and they may not frame or embed what is answe
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, BinaryIO
@@ -64,8 +65,9 @@ class Loopback:
         self, gets: Mapping[str, Route], posts: Mapping[str, Route] | None = None, port: int = 0
     ) -> None:
         """Listens at once, on `port`, or on a free one. Raises OSError for a port in use."""
-        routes = {"GET": gets, "POST": posts or {}}
-        self.server = ThreadingHTTPServer(("127.0.0.1", port), _handler(routes))
+        self.gets, self.posts = dict(gets), dict(posts or {})
+        handler = _handler({"GET": self.gets, "POST": self.posts})
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         self.server.daemon_threads = True
 
     @property
@@ -123,7 +125,8 @@ def _handler(routes: Mapping[str, Mapping[str, Route]]) -> type[BaseHTTPRequestH
             self.send_header("Connection", "close")
             for name, value in _HEADERS.items():
                 self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(answer.body)
+            with suppress(OSError):  # the page is gone
+                self.end_headers()
+                self.wfile.write(answer.body)
 
     return Handler

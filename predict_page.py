@@ -36,9 +36,9 @@ class PredictPage:
 
         source = files(__package__) / "evaluate" / "output" / "predict.html.jinja"
         page = Environment(autoescape=True).from_string(source.read_text(encoding="utf-8"))
-        body = page.render(title=title, reads=list(reads)).encode()
+        self.page = page.render(title=title, reads=list(reads))
         self.ask, self.busy = ask, threading.Lock()
-        gets = {"/": lambda request: Answer(body)}
+        gets = {"/": lambda request: Answer(self.page.encode())}
         self.loopback = Loopback(gets, {"/predict": self._predict}, port)
 
     def serve(self) -> None:
@@ -68,7 +68,7 @@ def _received(request: Request, folder: Path) -> "list[NewClip]":
     from .extract.windows import by_subtitles, sliding
 
     body, rest = request.body, request.length - 4
-    size = int.from_bytes(body.read(4), "big")
+    size = int.from_bytes(body.read(4), "big") if rest > 0 else 0
     if not 2 <= size <= min(rest, _HEAD_BYTES) or rest - size > MOST_BYTES:
         raise ManifestError("The page sent too much, or nothing. Reload it.")
     try:

@@ -113,7 +113,8 @@ def seconds_of(video: Path) -> float:
 
 def _clip(video: Path, number: int, said: str, start: float, end: float) -> NewClip:
     name = f"{video.name} {clock(start)}-{clock(end)}"
-    return NewClip(video, said, start, end, name, video.name, str(number))
+    own = str(number)
+    return NewClip(video, said, start, end, id=name, video=video.name, clip=own)
 
 
 def clock(seconds: float) -> str:

@@ -45,6 +45,7 @@ def timeline(found: Prediction, clips: Sequence[ClipPrediction], key: str = "tim
             canvas.panels[1].set_ylabel("weight")
             canvas.panels[1].set_ylim(bottom=0)
         canvas.panels[-1].set_xlabel("minute:second")
+        canvas.panels[-1].xaxis.get_major_locator().set_params(integer=True)
         canvas.panels[-1].xaxis.set_major_formatter(
             lambda value, _: f"{int(value) // 60}:{int(value) % 60:02d}" if value >= 0 else ""
         )

@@ -49,7 +49,7 @@ def to_csv(found: Prediction) -> str:
         spreads = [clip.probabilities.get(n) for n in found.classes] or [clip.score]
         table.writerow(
             [
-                *(for_csv(clip.id), for_csv(clip.media or ""), clip.start, clip.end),
+                *(for_csv(clip.id), for_csv(Path(clip.media or "").name), clip.start, clip.end),
                 *(text for spread in spreads for text in _numbers(spread)),
                 *(for_csv(clip.word or ""), for_csv(clip.level or "")),
                 "".join(LETTERS[m] for m in clip.used),
