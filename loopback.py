@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, BinaryIO
+from io import BufferedIOBase
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 HEADER = "X-Sedimental"
@@ -49,7 +50,7 @@ class Request:
 
     path: str
     query: Mapping[str, str]
-    body: BinaryIO
+    body: BufferedIOBase
     length: int
     """Bytes of `body` that belong to it."""
 
