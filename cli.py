@@ -302,7 +302,7 @@ def predict(
         return page.serve()
     with exit_on_fault("stopped; nothing of it is kept."), bars() as progress:
         found = asked(clips, table=table, progress=progress)
-    files = ()
+    files: tuple[Path, ...] = ()
     if windows:
         from .evaluate.output.timeline_files import write_timeline
 
