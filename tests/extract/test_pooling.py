@@ -1,5 +1,6 @@
 """Statistics of frames: over steps of sound and over whole clips, and what hand-made ones need."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from sedimental.cache.manifest import Clip, Manifest
 from sedimental.cache.store.writer import ClipFeatures
-from sedimental.config import AudioFeatures, TextFeatures, VisionFeatures
+from sedimental.config import AudioFeatures, ConfigError, TextFeatures, VisionFeatures, load_config
 from sedimental.extract.encoders.audio import Sound, audio_encoder, load_processing
 from sedimental.extract.encoders.device import Arithmetic
 from sedimental.extract.encoders.loading import resolve
@@ -77,6 +78,15 @@ def test_text_is_pooled_with_a_store_of_its_own() -> None:
     assert stream.spec.fingerprint != plain.spec.fingerprint
     assert found.shape == (len(tokens), 1, stream.spec.width)
     np.testing.assert_allclose(found[1, 0], literal(tokens[1], "mean+std+max"), atol=1e-5)
+
+
+def test_one_frame_a_clip_is_not_aligned_with_words(tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.toml"
+    table = '[[features]]\nmodality = "vision"\nencoder = "tiny-clip"\npool = "mean"\n'
+    line = '[train.inputs]\nvision = { encoder = "tiny-clip", align = "words" }\n'
+    path.write_text(f'[corpus]\nkind = "demo"\n{table}{line}')
+    with pytest.raises(ConfigError, match="one frame a clip where the table"):
+        load_config(path)
 
 
 class Silence:
