@@ -55,8 +55,8 @@ def _frozen(options: Mapping[str, Any] | None = None, **recipe: Any) -> Start:
 
 POOLED: Mapping[str, Any] = {"text": "mean"}
 FROZEN: Mapping[str, Start] = {
-    "uegd": _frozen(weight_decay=0.1),
-    "emt_dlfr": _frozen(POOLED, weight_decay=0.1),
+    "uegd": _frozen(weight_decay=0.1, clip_norm=1.0),
+    "emt_dlfr": _frozen(POOLED, weight_decay=0.1, clip_norm=1.0),
     "glomo": _frozen({"text": "sequence"}),
     "sugrm": _frozen({"labels_from": 6}, learning_rate=1e-3),
     "mmml": _frozen(
