@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .extract.new_clip import NewClip
 
@@ -53,14 +53,18 @@ __all__ = [
 ]
 
 
-def load_config(path: str | Path = "pipeline.toml") -> Config:
+def load_config(
+    path: str | Path = "pipeline.toml", overrides: Mapping[str, Any] | None = None
+) -> Config:
     """Read a pipeline.toml and check it as a whole: keys, encoders, layers, models, metrics.
 
-    Raises ConfigError, which lists every fault of the file.
+    `overrides` are values that count instead of the file's: ``{"train.epochs": 5}``.
+    Raises ConfigError, which lists every fault of the file and of these.
     """
     from .checks import load_config
+    from .config import from_mapping
 
-    return load_config(path)
+    return load_config(path, overrides=from_mapping(overrides or {}))
 
 
 def doctor(

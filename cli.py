@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from .cache.cli import app as cache_app
+from .commands import EXTRACTING, SWEEPING, TRAINING, WHOLE, App
 from .console import (
     PIPELINE,
     AsJson,
-    Commands,
     ConfigFile,
     bars,
     corpus_news,
@@ -30,13 +30,7 @@ from .extract.face_strips import face_strips
 from .installation import require_stack
 from .train.cli import train_command
 
-app = typer.Typer(
-    cls=Commands,
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_show_locals=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = App(rich_markup_mode="rich", pretty_exceptions_show_locals=False)
 
 
 def _version(asked: bool) -> None:
@@ -92,7 +86,7 @@ def main(
     context.obj = face_strips  # the report shows them, and evaluate knows nothing of media
 
 
-@app.command()
+@app.command(keys=WHOLE)
 def run(
     config: ConfigFile = PIPELINE,
     fresh: Annotated[
@@ -137,7 +131,7 @@ def run(
         raise typer.Exit(3)
 
 
-@app.command()
+@app.command(keys=SWEEPING)
 def sweep(
     config: ConfigFile = PIPELINE,
     probe: Annotated[
@@ -168,7 +162,7 @@ def sweep(
     end_with([text for each in found for text in each.failures])
 
 
-@app.command()
+@app.command(keys=TRAINING)
 def robustness(
     names: Annotated[
         list[str] | None,
@@ -308,9 +302,9 @@ def init(
     say(told)
 
 
-app.command("doctor")(doctor_command)
-app.command("extract")(extract_command)
-app.command("train")(train_command)
+app.command("doctor", EXTRACTING)(doctor_command)
+app.command("extract", EXTRACTING)(extract_command)
+app.command("train", {**TRAINING, "stack": ("train.stack",)})(train_command)
 app.command("report")(report_command)
 app.command("compare")(compare_command)
 app.add_typer(runs_app, name="runs")

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -18,13 +19,25 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.status import Status
 
-    from .config import Config
+    from .config import Config, Override
     from .plain_console import PlainConsole
 
-PIPELINE = Path("pipeline.toml")
-ConfigFile = Annotated[
-    Path, typer.Option("--config", "-c", help="The pipeline to run.", show_default=True)
-]
+
+@dataclass(frozen=True)
+class PipelineFile:
+    """Which pipeline.toml a command reads, and what counts instead of some of its keys."""
+
+    path: Path
+    overrides: "tuple[Override, ...]" = ()
+
+    def __str__(self) -> str:
+        """As it is named in messages."""
+        return str(self.path)
+
+
+PIPELINE = PipelineFile(Path("pipeline.toml"))
+ConfigFile = Annotated[PipelineFile, typer.Option("--config", "-c", help="The pipeline to run.")]
+"""`App` in commands.py gives every command with such an option `-o KEY=VALUE` as well."""
 STOPPED = "stopped; what was finished is kept, and the same command goes on from there."
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
@@ -144,25 +157,25 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
 
 
-def pipeline(path: Path, table: bool = False) -> "Config":
-    """The pipeline at `path`, checked as a whole, with the corpus's `table` if need be.
+def pipeline(file: PipelineFile, table: bool = False) -> "Config":
+    """The pipeline in `file`, checked as a whole, with the corpus's `table` if need be.
 
     Raises ConfigError with every fault. Values that were understood though they are not written as
     their key wants them are told.
     """
     from .checks import load_config
 
-    config = load_config(path, table)
+    config = load_config(file.path, table, file.overrides)
     for note in config.notes:
         tell(f"note: {note}")
     return config
 
 
-def places(path: Path) -> "Config":
-    """The pipeline at `path` for a command that needs to know where things lie, and no more."""
+def places(file: PipelineFile) -> "Config":
+    """The pipeline in `file` for a command that needs to know where things lie, and no more."""
     from .config import load_config
 
-    return load_config(path)
+    return load_config(file.path, overrides=file.overrides)
 
 
 def corpus_news(config: "Config", update: bool = False) -> tuple[str, ...]:

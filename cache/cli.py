@@ -6,13 +6,12 @@ from typing import Annotated
 
 import typer
 
-from ..console import AsJson, Commands, bars, fail, out, places, print_json, say, tell
+from ..commands import App
+from ..console import PIPELINE, AsJson, ConfigFile, bars, fail, out, places, print_json, say, tell
 from ..escape import for_terminal
 from .exchange.cli import export_command, import_command
 
-app = typer.Typer(
-    cls=Commands,
-    no_args_is_help=True,
+app = App(
     help="Feature stores: list, describe, verify and repair, convert, remove, import, export.",
 )
 
@@ -31,9 +30,7 @@ class Format(StrEnum):
 
 @app.command()
 def ls(
-    config: Annotated[
-        Path, typer.Option("--config", "-c", help="The pipeline whose cache to list.")
-    ] = Path("pipeline.toml"),
+    config: ConfigFile = PIPELINE,
     root: Annotated[
         Path | None, typer.Option("--root", help="A cache root to list instead.")
     ] = None,

@@ -12,6 +12,7 @@ from .features import (
     TextFeatures,
     VisionFeatures,
 )
+from .overrides import Override, from_mapping, from_texts
 from .pipeline import TAGS, Check, Config, DeepCheck, load_config, read_config
 from .results import EvaluateConfig, RunsConfig, SweepConfig
 from .train import LIVE_KEYS, InputConfig, Inputs, TrainConfig
@@ -35,6 +36,7 @@ __all__ = [
     "InputConfig",
     "Inputs",
     "LayerChoice",
+    "Override",
     "Positive",
     "RunsConfig",
     "Section",
@@ -42,6 +44,8 @@ __all__ = [
     "TextFeatures",
     "TrainConfig",
     "VisionFeatures",
+    "from_mapping",
+    "from_texts",
     "load_config",
     "nearest",
     "read_config",

@@ -93,7 +93,7 @@ def compare_command(
     Both are scored on the test clips that both answered; a difference whose interval excludes zero
     is more than the choice of clips explains.
     """
-    if not config.exists() and all(Path(name).is_dir() for name in (first, second)):
+    if not config.path.exists() and all(Path(name).is_dir() for name in (first, second)):
         from .compare import compare
 
         found = compare(first, second, Path())  # folders say all but which clips are of one video

@@ -10,6 +10,7 @@ from ..console import (
     PIPELINE,
     AsJson,
     ConfigFile,
+    PipelineFile,
     bars,
     exit_on_fault,
     fail,
@@ -173,9 +174,9 @@ def faces_command(
         say(faces_text(sheets))
 
 
-def load(path: Path) -> "Config":
-    """The checked pipeline at `path`; raises ConfigError."""
-    return pipeline(path, table=True)
+def load(file: PipelineFile) -> "Config":
+    """The checked pipeline in `file`; raises ConfigError."""
+    return pipeline(file, table=True)
 
 
 def _engine(config: "Config", address: str | None, actors: int | None) -> "RayEngine":

@@ -1,7 +1,7 @@
 """`sedimental train`: light models on cached layers, a run a model, subset and seed."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 Fresh = Annotated[
     bool, typer.Option("--fresh", help="Train runs again that are there with equal settings.")
 ]
-Stacked = Annotated[
-    Literal["auto", "on", "off"] | None,
-    typer.Option(help="Seeds together, as one stacked model or a process a core: train.stack."),
-]
 
 STOPPED = "stopped; finished runs are kept, the same command goes on from there."
 METRICS_OF_CLASSES = ("Accuracy", "Weighted_F1")
@@ -40,7 +36,6 @@ METRICS_OF_CLASSES = ("Accuracy", "Weighted_F1")
 
 def train_command(
     config: ConfigFile = PIPELINE,
-    stack: Stacked = None,
     fresh: Fresh = False,
     json: AsJson = False,
 ) -> None:
@@ -54,9 +49,6 @@ def train_command(
     checked = pipeline(config)
     for note in preset_notes(checked.train.models, checked.train.preset):
         tell(f"note: {note}")
-    if stack is not None:
-        section = checked.train.model_copy(update={"stack": stack})
-        checked = checked.model_copy(update={"train": section})
     runs, failures = train_stage(checked, fresh)
     if json and runs:
         print_json([run_json(run) for run in runs])

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ...commands import App
 from ...console import (
     PIPELINE,
     AsJson,
-    Commands,
     ConfigFile,
+    PipelineFile,
     fail,
     out,
     pipeline,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ...config import Config
     from .listing import Configuration
 
-app = typer.Typer(no_args_is_help=True, cls=Commands)
+app = App()
 Name = Annotated[
     str, typer.Argument(help='A row ("uegd TAV"), or what `runs ls` calls it, or its beginning.')
 ]
@@ -233,13 +234,13 @@ def migrate(config: ConfigFile = PIPELINE, json: AsJson = False) -> None:
         fail("\n".join(faults))
 
 
-def _folders(name: str, config: Path) -> tuple[Path, ...]:
+def _folders(name: str, config: PipelineFile) -> tuple[Path, ...]:
     from ...cache.runs.names import find_folders
 
     return find_folders(name, Path() if Path(name).is_dir() else pipeline(config).experiment)
 
 
-def _any_folders(name: str, config: Path) -> tuple[Path, ...]:
+def _any_folders(name: str, config: PipelineFile) -> tuple[Path, ...]:
     """As `_folders`, and also a run that was trained again, by its whole name."""
     from ...cache.runs.folder import list_superseded
 
