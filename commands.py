@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
+from .completion import MODELS
 from .console import Commands, PipelineFile
 
 Overrides = Annotated[
@@ -117,4 +118,6 @@ def _of_pipeline(hint: Any) -> bool:
 def _flag(name: str, paths: tuple[str, ...]) -> Any:
     said = " and ".join(paths)
     what = FLAGS.get(paths[0], FLAGS[name])
-    return Annotated[str | None, typer.Option(f"--{name}", help=f"{what} ({said})")]
+    offer = MODELS if name == "models" else None
+    option = typer.Option(f"--{name}", help=f"{what} ({said})", autocompletion=offer)
+    return Annotated[str | None, option]

@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from ..commands import App
-from ..console import PIPELINE, AsJson, ConfigFile, bars, fail, out, places, print_json, say, tell
+from ..completion import STORES
+from ..console import (
+    PIPELINE,
+    AsJson,
+    ConfigFile,
+    PipelineFile,
+    bars,
+    fail,
+    out,
+    places,
+    print_json,
+    say,
+    tell,
+)
 from ..escape import for_terminal
 from .exchange.cli import export_command, import_command
 
@@ -18,7 +31,24 @@ app = App(
 app.command("import")(import_command)
 app.command("export")(export_command)
 
-StorePath = Annotated[Path, typer.Argument(help="Folder of the store.", show_default=False)]
+StoreName = Annotated[
+    str,
+    typer.Argument(
+        metavar="STORE",
+        help="As `cache ls` names it, the beginning of that, or its folder.",
+        show_default=False,
+        autocompletion=STORES,
+    ),
+]
+
+
+def _store(name: str, config: PipelineFile) -> Path:
+    """The folder of the store called `name`."""
+    from .store.names import named_store
+
+    if Path(name).exists() or not config.path.exists():
+        return Path(name)
+    return named_store(name, places(config).cache.root)
 
 
 class Format(StrEnum):
@@ -52,12 +82,12 @@ def ls(
 
 
 @app.command()
-def info(path: StorePath, json: AsJson = False) -> None:
+def info(store: StoreName, config: ConfigFile = PIPELINE, json: AsJson = False) -> None:
     """Describe one store: its encoder and settings, its clips per split, its layers' statistics."""
     from .store.summary import full
     from .store.tables import store_tables
 
-    found = full(path)
+    found = full(_store(store, config))
     if json:
         print_json(found)
     else:
@@ -67,11 +97,12 @@ def info(path: StorePath, json: AsJson = False) -> None:
 
 @app.command()
 def verify(
-    path: StorePath,
+    store: StoreName,
     repair: Annotated[
         bool,
         typer.Option("--repair", help="Remove what is damaged, so that `extract` writes it anew."),
     ] = False,
+    config: ConfigFile = PIPELINE,
     json: AsJson = False,
 ) -> None:
     """Read every byte of a store and compare it with its checksums. Exit code 1: it is damaged."""
@@ -79,6 +110,7 @@ def verify(
     from .store.tables import damage_table
     from .store.verify import verify as check
 
+    path = _store(store, config)
     with bars() as progress:
         verdict = check(path, repair, progress)
     found = [{"file": str(d.file), "what": d.what, "clips": d.clips} for d in verdict.damage]
@@ -110,19 +142,20 @@ def verify(
 
 @app.command()
 def convert(
-    path: StorePath,
+    store: StoreName,
     to: Annotated[Format, typer.Option("--to", help="The format every part shall have.")],
     into: Annotated[
         Path | None,
         typer.Option("--into", help="Write a copy below this folder and leave the store as it is."),
     ] = None,
+    config: ConfigFile = PIPELINE,
     json: AsJson = False,
 ) -> None:
     """Give a store another format, bit for bit; `format` in pipeline.toml should follow."""
     from .store.convert import convert as change
 
     with bars() as progress:
-        target = change(path, to.value, into, progress)
+        target = change(_store(store, config), to.value, into, progress)
     if json:
         print_json({"path": str(target), "format": to.value})
     else:
@@ -131,7 +164,8 @@ def convert(
 
 @app.command()
 def rm(
-    path: StorePath,
+    store: StoreName,
+    config: ConfigFile = PIPELINE,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json: AsJson = False,
 ) -> None:
@@ -139,6 +173,7 @@ def rm(
     from .store.remove import refuse_foreign, remove_store
     from .store.summary import brief, size_text
 
+    path = _store(store, config)
     refuse_foreign(path)
     line = brief(path)
     what = f"{line.get('clips', '?')} clips, {size_text(line.get('bytes', 0))}"

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from ..config import in_words
 from ..errors import CachedManifestError
 from .spec import SPLITS, Split
 from .store.atomic_write import replace
@@ -234,7 +235,7 @@ def _clip(path: Path, number: int, row: str) -> Clip:
         return _CLIP.validate_python(values)
     except ValidationError as found:
         first = found.errors()[0]
-        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        reason = f"{'.'.join(map(str, first['loc']))}: {in_words(first).rstrip('.')}"
     except (ValueError, TypeError, RecursionError) as fault:
         reason = str(fault)
     raise CachedManifestError(f"{path}: line {number}: {reason}. {REMEDY}")

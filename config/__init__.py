@@ -16,7 +16,7 @@ from .overrides import Override, from_mapping, from_texts
 from .pipeline import TAGS, Check, Config, DeepCheck, load_config, read_config
 from .results import EvaluateConfig, RunsConfig, SweepConfig
 from .train import LIVE_KEYS, InputConfig, Inputs, TrainConfig
-from .wording import nearest
+from .wording import in_words, nearest
 
 __all__ = [
     "LIVE_KEYS",
@@ -46,6 +46,7 @@ __all__ = [
     "VisionFeatures",
     "from_mapping",
     "from_texts",
+    "in_words",
     "load_config",
     "nearest",
     "read_config",

@@ -114,6 +114,7 @@ class TrainConfig(Section):
     patience: Count | None = None
     """Stop after this many epochs without a better one; 0: run all epochs."""
     batch_size: Positive | None = None
+    """Clips of a step."""
     accumulate: Positive | None = None
     """Batches whose gradients are summed before a step."""
     loss: Literal["l1", "l2", "huber"] | None = None
@@ -123,6 +124,7 @@ class TrainConfig(Section):
     learning_rate: Annotated[Number, Field(gt=0)] | None = None
     """Peak of the schedule."""
     weight_decay: Annotated[Number, Field(ge=0)] | None = None
+    """How far each step draws weights to zero, times the learning rate in adamw."""
     warmup: Fraction | None = None
     """Share of all steps in which the rate rises from zero."""
     schedule: Literal["cosine", "constant"] | None = None

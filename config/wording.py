@@ -59,6 +59,11 @@ def worded(fault: Any, root: type[BaseModel], tags: Mapping[str, type[BaseModel]
     return f"{where + ': ' if where else ''}{_message(fault, root, tags)}"
 
 
+def in_words(fault: Any) -> str:
+    """One pydantic fault of a value that stands alone: ``should be a whole number, not 1.5.``"""
+    return _message(fault, BaseModel, {})
+
+
 def shown(value: Any) -> str:
     """A value as it stands in a TOML file, cut to a readable length."""
     if isinstance(value, bool):
@@ -86,8 +91,12 @@ def _message(fault: Any, root: type[BaseModel], tags: Mapping[str, type[BaseMode
         keys = _fields(fault["loc"][:-1], root, tags)
         name = str(fault["loc"][-1])
         return f"unknown key.{nearest(name, keys) or elsewhere(name, root, tags)}"
-    if kind == "missing":
+    if kind in ("missing", "missing_argument"):
         return "is needed."
+    if kind in ("too_short", "too_long"):
+        least, most = context.get("min_length"), context.get("max_length")
+        bound = f"at least {least}" if kind == "too_short" else f"at most {most}"
+        return f"should have {bound} entries, not {shown(given)}."
     if kind == "literal_error":
         return _choice(given, context["expected"])
     if kind == "union_tag_invalid":
@@ -105,7 +114,8 @@ def _message(fault: Any, root: type[BaseModel], tags: Mapping[str, type[BaseMode
         return f"{shown(given)} does not fit this key: {said.rstrip('.')}."
     if first in KINDS:
         return f"should be {KINDS[first]}, not {shown(given)}."
-    return f"{fault['msg']}."
+    wants = str(fault["msg"]).removeprefix("Input ").removeprefix("Value ")
+    return f"{wants if wants.startswith('should') else 'is not understood'}, not {shown(given)}."
 
 
 def elsewhere(name: str, root: type[BaseModel], tags: Mapping[str, type[BaseModel]]) -> str:

@@ -12,6 +12,7 @@ import torch
 from ..cache.leaks import leaks
 from ..cache.published_sizes import known_sizes
 from ..cache.spec import SPLITS, Modality, Split
+from ..cache.store.summary import size_text
 from ..cache.words import is_wordless
 from ..config import Config
 from ..errors import SedimentalError
@@ -203,6 +204,8 @@ def _findings(diagnosis: Diagnosis, found: Survey) -> list[Finding]:
     def note(level: Literal["error", "warning"], text: str) -> None:
         findings.append(Finding(level, text))
 
+    for fault in found.faults:
+        note("error", fault)
     if not config.features:
         note("error", "[[features]]: none is asked for; `sedimental init` shows some.")
     if config.extract.device.startswith("cuda") and not _has(config.extract.device):
@@ -216,9 +219,9 @@ def _findings(diagnosis: Diagnosis, found: Survey) -> list[Finding]:
     if diagnosis.disk_needed > diagnosis.disk_free:
         note(
             "error",
-            f"{config.cache.root}: the features need about {_gb(diagnosis.disk_needed)}, "
-            f"{_gb(diagnosis.disk_free)} are free. Free some space, set cache.root to a larger "
-            "disk, or store less: fewer `layers`, a lower `rate`.",
+            f"{config.cache.root}: the features need about {size_text(diagnosis.disk_needed)}, "
+            f"{size_text(diagnosis.disk_free)} are free. Free some space, set cache.root to a "
+            "larger disk, or store less: fewer `layers`, a lower `rate`.",
         )
     elif diagnosis.disk_needed > NARROW * diagnosis.disk_free:
         note("warning", f"{config.cache.root}: the disk will be nearly full after this run.")
@@ -288,7 +291,3 @@ def _existing(path: Path) -> Path:
 
 def _free(path: Path) -> int:
     return shutil.disk_usage(_existing(path)).free
-
-
-def _gb(size: float) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -33,7 +33,7 @@ class StoreOutcome:
     frames: int
     """Frames of all clips in the store."""
     bytes: int
-    """Size of the store on disk."""
+    """Of the features in the store, as `cache ls` has it."""
     coverage: Mapping[Split, tuple[int, int]]
     """Per split: clips with features, clips."""
 
@@ -58,7 +58,7 @@ def outcome_of(
         failed=failed,
         truncated=truncated,
         frames=int(store.frames.sum()),
-        bytes=sum(f.stat().st_size for f in store.path.rglob("*") if f.is_file()),
+        bytes=store.nbytes,
         coverage=coverage,
     )
 

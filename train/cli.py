@@ -58,11 +58,15 @@ def train_command(
     end_with(failures)
 
 
-def end_with(failures: "Sequence[str]") -> None:
-    """List the runs that failed, if any did, and end with exit code 3."""
-    if failures:
-        count = f"{len(failures)} run{'' if len(failures) == 1 else 's'}"
-        tell("\n".join([f"finished, but {count} failed:", *failures]))
+def end_with(failures: "Sequence[str]", silent: "Sequence[str]" = ()) -> None:
+    """Count the runs that failed, if any did, and end with exit code 3.
+
+    `failures` were told when they happened; those of a sweep are `silent`, and listed here.
+    """
+    if failures or silent:
+        several = len(failures) + len(silent)
+        said = f"finished, but {several} run{'' if several == 1 else 's'} failed"
+        tell("\n".join([f"{said}:", *silent] if silent else [f"{said}, as told above"]))
         raise typer.Exit(3)
 
 
@@ -80,7 +84,7 @@ def train_stage(config: "Config", fresh: bool = False) -> "tuple[tuple[Run, ...]
         if launch is not None and launch.rank > 0:
             train(config, fresh=fresh)
             return (), ()
-        with bars() as progress:
+        with bars(config.experiment, "train") as progress:
             try:
                 return train(config, progress, fresh), ()
             except RunsFailedError as fault:
@@ -93,7 +97,7 @@ def sweep_stage(
     """Probe, then sweep, with progress on stderr."""
     from .sweep.probe import probe
 
-    with exit_on_fault(STOPPED), bars() as progress:
+    with exit_on_fault(STOPPED), bars(config.experiment, "sweep") as progress:
         found = probe(config, progress, fresh)
         if probe_only:
             return (found,)
@@ -116,7 +120,7 @@ def robustness_stage(
     """
     from .. import robustness
 
-    with exit_on_fault(STOPPED), bars() as progress:
+    with exit_on_fault(STOPPED), bars(config.experiment, "robustness") as progress:
         found = robustness(config, rates, masks, incomplete, progress, fresh, names)
     if not found:
         fail("no run of this pipeline is trained yet. `sedimental train` makes them.")

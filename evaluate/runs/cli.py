@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...commands import App
+from ...completion import ROWS
 from ...console import (
     PIPELINE,
     AsJson,
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
 
 app = App()
 Name = Annotated[
-    str, typer.Argument(help='A row ("uegd TAV"), or what `runs ls` calls it, or its beginning.')
+    str,
+    typer.Argument(
+        help='A row ("uegd TAV"), or what `runs ls` calls it, or its beginning.',
+        autocompletion=ROWS,
+    ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
@@ -141,7 +146,9 @@ def diff(first: Name, second: Name, config: ConfigFile = PIPELINE, json: AsJson 
 
 @app.command()
 def rm(
-    names: Annotated[list[str], typer.Argument(help="Runs, as `runs ls` calls them.")],
+    names: Annotated[
+        list[str], typer.Argument(help="Runs, as `runs ls` calls them.", autocompletion=ROWS)
+    ],
     config: ConfigFile = PIPELINE,
     yes: Yes = False,
     json: AsJson = False,
@@ -184,7 +191,8 @@ def prune(
 @app.command()
 def verify(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME...", help="Only these runs.")
+        list[str] | None,
+        typer.Argument(metavar="NAME...", help="Only these runs.", autocompletion=ROWS),
     ] = None,
     config: ConfigFile = PIPELINE,
     json: AsJson = False,
