@@ -57,7 +57,7 @@ class App(typer.Typer):
             **settings,
         )
 
-    def command(
+    def command(  # type: ignore[override]
         self, name: str | None = None, keys: Mapping[str, tuple[str, ...]] | None = None
     ) -> Callable[[Callable[..., None]], Callable[..., None]]:
         """As typer's; `keys`: which options of FLAGS the command has, and the keys they stand for.
@@ -81,7 +81,7 @@ def _with_overrides(
     at = next((name for name, hint in hints.items() if _of_pipeline(hint)), None)
     if at is None:
         return function
-    hints[at] = Annotated[(Path, *get_args(hints[at])[1:])]  # type: ignore[misc]
+    hints[at] = Annotated[(Path, *get_args(hints[at])[1:])]
     signature = inspect.signature(function)
     own = [
         p.replace(annotation=hints[p.name], default=p.default.path if p.name == at else p.default)

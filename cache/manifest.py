@@ -62,7 +62,7 @@ class Clip:
     """The part of a cross-validation that tests it, from 0."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Manifest:
     """A corpus: its clips in table order, and the folder their media paths start from."""
 
@@ -75,6 +75,10 @@ class Manifest:
     """How the table was understood where its words are not ours; not kept on disk."""
     media_digests: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     """Digests of whole media files, by path, as far as they are known; kept beside the manifest."""
+
+    def __repr__(self) -> str:
+        """Its corpus, and how many clips of each split."""
+        return f"Manifest({self.corpus}: {', '.join(f'{n} {s}' for s, n in self.sizes.items())})"
 
     def split(self, name: Split) -> tuple[Clip, ...]:
         """The clips of one split, in table order."""

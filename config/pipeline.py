@@ -44,6 +44,12 @@ class Config(Section):
 
     _notes: tuple[str, ...] = PrivateAttr(default=())
 
+    def __repr__(self) -> str:
+        """The corpus, the encoders and the models: the whole is `model_dump()`."""
+        made = ", ".join(f"{table.modality} {table.encoder}" for table in self.features)
+        models = ", ".join(self.train.models)
+        return f"Config(corpus {self.corpus.slug}; features {made}; models {models})"
+
     @property
     def notes(self) -> tuple[str, ...]:
         """How values of the file were understood that are not written as their key wants them."""

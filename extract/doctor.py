@@ -2,10 +2,10 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -18,6 +18,7 @@ from ..config import Config
 from ..errors import SedimentalError
 from ..installation import parts
 from ..progress import Progress
+from ..shown import Shown
 from .decode.media_files import Check, with_twins
 from .encoders.device import Arithmetic
 from .encoders.weights_state import weights_state
@@ -73,8 +74,8 @@ class StorePlan:
     """About how long the device works on them; None: not measured."""
 
 
-@dataclass(frozen=True)
-class Diagnosis:
+@dataclass(frozen=True, repr=False)
+class Diagnosis(Shown):
     """The corpus, the stores and the machine, and what is wrong with them."""
 
     versions: Mapping[str, str]
@@ -98,6 +99,29 @@ class Diagnosis:
     findings: tuple[Finding, ...]
     seconds: float | None = None
     """About how long the whole run takes; None: not measured."""
+
+    @property
+    def title(self) -> str:
+        """Of what, and what is in the way."""
+        clips = sum(self.splits.values())
+        found = [f"{f.level}: {f.text}" for f in self.findings][:2]
+        more = f" (and {len(self.findings) - 2} more)" if len(self.findings) > 2 else ""
+        return "\n".join([f"{self.corpus}, {clips} clips, on {self.device}{more}", *found])
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """A row a store."""
+        return [
+            {
+                "store": store.path.name,
+                "weights": store.weights,
+                "there": store.held,
+                "to do": store.todo,
+                "will fail": store.failed,
+                "MB": round(store.bytes / 1e6, 2),
+                "seconds": store.seconds,
+            }
+            for store in self.stores
+        ]
 
     @property
     def errors(self) -> tuple[str, ...]:

@@ -110,7 +110,8 @@ def _codes() -> Iterator[str]:
         yield _row(str(code), words)
     yield from ("", "In Python the same faults are raised:", "")
     yield from _rows(("error", "code", "what it is"))
-    for kind in (SedimentalError, *_below(SedimentalError)):
+    family: list[type[SedimentalError]] = [SedimentalError, *_below(SedimentalError)]
+    for kind in family:
         if kind.__module__.endswith(".errors"):
             yield _row(f"`{kind.__name__}`", str(kind.code), plain_text(kind.__doc__ or ""))
 
