@@ -12,7 +12,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "video_id": ("dialogue_id", "dialog_id", "conversation_id"),
     "clip_id": ("utterance_id", "utt", "turn"),
     "split": ("mode", "set", "subset", "partition", "fold"),
-    "label": ("sentiment", "score", "rating"),
+    "label": ("labels", "sentiment", "score", "rating", "annotation"),
     "class": ("emotion", "category"),
     "text": ("transcript", "transcription", "utterance", "sentence", "caption", "words"),
     "media": (
