@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..config import in_words
 from ..errors import CachedManifestError
+from .alignment.word import Word
 from .spec import SPLITS, Split
 from .store.atomic_write import replace
 
@@ -75,6 +76,11 @@ class Manifest:
     """How the table was understood where its words are not ours; not kept on disk."""
     media_digests: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     """Digests of whole media files, by path, as far as they are known; kept beside the manifest."""
+
+    word_times: Mapping[str, tuple[Word, ...]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    """When the words of a clip were said, where its table knows; kept beside the manifest."""
 
     def __repr__(self) -> str:
         """Its corpus, and how many clips of each split."""

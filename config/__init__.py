@@ -17,6 +17,7 @@ from .pipeline import TAGS, Check, Config, DeepCheck, load_config, read_config
 from .results import EvaluateConfig, RunsConfig, SweepConfig
 from .train import LIVE_KEYS, InputConfig, Inputs, TrainConfig
 from .wording import in_words, nearest
+from .words import WordsConfig
 
 __all__ = [
     "LIVE_KEYS",
@@ -44,6 +45,7 @@ __all__ = [
     "TextFeatures",
     "TrainConfig",
     "VisionFeatures",
+    "WordsConfig",
     "from_mapping",
     "from_texts",
     "in_words",

@@ -27,6 +27,7 @@ from .overrides import Override, overridden, place, plain
 from .results import EvaluateConfig, RunsConfig, SweepConfig
 from .train import LIVE_KEYS, InputConfig, TrainConfig
 from .wording import worded
+from .words import WordsConfig
 
 
 class Config(Section):
@@ -35,6 +36,7 @@ class Config(Section):
     corpus: CorpusConfig = CorpusConfig()
     cache: CacheConfig = CacheConfig()
     features: tuple[AnyFeatures, ...] = ()
+    words: WordsConfig = WordsConfig()
     extract: ExtractConfig = ExtractConfig()
     train: TrainConfig = TrainConfig()
     sweep: SweepConfig | None = None
@@ -211,6 +213,7 @@ def _rooted(config: Config, base: Path) -> Config:
         update={
             "corpus": at(config.corpus, "path"),
             "cache": at(config.cache, "root"),
+            "words": at(config.words, "path"),
             "runs": at(config.runs, "root"),
         }
     )
