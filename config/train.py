@@ -170,6 +170,9 @@ class TrainConfig(Section):
     on from there to the very numbers of a run without the crash. Between epochs it is kept anyway;
     together it takes at most a twentieth of the time. 0: between epochs alone. When the system
     asks to end (SIGTERM) all is kept at the next step."""
+    tracker: Literal["tensorboard", "mlflow", "wandb"] | None = None
+    """Where else the curves of training go: files of TensorBoard or a database of MLflow in
+    `trackers/` beside the runs, or Weights & Biases. Its package has to be installed."""
     stack: Literal["auto", "on", "off"] = "auto"
     """Seeds together: as one stacked model on a GPU, as a process a core on a CPU; `auto` where
     that is faster."""
