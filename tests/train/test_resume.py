@@ -95,7 +95,7 @@ def test_it_goes_on_where_it_was(
         SETTINGS,
         1,
         "mosi",
-        lambda: told.append(1),
+        lambda _: told.append(1),
         Checkpoint(path, "key"),
     )
     assert len(told) == 5  # those brought back are told, too
