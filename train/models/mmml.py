@@ -103,7 +103,7 @@ class Restoring(nn.Module):
             TransformerLayer(2 * d, options.heads, inner, share, share, norm_first=False)
             for _ in range(options.restoring_layers)
         )
-        self.register_load_state_dict_pre_hook(_join_projections)
+        self.register_load_state_dict_pre_hook(_join_projections)  # type: ignore[no-untyped-call]
 
     def forward(self, fused: Packed, original: Packed) -> Tensor:
         """(N, d) twice -> (B, 2 d) of its own [CLS]."""
