@@ -54,11 +54,9 @@ def load(name: str, path: Path, unsplit: bool = False) -> Manifest:
     def names(written: Sequence[str]) -> Mapping[str, str]:
         found = understood(written)
         head.update(found.get(column, column) for column in written)
-        notes.extend(
-            f'{path}: column "{column}" is read as {own}.'
-            for column, own in found.items()
-            if QUIET.get(column) != own
-        )
+        said = [f'"{c}" as {own}' for c, own in found.items() if QUIET.get(c) != own]
+        if said:
+            notes.append(f"{path}: columns are read so: {', '.join(said)}.")
         return found
 
     for row in read_rows(path, faults, needed(unsplit), names=names):
