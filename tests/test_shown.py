@@ -7,22 +7,24 @@ from typing import Any
 import pytest
 
 import sedimental
+from sedimental.config import Config
 from sedimental.errors import SedimentalError
 from sedimental.shown import LINES, Shown
 
 
-@pytest.fixture
-def results(make_corpus: Callable[..., Path], make_pipeline: Callable[..., Path]) -> dict[str, Any]:
-    path = make_pipeline(
-        make_corpus(12),
-        modalities=("text",),
-        more="[train]\nepochs = 1\nseeds = [1, 2]\nmodels = ['uegd', 'lf_dnn']\n[train.inputs]\n"
-        'text = { encoder = "tiny-bert" }\n[evaluate]\nbootstrap = 10\n',
+@pytest.fixture(scope="module")
+def results(made: Callable[..., Config]) -> dict[str, Any]:
+    """Of every function that gives a result back."""
+    config = made(
+        audio="", live="", train="modalities = ['T']\nmodels = ['uegd', 'lf_dnn']", name="shown"
     )
-    config = sedimental.load_config(path)
+    config = config.model_copy(
+        update={"train": config.train.model_copy(update={"epochs": 1, "seeds": (1, 2)})}
+    )
     doctor = sedimental.doctor(config, probe=False)
     extracted, trained = sedimental.extract(config), sedimental.train(config)
     report = sedimental.evaluate(config)
+    clip = next(DEMO.glob("Raw/*/0001.mp4"))
     return {
         "config": config,
         "doctor": doctor,
@@ -34,9 +36,7 @@ def results(make_corpus: Callable[..., Path], make_pipeline: Callable[..., Path]
         "report": report,
         "compare": sedimental.compare("uegd T", "lf_dnn T", config),
         "predict": sedimental.predict(
-            "uegd T",
-            sedimental.NewClip(path.parent / "little/Raw/demo_01a/0001.mp4", "Well."),
-            experiment=config.experiment,
+            "uegd T", sedimental.NewClip(clip, "Well."), experiment=config.experiment
         ),
         "figure": sedimental.figures(report)[0],
     }
@@ -49,7 +49,7 @@ def test_no_result_fills_a_screen(results: dict[str, Any]) -> None:
         assert len(text.splitlines()) <= 10, name
         assert len(text) < 2000, name
     assert "MAE" in repr(results["report"])
-    assert "untrained: text tiny-bert" in repr(results["report"])
+    assert "16 clips" in repr(results["doctor"])
     assert "lf_dnn" in repr(results["train"])
     assert "… and" in repr(_Many())
 
@@ -78,6 +78,9 @@ def test_a_frame_of_pandas_or_the_line_that_installs_it(results: dict[str, Any])
     assert {"uegd", "lf_dnn"} < set(frame["model"])
     assert frame["MAE"].notna().all()
     assert len(results["train"].to_frame()) == 4
+
+
+DEMO = Path(sedimental.__path__[0]) / "extract/corpora/demo"
 
 
 class _Many(Shown):
