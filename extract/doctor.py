@@ -12,7 +12,7 @@ import torch
 from ..cache.leaks import leaks
 from ..cache.published_sizes import known_sizes
 from ..cache.spec import SPLITS, Modality, Split
-from ..cache.store.summary import size_text
+from ..cache.summary import size_text
 from ..cache.words import is_wordless
 from ..config import Config
 from ..errors import SedimentalError

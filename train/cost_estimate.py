@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from ..cache.spec import Modality
-from ..cache.store.summary import size_text
+from ..cache.summary import size_text
 from .data.dataset import Corpus, Selection
 from .fit.loop import previous_of
 from .fit.optimizer import Stepper

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...errors import SedimentalError
-from ..manifest import MANIFEST as MANIFEST
-from ..manifest import Manifest, read_manifest
-from ..spec import SPLITS
-from .names import name_of
-from .store import Store, open_store
+from ..errors import SedimentalError
+from .manifest import MANIFEST as MANIFEST
+from .manifest import Manifest, read_manifest
+from .spec import SPLITS
+from .store.names import name_of
+from .store.store import Store, open_store
 
 SETTINGS = ("fps", "rate", "pool", "no_face", "max_length", "context", "case")
 """Keys of a [[features]] table by which stores of one encoder differ most."""
