@@ -279,7 +279,21 @@ def test_no_word_of_the_library_reaches_a_user(tmp_path: Path) -> None:
     from sedimental.config.wording import sections
     from sedimental.train.models import MODELS
 
-    odd = (None, True, -1, 1.5, "x", "", [], [[]], {}, {"a": 1}, [1, "x"], float("nan"), 10**30)
+    odd: tuple[object, ...] = (
+        None,
+        True,
+        -1,
+        1.5,
+        "x",
+        "",
+        [],
+        [[]],
+        {},
+        {"a": 1},
+        [1, "x"],
+        float("nan"),
+        10**30,
+    )
     said = set[str]()
     for path, section in sections(Config, TAGS):
         steps = path.split(".") if path else []

@@ -41,6 +41,6 @@ def test_what_it_calls_is_there() -> None:
         if cell["cell_type"] != CODE:
             continue
         for node in ast.walk(ast.parse(source(cell))):
-            named = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
-            if named and node.value.id == "sedimental":
-                assert hasattr(sedimental, node.attr), node.attr
+            match node:
+                case ast.Attribute(ast.Name("sedimental"), name):
+                    assert hasattr(sedimental, name), name

@@ -395,7 +395,7 @@ def test_a_run_goes_on_from_its_checkpoint(
 
     epochs: list[int] = []
 
-    def die() -> None:
+    def die(_: object) -> None:
         epochs.append(1)
         if len(epochs) == 1:
             raise Killed

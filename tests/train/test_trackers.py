@@ -27,7 +27,7 @@ def make(made: MakeConfig) -> MakeConfig:
     return with_tracker
 
 
-def needs(package: str) -> Any:
+def needs(package: str) -> pytest.MarkDecorator:
     found = importlib.util.find_spec(package) is not None
     return pytest.mark.skipif(not found, reason=f"{package} is not installed")
 

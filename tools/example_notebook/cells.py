@@ -67,7 +67,7 @@ CELLS: list[tuple[str, str]] = [
     (
         CODE,
         "figures = {figure.key: figure for figure in sedimental.figures(report)}\n"
-        "print(*figures, sep=', ')\n"
+        'print(*figures, sep=", ")\n'
         "next(iter(figures.values()))",
     ),
     (TEXT, "Is the difference more than the choice of test clips?"),
@@ -83,8 +83,7 @@ CELLS: list[tuple[str, str]] = [
     (
         CODE,
         'clip = next(Path(sedimental.__path__[0]).glob("extract/corpora/demo/Raw/*/0001.mp4"))\n'
-        "sedimental.predict(\n"
-        '    "uegd TA", sedimental.NewClip(clip, "It was wonderful."), experiment="runs/demo"\n'
-        ")",
+        'sedimental.predict("uegd TA", sedimental.NewClip(clip, "It was wonderful."), '
+        'experiment="runs/demo")',
     ),
 ]
