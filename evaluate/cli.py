@@ -55,6 +55,14 @@ def report_command(
     no_text: Annotated[
         bool, typer.Option("--no-text", help="Leave transcripts of clips out of the report.")
     ] = False,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Also write each figure as PNG and PDF.")
+    ] = False,
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Serve it to this machine's browser, anew as runs finish."),
+    ] = False,
+    port: Annotated[int, typer.Option(help="For --live; 0: a free one.", min=0, max=65535)] = 0,
     json: AsJson = False,
 ) -> None:
     """Score the runs of this pipeline: mean and spread over seeds, and report.html.
@@ -67,7 +75,16 @@ def report_command(
     if explain:
         return _explain(checked, json)
     faces = None if no_faces else context.obj
-    report, page = report_stage(checked, faces, names or (), everything, not no_text)
+    if live:
+        from .live import LiveReport
+
+        def made() -> Path:
+            return report_stage(checked, faces, names or (), everything, not no_text, figures)[1]
+
+        served = LiveReport(checked.experiment, made, port)
+        say(f"live report: {served.loopback.url} (Ctrl-C ends it)")
+        return served.serve()
+    report, page = report_stage(checked, faces, names or (), everything, not no_text, figures)
     table = None
     if mmsa:
         from .output.mmsa import write_mmsa
@@ -116,8 +133,10 @@ def report_stage(
     names: "Sequence[str]" = (),
     everything: bool = False,
     text: bool = True,
+    figures: bool = False,
 ) -> "tuple[Report, Path]":
-    """Evaluate and write the report, its worst clips with what `faces` draws of them.
+    """Evaluate and write the report, its worst clips with what `faces` draws of them, and with
+    `figures` each figure in files of its own.
 
     With `evaluate.private` without the faces and, as without `text`, without the transcripts.
     """
@@ -134,7 +153,7 @@ def report_stage(
     if faces is not None and not config.evaluate.private:
         shown = [clip.id for clip in report.analyses.worst]
         report = replace(report, faces=faces(config, shown))
-    return report, write_report(config.experiment, report)
+    return report, write_report(config.experiment, report, figures)
 
 
 def show_report(report: "Report", page: Path) -> None:

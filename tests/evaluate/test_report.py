@@ -19,10 +19,12 @@ from rich.console import Console
 
 from sedimental.cache.manifest import Clip, Manifest
 from sedimental.cache.runs import Epoch, InputRecord, Predictions, Run, run_folder, write_run
-from sedimental.cache.spec import LETTERS, MODALITIES
+from sedimental.cache.spec import LETTERS, MODALITIES, Split
 from sedimental.config import EvaluateConfig
 from sedimental.errors import RunError
 from sedimental.evaluate.analysis.published import published_for
+from sedimental.evaluate.figures.row_style import row_styles
+from sedimental.evaluate.figures.training_curves import training_figure
 from sedimental.evaluate.metrics import score
 from sedimental.evaluate.output.html import headline, layer_words, to_html
 from sedimental.evaluate.output.html_cells import minus
@@ -30,6 +32,7 @@ from sedimental.evaluate.output.tables import to_csv, to_latex, to_markdown
 from sedimental.evaluate.output.terminal import halved, to_terminal
 from sedimental.evaluate.output.write import write_report
 from sedimental.evaluate.report import report_folder as evaluate
+from sedimental.evaluate.results import Report
 from sedimental.evaluate.statistics import paired_bootstrap, video_groups
 
 SKILL = {"T": 0.7, "A": 0.5, "V": 0.25}
@@ -50,7 +53,7 @@ def simulate(
     """Write runs whose predictions are the label plus noise, the less the more modalities."""
     rng = np.random.default_rng(0)
     ids = [f"v{v:02d}$_${c}" for v in range(videos) for c in range(4)]
-    thirds = ("train", "valid", "test")
+    thirds: tuple[Split, ...] = ("train", "valid", "test")
     splits = tuple(thirds[v * 3 // videos] for v in range(videos) for _ in range(4))
     labels = np.clip(np.round(rng.normal(0, 1.2, len(ids)) * 3) / 3, -3, 3) * scale
     for letters in subsets:
@@ -123,11 +126,11 @@ def manifest(folder: Path) -> Manifest:
 
 
 @pytest.fixture(scope="module")
-def report(folder: Path, manifest: Manifest):
+def report(folder: Path, manifest: Manifest) -> Report:
     return evaluate(folder, SETTINGS, manifest)
 
 
-def test_rows_are_what_the_predictions_give(folder: Path, report) -> None:
+def test_rows_are_what_the_predictions_give(folder: Path, report: Report) -> None:
     assert [row.name for row in report.rows] == ["uegd TAV", "uegd T", "uegd A", "uegd V"]
     for row in report.rows:
         runs = [
@@ -137,13 +140,8 @@ def test_rows_are_what_the_predictions_give(folder: Path, report) -> None:
         for split, spreads in (("test", row.test), ("valid", row.valid)):
             each = [
                 score(
-                    *np.array(
-                        [
-                            (float(x["label"]), float(x["prediction"]))
-                            for x in run
-                            if x["split"] == split
-                        ]
-                    ).T,
+                    np.array([float(x["label"]) for x in run if x["split"] == split]),
+                    np.array([float(x["prediction"]) for x in run if x["split"] == split]),
                     "mosi",
                 )
                 for run in runs
@@ -153,11 +151,14 @@ def test_rows_are_what_the_predictions_give(folder: Path, report) -> None:
                 assert spread.values == pytest.approx(values)
                 assert spread.mean == pytest.approx(np.mean(values))
                 assert spread.std == pytest.approx(np.std(values))
-        assert row.test["MAE"].low < row.test["MAE"].mean < row.test["MAE"].high
+        mae = row.test["MAE"]
+        assert mae.low is not None
+        assert mae.high is not None
+        assert mae.low < mae.mean < mae.high
 
 
-def test_baseline_answers_with_the_training_mean(report, manifest: Manifest) -> None:
-    train = [c.label for c in manifest.split("train")]
+def test_baseline_answers_with_the_training_mean(report: Report, manifest: Manifest) -> None:
+    train = [c.label for c in manifest.split("train") if c.label is not None]
     test = np.array([c.label for c in manifest.split("test")])
     expected = score(test, np.full(len(test), np.mean(train)), "mosi")
     assert {k: s.mean for k, s in report.baseline.test.items()} == pytest.approx(
@@ -180,7 +181,9 @@ def test_headline_is_picked_on_validation(tmp_path: Path) -> None:
     assert found.headline == "uegd T"
 
 
-def test_differences_are_the_paired_bootstrap(report, manifest: Manifest, folder: Path) -> None:
+def test_differences_are_the_paired_bootstrap(
+    report: Report, manifest: Manifest, folder: Path
+) -> None:
     clips = manifest.split("test")
 
     def guesses(letters: str) -> list[np.ndarray]:
@@ -197,14 +200,16 @@ def test_differences_are_the_paired_bootstrap(report, manifest: Manifest, folder
     assert report.differences["uegd T"]["Corr"] == expected["Corr"]
 
 
-def test_analyses(report, manifest: Manifest) -> None:
+def test_analyses(report: Report, manifest: Manifest) -> None:
     found = report.analyses
     assert found.name == "uegd TAV"
-    assert found.confusion.sum() == 3 * report.test_clips
+    assert [fit.name for fit in found.fits] == [row.name for row in report.rows]
+    assert all(fit.confusion.sum() == 3 * report.test_clips for fit in found.fits)
     [gates] = found.gates
     assert (gates.row, gates.output) == ("uegd TAV", "gate")
     assert set(gates.weights) == {"text", "audio", "vision"}
     assert all(g.size == 3 * report.test_clips for g in gates.weights.values())
+    assert found.layers is not None
     assert found.layers.row == "uegd TAV"
     assert found.layers.weights["audio"].weights.tolist() == [[0.2, 0.3, 0.5]] * 3
     assert set(found.layers.weights) == {"audio"}
@@ -213,14 +218,16 @@ def test_analyses(report, manifest: Manifest) -> None:
     intra = np.mean((labels.reshape(-1, 4) - labels.reshape(-1, 4).mean(axis=1)[:, None]) ** 2)
     assert found.variances[0].total == pytest.approx(labels.var())
     assert found.variances[0].intra == pytest.approx(intra)
-    assert found.calibration[:, 2].sum() == report.test_clips
+    first = found.fits[0]
+    assert first.calibration[:, 2].sum() == report.test_clips
     errors = [abs(c.prediction - c.label) for c in found.worst]
     assert errors == sorted(errors, reverse=True)
-    assert errors[0] == pytest.approx(np.abs(found.predictions - found.labels).max())
+    assert errors[0] == pytest.approx(np.abs(first.predictions - first.labels).max())
+    assert found.video is not None
     assert found.video.labels.size == 4
 
 
-def test_files_parse_back(folder: Path, report) -> None:
+def test_files_parse_back(folder: Path, report: Report) -> None:
     page = write_report(folder, report)
     assert page == folder / "report.html"
     assert not list(folder.glob(".tmp-*"))
@@ -260,22 +267,22 @@ class Page(HTMLParser):
         self.tags: set[str] = set()
         self.text = ""
 
-    def handle_starttag(self, tag, attrs) -> None:
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
         self.loads += [v for k, v in attrs if k in ("src", "href", "xlink:href") and v]
-        self.ids += [v for k, v in attrs if k == "id"]
+        self.ids += [v for k, v in attrs if k == "id" and v]
         if tag not in self.VOID:
             self.open.append(tag)
 
-    def handle_startendtag(self, tag, attrs) -> None:
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)
         if tag not in self.VOID:
             self.open.pop()
 
-    def handle_endtag(self, tag) -> None:
+    def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
-    def handle_data(self, data) -> None:
+    def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] not in ("script", "style"):
             self.text += data
 
@@ -287,17 +294,22 @@ def read(html: str) -> Page:
     assert page.open == []
     assert len(set(page.ids)) == len(page.ids)
     links = [link for link in page.loads if not link.startswith("data:image/jpeg;base64,")]
-    assert all(link.startswith("#") and link[1:] in page.ids for link in links)
+    beside = {"table.csv", "table.tex", "table.md", "report.json"}
+    assert all(link in beside or link[1:] in page.ids for link in links)
+    assert beside < set(links)
     return page
 
 
-def test_page_is_whole_and_alone(report, manifest: Manifest) -> None:
+def test_page_is_whole_and_alone(report: Report, manifest: Manifest) -> None:
     html = to_html(report)
     page = read(html)
     assert "://" not in html
     assert "@import" not in html
     assert len(html) < 2_000_000
-    assert html.count("<svg") == 8
+    one = ("rows-corr", "rows-mae", "training", "video", "gates-uegd", "layers")
+    many = [f"{kind}{n}" for kind in ("scatter", "confusion") for n in ("", "-2", "-3", "-4")]
+    assert {f"{key}-title" for key in (*one, *many)} < set(page.ids)
+    assert html.count('role="img"') == len(one) + len(many)
     assert "random:0" in page.text
     assert "Untrained encoders, random weights: audio tiny-audio" in page.text
     worst = report.analyses.worst[0]
@@ -312,10 +324,66 @@ def test_page_is_whole_and_alone(report, manifest: Manifest) -> None:
     for metric in report.metrics.metrics:
         assert metric.key in page.text
         assert minus(metric.show(report.best.test[metric.key].mean)) in page.text
-    assert "#0102" not in html  # every stand-in colour was replaced
+    assert not re.search(r"(fill|stroke): #(?!000000)", html)  # every colour follows the page
 
 
-def test_worst_clips_are_shown_with_their_faces(report, folder: Path) -> None:
+def test_every_row_has_its_own_settings(tmp_path: Path) -> None:
+    def other(run: Run) -> Run:
+        config = {**run.config, "epochs": 9, "uegd": {"width": 7}, "patience": None}
+        config["inputs"] = {"text": {"encoder": "tiny-bert", "live": None}}
+        return replace(run, config=config, environment={"python": "3.12", "device": "cpu"})
+
+    simulate(tmp_path, ("TA",), (1, 2))
+    simulate(tmp_path, ("T",), (1, 2), model="mmml", change=other)
+    first, second = (found := evaluate(tmp_path, SETTINGS)).provenance.rows
+    assert (first.name, first.recipe["epochs"]) == ("mmml T", "9")
+    assert (second.name, second.recipe["epochs"]) == ("uegd TA", "3")
+    assert first.recipe["patience"] == "unset"
+    assert first.recipe["inputs.text.encoder"] == "tiny-bert"
+    assert not {"seeds", "uegd", "uegd.width", "inputs.text.live"} & set(first.recipe)
+    assert (first.environment, second.environment) == (
+        {"python": "3.12", "device": "cpu"},
+        {"python": "3.11"},
+    )
+    page = read(to_html(found))
+    assert {"settings-1", "settings-2"} < set(page.ids)
+    assert "Unset: patience" in page.text
+    assert found.provenance.commit in page.text
+    assert len(found.provenance.lock) == 16
+
+
+def test_every_model_is_drawn_in_a_look_of_its_own(tmp_path: Path) -> None:
+    for number in range(7):
+        simulate(tmp_path, ("TAV", "T"), seeds=(1,), model=f"m{number}", videos=6)
+    found = evaluate(tmp_path, EvaluateConfig(bootstrap=0))
+    looks = [(look.colour, look.dashes, look.marker) for look in row_styles(found).values()]
+    assert len(set(looks)) == len(looks) == 14
+    drawing = training_figure(found)
+    assert drawing is not None
+    assert all(f"m{number} TAV" in drawing.svg for number in range(7))
+
+
+def test_figures_come_as_files_and_the_page_leads_to_them(tmp_path: Path) -> None:
+    simulate(tmp_path, ("T",), (1,))
+    one = evaluate(tmp_path, EvaluateConfig(bootstrap=0))
+    assert "figures/" not in write_report(tmp_path, one).read_text(encoding="utf-8")
+    assert not (tmp_path / "figures").exists()
+    html = write_report(tmp_path, one, files=True).read_text(encoding="utf-8")
+    links = set(re.findall(r'href="(figures/[^"]+)"', html))
+    assert {"figures/scatter.png", "figures/scatter.pdf", "figures/rows-corr.pdf"} < links
+    for link in links:
+        head = {".png": b"\x89PNG", ".pdf": b"%PDF"}[Path(link).suffix]
+        assert (tmp_path / link).read_bytes().startswith(head)
+
+
+def test_a_figure_that_would_say_nothing_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    simulate(tmp_path, ("T",), (1,), videos=3)
+    html = to_html(evaluate(tmp_path, EvaluateConfig(bootstrap=0)))
+    assert 'id="scatter-title"' not in html
+    assert "Label and prediction, uegd T. Left out: 4 test clips" in html
+
+
+def test_worst_clips_are_shown_with_their_faces(report: Report, folder: Path) -> None:
     worst = report.analyses.worst
     assert not [link for link in read(to_html(report)).loads if link.startswith("data:")]
     pictures = {worst[0].id: b"\xff\xd8 one", worst[2].id: b"\xff\xd8 three"}
@@ -325,7 +393,7 @@ def test_worst_clips_are_shown_with_their_faces(report, folder: Path) -> None:
     assert "faces" not in shown.to_json()
 
 
-def test_same_runs_give_the_same_page(folder: Path, manifest: Manifest, report) -> None:
+def test_same_runs_give_the_same_page(folder: Path, manifest: Manifest, report: Report) -> None:
     again = evaluate(folder, SETTINGS, manifest)
     written = report.provenance.written
     again = replace(again, provenance=replace(again.provenance, written=written))
@@ -333,7 +401,7 @@ def test_same_runs_give_the_same_page(folder: Path, manifest: Manifest, report) 
 
 
 @pytest.mark.parametrize("width", [80, 160])
-def test_terminal_table_fits(report, width: int) -> None:
+def test_terminal_table_fits(report: Report, width: int) -> None:
     console = Console(width=width, record=True, file=io.StringIO())
     console.print(to_terminal(report, width))
     text = console.export_text()
@@ -348,7 +416,7 @@ def test_heads_keep_the_field_s_keys() -> None:
         assert halved(key).replace("\n", "") == key
 
 
-def kinds(report, kind: str) -> str:
+def kinds(report: Report, kind: str) -> str:
     return "\n".join(c.text for c in report.cautions if c.kind == kind)
 
 
@@ -482,7 +550,7 @@ def test_faults_name_place_and_remedy(tmp_path: Path) -> None:
         evaluate(tmp_path, SETTINGS)
 
 
-def test_words_for_layers_and_the_headline(report) -> None:
+def test_words_for_layers_and_the_headline(report: Report) -> None:
     record = InputRecord("text", "b", ("0", "1", "2"), True, "f", "hub")
     assert layer_words(record) == "0 to 2, learned weights"
     assert (
@@ -499,7 +567,7 @@ BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
-def test_tables_sort_and_filter_in_a_browser(report, tmp_path: Path) -> None:
+def test_tables_sort_and_filter_in_a_browser(report: Report, tmp_path: Path) -> None:
     drive = """<script>
     const table = document.querySelector("table[data-tools]");
     const order = () => [...table.tBodies[0].rows].filter(r => !r.hidden).map(r => r.dataset.words);
@@ -508,6 +576,14 @@ def test_tables_sort_and_filter_in_a_browser(report, tmp_path: Path) -> None:
     table.tHead.rows[0].cells[9].querySelector("button").click(); log.push(order());
     const input = document.querySelector(".tools input");
     input.value = "uegd a"; input.dispatchEvent(new Event("input")); log.push(order());
+    const [scatter, confusion] = document.querySelectorAll("select.chooser");
+    confusion.value = "uegd V"; confusion.dispatchEvent(new Event("change"));
+    log.push([scatter.value, ...[...document.querySelectorAll(".choice:not([hidden]) figcaption")]
+      .map(caption => caption.textContent.split(",")[0])]);
+    location.hash = table.querySelector("th a").getAttribute("href");
+    dispatchEvent(new Event("hashchange"));
+    log.push([...document.querySelectorAll("details.row[open] summary")].map(s => s.textContent));
+    log.push(document.querySelectorAll(".hint:not([hidden])").length);
     document.title = JSON.stringify(log);
     </script></body>"""
     page = tmp_path / "page.html"
@@ -520,6 +596,7 @@ def test_tables_sort_and_filter_in_a_browser(report, tmp_path: Path) -> None:
             "--disable-gpu",
             "--dump-dom",
             "--enable-logging=stderr",
+            "--window-size=500,900",
             f"--user-data-dir={tmp_path / 'profile'}",
             page.as_uri(),
         ],
@@ -530,9 +607,13 @@ def test_tables_sort_and_filter_in_a_browser(report, tmp_path: Path) -> None:
     )
     found = re.search(r"<title>(.*?)</title>", done.stdout)
     assert found is not None
-    up, down, kept = json.loads(found[1].replace("&quot;", '"'))
+    up, down, kept, chosen, opened, hints = json.loads(found[1].replace("&quot;", '"'))
     errors = {row.name: row.test["MAE"].mean for row in report.rows}
     assert up == sorted(errors, key=errors.__getitem__)
     assert down == up[::-1]
     assert kept == ["uegd A"]
+    assert chosen[0] == "uegd V"
+    assert chosen.count("uegd V") == 3  # the other chooser, and both captions
+    assert opened == [down[0]]  # its link is the first of the table
+    assert hints > 1  # the tables are wider than 500 pixels, and say so
     assert "CONSOLE" not in done.stderr

@@ -35,10 +35,10 @@ def of_classes(run: Run) -> Run:
     values = np.where(np.arange(len(labels)) % 3, labels, (labels + 1) % count)
     shares = np.full((len(labels), count), 0.1)
     shares[np.arange(len(labels)), values] = 0.6
-    made = Predictions(found.ids, found.splits, labels * 1.0, values * 1.0, CLASSES, shares)
+    made = Predictions(found.ids, found.splits, labels * 1.0, values * 1.0, CLASSES, shares)  # type: ignore[arg-type]
     scores = {split: {"Accuracy": 0.5, "Weighted_F1": 0.5} for split in ("train", "valid", "test")}
     history = tuple(replace(e, valid={"Accuracy": 0.5}) for e in run.history)
-    return replace(run, predictions=made, metrics=scores, history=history)
+    return replace(run, predictions=made, metrics=scores, history=history)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_a_figure_is_whole_whatever_its_labels_say(text: str) -> None:
 
     The names a drawing is styled by are no words of its labels either.
     """
-    name = f'{text} id="x" #010201'
+    name = f'{text} id="x" #1b1f24'
     with Canvas("key", 100) as canvas:
         canvas.panels[0].set_title(name)
     tree = ElementTree.fromstring(canvas.svg)

@@ -10,10 +10,11 @@ Symbols, with B clips, T_m frames of modality m, S common steps:
 
 Departures, and choices where there is nothing to depart from:
 
-- Early fusion needs frames that belong together. Ours come at the rate of each encoder, so a clip's
-  real frames of a modality are taken to fill its time evenly and are averaged within each of S
-  equal parts of it; a frame across two parts counts for either by what lies in it, and a clip of
-  fewer than S frames repeats them. For words that is an alignment by their number alone.
+- Early fusion needs frames that belong together. With align = "words" on all inputs the steps are
+  the words, as in those papers, and h is the state behind a clip's last one. Else frames come at
+  the rate of each encoder, so a clip's real frames of a modality are taken to fill its time evenly
+  and are averaged within each of S equal parts of it; a frame across two parts counts for either by
+  what lies in it, and a clip of fewer than S frames repeats them.
 - A modality that a clip lacks is zero at every step.
 - Sizes, dropout and recipe are ours, but for `PRESETS`. S is about the words of a clip: with many
   more steps than that, an LSTM must carry what the first words said too far.
@@ -31,6 +32,7 @@ from ...config import Fraction, Positive
 from ..layers.batch_norm import BatchNorm
 from ..layers.dropout import Dropout
 from .shared import baseline as baseline_parts
+from .shared.aligned import all_aligned, last_of, word_by_word
 from .shared.baseline import Baseline, dense, reference_recipe
 from .shared.hooks import Recipe
 from .shared.interface import Batch, InputShape, Output
@@ -41,14 +43,14 @@ class Options:
     """[train.ef_lstm]"""
 
     steps: Positive = 16
-    """Steps S that every clip is resampled to."""
+    """Steps S that every clip is resampled to, where it is not aligned with words."""
     hidden: Positive = 128
     """Units of the LSTM and of the layer behind it."""
     layers: Positive = 1
     """LSTM layers, one over the other."""
     dropout: Fraction = 0.2
     """Share of units dropped behind the LSTM and behind the layer after it."""
-    aligned: bool = False
+    reference: bool = False
     """As the reference toolkit, for features aligned to words: clips of at most S frames stay as
     they are, with zeros behind, and each step goes through a batch normalisation first; dropout
     acts between LSTM layers and behind the last, nowhere else."""
@@ -103,23 +105,29 @@ class EFLSTM(Baseline):
     def __init__(self, options: Options, inputs: Mapping[Modality, InputShape]) -> None:
         """For any modalities of `inputs`."""
         super().__init__(inputs)
-        self.steps = options.steps
+        self.steps, self.aligned = options.steps, all_aligned(inputs)
         width = sum(inputs[m].width for m in self.modalities)
-        self.norm = BatchNorm(options.steps) if options.aligned else None
-        between = options.dropout if options.aligned and options.layers > 1 else 0.0
+        self.norm = BatchNorm(options.steps) if options.reference else None
+        between = options.dropout if options.reference and options.layers > 1 else 0.0
         self.lstm = nn.LSTM(
             width, options.hidden, options.layers, batch_first=True, dropout=between
         )
         self.dropout = Dropout(options.dropout)
-        behind = 0.0 if options.aligned else options.dropout
+        behind = 0.0 if options.reference else options.dropout
         self.post = dense([options.hidden, options.hidden], behind)
         self.head = nn.Linear(options.hidden, options.classes)
 
     def forward(self, batch: Batch) -> Output:
         """Scores; no modality has a vector of its own."""
+        frames = [self.frames(batch, m) for m in self.modalities]
+        masks = [batch.masks[m] for m in self.modalities]
+        if self.aligned and self.norm is None:
+            rows, real = word_by_word(frames, masks)
+            states, _ = self.lstm(rows)
+            return self.answer(self.post(self.dropout(last_of(states, real))), {})
         lay = resampled if self.norm is None else in_place
-        aligned = [lay(self.frames(batch, m), batch.masks[m], self.steps) for m in self.modalities]
-        together = torch.cat(aligned, dim=2)
+        steps = [lay(f, mask, self.steps) for f, mask in zip(frames, masks, strict=True)]
+        together = torch.cat(steps, dim=2)
         if self.norm is not None:
             together = self.norm(together, torch.ones_like(batch.labels, dtype=torch.bool))
         states, _ = self.lstm(together)
