@@ -131,7 +131,7 @@ def report(folder: Path, manifest: Manifest) -> Report:
 
 
 @pytest.fixture(scope="module")
-def drawn(report) -> Drawings:
+def drawn(report: Report) -> Drawings:
     """Its figures, drawn once."""
     return draw(report)
 
@@ -306,8 +306,8 @@ def read(html: str) -> Page:
     return page
 
 
-def test_page_is_whole_and_alone(report: Report, manifest: Manifest) -> None:
-    html = to_html(report)
+def test_page_is_whole_and_alone(report: Report, drawn: Drawings, manifest: Manifest) -> None:
+    html = to_html(report, drawn)
     page = read(html)
     assert "://" not in html
     assert "@import" not in html
@@ -389,7 +389,7 @@ def test_a_figure_that_would_say_nothing_is_left_out_with_the_reason(tmp_path: P
     assert "Label and prediction, uegd T. Left out: 4 test clips" in html
 
 
-def test_worst_clips_are_shown_with_their_faces(report: Report, folder: Path) -> None:
+def test_worst_clips_are_shown_with_their_faces(report: Report, drawn: Drawings) -> None:
     worst = report.analyses.worst
     assert not [link for link in read(to_html(report, drawn)).loads if link.startswith("data:")]
     pictures = {worst[0].id: b"\xff\xd8 one", worst[2].id: b"\xff\xd8 three"}
@@ -399,7 +399,9 @@ def test_worst_clips_are_shown_with_their_faces(report: Report, folder: Path) ->
     assert "faces" not in shown.to_json()
 
 
-def test_same_runs_give_the_same_page(folder: Path, manifest: Manifest, report: Report) -> None:
+def test_same_runs_give_the_same_page(
+    folder: Path, manifest: Manifest, report: Report, drawn: Drawings
+) -> None:
     again = evaluate(folder, SETTINGS, manifest)
     written = report.provenance.written
     again = replace(again, provenance=replace(again.provenance, written=written))
@@ -573,7 +575,9 @@ BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
-def test_tables_sort_and_filter_in_a_browser(report: Report, tmp_path: Path) -> None:
+def test_tables_sort_and_filter_in_a_browser(
+    report: Report, drawn: Drawings, tmp_path: Path
+) -> None:
     drive = """<script>
     const table = document.querySelector("table[data-tools]");
     const order = () => [...table.tBodies[0].rows].filter(r => !r.hidden).map(r => r.dataset.words);
