@@ -59,6 +59,7 @@ class VisionFeatures(Features):
     """[[features]] with modality = "vision": faces, a frame at a time."""
 
     modality: Literal["vision"]
+    """Faces."""
     pool: OfClips = "none"
     """All faces of a clip as one frame: their mean, beside it deviation and maximum."""
     fps: Annotated[Number, Field(gt=0)] = 3.0
@@ -91,6 +92,7 @@ class AudioFeatures(Features):
     """[[features]] with modality = "audio": the waveform."""
 
     modality: Literal["audio"]
+    """Sound."""
     rate: Annotated[Number, Field(gt=0, le=50)] = 5.0
     """Kept frames a second; 5 keeps every tenth 20 ms frame."""
     pool: Literal["stride", "mean", "mean+std", "mean+std+max"] = "stride"
@@ -112,6 +114,7 @@ class TextFeatures(Features):
     """[[features]] with modality = "text": the transcript."""
 
     modality: Literal["text"]
+    """Words."""
     pool: OfClips = "none"
     """All tokens of a clip as one frame: their mean, beside it deviation and maximum."""
     max_length: Positive = 512
