@@ -342,7 +342,9 @@ def _provenance(
 def _settings(name: str, runs: Sequence[Run], apart: Set[str]) -> RowSettings:
     """Of one row, whose seeds differ in nothing but, perhaps, machines: `apart` of all rows."""
     run = runs[0]
-    inputs = {m: run.config.get("inputs", {}).get(m, {}) for m in run.modalities}
+    asked = run.config.get("inputs", {})
+    # an encoder's name, never the folder it lies in
+    inputs = {i.modality: {**asked.get(i.modality, {}), "encoder": i.encoder} for i in run.inputs}
     encoders = run.config.get("encoders", {})
     # what else is a table belongs to models, whose options are resolved already
     own = {k: v for k, v in run.config.items() if k not in TABLE and not isinstance(v, Mapping)}
