@@ -238,6 +238,9 @@ def predict(
     start: Annotated[float | None, typer.Option(help="Seconds into the only VIDEO.")] = None,
     end: Annotated[float | None, typer.Option(help="Where the clip ends.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+    predictions: Annotated[
+        Path | None, typer.Option(help="Also write them to this file: .csv or .parquet.")
+    ] = None,
     config: ConfigFile = PIPELINE,
     json: AsJson = False,
 ) -> None:
@@ -252,6 +255,10 @@ def predict(
     from .extract.new_clips import clips_of
     from .predicting import predict as predict_clips
 
+    if predictions is not None:
+        from .cache.table_file import check_table
+
+        check_table(predictions, "--predictions")
     clips = clips_of(videos or [], text or [], text_file or [], start, end)
     experiment, current = Path(), None
     if not Path(run).is_dir():
@@ -268,6 +275,10 @@ def predict(
             progress=progress,
             current=current,
         )
+    if predictions is not None:
+        from .evaluate.output.prediction_files import write_new_predictions
+
+        write_new_predictions(predictions, found)
     if json:
         print_json(found.to_json())
     else:

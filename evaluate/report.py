@@ -91,13 +91,13 @@ def report_of(
             f"{folder}: holds runs of several corpora ({', '.join(corpora)}), which no table can "
             "compare. Give each corpus its own [runs] name."
         )
-    if len(found := sorted({run.predictions.classes for run in runs})) > 1:
+    if len(found := {scheme_of_run(run, settings) for run in runs}) > 1:
         raise RunError(
             f"{folder}: holds runs that predict scores and runs that predict classes, or runs of "
             "different classes, which no table can compare. Give each its own [runs] name."
         )
-    [classes] = found
-    scheme: Scheme = classes or settings.protocol
+    [scheme] = found
+    classes, several = runs[0].predictions.classes, runs[0].predictions.several
     protocol = protocol_of(scheme)
     parts, runs = parts_of(runs), joined(runs)
     groups = grouped(runs)
@@ -123,8 +123,9 @@ def report_of(
     return Report(
         name=folder.resolve().name,
         corpus=runs[0].corpus,
-        protocol="classes" if classes else settings.protocol,
+        protocol=protocol.key,
         classes=classes,
+        several=several,
         rows=rows,
         baseline=baseline,
         probe=probe,
@@ -163,8 +164,13 @@ def report_of(
 def scheme_of(experiment: Path, settings: EvaluateConfig) -> Scheme:
     """How the runs of `experiment` are scored: their classes, or else the protocol asked for."""
     for path in list_runs(experiment):
-        return read_run(path).predictions.classes or settings.protocol
+        return scheme_of_run(read_run(path), settings)
     return settings.protocol
+
+
+def scheme_of_run(run: Run, settings: EvaluateConfig) -> Scheme:
+    """Its classes or its several labels, or else the protocol asked for."""
+    return run.predictions.classes or run.predictions.several or settings.protocol
 
 
 def _score(

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from ..cache.runs import InputRecord, Rival, Run
 from ..cache.runs.identity import variants
-from ..cache.spec import LETTERS, MODALITIES, Split
+from ..cache.spec import LETTERS, MODALITIES, Several, Split
 from ..cache.sweeps import Sweep
 from .analysis.analysis import Analyses
 from .analysis.missing_rates import Robustness
@@ -171,6 +171,8 @@ class Report:
     drawings: tuple[Drawing, ...]
     """Figures that need more of the runs than stands here."""
     provenance: Provenance
+    several: Several | None = None
+    """The dimensions or emotions of which each clip has a label; None: it has one."""
     left_out: tuple[LeftOut, ...] = ()
     """Runs of the experiment that do not belong in it."""
     news: tuple[str, ...] = ()
@@ -186,7 +188,7 @@ class Report:
     @property
     def scheme(self) -> Scheme:
         """How clips are scored."""
-        return self.classes or self.protocol
+        return self.classes or self.several or self.protocol
 
     @property
     def floors(self) -> tuple[Row, ...]:

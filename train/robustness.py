@@ -29,12 +29,14 @@ from .data.dataset import Selection
 from .data.live_inputs import FindLive, live_of
 from .data.missing_features import MASK_SEED, Case, Special, damaged
 from .fit.loop import predict
+from .fit.scoring import said
 from .live_model import LiveModel
 from .models import MODELS
 from .models.shared.hooks import Remembers, Training
 from .models.shared.interface import FusionModel
 from .models.shared.missing_frames import without_own_masking
 from .plan import Plan
+from .record import OUTPUTS
 from .run import Workshop, built, train
 
 TASK = "robustness"
@@ -133,7 +135,9 @@ def restore(plan: Plan, data: Selection) -> FusionModel:
             model.begin(Training(len(data.table.ids), rows, data.labels[rows], plan.seed))
     weights = load_tensors(read_weights(plan.folder))
     try:
-        model.load_state_dict({k: v for k, v in weights.items() if not k.startswith("inputs.")})
+        model.load_state_dict(
+            {k: v for k, v in weights.items() if not k.startswith(("inputs.", OUTPUTS))}
+        )
     except RuntimeError as fault:
         raise RunError(
             f"{plan.folder}: its weights do not fit {plan.model} as it is now. "
@@ -186,9 +190,8 @@ def _cases(plan: Plan, rates: Sequence[float]) -> tuple[Case, ...]:
 
 
 def _answers(model: FusionModel, data: Selection) -> NDArray[np.float64]:
-    """(test clips,) scores, or class numbers."""
-    found = predict(model, data, data.rows["test"]).values
-    return found.argmax(axis=1).astype(np.float64) if found.ndim == 2 else found
+    """(test clips, …) what is scored: `fit.scoring.said`."""
+    return said(predict(model, data, data.rows["test"]).values, data.table)
 
 
 def _wanted(plan: Plan, cases: Sequence[Case], masks: int, special: Special) -> dict[str, Any]:

@@ -30,7 +30,12 @@ def map_figures(
     """What `found` of `run` looks like: the fused vectors split by split, by PCA and, where
     scikit-learn is at hand, by t-SNE; then the test clips as each modality alone represents them.
     """
-    if found is None or WHOLE not in found.vectors or len(found.rows) < FEWEST:
+    if (
+        protocol.of_several
+        or found is None
+        or WHOLE not in found.vectors
+        or len(found.rows) < FEWEST
+    ):
         return ()
     step = -(-len(found.rows) // MOST_POINTS)
     rows = found.rows[::step]

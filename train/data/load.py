@@ -67,11 +67,12 @@ def load(
         else:
             source = streamed(table, one, one.store.side("valid"), own, device, mixed)
         sources[one.modality] = reading(table, live, source, how, device) if live else source
-    kind = np.int64 if table.classes else np.float32
+    learned = table.learned
+    labels = learned.astype(np.float32) if learned.dtype == np.float64 else learned
     return Corpus(
         table=table,
         sources=sources,
-        labels=torch.from_numpy(table.labels.astype(kind)).to(device),
+        labels=torch.from_numpy(labels).to(device),
         targets={
             m: torch.from_numpy(values.astype(np.float32)).to(device)
             for m, values in table.targets.items()

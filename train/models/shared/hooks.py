@@ -146,7 +146,7 @@ class Recipe:
     clip_norm: float | None = None
     accumulate: int = 1
     """Batches whose gradients are summed before a step; the last, shorter group steps too."""
-    loss: Literal["l1", "l2", "huber"] = "l1"
+    loss: Literal["l1", "l2", "huber", "ccc"] = "l1"
     mask_time: float = 0.0
     mask_width: float = 0.0
     optimizer: Literal["adam", "adamw"] = "adam"
