@@ -211,6 +211,47 @@ def robustness(
 
 
 @app.command()
+def cross(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME...", help="Only these runs of the pipeline; unset: all."),
+    ] = None,
+    on: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--on",
+            help="Pipeline of another corpus; may be given several times.",
+            show_default="[evaluate] also",
+        ),
+    ] = None,
+    config: ConfigFile = PIPELINE,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Ask again what was asked of the same clips.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Test the trained runs on the test clips of other corpora; the scores stand in the report.
+
+    Their features must be extracted with the same encoders. Labels of another scale: scores are
+    mapped linearly, which is said.
+    """
+    from .evaluate.cli import report_stage
+    from .evaluate.output.terminal import cross_to_terminal
+    from .train.cli import cross_stage
+
+    checked = pipeline(config)
+    cross_stage(
+        checked, [pipeline(path) for path in on or checked.evaluate.also], fresh, names or ()
+    )
+    report, page = report_stage(checked, face_strips)
+    if json:
+        return print_json({"cross": report.to_json()["cross"], "page": str(page)})
+    for table in cross_to_terminal(report):
+        out().print(table)
+    say(f"report: {page}")
+
+
+@app.command()
 def predict(
     run: Annotated[
         str, typer.Argument(help='A seed\'s run folder, a folder of seeds, or a row ("uegd TAV").')

@@ -2,13 +2,14 @@
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, Strict, field_validator
 
 from ..registries import ADDED_CORPORA, CORPORA
-from .base import FOLDER, Count, Fraction, Place, Section, Seed, Switch
+from .base import FOLDER, Count, Fraction, Number, Place, Section, Seed, Switch
 from .wording import nearest
 
 _GENERIC = """
@@ -21,6 +22,10 @@ _GENERIC = """
 """
 GENERIC = frozenset(_GENERIC.split())
 """Words that say nothing of which corpus a table is."""
+
+
+SCALES: Mapping[str, tuple[float, float]] = {"iemocap": (1.0, 5.0), "msp-podcast": (1.0, 7.0)}
+"""Of dimensions, as released."""
 
 
 def _kind(name: str) -> str:
@@ -57,6 +62,9 @@ class CorpusConfig(Section):
     unlabelled: Switch = False
     """CH-SIMS v2, MER2023: also the clips without labels, as training clips; they are extracted,
     and training and scores leave them out."""
+    range: tuple[Number, Number] | None = None
+    """Lowest and highest score of dimensions, by which they are mapped onto another corpus's;
+    unset: that of the corpus's release (IEMOCAP 1 to 5, MSP-Podcast 1 to 7)."""
     speakers: Literal["shared", "apart"] = "shared"
     """MUStARD has no splits of its own: clips drawn at random (`shared`), or the show Friends
     tested by models that saw the other shows (`apart`)."""
@@ -76,12 +84,24 @@ class CorpusConfig(Section):
     """Folder of this corpus in the cache and among the runs; by default that of the table,
     or of its folder where any table may be called so."""
 
+    @field_validator("range")
+    @classmethod
+    def _rising(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and value[0] >= value[1]:
+            raise ValueError("should be the lowest and the highest score")
+        return value
+
     @field_validator("fractions")
     @classmethod
     def _whole(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
         if min(value) <= 0 or abs(sum(value) - 1) > 0.001:
             raise ValueError("should be three shares above 0 that make 1 together")
         return value
+
+    @property
+    def scale(self) -> tuple[float, float] | None:
+        """Of dimensions, where it is known."""
+        return self.range or SCALES.get(self.kind)
 
     @property
     def slug(self) -> str:

@@ -195,5 +195,8 @@ def _rooted(config: Config, base: Path) -> Config:
             "corpus": at(config.corpus, "path"),
             "cache": at(config.cache, "root"),
             "runs": at(config.runs, "root"),
+            "evaluate": config.evaluate.model_copy(
+                update={"also": tuple(base / path for path in config.evaluate.also)}
+            ),
         }
     )

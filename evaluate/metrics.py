@@ -23,6 +23,8 @@ dimensions or emotions of which each clip has a label."""
 THRESHOLD = 0.5
 """Probability from which on an emotion is predicted to be there."""
 
+RANGES: Mapping[str, tuple[float, float]] = {"mosi": (-3.0, 3.0), "sims": (-1.0, 1.0)}
+"""Lowest and highest label of each protocol."""
 SIMS_EDGES_2 = (0.0,)
 SIMS_EDGES_3 = (-0.1, 0.1)
 SIMS_EDGES_5 = (-0.7, -0.1, 0.1, 0.7)

@@ -17,6 +17,7 @@ from ..cache.spec import MODALITIES, SPLITS, Split
 from ..config import Config, EvaluateConfig
 from ..errors import RunError
 from .analysis.analysis import analyse, scored_clips
+from .analysis.cross_corpus import read_cross
 from .analysis.missing_rates import read_robustness
 from .analysis.published import published_for
 from .baselines import best_probe, floor, probe_name, stale_sweeps, sweeps_of
@@ -156,6 +157,7 @@ def report_of(
         published=published_for(runs[0].corpus),
         sweeps=sweeps,
         robustness=read_robustness(folder, groups, scheme),
+        cross=read_cross(folder, groups, settings.bootstrap),
         drawings=_inner_figures(folder, ranked, protocol),
         provenance=_provenance(groups, settings, manifest),
     )

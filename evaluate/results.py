@@ -9,6 +9,7 @@ from ..cache.runs.identity import variants
 from ..cache.spec import LETTERS, MODALITIES, Several, Split
 from ..cache.sweeps import Sweep
 from .analysis.analysis import Analyses
+from .analysis.cross_corpus import CrossCorpus
 from .analysis.missing_rates import Robustness
 from .analysis.published import Published
 from .json_values import plain
@@ -171,6 +172,8 @@ class Report:
     drawings: tuple[Drawing, ...]
     """Figures that need more of the runs than stands here."""
     provenance: Provenance
+    cross: tuple[CrossCorpus, ...] = ()
+    """Rows on the test clips of other corpora."""
     several: Several | None = None
     """The dimensions or emotions of which each clip has a label; None: it has one."""
     left_out: tuple[LeftOut, ...] = ()

@@ -69,7 +69,7 @@ def robustness(
     """
     told = progress or Silent()
     shop = Workshop(config, told, live)
-    asked = _named(shop, names)
+    asked = named_plans(shop, names)
     plans = [plan for plan in asked if plan.finished(told) is not None and _whole(plan, told)]
     cases = {plan.title: _cases(plan, rates) for plan in plans}
     special = config.train.special_tokens
@@ -80,7 +80,8 @@ def robustness(
         if fresh or _head(file) != _wanted(plan, own, masks, special):
             data = shop.open(plans).select(plan.modalities)
             model = restore(plan, data)
-            values = np.empty((len(own), masks, len(data.rows["test"])))
+            shape = len(data.rows["test"]), *data.table.labels.shape[1:]
+            values = np.empty((len(own), masks, *shape))
             with without_own_masking(model.fusion if isinstance(model, LiveModel) else model):
                 for number, case in enumerate(own):
                     for mask in range(masks):
@@ -146,7 +147,7 @@ def restore(plan: Plan, data: Selection) -> FusionModel:
     return model
 
 
-def _named(shop: Workshop, names: Sequence[str]) -> list[Plan]:
+def named_plans(shop: Workshop, names: Sequence[str]) -> list[Plan]:
     """The plans that `names` mean; all without any."""
     if not names:
         return shop.plans

@@ -180,12 +180,9 @@ def export_command(
 ) -> None:
     """Write cached layers as the files that other tools of the field load."""
     from ..corpus_table import cached_manifest
-    from .added_formats import check_name, write_added
-    from .csd_write import write_csd
+    from .added_formats import check_name
+    from .export import export
     from .export_features import choose
-    from .merbench_write import write_tree
-    from .mmsa_write import write_mmsa
-    from .rows_write import write_parquet, write_shards
     from .terminal import sent_json, sent_table
 
     check_name(to)
@@ -193,18 +190,7 @@ def export_command(
     manifest = cached_manifest(checked)
     chosen = choose(checked, _given(text, audio, vision))
     with bars() as progress:
-        if to in ("mmsa", "npz"):
-            sent = write_mmsa(path, manifest, chosen, progress, to == "npz")
-        elif to == "csd":
-            sent = write_csd(path, manifest, chosen, progress)
-        elif to == "parquet":
-            sent = write_parquet(path, manifest, chosen, progress)
-        elif to == "webdataset":
-            sent = write_shards(path, manifest, chosen, progress)
-        elif to in ("fra", "utt"):
-            sent = write_tree(path, manifest, chosen, to == "utt", progress)
-        else:
-            sent = write_added(to, path, manifest, chosen, progress)
+        sent = export(to, path, manifest, chosen, progress)
     if json:
         print_json(sent_json(sent))
     else:

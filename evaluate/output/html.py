@@ -14,7 +14,7 @@ from ..analysis.missing_rates import Robustness, special_words
 from ..figures.all import figures
 from ..figures.layer_curves import sweep_figures
 from ..figures.missing_rate_curves import robustness_figures
-from ..protocols import Metric
+from ..protocols import Metric, protocol_of
 from ..results import Report, Row
 from ..statistics import FEWEST_GROUPS, LEVEL, Difference, Spread
 from .html_cells import Cell, minus, order, plain_cell
@@ -112,6 +112,11 @@ def to_html(report: Report) -> str:
         sweep=sweep_part(report),
         robust=[_robust(row, metrics) for row in report.robustness],
         robust_words=special_words(report.robustness),
+        crossed=[
+            (one, [(m.key, spread_text(m, one.test[m.key], len(one.seeds))) for m in known])
+            for one in report.cross
+            for known in [protocol_of(one.scheme).metrics]
+        ],
         robust_drawings=[(d, Markup(d.svg)) for d in robustness_figures(report)],
         sweep_drawings=[(d, Markup(d.svg)) for d in sweep_figures(report.sweeps)],
         several=any(len(row.seeds) > 1 for row in report.rows),
