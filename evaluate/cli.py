@@ -59,6 +59,9 @@ def report_command(
         Path | None,
         typer.Option(help="Also write every clip as each run predicts it: .csv or .parquet."),
     ] = None,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Also write each figure as PNG and PDF.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Score the runs of this pipeline: mean and spread over seeds, and report.html.
@@ -75,7 +78,7 @@ def report_command(
 
         check_table(predictions, "--predictions")
     faces = None if no_faces else context.obj
-    report, page = report_stage(checked, faces, names or (), everything, not no_text)
+    report, page = report_stage(checked, faces, names or (), everything, not no_text, figures)
     table = None
     if mmsa:
         from .output.mmsa import write_mmsa
@@ -128,8 +131,10 @@ def report_stage(
     names: "Sequence[str]" = (),
     everything: bool = False,
     text: bool = True,
+    figures: bool = False,
 ) -> "tuple[Report, Path]":
-    """Evaluate and write the report, its worst clips with what `faces` draws of them.
+    """Evaluate and write the report, its worst clips with what `faces` draws of them, and with
+    `figures` each figure in files of its own.
 
     With `evaluate.private` without the faces and, as without `text`, without the transcripts.
     """
@@ -146,7 +151,7 @@ def report_stage(
     if faces is not None and not config.evaluate.private:
         shown = [clip.id for clip in report.analyses.worst]
         report = replace(report, faces=faces(config, shown))
-    return report, write_report(config.experiment, report)
+    return report, write_report(config.experiment, report, figures)
 
 
 def show_report(report: "Report", page: Path) -> None:

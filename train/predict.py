@@ -17,6 +17,7 @@ from ..cache.manifest import Manifest
 from ..cache.runs import InputRecord, Run, read_weights
 from ..cache.runs.identity import identity_of
 from ..cache.spec import Modality
+from ..cache.store.find import store_of
 from ..cache.store.store import open_store
 from ..config import Config, ConfigError
 from ..errors import RunError
@@ -94,7 +95,10 @@ def _input(
 ) -> Input | LiveInput:
     made = run.extraction[record.modality]
     if not record.live:
-        store = open_store(config.corpus_cache / made.spec.folder_name)
+        if made.spec.weights.startswith("imported"):  # another file has a fingerprint of its own
+            store = store_of(config, record.modality, record.encoder)
+        else:
+            store = open_store(config.corpus_cache / made.spec.folder_name)
         return Input(record.modality, store, record.layers, record.weighted)
     if live is None:
         raise RunError(f"{run.row}: nobody handed over its {record.modality} encoder.")
