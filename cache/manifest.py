@@ -56,11 +56,6 @@ class Clip:
     label_V: float | None = None
     category: str | None = None
     """Class name, for corpora of classes."""
-    dimensions: Mapping[str, float] = field(default_factory=dict, hash=False)
-    """Scores by dimension, as ``{"valence": 3.5, "arousal": 2.0}``; empty: not rated."""
-    emotions: Mapping[str, float] = field(default_factory=dict, hash=False)
-    """Intensities by emotion, where several may be there at once; 0: not there. Empty: not
-    rated."""
     speaker: str | None = None
     context: tuple[str, ...] = ()
     """Ids of the clips before this one in its video, oldest first."""
@@ -68,6 +63,11 @@ class Clip:
     """What was said before it where that makes no clips of the corpus, oldest first."""
     fold: int | None = None
     """The part of a cross-validation that tests it, from 0."""
+    dimensions: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Scores by dimension, as ``{"valence": 3.5, "arousal": 2.0}``; empty: not rated."""
+    emotions: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Intensities by emotion, where several may be there at once; 0: not there. Empty: not
+    rated."""
 
 
 @dataclass(frozen=True)

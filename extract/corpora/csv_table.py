@@ -47,9 +47,9 @@ def load(name: str, path: Path, unsplit: bool = False) -> Manifest:
 
     Columns: ``split`` (or ``mode``) and ``label`` (a number) or ``class`` (a name) are needed, and
     ``id`` or ``video_id`` with ``clip_id``; ``text media start end word_times label_T label_A
-    label_V speaker`` may be there, any other is ignored. Instead of one label a clip may have several:
-    scores in the columns ``valence``, ``arousal``, ``dominance`` or ``dimension_<name>``, or
-    emotions in ``emotion_<name>`` (above 0: it is there). Names that differ in case or are those of
+    label_V speaker`` may be there, any other is ignored. Instead of one label a clip may have
+    several: scores in the columns ``valence``, ``arousal``, ``dominance`` or ``dimension_<name>``,
+    or emotions in ``emotion_<name>`` (above 0: it is there). Names that differ in case or are of
     `COLUMNS` are understood, which the manifest's notes say. Without a ``media`` column it is a
     corpus of texts. An `unsplit` table needs no split: all are for training until they are dealt
     out. Raises ManifestError with every fault and its line.
