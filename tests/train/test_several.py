@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, f1_score
+from typer.testing import CliRunner
 
 import sedimental
 from sedimental.cache.corpus_table import cached_manifest
@@ -16,6 +17,7 @@ from sedimental.cache.manifest import Clip, Manifest, read_manifest, write_manif
 from sedimental.cache.run_warnings import run_warnings
 from sedimental.cache.runs.tables import predictions_text, read_predictions
 from sedimental.cache.spec import Several
+from sedimental.cli import app
 from sedimental.config import Config, load_config
 from sedimental.errors import ConfigError, RunError, SedimentalError
 from sedimental.evaluate.metrics import score
@@ -72,9 +74,14 @@ def table(folder: Path, task: str) -> None:
             out.writerow([f"v{k}", split, " ".join(words), *own])
 
 
-def made(folder: Path, task: str, loss: str = "l1", criterion: str = "valid_loss") -> Config:
+def made(
+    folder: Path, task: str, loss: str = "l1", criterion: str = "valid_loss", **more: str
+) -> Config:
+    folder.mkdir(exist_ok=True)
     table(folder, task)
     text = PIPELINE.format(task=task, loss=loss, criterion=criterion)
+    text = text.replace("seeds = [1]", f"seeds = {more.get('seeds', '[1]')}")
+    text = text.replace("epochs = 30", f'epochs = 30\nstack = "{more.get("stack", "off")}"')
     (folder / "pipeline.toml").write_text(text)
     config = load_config(folder / "pipeline.toml")
     sedimental.extract(config)
@@ -106,6 +113,10 @@ def test_dimensions_are_trained_scored_and_predicted_in_their_own_units(tmp_path
     page = write_report(config.experiment, report).read_text(encoding="utf-8")
     assert "arousal" in page
     to_terminal(report, 120)
+    sedimental.robustness(config, [0.0, 0.5])
+    [row] = sedimental.evaluate(config).robustness
+    assert row.curves["all"]["CCC"].values[0] == pytest.approx(best["CCC"].mean)
+    write_report(config.experiment, sedimental.evaluate(config))
     answer = ask(config, "good fine great")
     numbers = answer.clips[0].probabilities
     assert list(numbers) == list(VAD.names)
@@ -130,6 +141,42 @@ def test_emotions_may_be_several_at_once(tmp_path: Path) -> None:
     assert run_warnings(run) is not None
     answer = ask(config, "bad awful poor")
     assert "anger" in str(answer.clips[0].word)
+
+
+def test_predictions_are_written_as_a_table_and_seeds_may_be_stacked(tmp_path: Path) -> None:
+    """Two seeds in one stacked model say what each says alone; `report --predictions` lists all."""
+    alone = made(tmp_path / "alone", "emotions", seeds="[1, 2]")
+    together = made(tmp_path / "together", "emotions", seeds="[1, 2]", stack="on")
+    runs, stacked = sedimental.train(alone), sedimental.train(together)
+    for one, other in zip(runs, stacked, strict=True):
+        assert "stacked" in other.environment
+        first, second = one.history[0], other.history[0]
+        assert second.train_loss == pytest.approx(first.train_loss, rel=0.2)  # dropout differs
+    ended = CliRunner().invoke(
+        app,
+        [
+            *("report", "-c", str(tmp_path / "alone/pipeline.toml")),
+            *("--predictions", str(tmp_path / "out.csv")),
+        ],
+    )
+    assert ended.exit_code == 0, ended.output
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 80
+    assert [r["row"] for r in rows[:2]] == ["lf_dnn T"] * 2
+    own = runs[1].predictions
+    [line] = [r for r in rows if r["seed"] == "2" and r["id"] == own.ids[3]]
+    assert float(line["prediction_sad"]) == own.values[3, 1]
+    assert float(line["label_sad"]) == own.labels[3, 1]
+    [place] = alone.experiment.glob("*/seed-1")
+    ended = CliRunner().invoke(
+        app, ["predict", str(place), "--text", "good", "--predictions", str(tmp_path / "new.csv")]
+    )
+    assert ended.exit_code in (0, 2), ended.output
+    wrong = CliRunner().invoke(
+        app, ["report", "-c", str(tmp_path / "alone/pipeline.toml"), "--predictions", "x.txt"]
+    )
+    assert wrong.exit_code == 2
 
 
 def test_the_numbers_are_those_of_the_literature() -> None:
