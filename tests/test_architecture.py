@@ -16,6 +16,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "escape": set(),
     "progress": set(),
     "registries": {"errors"},
+    "loopback": set(),
     "model_table": {"registries"},
     "config": {"errors", "model_table", "registries"},
     "plain_console": {"escape"},
@@ -23,12 +24,13 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("checks", "config", "errors", "escape", "installation", "plain_console", "progress"),
     },
     "cache": {"config", "errors", "escape", "progress", "registries"},
-    "evaluate": {"config", "errors", "escape", "progress", "cache"},
+    "evaluate": {"config", "errors", "escape", "progress", "loopback", "cache"},
     "extract": {
         *("config", "errors", "installation", "escape", "progress", "cache", "registries"),
     },
     "train": {"model_table", "config", "errors", "escape", "progress", "cache", "evaluate.metrics"},
     "checks": {"config", "errors", "cache", "extract", "train"},
+    "predict_page": {"errors", "escape", "loopback", "cache", "extract", "evaluate"},
     "predicting": {"config", "errors", "progress", "cache", "extract", "train", "evaluate"},
 }
 FRONT_DOOR = set(sedimental.__all__)
