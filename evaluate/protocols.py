@@ -138,8 +138,8 @@ def _of_several(several: Several) -> CorpusProtocol:
 
     def metric(key: str, name: str) -> Metric:
         label, percent, words = parts[key]
-        of = f"Of {name}: " if name else f"Mean over {listed}: "
-        said = f"{of}{words[0].lower() if not words.startswith('Lin') else 'L'}{words[1:]}"
+        of = f"Of {name}. " if name else f"Mean over {listed}. "
+        said = f"{of}{words}"
         whole = f"{key}_{name}" if name else key
         return Metric(whole, label, name, key != "MAE", percent, said)
 
