@@ -13,6 +13,7 @@ from .console import (
     PIPELINE,
     AsJson,
     ConfigFile,
+    PipelineFile,
     bars,
     corpus_news,
     exit_on_fault,
@@ -240,9 +241,8 @@ def cross(
     from .train.cli import cross_stage
 
     checked = pipeline(config)
-    cross_stage(
-        checked, [pipeline(path) for path in on or checked.evaluate.also], fresh, names or ()
-    )
+    others = [pipeline(PipelineFile(path)) for path in on or checked.evaluate.also]
+    cross_stage(checked, others, fresh, names or ())
     report, page = report_stage(checked, face_strips)
     if json:
         return print_json({"cross": report.to_json()["cross"], "page": str(page)})
