@@ -59,6 +59,9 @@ class EvaluateConfig(Section):
     `"1..5 at 2.5, 3.5"` those that the edges make; each ends with its upper edge."""
     bootstrap: Count = 1000
     """Resamples of the test clips for confidence intervals; 0: none."""
+    also: tuple[Place, ...] = ()
+    """Pipelines of other corpora, relative to this one, which `sedimental cross` tests the runs
+    on."""
     private: Switch = False
     """Leave what clips say, and the faces in them, out of the report, which may then be shared."""
 

@@ -49,7 +49,10 @@ def _table(found: Prediction) -> "Table":
     table.add_column("clip")
     for name in found.classes or ("score",):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("class" if found.classes else "sentiment", no_wrap=True)
+    table.add_column(
+        "there" if found.protocol == "emotions" else "class" if found.classes else "sentiment",
+        no_wrap=True,
+    )
     if not found.classes:
         finest = f"of {len(protocol_of(found.protocol).bins)}"
         table.add_column(finest, justify="right", no_wrap=True)
