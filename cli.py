@@ -27,6 +27,7 @@ from .evaluate.cli import compare_command, report_command
 from .evaluate.runs.cli import app as runs_app
 from .extract.cli import CheckMedia, doctor_command, extract_command, faces_command
 from .extract.face_strips import face_strips
+from .extract.transcribe.cli import init_videos, transcribe_command
 from .installation import require_stack
 from .train.cli import train_command
 
@@ -51,6 +52,7 @@ STACK = {
     "run": ("torch", "torchvision"),
     "extract": ("torch", "torchvision"),
     "doctor": ("torch", "torchvision"),
+    "transcribe": ("torch",),
     "predict": ("torch", "torchvision"),
     "train": ("torch",),
     "sweep": ("torch",),
@@ -289,6 +291,10 @@ def init(
         ),
     ] = "demo",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    videos: Annotated[
+        Path | None,
+        typer.Option(help="Also write a table of the videos in this folder, without labels."),
+    ] = None,
 ) -> None:
     """Write a pipeline.toml to start from."""
     from .cache.store.atomic_write import replace
@@ -301,6 +307,8 @@ def init(
     if preset not in presets:
         hint = nearest(preset, presets) or f" Known: {', '.join(presets)}."
         fail(f'--preset "{preset}": there is none of this name. {hint}', 2)
+    if videos is not None:
+        return init_videos(videos, path, presets["csv"].read_bytes(), force)
     if path.exists() and not force:
         fail(f"{path} is there already. Name another file, or replace it with --force.", 2)
     replace(path, presets[preset].read_bytes())
@@ -310,6 +318,7 @@ def init(
 
 app.command("doctor")(doctor_command)
 app.command("extract")(extract_command)
+app.command("transcribe")(transcribe_command)
 app.command("train")(train_command)
 app.command("report")(report_command)
 app.command("compare")(compare_command)

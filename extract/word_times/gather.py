@@ -90,6 +90,23 @@ def gather(
     return tuple(failures)
 
 
+def changed(config: Config, manifest: Manifest) -> tuple[str, ...]:
+    """Clips whose word times, in the table or in files, are others now than those kept."""
+    known, found = read_words(config.corpus_cache), list[str]()
+    with ExitStack() as stack:
+        path = config.words.path
+        files = WordFiles.below(path, stack) if path else None
+        for clip in manifest.clips:
+            try:
+                said = manifest.word_times.get(clip.id) or _filed(files, clip)
+                now = _laid(clip, said).source if said else None
+            except ClipError:
+                continue
+            if now is not None and (clip.id not in known or known[clip.id].source != now):
+                found.append(clip.id)
+    return tuple(found)
+
+
 def _name(shard: Shard | None) -> str:
     return f"words-{shard.index}-of-{shard.count}.json" if shard else WORDS
 

@@ -18,6 +18,7 @@ import sedimental
 from sedimental.cache.alignment.word_times import read_words
 from sedimental.cache.manifest import Clip, read_manifest
 from sedimental.cache.store.find import store_of
+from sedimental.checks import news
 from sedimental.config import Config, ConfigError, load_config
 from sedimental.errors import ManifestError, RunError
 from sedimental.extract.corpora.word_times import read_cell
@@ -328,8 +329,11 @@ def test_other_word_times_are_another_run(table: MakeTable, tmp_path: Path) -> N
     sedimental.extract(config)
     first = sedimental.train(config)[0].identity
     text = (tmp_path / "clips.csv").read_text()
+    assert not list(news(config))
     (tmp_path / "clips.csv").write_text(text.replace("0.3333333333333333", "0.3"))
+    assert "the word times of 8 clips" in " ".join(news(config))
     sedimental.extract(config)
+    assert not list(news(config))
     second = sedimental.train(config)[0].identity
     assert first is not None
     assert second is not None
