@@ -20,8 +20,8 @@ class NewClip:
     """Its name among the results; None: that of its file."""
     video: str | None = None
     """Which video it is of, for models and encoders that read the clips before; None: its own."""
+    clip: str | None = None
+    """Its name within the video, in whose order they are if these are numbers; else as given."""
     words: Sequence[tuple[str, float | None, float | None]] = ()
     """When each word was said, (word, start, end) in seconds from the clip's beginning, for a run
     that is aligned with words."""
-    clip: str | None = None
-    """Its name within the video, in whose order they are if these are numbers; else as given."""

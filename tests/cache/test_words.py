@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sedimental.cache.alignment.time_align import COLLAPSE
 from sedimental.cache.alignment.transcript import timed, words_of
 from sedimental.cache.alignment.word import Word
 from sedimental.cache.alignment.word_store import CHARACTERS, WordStore, overlaps
 from sedimental.cache.alignment.word_times import WordTimes, read_words, write_words
-from sedimental.cache.exchange.time_align import COLLAPSE
 from sedimental.cache.spec import FeatureSpec, Modality
 from sedimental.cache.store.store import Store, open_store
 from sedimental.cache.store.writer import ClipFeatures, StoreWriter
@@ -80,13 +80,15 @@ def store_of(folder: Path, modality: Modality, side: dict[str, dict[str, Any]]) 
         made = []
         for name in group:
             n = FRAMES[name]
-            times = np.arange(n, dtype="f4") / 10 * (1.4 if name == "c" else 1)
+            times = (np.arange(n) / 10 * (1.4 if name == "c" else 1)).astype(np.float32)
             if modality == "text":
-                times = np.full(n, np.nan, "f4")
-            values = random.normal(size=(2, n, 4)).astype("f4")
+                times = np.full(n, np.nan, np.float32)
+            values = random.normal(size=(2, n, 4)).astype(np.float32)
             valid = np.arange(n) != 4
             own = {key: rows[name] for key, rows in side.items()}
-            made.append(ClipFeatures(name, "s", values, times, times * 0 + 0.1, valid, own))
+            made.append(
+                ClipFeatures(name, "s", values, times, np.full_like(times, 0.1), valid, own)
+            )
         writer.add(made)
     writer.finish(dict.fromkeys(FRAMES, "s"), {})
     return open_store(folder / spec.folder_name)
