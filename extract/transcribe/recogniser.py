@@ -1,6 +1,8 @@
 """Whisper at work: sound in, text and the times of its words out."""
 
 import logging
+import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +21,10 @@ from .windows import windows
 
 FAULTS = (OSError, ValueError, RuntimeError, KeyError, TypeError)
 ENGLISH = ("en", "english")
+CIRCLE = 2.4
+"""Compression that speech does not reach."""
+FIRST = 1.0
+"""Seconds that the first word of a window lasts at most."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,8 @@ class Recogniser:
             config = transformers.AutoConfig.from_pretrained(**where)
             if config.model_type != "whisper":
                 raise ValueError(f"its model type is {config.model_type!r}, not 'whisper'.")
-            model, report = transformers.WhisperForConditionalGeneration.from_pretrained(
+            kind: Any = transformers.WhisperForConditionalGeneration
+            model, report = kind.from_pretrained(
                 **where, dtype=torch.float32, output_loading_info=True
             )
             self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(**where)
@@ -59,10 +66,12 @@ class Recogniser:
         if lacking:
             raise EncoderError(f"--model {source}: lacks {len(lacking)} weights ({lacking[0]}, …).")
         self.model: Any = model.eval().requires_grad_(False).to(arithmetic.device)
+        _without_attention(self.model.model.encoder)
         self.arithmetic = arithmetic
         self.rate = int(self.spectrogram.sampling_rate)
         self.longest = float(self.spectrogram.chunk_length)
         self.settings = self._settings(source, language)
+        self.marks = {*self.tokenizer.all_special_ids, *self.tokenizer.added_tokens_decoder}
         heads = getattr(self.model.generation_config, "alignment_heads", None)
         self.timed = bool(heads)
 
@@ -100,6 +109,15 @@ class Recogniser:
         return [_joined(own) for own in found]
 
     def _batch(self, sounds: Sequence[NDArray[np.float32]]) -> list[Heard]:
+        """What is heard in each window; one that runs in a circle is heard once more, apart, where
+        no three tokens may come twice."""
+        found = self._pass(sounds)
+        for number, heard in enumerate(found):
+            if runs_in_a_circle(heard.text):
+                [found[number]] = self._pass([sounds[number]], no_repeat_ngram_size=3)
+        return found
+
+    def _pass(self, sounds: Sequence[NDArray[np.float32]], **how: int) -> list[Heard]:
         shown = self.spectrogram(
             list(sounds),
             sampling_rate=self.rate,
@@ -110,37 +128,48 @@ class Recogniser:
             made = self.model.generate(
                 shown["input_features"],
                 attention_mask=shown["attention_mask"],
+                return_timestamps=self.timed,
                 return_token_timestamps=self.timed,
                 return_dict_in_generate=self.timed,
                 **self.settings,
+                **how,
             )
         sequences = (made["sequences"] if self.timed else made).tolist()
         times = made["token_timestamps"].tolist() if self.timed else [None] * len(sequences)
         found = []
         for ids, moments, sound in zip(sequences, times, sounds, strict=True):
-            text = self.tokenizer.decode(ids, skip_special_tokens=True).strip()
+            text = self.tokenizer.decode([token for token in ids if not self._is_special(token)])
             words = self._words(ids, moments, len(sound) / self.rate) if moments else ()
             found.append(Heard(" ".join(text.split()), tuple(words)))
         return found
 
-    def _words(
-        self, ids: Sequence[int], moments: Sequence[float], seconds: float
-    ) -> Iterator[Word]:
-        """Tokens that make one word together, from the first one's moment to the next word's."""
-        special = set(self.tokenizer.all_special_ids)
-        special |= set(self.tokenizer.added_tokens_decoder)
+    def _is_special(self, token: int) -> bool:
+        """Whether a token stands for no letters: a mark of the format, or a time stamp."""
+        return token in self.marks or token > self.model.generation_config.no_timestamps_token_id
+
+    def _words(self, ids: Sequence[int], ends: Sequence[float], seconds: float) -> Iterator[Word]:
+        """Tokens that make one word together, from the end of what came before to their own end.
+
+        `ends` are the library's moments of `ids`: those at which the next token sets in. Signs
+        after a word do not lengthen it; the first word of a window is `FIRST` long at most, as it
+        would begin with the silence before it.
+        """
         own: list[int] = []
-        start = 0.0
-        for token, moment in zip(ids, moments, strict=False):
-            ends = own and (token in special or self._begins(own, token))
-            if ends:
-                yield _word(self.tokenizer.decode(own), start, moment, seconds)
-                own = []
-            if token not in special:
-                start = start if own else moment
+        before, start, end, first = 0.0, 0.0, 0.0, True
+        for token, moment in [*zip(ids, ends, strict=False), (self.model.config.eos_token_id, 0.0)]:
+            special, moment = self._is_special(token), max(moment, before)
+            if own and (special or self._begins(own, token)):
+                begin = max(start, end - FIRST) if first else start
+                yield _word(self.tokenizer.decode(own), begin, end, seconds)
+                own, first = [], False
+            if not special:
+                piece = self.tokenizer.decode([token])
+                if not own:
+                    start = end = before
                 own.append(token)
-        if own:
-            yield _word(self.tokenizer.decode(own), start, seconds, seconds)
+                if any(c.isalnum() or c == "\ufffd" for c in piece):
+                    end = moment
+            before = moment
 
     def _begins(self, own: Sequence[int], token: int) -> bool:
         """Whether `token` begins another word than that of the tokens `own`."""
@@ -149,8 +178,31 @@ class Recogniser:
         return self.tokenizer.decode([token]).startswith(" ") or (whole and is_single(before[-1]))
 
 
+def runs_in_a_circle(text: str) -> bool:
+    """Whether `text` repeats itself as no speech does: its bytes pack into less than 1 / 2.4.
+
+    The bound is Whisper's (Radford et al., arXiv:2212.04356, section 4.5).
+
+    >>> runs_in_a_circle("uh-" * 60), runs_in_a_circle("The talk starts at six today.")
+    (True, False)
+    """
+    data = text.encode()
+    return len(data) > CIRCLE * len(zlib.compress(data))
+
+
+def _without_attention(encoder: Any) -> None:
+    """Word times need where the decoder looks alone; the encoder's own attention would be handed
+    out too, gigabytes of it."""
+    whole = encoder.forward
+
+    def forward(*given: Any, **named: Any) -> Any:
+        return whole(*given, **{**named, "output_attentions": False})
+
+    encoder.forward = forward
+
+
 def _word(text: str, start: float, end: float, seconds: float) -> Word:
-    start = min(start, seconds)
+    start = min(max(0.0, start), seconds)  # the library's may lie a frame before the beginning
     return Word(text.strip(), round(start, 3), round(max(start, min(end, seconds)), 3))
 
 
@@ -171,11 +223,13 @@ def _joined(parts: Sequence[Heard]) -> Heard:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the library warns of settings that it hands to itself."""
+    """Without what the library warns of itself: settings it hands on, a spread of one token."""
     logger = logging.getLogger("transformers")
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logger.setLevel(before)

@@ -43,7 +43,7 @@ def read_words(folder: Path) -> None:
             found = files.of(Clip(name, name, "", "train", "so what"))
             for word in timed("so, what?", found or []) or ():
                 assert word.start is None or word.end is None or word.start <= word.end
-    for clip in read_table(folder / "t.csv", ("text",)):
+    for clip in read_table(folder / "t.csv", {"text"}):
         timed(str(clip.text), [])
     sheet = Sheet.read(folder / "t.csv")
     pieces(sheet, "all")
