@@ -21,6 +21,8 @@ from .windows import windows
 
 FAULTS = (OSError, ValueError, RuntimeError, KeyError, TypeError)
 ENGLISH = ("en", "english")
+SHORTEST = 0.1
+"""Seconds of sound in which a word has room."""
 CIRCLE = 2.4
 """Compression that speech does not reach."""
 FIRST = 1.0
@@ -94,11 +96,13 @@ class Recogniser:
         return {"task": "transcribe", "language": language}
 
     def hear(self, sounds: Sequence[NDArray[np.float32]], batch: int) -> list[Heard]:
-        """What is said in each of `sounds` (at `rate`), `batch` windows at a time."""
+        """What is said in each of `sounds` (at `rate`), `batch` windows at a time; nothing in less
+        than `SHORTEST`, in which the model would hear words all the same."""
         pieces = [
             (number, first, sound[first:last])
             for number, sound in enumerate(sounds)
             for first, last in windows(sound, self.rate, self.longest)
+            if last - first >= SHORTEST * self.rate
         ]
         found: list[list[Heard]] = [[] for _ in sounds]
         for at in range(0, len(pieces), batch):

@@ -61,6 +61,8 @@ def gather(
     found: dict[str, WordTimes] = {}
     failures: list[Failure] = []
     left: list[tuple[Clip, str]] = []
+    # else a table has some, which are kept in case
+    asked = config.train.aligned or settings.path is not None
     whose = aligner_digest(settings.aligner, settings.revision) if settings.aligner else ""
     with ExitStack() as stack:
         files = WordFiles.below(settings.path, stack) if settings.path else None
@@ -71,7 +73,7 @@ def gather(
                     found[clip.id] = _laid(clip, said)
                 elif settings.aligner:
                     left.append((clip, _source(clip, manifest.root, whose)))
-                else:
+                elif asked:
                     raise ClipError("read", "no word times")
             except ClipError as fault:
                 failures.append(Failure(clip.id, "text", TASK, fault.stage, fault.reason))

@@ -340,6 +340,24 @@ def test_other_word_times_are_another_run(table: MakeTable, tmp_path: Path) -> N
     assert first.digest != second.digest
 
 
+def test_a_clip_without_times_is_told_where_times_are_asked_for(
+    table: MakeTable, tmp_path: Path
+) -> None:
+    text = '[[features]]\nmodality = "text"\nencoder = "tiny-bert"\n'
+    config = table("", features=text, count=4)
+    file = tmp_path / "clips.csv"
+    head, first, *rest = file.read_text().splitlines()
+    bare = first[: first.index(',"[[')] + ","
+    file.write_text("\n".join([head, bare, *rest]) + "\n")
+    assert not sedimental.extract(config).failures
+    assert len(read_words(config.corpus_cache)) == 3
+    line = '[train.inputs]\ntext = { encoder = "tiny-bert", align = "words" }\n'
+    aligned = table(line, features=text, count=4)
+    file.write_text("\n".join([head, bare, *rest]) + "\n")
+    [failure] = sedimental.extract(aligned).failures
+    assert failure.reason == "no word times"
+
+
 def test_without_times_it_is_said_before_anything_is_done(table: MakeTable) -> None:
     config = table(ALIGNED, times=False)
     with pytest.raises(ConfigError, match="needs to know when each word was said"):
