@@ -99,20 +99,21 @@ def _table(config: Path) -> Path:
     return corpus.path
 
 
-def init_videos(folder: Path, pipeline: Path, preset: bytes, force: bool) -> None:
-    """Write the table of the videos in `folder` beside `pipeline`, and the pipeline over it.
+def with_table(folder: Path, pipeline: Path, text: bytes, force: bool) -> bytes:
+    """Write the table of the videos in `folder` beside `pipeline`; `text`, the pipeline for tables,
+    over it.
 
-    Neither is replaced unless it is to `force`. Raises ManifestError for a folder without videos.
+    A table that is there is replaced only if it is to `force`. Raises ManifestError for a folder
+    without videos.
     """
     from ...cache.store.atomic_write import replace
     from .videos import table_of
 
     table = pipeline.parent / f"{folder.resolve().name or 'videos'}.csv"
-    for path in (table, pipeline):
-        if path.exists() and not force:
-            fail(f"{path} is there already. Move it, or replace it with --force.", 2)
+    if table.exists() and not force:
+        fail(f"{table} is there already. Move it, or replace it with --force.", 2)
     data, count = table_of(folder, table)
-    text = preset.decode().replace('path = "labels.csv"\nname = "mine"', f'path = "{table.name}"')
     replace(table, data)
-    replace(pipeline, text)
-    say(f"wrote {table} ({count} files, no labels) and {pipeline}: `sedimental transcribe` next.")
+    say(f"wrote {table}: {count} files, no labels.")
+    named = f'path = "{table.name}"'
+    return text.decode().replace('path = "labels.csv"\nname = "mine"', named).encode()
