@@ -9,6 +9,7 @@ from ...console import (
     PIPELINE,
     AsJson,
     ConfigFile,
+    PipelineFile,
     bars,
     exit_on_fault,
     fail,
@@ -87,7 +88,7 @@ def transcribe_command(
         raise typer.Exit(3)
 
 
-def _table(config: Path) -> Path:
+def _table(config: PipelineFile) -> Path:
     """The table of [corpus]; ends the command where it is none that can be filled."""
     corpus = places(config).corpus
     if corpus.kind != "csv" or corpus.path is None:
