@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .extract.doctor import Diagnosis
     from .extract.result import ExtractResult
     from .progress import Progress
+    from .train.catalogue import Catalogue
 
 __version__ = "0.2.0"
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "extract",
     "import_features",
     "load_config",
+    "models",
     "open_store",
     "predict",
     "probe",
@@ -90,6 +92,17 @@ def extract(
     from .extract.run import extract
 
     return extract(config, progress, check=check)
+
+
+def models(config: Config | None = None) -> Catalogue:
+    """Every fusion model there is: its paper, what it needs, its size on the inputs of `config`.
+
+    Reads no features; where `config` has no stores yet, sizes are None and the reason is told.
+    """
+    from .extract.finetune.find import live_input
+    from .train.catalogue import catalogue
+
+    return catalogue(config, live_input)
 
 
 def train(config: Config, progress: Progress | None = None, fresh: bool = False) -> tuple[Run, ...]:

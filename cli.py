@@ -28,7 +28,7 @@ from .evaluate.runs.cli import app as runs_app
 from .extract.cli import CheckMedia, doctor_command, extract_command, faces_command
 from .extract.face_strips import face_strips
 from .installation import require_stack
-from .train.cli import train_command
+from .train.cli import models_command, train_command
 
 app = typer.Typer(
     cls=Commands,
@@ -53,6 +53,7 @@ STACK = {
     "doctor": ("torch", "torchvision"),
     "predict": ("torch", "torchvision"),
     "train": ("torch",),
+    "models": ("torch",),
     "sweep": ("torch",),
     "robustness": ("torch",),
 }
@@ -311,6 +312,7 @@ def init(
 app.command("doctor")(doctor_command)
 app.command("extract")(extract_command)
 app.command("train")(train_command)
+app.command("models")(models_command)
 app.command("report")(report_command)
 app.command("compare")(compare_command)
 app.add_typer(runs_app, name="runs")

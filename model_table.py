@@ -31,6 +31,10 @@ MODELS: dict[str, str] = {
     "graph_mfn": "graph_mfn:GraphMFN",
     "mfm": "mfm:MFM",
     "mctn": "mctn:MCTN",
+    "tetfn": "tetfn:TETFN",
+    "cenet": "cenet:CENet",
+    "almt": "almt:ALMT",
+    "lnln": "lnln:LNLN",
 }
 """Name -> module below `train/models/` and class in it.
 

@@ -66,6 +66,52 @@ def train_command(
     end_with(failures)
 
 
+def models_command(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="MODEL...", help="Only these; unset: all.")
+    ] = None,
+    config: ConfigFile = PIPELINE,
+    cite: Annotated[bool, typer.Option("--cite", help="Print their papers as BibTeX.")] = False,
+    json: AsJson = False,
+) -> None:
+    """List the fusion models: paper, size on this pipeline's inputs, and what each needs.
+
+    Without a pipeline.toml, or before its features are extracted, sizes are left out.
+    """
+    from rich.table import Table
+
+    from ..config import nearest
+    from ..model_facts import cite as bibtex
+    from ..model_table import MODELS
+
+    asked = list(names or MODELS)
+    for name in asked:
+        if name not in MODELS:
+            hint = nearest(name, MODELS) or f" Known: {', '.join(MODELS)}."
+            fail(f'"{name}" is no model.{hint}', 2)
+    if cite and not json:
+        return say(bibtex(asked))
+    from .. import models
+
+    found = models(pipeline(config) if config.exists() or config != PIPELINE else None)
+    rows = [row for row in found.rows if row.name in asked]
+    if json:
+        return print_json([row.to_json() for row in rows])
+    table = Table("model", "paper", "year", "parameters", "needs")
+    for row in rows:
+        paper, count = row.facts.paper, row.parameters
+        table.add_row(
+            row.name,
+            paper.title if paper else "",
+            str(paper.year) if paper else "",
+            "" if count is None else f"{count:,}",
+            ", ".join(row.facts.needs),
+        )
+    out().print(table)
+    if found.unknown:
+        tell(f"parameters are not told: {found.unknown}")
+
+
 def end_with(failures: "Sequence[str]") -> None:
     """List the runs that failed, if any did, and end with exit code 3."""
     if failures:

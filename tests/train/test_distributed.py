@@ -33,7 +33,8 @@ PARITY = """
 [train]
 models = [
     "uegd", "emt_dlfr", "glomo", "sugrm", "mmml",
-    "ef_lstm", "lf_dnn", "tfn", "lmf", "mult", "misa", "self_mm", "mmim", "tfr_net", "mlf_dnn", "mfm",
+    "ef_lstm", "lf_dnn", "tfn", "lmf", "mult", "misa", "self_mm", "mmim", "tfr_net",
+    "mlf_dnn", "mfm",
 ]
 seeds = [3]
 stack = "off"

@@ -47,6 +47,9 @@ SMALL: dict[str, dict[str, object]] = {
     "graph_mfn": {"text_hidden": 16, "audio_hidden": 8, "memory": 16, "vertex": 16},
     "mfm": {"text_hidden": 16, "audio_hidden": 8, "memory": 16, "latent": 16, "decoder": 8},
     "mctn": {"width": 24},
+    "tetfn": {"width": 8, "heads": 2, "layers": 1, "memory_layers": 1, "hidden": 8},
+    "almt": {"width": 16, "heads": 2, "tokens": 2, "fusion_layers": 1},
+    "lnln": {"width": 16, "heads": 2, "tokens": 2, "fusion_layers": 1},
     "mmim": {"width": 24, "audio_hidden": 8, "vision_hidden": 8, "memory": 8},
 }
 """Options of each model that is big for a test; others are tested as they are."""
