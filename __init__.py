@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .cache.spec import Modality, StoredType
     from .cache.store.store import Store
     from .cache.sweeps import Sweep
+    from .cache.trials import Search
     from .config import Config
     from .evaluate.compare import Comparison
     from .evaluate.prediction import Prediction
@@ -52,6 +53,7 @@ __all__ = [
     "runs",
     "sweep",
     "train",
+    "tune",
 ]
 
 
@@ -118,6 +120,20 @@ def train(config: Config, progress: Progress | None = None, fresh: bool = False)
     from .train.run import train
 
     return train(config, progress, fresh, live_input, encoder_size, news)
+
+
+def tune(
+    config: Config, trials: int | None = None, progress: Progress | None = None
+) -> tuple[Search, ...]:
+    """Random search over the settings of each model and subset of [train], on validation alone.
+
+    `trials` goes before [train] `tune`. Test clips are neither read nor scored. Every trial is kept
+    and not trained again; a search that was stopped goes on. Raises as `train` does.
+    """
+    from .extract.finetune.find import live_input
+    from .train.sweep.tune import tune
+
+    return tune(config, trials, progress, live_input)
 
 
 def sweep(config: Config, progress: Progress | None = None, fresh: bool = False) -> Sweep:

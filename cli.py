@@ -28,7 +28,7 @@ from .evaluate.runs.cli import app as runs_app
 from .extract.cli import CheckMedia, doctor_command, extract_command, faces_command
 from .extract.face_strips import face_strips
 from .installation import require_stack
-from .train.cli import models_command, train_command
+from .train.cli import models_command, train_command, tune_command
 
 app = typer.Typer(
     cls=Commands,
@@ -54,13 +54,14 @@ STACK = {
     "predict": ("torch", "torchvision"),
     "train": ("torch",),
     "models": ("torch",),
+    "tune": ("torch",),
     "sweep": ("torch",),
     "robustness": ("torch",),
 }
 """What a command is sure to load of the packages that have to belong together."""
 HELP = {"-h", "--help", "--encoders"}
 """What is answered without any of it."""
-TOGETHER = ("run", "extract", "sweep", "robustness")
+TOGETHER = ("run", "extract", "sweep", "tune", "robustness")
 """What writes, and is not made to be started several times at once by a launcher."""
 
 
@@ -313,6 +314,7 @@ app.command("doctor")(doctor_command)
 app.command("extract")(extract_command)
 app.command("train")(train_command)
 app.command("models")(models_command)
+app.command("tune")(tune_command)
 app.command("report")(report_command)
 app.command("compare")(compare_command)
 app.add_typer(runs_app, name="runs")

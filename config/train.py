@@ -161,6 +161,9 @@ class TrainConfig(Section):
     on from there to the very numbers of a run without the crash. Between epochs it is kept anyway;
     together it takes at most a twentieth of the time. 0: between epochs alone. When the system
     asks to end (SIGTERM) all is kept at the next step."""
+    tune: Positive = 30
+    """Settings that `sedimental tune` tries of each model and subset; the first are the pipeline's
+    own."""
     stack: Literal["auto", "on", "off"] = "auto"
     """Seeds together: as one stacked model on a GPU, as a process a core on a CPU; `auto` where
     that is faster."""

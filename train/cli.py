@@ -1,5 +1,6 @@
 """`sedimental train`: light models on cached layers, a run a model, subset and seed."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -64,6 +65,44 @@ def train_command(
         show_runs(runs)
         say(f"runs: {checked.experiment}")
     end_with(failures)
+
+
+def tune_command(
+    config: ConfigFile = PIPELINE,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Settings to try of each model; unset: train.tune.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Search a model's settings at random, on training and validation clips alone.
+
+    Test clips are not read. Every trial is kept below ``tune``, and the same command goes on where
+    it was stopped; the best one's settings are printed to paste.
+    """
+    from rich.table import Table
+
+    from .. import tune
+
+    checked = pipeline(config)
+    with exit_on_fault(STOPPED), bars() as progress:
+        found = tune(checked, trials, progress)
+    if json:
+        print_json([asdict(search) | {"paste": search.snippet()} for search in found])
+    for search in () if json else found:
+        table = Table("trial", f"valid {search.criterion}", "best epoch", "s", "settings")
+        for trial in search.trials:
+            drawn = " ".join(f"{k}={v}" for k, v in trial.settings.items())
+            table.add_row(
+                f"{trial.number}{' *' if trial.number == search.best else ''}",
+                "failed" if trial.failure else f"{trial.value:.4f}",
+                str(trial.best_epoch),
+                f"{trial.seconds:.1f}",
+                drawn or "as pipeline.toml has it",
+            )
+        say(f"{search.model} {search.letters}; ranges: {search.source}, general ones ours")
+        out().print(table)
+        say(search.snippet())
+    end_with([t.failure for search in found for t in search.trials if t.failure])
 
 
 def models_command(

@@ -12,6 +12,7 @@ from ..cache.leaks import leaks
 from ..cache.manifest import Manifest
 from ..cache.run_warnings import run_warnings
 from ..cache.runs import Run, write_run
+from ..cache.spec import SPLITS, Split
 from ..config import Config
 from ..errors import RunError, RunsFailedError, SedimentalError, StoreError
 from ..progress import Progress, Silent
@@ -125,12 +126,13 @@ class Workshop:
         notice: Notice | None = None,
         ranks: Ranks = ALONE,
         again: bool = False,
+        needed: Sequence[Split] = SPLITS,
     ) -> None:
         """Plans alone; no features are read before `open`. None: the `manifest` is read too.
 
         `notice` may ask to end early. All of `ranks` make each run together, so that there is
         nothing to stack or to give away. `again`: what is made takes the place of a finished run
-        of the same identity, which is kept beside it.
+        of the same identity, which is kept beside it. `needed`: splits that have to have clips.
         """
         self.again = again
         self.progress, self.notice, self.ranks = progress, notice or Notice(), ranks
@@ -139,7 +141,7 @@ class Workshop:
         fold = fold_of(config, manifest)
         divided = manifest if fold is None else manifest.of_fold(fold)
         self.leaks = leaks(divided)
-        self.table = Table.of(divided, config.train.task)
+        self.table = Table.of(divided, config.train.task, needed)
         self.device = find_device(config.train.device)
         for criterion in (config.train.criterion, *config.train.also):
             check_criterion(criterion, config.evaluate.protocol, self.table.classes)

@@ -42,15 +42,17 @@ class Table:
     None: not known."""
 
     @classmethod
-    def of(cls, manifest: Manifest, task: Wanted = "auto") -> "Table":
-        """The clips that have what `task` predicts; raises RunError if a split has none."""
+    def of(
+        cls, manifest: Manifest, task: Wanted = "auto", needed: Sequence[Split] = SPLITS
+    ) -> "Table":
+        """The clips that have what `task` predicts; RunError if a split of `needed` has none."""
         if task == "auto":
             scored = any(c.label is not None for c in manifest.clips)
             task = "regression" if scored else "classification"
         key = "label" if task == "regression" else "category"
         clips = [c for c in manifest.clips if getattr(c, key) is not None]
         unlabelled = {s: sum(getattr(c, key) is None for c in manifest.split(s)) for s in SPLITS}
-        for split in SPLITS:
+        for split in needed:
             if not any(c.split == split for c in clips):
                 raise RunError(
                     f"{manifest.corpus}: the {split} split has no labelled clip "
