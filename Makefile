@@ -6,7 +6,7 @@ QUICK := tests/cache tests/evaluate tests/extract tests/train/test_models.py $(w
 SLOW := killed or ray
 export PYTHONSAFEPATH := 1# ./evaluate must never hide an installed package of that name
 
-.PHONY: help install run test lint types unit wheel lock newest oldest bench real demo fuzz clean
+.PHONY: help install run test lint types unit wheel lock newest oldest docs bench real demo fuzz clean
 
 help:     ## List the targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -63,6 +63,11 @@ $(BIN)/uv pip list --quiet --python build/$(1)/venv
 cd build/$(1)/empty && ../venv/bin/sedimental init && ../venv/bin/sedimental run
 build/$(1)/venv/bin/pytest -n auto --dist loadfile $(QUICK) -k "not ($(SLOW))"
 endef
+
+docs: install  ## The documentation site, into build/site; a warning is an error
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python build/docs
+	$(BIN)/uv pip install --quiet --python build/docs --group docs
+	build/docs/bin/mkdocs build --strict --quiet
 
 bench: install  ## Speed, each figure beside its limit in the same run (takes a while)
 	for part in store extract train sweep; do $(BIN)/python tests/bench/bench_$$part.py || exit 1; done

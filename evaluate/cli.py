@@ -55,6 +55,9 @@ def report_command(
     no_text: Annotated[
         bool, typer.Option("--no-text", help="Leave transcripts of clips out of the report.")
     ] = False,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Also write each figure as PNG and PDF.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Score the runs of this pipeline: mean and spread over seeds, and report.html.
@@ -67,7 +70,7 @@ def report_command(
     if explain:
         return _explain(checked, json)
     faces = None if no_faces else context.obj
-    report, page = report_stage(checked, faces, names or (), everything, not no_text)
+    report, page = report_stage(checked, faces, names or (), everything, not no_text, figures)
     table = None
     if mmsa:
         from .output.mmsa import write_mmsa
@@ -116,8 +119,10 @@ def report_stage(
     names: "Sequence[str]" = (),
     everything: bool = False,
     text: bool = True,
+    figures: bool = False,
 ) -> "tuple[Report, Path]":
-    """Evaluate and write the report, its worst clips with what `faces` draws of them.
+    """Evaluate and write the report, its worst clips with what `faces` draws of them, and with
+    `figures` each figure in files of its own.
 
     With `evaluate.private` without the faces and, as without `text`, without the transcripts.
     """
@@ -134,7 +139,7 @@ def report_stage(
     if faces is not None and not config.evaluate.private:
         shown = [clip.id for clip in report.analyses.worst]
         report = replace(report, faces=faces(config, shown))
-    return report, write_report(config.experiment, report)
+    return report, write_report(config.experiment, report, figures)
 
 
 def show_report(report: "Report", page: Path) -> None:

@@ -42,8 +42,13 @@ def _analyses(analyses: Analyses) -> dict[str, Any]:
         }
         for found in analyses.gates
     ]
-    kept = ("name", "calibration", "confusion", "layers", "variances", "video", "worst")
-    return plain({key: getattr(analyses, key) for key in kept} | {"gates": gates})  # type: ignore[no-any-return]
+    fits = [
+        {"name": fit.name, "calibration": fit.calibration, "confusion": fit.confusion}
+        for fit in analyses.fits
+    ]
+    kept = ("name", "layers", "variances", "video", "worst")
+    own = {key: getattr(analyses, key) for key in kept}
+    return plain({**own, "fits": fits, "gates": gates})  # type: ignore[no-any-return]
 
 
 def _summary(values: Scores) -> dict[str, Any]:

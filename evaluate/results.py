@@ -27,9 +27,14 @@ class Drawing:
     caption: str
     """What is drawn, and how to read it."""
     svg: str
-    """An ``<svg>`` element; its colours follow the page."""
+    """An ``<svg>`` element; its colours follow the page. Empty: the figure would say nothing, and
+    the caption says why."""
     wide: bool = False
     """Whether it takes the whole width of the page."""
+    row: str = ""
+    """The row it is of, where each row has one of its own and the reader chooses."""
+    figure: Any = field(default=None, repr=False, compare=False)
+    """What matplotlib has drawn, for files of other types."""
 
 
 @dataclass(frozen=True)
@@ -100,23 +105,37 @@ class RunLine:
 
 
 @dataclass(frozen=True)
+class RowSettings:
+    """What one row was trained with; nothing of any other row. Dotted key -> value."""
+
+    name: str
+    recipe: Mapping[str, str]
+    """The resolved keys of [train]; empty tables are left out."""
+    options: Mapping[str, str]
+    """The model's own, resolved."""
+    environment: Mapping[str, str]
+    """Versions and machine, where not all rows have the same."""
+
+
+@dataclass(frozen=True)
 class Provenance:
     """Where the numbers come from."""
 
     version: str
     """Of this package."""
+    commit: str
+    """Of its code, where it lies in a git checkout, marked where files differ from it; or empty."""
+    lock: str
+    """Digest of the versions of all packages that are installed beside it."""
     written: str
     """When the report was made, UTC, ISO 8601."""
     manifest: str | None
     """Digest of the corpus table; None: no manifest was given."""
     criterion: str
     """What the chosen epochs are best in, on validation."""
-    config: Mapping[str, str]
-    """The [train] section; a key on which runs differ shows each value."""
-    options: Mapping[str, Mapping[str, str]]
-    """Each model's resolved options."""
+    rows: tuple[RowSettings, ...]
     environment: Mapping[str, str]
-    """Versions and machine of the training runs."""
+    """Versions and machine of the training runs, as far as they are those of all rows."""
     resamples: int
     """Bootstrap resamples of the test videos; 0: no intervals."""
 

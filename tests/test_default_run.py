@@ -1,6 +1,7 @@
 """The README's promise: the shipped pipeline, run as it stands, shows that fusion works."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,29 @@ def test_every_model_learns_something(result: Any) -> None:
     assert all(test["Corr"]["mean"] > 0.4 for test in fused.values())
 
 
+def test_the_readme_shows_what_the_demo_prints(result: Any) -> None:
+    """Row by row and column by column; other machines round otherwise, which training shows."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    shown = dict(
+        found.groups()  # type: ignore[misc]
+        for line in readme.splitlines()
+        if (found := re.fullmatch(r" (\w[\w ]*?)((?: {2,}(?:[\d.]+|n/a)){8})", line))
+    )
+    report = result["report"]
+    rows = [*report["rows"], report["baseline"], report["probe"]]
+    assert list(shown) == [f"{row['model']} {row['letters']}".strip() for row in rows]
+    for row in rows:
+        numbers = shown[f"{row['model']} {row['letters']}".strip()].split()
+        for (key, now), text in zip(row["test"].items(), numbers, strict=True):
+            if now["mean"] is None:
+                assert text == "n/a"
+                continue
+            trained = bool(row["seeds"])
+            scale, near = (1, 0.15) if key in ("MAE", "Corr") else (100, 12)
+            near = near if trained else 0.06 if scale == 100 else 0.001
+            assert float(text) == pytest.approx(scale * now["mean"], abs=near), (row, key)
+
+
 def test_every_layer_was_tried(result: Any, place: Path) -> None:
     assert result["sweep"]
     assert all(sweep for sweep in result["sweep"])
@@ -76,7 +100,7 @@ def test_the_report_looks_behind_the_numbers(result: Any) -> None:
     assert "://" not in page
     for figure in (
         "rows-corr", "rows-mae", "scatter", "confusion", "training", "video", "gates-uegd",
-        "gates-glomo", "layers", "map-pca", "map-tsne", "trajectory", "sweep-corr", "sweep-mae",
+        "gates-glomo", "layers", "map-pca", "trajectory", "sweep-corr", "sweep-mae",
     ):  # fmt: skip
         assert f'id="{figure}-title"' in page, figure
     assert page.count('src="data:image/jpeg;base64,') == 12  # the worst clips' faces

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..cache.extraction import Extraction
 from ..cache.representations import MOST, Representations, halved
 from ..cache.runs import Predictions, Rival, Run
+from ..cache.runs.code import commit, packages_digest
 from ..cache.runs.identity import code_version
 from ..cache.spec import SPLITS, Modality, Split
 from ..config import Config
@@ -191,6 +192,8 @@ def _environment(device: torch.device, threads: int) -> dict[str, str]:
         "torch": torch.__version__,
         "numpy": np.__version__,
         "sedimental": code_version(),
+        **({"commit": commit()} if commit() else {}),
+        "packages": packages_digest(),
         "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
         "threads": str(threads),
         "platform": platform.platform(),

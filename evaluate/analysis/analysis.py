@@ -58,8 +58,8 @@ class BadClip:
 
 
 @dataclass(frozen=True)
-class Analyses:
-    """One model looked at closely; `name` is its row."""
+class RowFit:
+    """How the predictions of one row fit the labels."""
 
     name: str
     labels: Scores
@@ -70,6 +70,15 @@ class Analyses:
     """(bins, 3): mean prediction, mean label and number of clips, by equally filled bins."""
     confusion: NDArray[np.int64]
     """(classes, classes): clips by labelled (row) and predicted class, all seeds together."""
+
+
+@dataclass(frozen=True)
+class Analyses:
+    """The rows looked at closely; `name` is the one that stands for all where one has to."""
+
+    name: str
+    fits: tuple[RowFit, ...]
+    """The row `name`, then the others as they are ranked."""
     gates: tuple[Gates, ...]
     """One of every model that weighs modalities: the row `name` if it does, else its best."""
     layers: Mixtures | None
@@ -105,10 +114,7 @@ def analyse(
     of_classes = protocol.of_classes
     return Analyses(
         name=name,
-        labels=labels,
-        predictions=means[name],
-        calibration=np.empty((0, 3)) if of_classes else calibration(labels, means[name]),
-        confusion=_confusion(labels, runs, protocol),
+        fits=tuple(_fit(row, seeds, protocol) for row, seeds in ordered.items()),
         gates=gates_of(ordered),
         layers=mixtures_of(ordered),
         variances=()
@@ -122,6 +128,12 @@ def analyse(
         best_epochs={row: tuple(r.best_epoch for r in seeds) for row, seeds in rows.items()},
         worst=_worst(ids, labels, runs, manifest),
     )
+
+
+def _fit(name: str, runs: Sequence[Run], protocol: CorpusProtocol) -> RowFit:
+    labels, mean = scored_clips(runs[0])[1], mean_prediction(runs)
+    bins = np.empty((0, 3)) if protocol.of_classes else calibration(labels, mean)
+    return RowFit(name, labels, mean, bins, _confusion(labels, runs, protocol))
 
 
 def scored_clips(run: Run) -> tuple[tuple[str, ...], Scores]:

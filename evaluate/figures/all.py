@@ -1,7 +1,7 @@
 """The figures of a report, each from the Report alone."""
 
 from ..results import Drawing, Report
-from .confusion_scatter import confusion_figure, scatter_figure
+from .confusion_scatter import confusion_figures, scatter_figures
 from .gates_layers import gate_figures, layers_figure
 from .results_bars import rows_figure
 from .training_curves import training_figure, video_figure
@@ -14,8 +14,8 @@ def figures(report: Report) -> tuple[Drawing, ...]:
     drawn = (
         rows_figure(report, report.metrics.first),
         rows_figure(report, report.metrics.second),
-        scatter_figure(report),
-        confusion_figure(report),
+        *scatter_figures(report),
+        *confusion_figures(report),
         training_figure(report),
         video_figure(report),
         *gate_figures(report),

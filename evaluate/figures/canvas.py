@@ -1,8 +1,8 @@
 """How every figure is drawn: size, type, colours that work on white, on black and in print.
 
-Colours are set by the page: matplotlib draws with stand-in values, which `to_svg` replaces by CSS
-variables with a fallback, so that one drawing serves light and dark. The hues are those of Okabe
-and Ito, told apart by colour-blind readers; wherever two meet, marker or dash differs as well.
+matplotlib draws with the colours of a light page, which a PNG or PDF keeps; `to_svg` replaces each
+by a CSS variable, so that one drawing serves light and dark. The hues of modalities are those of
+Okabe and Ito, told apart by colour-blind readers; where two meet, marker or dash differs as well.
 """
 
 import io
@@ -16,8 +16,10 @@ from ...escape import for_terminal
 WIDTH, WHOLE = 500, 1040
 """Of a figure in CSS pixels, and of a wide one; type is set for this size."""
 
-INK, MUTED, RULE, PAPER = "#010201", "#010202", "#010203", "#010204"
-TEXT, AUDIO, VISION, ACCENT = "#010205", "#010206", "#010207", "#010208"
+INK, MUTED, RULE, PAPER = "#1b1f24", "#5c636b", "#d5d8dc", "#ffffff"
+TEXT, AUDIO, VISION, ACCENT = "#0072b2", "#c24e00", "#007a5a", "#8a4f7d"
+MODELS = ("#3f46a8", "#a8343f", "#7a6a00", "#b0408f", "#3d7f89", "#6b4f3a")
+"""Of models on several modalities; `row_style.py` deals them out."""
 MODALITY_COLOURS: Mapping[str, str] = {
     "text": TEXT,
     "audio": AUDIO,
@@ -30,14 +32,23 @@ MODALITY_MARKERS: Mapping[str, str] = {"T": "s", "A": "^", "V": "D"}
 
 _VARIABLES: Mapping[str, str] = {
     INK: "currentColor",
-    MUTED: "var(--muted, #5c636b)",
-    RULE: "var(--rule, #d5d8dc)",
-    PAPER: "var(--paper, #ffffff)",
-    TEXT: "var(--text-hue, #0072b2)",
-    AUDIO: "var(--audio-hue, #d55e00)",
-    VISION: "var(--vision-hue, #009e73)",
-    ACCENT: "var(--accent, #8a4f7d)",
+    **{
+        colour: f"var(--{name}, {colour})"
+        for name, colour in (
+            ("muted", MUTED),
+            ("rule", RULE),
+            ("paper", PAPER),
+            ("text-hue", TEXT),
+            ("audio-hue", AUDIO),
+            ("vision-hue", VISION),
+            ("accent", ACCENT),
+            *((f"model-{number}", colour) for number, colour in enumerate(MODELS)),
+        )
+    },
 }
+_COLOUR = re.compile("|".join(_VARIABLES))
+_LONG = re.compile(r"(\d\.\d\d)\d+")
+"""A hundredth of a pixel is enough."""
 
 _PLAIN = {ord(c): f"&#{ord(c)};" for c in '"#'}
 
@@ -62,6 +73,7 @@ _STYLE: Any = {
     "grid.color": RULE,
     "grid.linewidth": 0.7,
     "figure.facecolor": "none",
+    "pdf.fonttype": 42,  # letters as letters, which journals ask for
     "legend.frameon": False,
     "legend.handlelength": 1.6,
     "text.color": INK,
@@ -76,7 +88,7 @@ _STYLE: Any = {
 class Canvas:
     """One figure of panels, drawn in a ``with``; `svg` is the result.
 
-    `rows` panels lie under each other, or, in a wide figure, `columns` side by side.
+    `rows` panels lie under each other; with several `columns`, side by side, the figure is wide.
     """
 
     def __init__(
@@ -107,6 +119,22 @@ class Canvas:
         self._style.__exit__(None, None, None)
 
 
+def to_files(figure: Any) -> Mapping[str, bytes]:
+    """The matplotlib `figure` by file type: ``png`` at 200 dots an inch, and ``pdf``."""
+    import matplotlib as mpl
+
+    found = dict[str, bytes]()
+    dates: Mapping[str, Any] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")
+        for kind, metadata in dates.items():
+            out = io.BytesIO()
+            white = {"facecolor": PAPER} if kind == "png" else {}
+            figure.savefig(out, format=kind, dpi=200, metadata=metadata, **white)
+            found[kind] = out.getvalue()
+    return found
+
+
 def to_svg(figure: Any, key: str) -> str:
     """The matplotlib `figure` as one ``<svg>`` element that may stand inside HTML.
 
@@ -131,7 +159,7 @@ def to_svg(figure: Any, key: str) -> str:
     rest = re.sub(r' id="([^"]+)"', lambda m: f' id="{key}-{m[1]}"' if m[1] in used else "", rest)
     rest = re.sub(r'(url\(#|href="#)', rf"\g<1>{key}-", rest)
     rest = re.sub(r"font: ([\d.]+px) [^;\"]+", r"font-size: \1", rest)
-    for colour, variable in _VARIABLES.items():
-        rest = rest.replace(colour, variable)
+    rest = _COLOUR.sub(lambda found: _VARIABLES[found[0]], rest)
+    rest = re.sub(r"<[^>]+>", lambda tag: _LONG.sub(r"\1", tag[0]), rest)
     rest = re.sub(r"\n\s*", "\n", rest)
     return f'<svg viewBox="{box[1]}" role="img" aria-labelledby="{key}-title">{rest}'

@@ -2,23 +2,45 @@
 
 import numpy as np
 
+from ..analysis.analysis import RowFit
 from ..results import Drawing, Report
 from .canvas import ACCENT, INK, MODALITY_COLOURS, MUTED, PAPER, Canvas
 
-MOST_POINTS = 1500
+MOST_POINTS, FEW = 1500, 400
+"""Of the row that is shown first, and of each that a reader may choose."""
+MOST_ROWS = 12
+FEWEST = 5
+"""Clips below which a cloud of them shows no relation."""
 
 
-def scatter_figure(report: Report) -> Drawing | None:
-    """Label against prediction, with the mean label by predicted score."""
-    found, protocol = report.analyses, report.metrics
-    if protocol.of_classes:
-        return None
+def scatter_figures(report: Report) -> tuple[Drawing, ...]:
+    """Label against prediction, a figure a row; none for classes."""
+    if report.metrics.of_classes:
+        return ()
+    fits = report.analyses.fits[:MOST_ROWS]
+    found = (_scatter(report, fit, MOST_POINTS if not n else FEW) for n, fit in enumerate(fits))
+    return tuple(figure for figure in found if figure is not None)
+
+
+def confusion_figures(report: Report) -> tuple[Drawing, ...]:
+    """Labelled against predicted class, a figure a row."""
+    fits = report.analyses.fits[:MOST_ROWS]
+    return tuple(_confusion(report, fit) for fit in fits if fit.confusion.sum())
+
+
+def _scatter(report: Report, found: RowFit, most: int) -> Drawing | None:
+    """At most about `most` points, with the mean label by predicted score."""
+    protocol = report.metrics
     known = np.isfinite(found.predictions) & np.isfinite(found.labels)
     x, y = found.predictions[known], found.labels[known]
     if not x.size:
         return None
-    step = -(-x.size // MOST_POINTS)
-    with Canvas("scatter", 400) as canvas:
+    key, title = _key("scatter", report, found), "Label and prediction"
+    if x.size < FEWEST:
+        why = f"Left out: {x.size} test clips with a score are too few to see a relation."
+        return Drawing(key, title, why, "", row=found.name)
+    step = -(-x.size // most)
+    with Canvas(key, 400) as canvas:
         axes = canvas.panels[0]
         reach = float(max(protocol.high, np.abs(x).max())) * 1.05
         ends = [-protocol.high, protocol.high]
@@ -51,25 +73,25 @@ def scatter_figure(report: Report) -> Drawing | None:
     drawn = f" {x[::step].size} of {x.size} clips are drawn." if step > 1 else ""
     return Drawing(
         canvas.key,
-        "Label and prediction",
+        title,
         f"{found.name}, every test clip, mean over seeds.{drawn} Diamonds: mean label of clips "
         "with about this prediction; on the dashed line the scores mean what they say.",
         canvas.svg,
+        row=found.name,
+        figure=canvas.figure,
     )
 
 
-def confusion_figure(report: Report) -> Drawing | None:
-    """Labelled against predicted class; shade and first number are the share of the row."""
-    table = report.analyses.confusion
+def _confusion(report: Report, found: RowFit) -> Drawing:
+    """Shade and number are the share of the row."""
+    table = found.confusion
     names = [
         name.replace("-", "\N{MINUS SIGN}").replace("<=", "\N{LESS-THAN OR EQUAL TO}")
         for name in report.metrics.bins
     ]
-    if not table.sum():
-        return None
     totals = table.sum(axis=1, keepdims=True)
     shares = np.divide(table, totals, out=np.zeros(table.shape), where=totals > 0)
-    with Canvas("confusion", 400) as canvas:
+    with Canvas(_key("confusion", report, found), 400) as canvas:
         axes = canvas.panels[0]
         for truth, guess in np.ndindex(*table.shape):
             share = float(shares[truth, guess])
@@ -106,7 +128,16 @@ def confusion_figure(report: Report) -> Drawing | None:
     return Drawing(
         canvas.key,
         "Confusion of classes",
-        f"{report.analyses.name}, test clips of all seeds. Each number: percent of the clips "
+        f"{found.name}, test clips of all seeds. Each number: percent of the clips "
         "with this label, a row adds up to 100.",
         canvas.svg,
+        row=found.name,
+        figure=canvas.figure,
     )
+
+
+def _key(kind: str, report: Report, found: RowFit) -> str:
+    """``scatter`` of the row that stands for all, ``scatter-2`` of the second in rank."""
+    names = [fit.name for fit in report.analyses.fits]
+    place = names.index(found.name)
+    return f"{kind}-{place + 1}" if place else kind

@@ -50,6 +50,7 @@ def gate_figure(found: Gates) -> Drawing:
         title,
         f"{found.row}, test clips of all seeds. {words} The dashed line is the mean.",
         canvas.svg,
+        figure=canvas.figure,
     )
 
 
@@ -78,4 +79,5 @@ def layers_figure(report: Report) -> Drawing | None:
         "Learned layer weights",
         f"{mixtures.row}. Bars: mean over seeds; ticks: each seed; dashed: all layers alike.",
         canvas.svg,
+        figure=canvas.figure,
     )

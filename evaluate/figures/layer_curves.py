@@ -68,6 +68,7 @@ def layer_figure(sweep: Sweep, probe: Sweep | None, key: str) -> Drawing | None:
         f"that validation picked by {sweep.criterion}."
         + (f" {hidden} more variants are in the table." if hidden > 0 else ""),
         canvas.svg,
+        figure=canvas.figure,
     )
 
 

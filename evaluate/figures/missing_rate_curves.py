@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..results import Drawing, Report
-from .canvas import ACCENT, INK, MODALITY_COLOURS, MODALITY_MARKERS, MUTED, PAPER, Canvas
+from .canvas import INK, MODALITY_COLOURS, MODALITY_MARKERS, MUTED, PAPER, Canvas
+from .row_style import row_styles
 
-MOST_ROWS, MOST_PANELS = 6, 5
-MARKERS = ("o", "X", "v", "P", "*", "p")  # those of single modalities are others
-DASHES = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (2, 2)))
+MOST_ROWS, ABREAST = 12, 4
 
 
 def robustness_figures(report: Report) -> tuple[Drawing, ...]:
@@ -23,40 +22,44 @@ def _all_rows(report: Report) -> Drawing | None:
     keys = [report.metrics.first, report.metrics.second]
     if not rows:
         return None
-    with Canvas("robust-rows", 460, len(keys), sharex=True) as canvas:
+    title, styles = "When frames go missing", row_styles(report)
+    if (rates := max(len(r.curves["all"][key].rates) for r in rows for key in keys)) < 2:
+        why = f"Left out: scores at {rates} share of missing frames make no curve; see the table."
+        return Drawing("robust-rows", title, why, "")
+    with Canvas("robust-rows", 460 + 14 * len(rows), len(keys), sharex=True) as canvas:
         for axes, key in zip(canvas.panels, keys, strict=True):
-            for number, row in enumerate(rows):
-                curve = row.curves["all"][key]
-                letters = row.name.rpartition(" ")[2]
-                colour = MODALITY_COLOURS.get(letters, INK)
+            for row in rows:
+                curve, style = row.curves["all"][key], styles[row.name]
+                colour = style.colour
                 axes.plot(
                     curve.rates,
                     curve.values,
                     color=colour,
-                    ls=DASHES[number],
-                    marker=MODALITY_MARKERS.get(letters, MARKERS[number]),
-                    ms=5.5,
+                    ls=style.line,
+                    marker=style.marker,
+                    ms=4.5,
                     mec=PAPER,
                     mew=0.5,
                     label=row.name,
                 )
                 low, high = _band(curve.values, curve.deviations)
-                axes.fill_between(curve.rates, low, high, color=colour, alpha=0.12, lw=0)
+                axes.fill_between(curve.rates, low, high, color=colour, alpha=0.1, lw=0)
             floor = report.baseline.test[key].mean
             if np.isfinite(floor):
                 axes.axhline(floor, color=MUTED, lw=1, ls=(0, (4, 3)))
             axes.set_ylabel(key)
         canvas.panels[-1].set_xlabel("share of frames missing, all modalities")
         canvas.figure.legend(
-            *canvas.panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=4
+            *canvas.panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=3
         )
     more = len(report.robustness) - len(rows)
     return Drawing(
         canvas.key,
-        "When frames go missing",
+        title,
         f"Test split, mean over seeds, band: spread. Dashed: the {report.metrics.floor}."
         + (f" {more} more rows are in the table." if more > 0 else ""),
         canvas.svg,
+        figure=canvas.figure,
     )
 
 
@@ -67,13 +70,14 @@ def _one_row(report: Report) -> Drawing | None:
     key = report.metrics.first
     with Canvas("robust-modalities", 300) as canvas:
         axes = canvas.panels[0]
-        for number, (of, curves) in enumerate(row.curves.items()):
+        whole = row_styles(report)[row.name]
+        for of, curves in row.curves.items():
             curve = curves[key]
             axes.plot(
                 curve.rates,
                 curve.values,
-                color=MODALITY_COLOURS.get(of, ACCENT),
-                ls=DASHES[number],
+                color=MODALITY_COLOURS.get(of, whole.colour),
+                ls=whole.line,
                 marker=MODALITY_MARKERS.get(of, "o"),
                 ms=4.5,
                 mec=PAPER,
@@ -89,19 +93,22 @@ def _one_row(report: Report) -> Drawing | None:
         f"{row.name}, test split, mean over seeds: frames of one modality missing, or of all. "
         "A steep line is a modality that the model leans on.",
         canvas.svg,
+        figure=canvas.figure,
     )
 
 
 def _trained_both_ways(report: Report) -> Drawing | None:
     """Models trained on whole data beside those trained at each rate: EMT-DLFR's setting."""
-    rows = [r for r in report.robustness if r.incomplete and "all" in r.curves][:MOST_PANELS]
-    key = report.metrics.first
+    rows = [r for r in report.robustness if r.incomplete and "all" in r.curves][:MOST_ROWS]
+    key, styles = report.metrics.first, row_styles(report)
     if not rows:
         return None
     count = len(rows)
-    with Canvas("robust-trained", 280, columns=count, sharey=True) as canvas:
-        for axes, row in zip(canvas.panels, rows, strict=True):
-            colour = MODALITY_COLOURS.get(row.name.rpartition(" ")[2], INK)
+    lines = -(-count // ABREAST)
+    columns = -(-count // lines)
+    with Canvas("robust-trained", 60 + 220 * lines, lines, columns, sharey=True) as canvas:
+        for axes, row in zip(canvas.panels, rows, strict=False):
+            colour = styles[row.name].colour
             ways = (
                 (row.curves["all"][key], (0, (4, 2)), "o", "on whole data"),
                 (row.incomplete[key], "-", "s", "on data as incomplete"),
@@ -114,8 +121,10 @@ def _trained_both_ways(report: Report) -> Drawing | None:
                 low, high = _band(curve.values, curve.deviations)
                 axes.fill_between(curve.rates, low, high, color=colour, alpha=0.12, lw=0)
             axes.set_title(row.name, fontsize=10.5)
-            axes.set_xlabel("share of frames missing")
-        canvas.panels[0].set_ylabel(key)
+        for axes in canvas.panels[count:]:
+            axes.set_visible(False)
+        canvas.figure.supxlabel("share of frames missing", fontsize=11, color=INK)
+        canvas.figure.supylabel(key, fontsize=11, color=INK)
         canvas.figure.legend(
             *canvas.panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=2
         )
@@ -128,6 +137,7 @@ def _trained_both_ways(report: Report) -> Drawing | None:
         + (f" {more} more rows are in the table." if more > 0 else ""),
         canvas.svg,
         wide=count > 1,
+        figure=canvas.figure,
     )
 
 

@@ -1,7 +1,6 @@
 """Maps of clips: the vectors that a model's head reads, in two dimensions, coloured by label."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,8 @@ from .canvas import MODALITY_COLOURS, MUTED, PAPER, Canvas
 MOST_POINTS = 1500
 FEWEST = 12
 """Clips below which a map of them says nothing."""
+FEWEST_OF_SPLIT = 5
+"""Clips below which a panel of the map says nothing."""
 GROUPS = ("negative", "neutral", "positive")
 MARKERS = ("v", "o", "^", "s", "D", "P", "X", "*")
 COLOURS = (MODALITY_COLOURS["audio"], MUTED, MODALITY_COLOURS["text"], MODALITY_COLOURS["vision"])
@@ -27,47 +28,46 @@ Panels = dict[str, tuple[Points, NDArray[np.int64]]]
 def map_figures(
     run: Run, found: Representations | None, protocol: CorpusProtocol
 ) -> tuple[Drawing, ...]:
-    """What `found` of `run` looks like: the fused vectors split by split, by PCA and, where
-    scikit-learn is at hand, by t-SNE; then the test clips as each modality alone represents them.
+    """What `found` of `run` looks like, by PCA: the fused vectors split by split, then the test
+    clips as each modality alone represents them. What would say nothing is left out with a reason.
     """
-    if found is None or WHOLE not in found.vectors or len(found.rows) < FEWEST:
+    if found is None or WHOLE not in found.vectors:
         return ()
+    title = "Representations, PCA"
+    if len(found.rows) < FEWEST:
+        return (_left_out("map-pca", title, f"a map of {len(found.rows)} clips says nothing"),)
+    if (apart := distinct(found.vectors[WHOLE].astype(np.float64))) < FEWEST:
+        some = f"{apart} different vector{'s' if apart > 1 else ''}"
+        why = f"of {len(found.rows)} clips the head reads {some}"
+        return (_left_out("map-pca", title, why),)
     step = -(-len(found.rows) // MOST_POINTS)
     rows = found.rows[::step]
     vectors = {n: v[::step].astype(np.float64) for n, v in found.vectors.items()}
     groups, names = grouped_labels(run.predictions.labels[rows], protocol)
     splits = np.array(run.predictions.splits)[rows]
     several = len(set(splits.tolist())) > 1
-    title, drawn = f"{run.row}, seed {run.seed}", list[Drawing]()
-    kept = [split for split in SPLITS if (splits == split).any()]
+    of, drawn = f"{run.row}, seed {run.seed}", list[Drawing]()
+    counts = {split: int((splits == split).sum()) for split in SPLITS}
+    kept = [split for split, count in counts.items() if count >= FEWEST_OF_SPLIT]
+    bare = [f"{split} ({count})" for split, count in counts.items() if 0 < count < FEWEST_OF_SPLIT]
 
     def panels(points: Points) -> Panels:
         return {split: (points[splits == split], groups[splits == split]) for split in kept}
 
     flat, shares = pca(vectors[WHOLE])
     words = (
-        f"{title}: what the head reads of each clip. The two directions hold "
+        f"{of}: what the head reads of each clip. The two directions hold "
         f"{100 * shares[:2].sum():.0f} % of the variance"
         f"{', and are the same in all panels' if several else ''}. "
         "Classes that part in training clips alone are learned by heart."
+        + (f" Too few clips for a panel: {', '.join(bare)}." if bare else "")
     )
-    drawn.append(_map("map-pca", "Representations, PCA", words, panels(flat), names))
-    near = None
-    if (apart := distinct(vectors[WHOLE])) < FEWEST:  # t-SNE divides by what tells them apart
-        drawn[-1] = replace(
-            drawn[-1],
-            caption=f"{drawn[-1].caption} No map by t-SNE: of {len(rows)} clips the head reads "
-            f"{apart} different vector{'s' if apart > 1 else ''}.",
-        )
-    else:
-        near = tsne(vectors[WHOLE])
-    if near is not None:
-        words = f"{title}. Near clips are alike; distances between far groups mean little."
-        drawn.append(_map("map-tsne", "Representations, t-SNE", words, panels(near), names))
+    if kept:
+        drawn.append(_map("map-pca", title, words, panels(flat), names))
     here = splits == "test"
     alone = {m: vectors[m][here] for m in MODALITIES if m in vectors}
-    if len(alone) > 1 and here.sum() >= FEWEST:
-        words = f"{title}, test clips, each modality's own vector by its own PCA."
+    if len(alone) > 1 and here.sum() >= FEWEST_OF_SPLIT:
+        words = f"{of}, test clips, each modality's own vector by its own PCA."
         each: Panels = {m: (pca(v)[0], groups[here]) for m, v in alone.items()}
         title = "Representations of single modalities"
         drawn.append(_map("map-alone", title, words, each, names, shared=False))
@@ -95,14 +95,8 @@ def distinct(x: Points) -> int:
     return len(np.unique(np.round(x / largest, 6), axis=0)) if largest > 0 else min(1, len(x))
 
 
-def tsne(x: Points) -> Points | None:
-    """t-SNE in two dimensions, (clips, 2); None without scikit-learn."""
-    try:
-        from sklearn.manifold import TSNE
-    except ImportError:
-        return None
-    near = min(30.0, (len(x) - 1) / 3)
-    return np.asarray(TSNE(perplexity=near, init="pca", random_state=0).fit_transform(x))
+def _left_out(key: str, title: str, why: str) -> Drawing:
+    return Drawing(key, title, f"Left out: {why}.", "")
 
 
 def grouped_labels(
@@ -145,4 +139,4 @@ def _map(
             axes.set_title(f"{panel} ({len(points)} clips)", fontsize=10.5)
         handles, labels = canvas.panels[0].get_legend_handles_labels()
         canvas.figure.legend(handles, labels, loc="outside upper left", ncols=8)
-    return Drawing(key, title, words, canvas.svg, wide=len(panels) > 1)
+    return Drawing(key, title, words, canvas.svg, len(panels) > 1, figure=canvas.figure)

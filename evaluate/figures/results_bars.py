@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from ..results import Drawing, Report, Row
-from .canvas import INK, MODALITY_COLOURS, MODALITY_MARKERS, MUTED, PAPER, Canvas
+from ..results import Drawing, Report
+from .canvas import MUTED, PAPER, Canvas
+from .row_style import row_styles
 
 MOST_ROWS = 24
 
@@ -15,10 +16,12 @@ def rows_figure(report: Report, key: str) -> Drawing | None:
     if not rows:
         return None
     ordered = sorted(rows, key=lambda row: row.test[key].mean, reverse=metric.higher)[:MOST_ROWS]
+    styles = row_styles(report)
     with Canvas(f"rows-{key.lower()}", 64 + 24 * len(ordered)) as canvas:
         axes = canvas.panels[0]
         for place, row in enumerate(ordered):
-            spread, colour = row.test[key], colour_of(row)
+            spread, style = row.test[key], styles[row.name]
+            colour = style.colour
             if spread.low is not None and spread.high is not None:
                 axes.plot(
                     [spread.low, spread.high],
@@ -40,7 +43,7 @@ def rows_figure(report: Report, key: str) -> Drawing | None:
             axes.plot(
                 [spread.mean],
                 [place],
-                marker=marker_of(row),
+                marker=style.marker,
                 ms=6.5,
                 color=colour,
                 mec=PAPER,
@@ -53,7 +56,9 @@ def rows_figure(report: Report, key: str) -> Drawing | None:
                 axes.annotate(
                     f" {own.name} ",
                     (value, 1),
+                    (0, 12 * number),
                     xycoords=("data", "axes fraction"),
+                    textcoords="offset points",
                     ha="right" if not metric.higher else "left",
                     va="bottom",
                     color=MUTED,
@@ -81,14 +86,5 @@ def rows_figure(report: Report, key: str) -> Drawing | None:
         title,
         f"Test split. Marker: mean over seeds; ticks: each seed.{bar}{shown}",
         canvas.svg,
+        figure=canvas.figure,
     )
-
-
-def colour_of(row: Row) -> str:
-    """The colour of its modality; ink for several."""
-    return MODALITY_COLOURS.get(row.letters, INK)
-
-
-def marker_of(row: Row) -> str:
-    """The marker of its modality; a circle for several."""
-    return MODALITY_MARKERS.get(row.letters, "o")

@@ -8,11 +8,14 @@ import numpy as np
 from ...cache.runs import Epoch, Run
 from ...cache.spec import LETTERS, MODALITIES
 from ..results import Drawing, Report
-from .canvas import ACCENT, INK, MODALITY_COLOURS, MUTED, PAPER, Canvas
-from .results_bars import colour_of, marker_of
+from .canvas import INK, MODALITY_COLOURS, MUTED, PAPER, Canvas
+from .row_style import RowStyle, row_styles
 
 MOST_TRACKS = 4
-MOST_PANELS = 5
+ABREAST = 4
+"""Panels in a line."""
+TRAINING: Any = {"ls": (0, (1, 1.5)), "lw": 1.1}
+CHOSEN: Any = {"ls": "none", "marker": "o", "ms": 6, "mec": PAPER, "mew": 0.8}
 
 
 def training_figure(report: Report) -> Drawing | None:
@@ -25,47 +28,49 @@ def training_figure(report: Report) -> Drawing | None:
         rows.setdefault(row.model, row.name)
     histories = {
         name: own
-        for name in list(rows.values())[:MOST_PANELS]
+        for name in rows.values()
         if (own := [h for h in report.analyses.histories[name] if h])
     }
     if not histories:
         return None
-    count = len(histories)
-    with Canvas("training", 300 if count == 1 else 270, columns=count) as canvas:
-        for axes, (name, own) in zip(canvas.panels, histories.items(), strict=True):
+    count, styles = len(histories), row_styles(report)
+    lines = -(-count // ABREAST)
+    columns = -(-count // lines)
+    with Canvas("training", 300 if count == 1 else 60 + 210 * lines, lines, columns) as canvas:
+        for axes, (name, own) in zip(canvas.panels, histories.items(), strict=False):
             for history, best in zip(own, report.analyses.best_epochs[name], strict=False):
-                _losses(axes, history, best)
+                _losses(axes, history, best, styles[name])
             axes.set_title(name, fontsize=10.5)
-            axes.set_xlabel("epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
-        canvas.panels[0].set_ylabel("loss")
-        handles, labels = canvas.panels[0].get_legend_handles_labels()
-        named = dict(zip(labels, handles, strict=True))
-        canvas.figure.legend(named.values(), named.keys(), loc="outside upper left", ncols=3)
+        for axes in canvas.panels[count:]:
+            axes.set_visible(False)
+        canvas.figure.supxlabel("epoch", fontsize=11, color=INK)
+        canvas.figure.supylabel("loss", fontsize=11, color=INK)
+        kinds = {"training": TRAINING, "validation": {"ls": "-", "lw": 1.6}, "chosen epoch": CHOSEN}
+        handles = [canvas.panels[0].plot([], [], color=MUTED, **kind)[0] for kind in kinds.values()]
+        canvas.figure.legend(handles, list(kinds), loc="outside upper left", ncols=3)
     title = "" if count > 1 else f"{report.headline}. "
+    of_models = ", a panel a model" if count > 1 else ""
     return Drawing(
         canvas.key,
         "Training",
-        f"{title}A line a seed. Training losses hold all terms "
+        f"{title}A line a seed{of_models}. Training losses hold all terms "
         "of a model, validation losses the task's alone. The chosen epoch is best in "
         f"{report.provenance.criterion}; test is scored there only.",
         canvas.svg,
         wide=count > 1,
+        figure=canvas.figure,
     )
 
 
-def _losses(axes: Any, history: Sequence[Epoch], best: int) -> None:
+def _losses(axes: Any, history: Sequence[Epoch], best: int, style: RowStyle) -> None:
     epochs = [line.epoch for line in history]
+    axes.plot(epochs, [h.train_loss for h in history], color=MUTED, **TRAINING)
     axes.plot(
-        epochs, [h.train_loss for h in history],
-        color=MUTED, lw=1.2, ls=(0, (3, 2)), label="training",
+        epochs, [h.valid_loss for h in history], color=style.colour, ls=style.line, lw=1.4
     )  # fmt: skip
-    axes.plot(epochs, [h.valid_loss for h in history], color=ACCENT, lw=1.4, label="validation")
     chosen = [h.valid_loss for h in history if h.epoch == best]
-    axes.plot(
-        [best] * len(chosen), chosen,
-        ls="none", marker="o", ms=6, color=ACCENT, mec=PAPER, mew=0.8, label="chosen epoch",
-    )  # fmt: skip
+    axes.plot([best] * len(chosen), chosen, color=style.colour, **CHOSEN)
 
 
 def video_figure(report: Report) -> Drawing | None:
@@ -73,7 +78,7 @@ def video_figure(report: Report) -> Drawing | None:
     track = report.analyses.video
     if track is None:
         return None
-    names = _companions(report, list(track.tracks))
+    names, styles = _companions(report, list(track.tracks)), row_styles(report)
     with Canvas("video", 300) as canvas:
         axes = canvas.panels[0]
         clips = np.arange(1, track.labels.size + 1)
@@ -81,12 +86,13 @@ def video_figure(report: Report) -> Drawing | None:
             clips, track.labels, color=MUTED, alpha=0.4, lw=5, solid_capstyle="round", label="label"
         )
         for name in names:
-            row = report.row(name)
+            style = styles[name]
             axes.plot(
                 clips,
                 track.tracks[name],
-                color=colour_of(row),
-                marker=marker_of(row),
+                color=style.colour,
+                ls=style.line,
+                marker=style.marker,
                 ms=4.5,
                 lw=1.8 if name == report.headline else 1,
                 label=name,
@@ -106,6 +112,7 @@ def video_figure(report: Report) -> Drawing | None:
         "seeds. A flat line over a moving label means that the model hears or sees who speaks, "
         "not how.",
         canvas.svg,
+        figure=canvas.figure,
     )
 
 
@@ -147,4 +154,5 @@ def trajectory_figure(run: Run) -> Drawing | None:
         f"{run.row}, seed {run.seed}: labels of each modality over the training "
         "clips. Line: median; dark: the middle half; light: from the lowest to the highest kept.",
         canvas.svg,
+        figure=canvas.figure,
     )

@@ -2,7 +2,7 @@
 
 import math
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -12,10 +12,13 @@ from ...cache.spec import LETTERS, MODALITIES
 from ...escape import for_terminal
 from ..analysis.missing_rates import Robustness, special_words
 from ..figures.all import figures
+from ..figures.canvas import MODELS
+from ..figures.confusion_scatter import MOST_ROWS
 from ..figures.layer_curves import sweep_figures
 from ..figures.missing_rate_curves import robustness_figures
+from ..figures.row_style import RowStyle, model_styles
 from ..protocols import Metric
-from ..results import Report, Row
+from ..results import Drawing, Report, Row
 from ..statistics import FEWEST_GROUPS, LEVEL, Difference, Spread
 from .html_cells import Cell, minus, order, plain_cell
 from .html_sweep import sweep_part
@@ -35,10 +38,33 @@ class RobustRow:
     lines: list[tuple[str, list[Cell]]]
 
 
-def to_html(report: Report) -> str:
-    """`report` as one self-contained HTML page; every text from the corpus is escaped."""
+@dataclass(frozen=True)
+class Drawings:
+    """The figures of a page, section by section."""
+
+    behind: tuple[Drawing, ...]
+    robust: tuple[Drawing, ...]
+    layers: tuple[Drawing, ...]
+
+    @property
+    def all(self) -> tuple[Drawing, ...]:
+        """In the order of the page, those that were left out included."""
+        return (*self.layers, *self.behind, *self.robust)
+
+
+def draw(report: Report) -> Drawings:
+    """Every figure that `report` has the data for."""
+    behind = (*figures(report), *report.drawings)
+    return Drawings(behind, robustness_figures(report), sweep_figures(report.sweeps))
+
+
+def to_html(report: Report, drawn: Drawings | None = None, exported: Collection[str] = ()) -> str:
+    """`report` as one self-contained HTML page; every text from the corpus is escaped.
+
+    `drawn` are its figures, drawn here if not given; those whose keys are `exported` are linked as
+    files ``figures/<key>.png`` and ``.pdf`` beside the page.
+    """
     from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
 
     environment = Environment(
         autoescape=True,
@@ -50,7 +76,8 @@ def to_html(report: Report) -> str:
     environment.filters["minus"] = minus
     source = (files(__package__) / "report.html.jinja").read_text(encoding="utf-8")
     metrics = report.metrics.metrics
-    drawn = (*figures(report), *report.drawings)
+    drawn = drawn or draw(report)
+    sweep, omitted = sweep_part(report), [one for one in drawn.all if not one.svg]
     return environment.from_string(source).render(
         report=report,
         metrics=metrics,
@@ -105,15 +132,23 @@ def to_html(report: Report) -> str:
             for pair in report.tuned
         ],
         best=[_cell(report, report.best, m) for m in metrics],
-        drawings=[(d, Markup(d.svg)) for d in drawn],
+        drawings=_groups(drawn.behind),
+        omitted=omitted,
+        exported=exported,
+        choices=MOST_ROWS,
+        contents=_contents(report, drawn),
+        key=[
+            (model, f"var(--model-{MODELS.index(style.colour)})", _dashes(style))
+            for model, style in model_styles(report).items()
+        ],
         faces={name: data_uri(data) for name, data in report.faces.items()},
         headline=headline(report),
         probe_words=probe_words(report),
-        sweep=sweep_part(report),
+        sweep=sweep,
         robust=[_robust(row, metrics) for row in report.robustness],
         robust_words=special_words(report.robustness),
-        robust_drawings=[(d, Markup(d.svg)) for d in robustness_figures(report)],
-        sweep_drawings=[(d, Markup(d.svg)) for d in sweep_figures(report.sweeps)],
+        robust_drawings=_groups(drawn.robust),
+        sweep_drawings=_groups(drawn.layers),
         several=any(len(row.seeds) > 1 for row in report.rows),
         slots=slots,
         letters=list(LETTERS.values()),
@@ -126,6 +161,39 @@ def to_html(report: Report) -> str:
         grave=[c for c in report.cautions if c.kind != "note"],
         notes=[c for c in report.cautions if c.kind == "note"],
     )
+
+
+def _groups(drawn: Sequence[Drawing]) -> list[list[tuple[Drawing, Any]]]:
+    """The figures that are drawn; those that a row each has, together."""
+    from markupsafe import Markup
+
+    found: dict[str, list[tuple[Drawing, Any]]] = {}
+    for one in drawn:
+        if one.svg:
+            found.setdefault(one.title if one.row else one.key, []).append((one, Markup(one.svg)))
+    return list(found.values())
+
+
+def _contents(report: Report, drawn: Drawings) -> list[tuple[str, str]]:
+    """Id and title of each section that the page has."""
+    there: list[tuple[str, str, object]] = [
+        ("results", "Results", True),
+        ("fine-tuned", "Frozen against fine-tuned", report.tuned),
+        ("differences", "What the chosen row adds", report.differences),
+        ("published", "Published results", report.published),
+        ("layer", "Which layer", report.sweeps),
+        ("figures", "Figures", drawn.behind),
+        ("robustness", "Missing features", report.robustness),
+        ("variance", "Variance", report.test_clips and report.analyses.variances),
+        ("worst", "Worst clips", report.test_clips),
+        ("origin", "Where the numbers come from", True),
+        ("settings", "Settings", True),
+    ]
+    return [(key, title) for key, title, shown in there if shown]
+
+
+def _dashes(style: RowStyle) -> str:
+    return " ".join(f"{2.2 * length:g}" for length in style.dashes) or "none"
 
 
 def _shown(value: Any) -> Any:
@@ -279,7 +347,7 @@ def _difference(metric: Metric, found: Difference) -> Cell:
         minus(sign + metric.show(found.value)),
         order(found.value),
         below=minus(below),
-        strong=certain,
+        certain=certain,
     )
 
 

@@ -20,6 +20,9 @@ class Cell:
     below: str = ""
     """Under the text, smaller: the interval."""
     strong: bool = False
+    """Whether it is the best of its column."""
+    certain: bool = False
+    """Whether it is a difference whose interval excludes zero."""
     wide: bool = False
     """Whether `beside` has three decimals: keeps the means of a column under each other."""
 

@@ -99,6 +99,5 @@ def _cell(metric: Metric, line: Line, split: str, spreads: bool) -> Cell:
         text=tie + minus(metric.show(spread.mean)),
         order=order(spread.mean),
         beside=beside if spreads else "",
-        strong=line.picked and not line.linear,
         wide=not metric.percent,
     )

@@ -23,6 +23,8 @@ from sedimental.cache.spec import LETTERS, MODALITIES
 from sedimental.config import EvaluateConfig
 from sedimental.errors import RunError
 from sedimental.evaluate.analysis.published import published_for
+from sedimental.evaluate.figures.row_style import row_styles
+from sedimental.evaluate.figures.training_curves import training_figure
 from sedimental.evaluate.metrics import score
 from sedimental.evaluate.output.html import headline, layer_words, to_html
 from sedimental.evaluate.output.html_cells import minus
@@ -200,7 +202,8 @@ def test_differences_are_the_paired_bootstrap(report, manifest: Manifest, folder
 def test_analyses(report, manifest: Manifest) -> None:
     found = report.analyses
     assert found.name == "uegd TAV"
-    assert found.confusion.sum() == 3 * report.test_clips
+    assert [fit.name for fit in found.fits] == [row.name for row in report.rows]
+    assert all(fit.confusion.sum() == 3 * report.test_clips for fit in found.fits)
     [gates] = found.gates
     assert (gates.row, gates.output) == ("uegd TAV", "gate")
     assert set(gates.weights) == {"text", "audio", "vision"}
@@ -213,10 +216,11 @@ def test_analyses(report, manifest: Manifest) -> None:
     intra = np.mean((labels.reshape(-1, 4) - labels.reshape(-1, 4).mean(axis=1)[:, None]) ** 2)
     assert found.variances[0].total == pytest.approx(labels.var())
     assert found.variances[0].intra == pytest.approx(intra)
-    assert found.calibration[:, 2].sum() == report.test_clips
+    first = found.fits[0]
+    assert first.calibration[:, 2].sum() == report.test_clips
     errors = [abs(c.prediction - c.label) for c in found.worst]
     assert errors == sorted(errors, reverse=True)
-    assert errors[0] == pytest.approx(np.abs(found.predictions - found.labels).max())
+    assert errors[0] == pytest.approx(np.abs(first.predictions - first.labels).max())
     assert found.video.labels.size == 4
 
 
@@ -287,7 +291,9 @@ def read(html: str) -> Page:
     assert page.open == []
     assert len(set(page.ids)) == len(page.ids)
     links = [link for link in page.loads if not link.startswith("data:image/jpeg;base64,")]
-    assert all(link.startswith("#") and link[1:] in page.ids for link in links)
+    beside = {"table.csv", "table.tex", "table.md", "report.json"}
+    assert all(link in beside or link[1:] in page.ids for link in links)
+    assert beside < set(links)
     return page
 
 
@@ -297,7 +303,10 @@ def test_page_is_whole_and_alone(report, manifest: Manifest) -> None:
     assert "://" not in html
     assert "@import" not in html
     assert len(html) < 2_000_000
-    assert html.count("<svg") == 8
+    one = ("rows-corr", "rows-mae", "training", "video", "gates-uegd", "layers")
+    many = [f"{kind}{n}" for kind in ("scatter", "confusion") for n in ("", "-2", "-3", "-4")]
+    assert {f"{key}-title" for key in (*one, *many)} < set(page.ids)
+    assert html.count('role="img"') == len(one) + len(many)
     assert "random:0" in page.text
     assert "Untrained encoders, random weights: audio tiny-audio" in page.text
     worst = report.analyses.worst[0]
@@ -312,7 +321,63 @@ def test_page_is_whole_and_alone(report, manifest: Manifest) -> None:
     for metric in report.metrics.metrics:
         assert metric.key in page.text
         assert minus(metric.show(report.best.test[metric.key].mean)) in page.text
-    assert "#0102" not in html  # every stand-in colour was replaced
+    assert not re.search(r"(fill|stroke): #(?!000000)", html)  # every colour follows the page
+
+
+def test_every_row_has_its_own_settings(tmp_path: Path) -> None:
+    def other(run: Run) -> Run:
+        config = {**run.config, "epochs": 9, "uegd": {"width": 7}, "patience": None}
+        config["inputs"] = {"text": {"encoder": "tiny-bert", "live": None}}
+        return replace(run, config=config, environment={"python": "3.12", "device": "cpu"})
+
+    simulate(tmp_path, ("TA",), (1, 2))
+    simulate(tmp_path, ("T",), (1, 2), model="mmml", change=other)
+    first, second = (found := evaluate(tmp_path, SETTINGS)).provenance.rows
+    assert (first.name, first.recipe["epochs"]) == ("mmml T", "9")
+    assert (second.name, second.recipe["epochs"]) == ("uegd TA", "3")
+    assert first.recipe["patience"] == "unset"
+    assert first.recipe["inputs.text.encoder"] == "tiny-bert"
+    assert not {"seeds", "uegd", "uegd.width", "inputs.text.live"} & set(first.recipe)
+    assert (first.environment, second.environment) == (
+        {"python": "3.12", "device": "cpu"},
+        {"python": "3.11"},
+    )
+    page = read(to_html(found))
+    assert {"settings-1", "settings-2"} < set(page.ids)
+    assert "Unset: patience" in page.text
+    assert found.provenance.commit in page.text
+    assert len(found.provenance.lock) == 16
+
+
+def test_every_model_is_drawn_in_a_look_of_its_own(tmp_path: Path) -> None:
+    for number in range(7):
+        simulate(tmp_path, ("TAV", "T"), seeds=(1,), model=f"m{number}", videos=6)
+    found = evaluate(tmp_path, EvaluateConfig(bootstrap=0))
+    looks = [(look.colour, look.dashes, look.marker) for look in row_styles(found).values()]
+    assert len(set(looks)) == len(looks) == 14
+    drawing = training_figure(found)
+    assert drawing is not None
+    assert all(f"m{number} TAV" in drawing.svg for number in range(7))
+
+
+def test_figures_come_as_files_and_the_page_leads_to_them(tmp_path: Path) -> None:
+    simulate(tmp_path, ("T",), (1,))
+    one = evaluate(tmp_path, EvaluateConfig(bootstrap=0))
+    assert "figures/" not in write_report(tmp_path, one).read_text(encoding="utf-8")
+    assert not (tmp_path / "figures").exists()
+    html = write_report(tmp_path, one, files=True).read_text(encoding="utf-8")
+    links = set(re.findall(r'href="(figures/[^"]+)"', html))
+    assert {"figures/scatter.png", "figures/scatter.pdf", "figures/rows-corr.pdf"} < links
+    for link in links:
+        head = {".png": b"\x89PNG", ".pdf": b"%PDF"}[Path(link).suffix]
+        assert (tmp_path / link).read_bytes().startswith(head)
+
+
+def test_a_figure_that_would_say_nothing_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    simulate(tmp_path, ("T",), (1,), videos=3)
+    html = to_html(evaluate(tmp_path, EvaluateConfig(bootstrap=0)))
+    assert 'id="scatter-title"' not in html
+    assert "Label and prediction, uegd T. Left out: 4 test clips" in html
 
 
 def test_worst_clips_are_shown_with_their_faces(report, folder: Path) -> None:
@@ -508,6 +573,14 @@ def test_tables_sort_and_filter_in_a_browser(report, tmp_path: Path) -> None:
     table.tHead.rows[0].cells[9].querySelector("button").click(); log.push(order());
     const input = document.querySelector(".tools input");
     input.value = "uegd a"; input.dispatchEvent(new Event("input")); log.push(order());
+    const [scatter, confusion] = document.querySelectorAll("select.chooser");
+    confusion.value = "uegd V"; confusion.dispatchEvent(new Event("change"));
+    log.push([scatter.value, ...[...document.querySelectorAll(".choice:not([hidden]) figcaption")]
+      .map(caption => caption.textContent.split(",")[0])]);
+    location.hash = table.querySelector("th a").getAttribute("href");
+    dispatchEvent(new Event("hashchange"));
+    log.push([...document.querySelectorAll("details.row[open] summary")].map(s => s.textContent));
+    log.push(document.querySelectorAll(".hint:not([hidden])").length);
     document.title = JSON.stringify(log);
     </script></body>"""
     page = tmp_path / "page.html"
@@ -520,6 +593,7 @@ def test_tables_sort_and_filter_in_a_browser(report, tmp_path: Path) -> None:
             "--disable-gpu",
             "--dump-dom",
             "--enable-logging=stderr",
+            "--window-size=500,900",
             f"--user-data-dir={tmp_path / 'profile'}",
             page.as_uri(),
         ],
@@ -530,9 +604,13 @@ def test_tables_sort_and_filter_in_a_browser(report, tmp_path: Path) -> None:
     )
     found = re.search(r"<title>(.*?)</title>", done.stdout)
     assert found is not None
-    up, down, kept = json.loads(found[1].replace("&quot;", '"'))
+    up, down, kept, chosen, opened, hints = json.loads(found[1].replace("&quot;", '"'))
     errors = {row.name: row.test["MAE"].mean for row in report.rows}
     assert up == sorted(errors, key=errors.__getitem__)
     assert down == up[::-1]
     assert kept == ["uegd A"]
+    assert chosen[0] == "uegd V"
+    assert chosen.count("uegd V") == 3  # the other chooser, and both captions
+    assert opened == [down[0]]  # its link is the first of the table
+    assert hints > 1  # the tables are wider than 500 pixels, and say so
     assert "CONSOLE" not in done.stderr

@@ -105,7 +105,7 @@ def test_a_figure_is_whole_whatever_its_labels_say(text: str) -> None:
 
     The names a drawing is styled by are no words of its labels either.
     """
-    name = f'{text} id="x" #010201'
+    name = f'{text} id="x" #1b1f24'
     with Canvas("key", 100) as canvas:
         canvas.panels[0].set_title(name)
     tree = ElementTree.fromstring(canvas.svg)
