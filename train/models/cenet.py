@@ -106,7 +106,7 @@ class CENet(InsideText):
         """The enhancement."""
         return Enhancement(width, others, self.codes, self.share)
 
-    def moved(self, hidden: Tensor, tokens: Tensor, shown: Shown) -> Tensor:
+    def moved(self, hidden: Tensor, tokens: Tensor, shown: Shown, words: Tensor | None) -> Tensor:
         """Z (clips, tokens, d) -> Z̄."""
         assert self.gate is not None
         frames = {m: Packed.of(x, real) for m, (x, real) in shown.items()}

@@ -13,9 +13,9 @@ model on cached text. Symbols, with B clips, T tokens, d the encoder's width:
 Departures, and choices that are ours. Written without the paper at hand: the gate is as it is
 commonly told, and no equation is numbered here.
 
-- Words are not aligned: the features know when a frame was, not when a token was spoken. A clip's
-  real frames are spread evenly over its words, the mean of each share (`mag_gate.laid_over`); the
-  published features are aligned word by word. Special tokens get zeros.
+- With align = "words" on all inputs voice and face stand at the very words, as published, and all
+  tokens of a word get what was heard and seen during it. Without, a clip's real frames are spread
+  evenly over its words, the mean of each share (`mag_gate.laid_over`). Special tokens get zeros.
 - The gate's activation is ReLU. The frames' maps have no bias, their sum has one.
 - The gate stands behind block 1 unless told otherwise; the head reads [CLS] through a linear layer
   and tanh as BERT's pooler does, but untrained: extraction has no use for BERT's own.
@@ -36,7 +36,7 @@ from torch import Tensor
 from ...cache.spec import Modality
 from ...config import Fraction, Positive
 from ..layers.packed import Packed
-from .mag_gate import AdaptationGate, laid_over
+from .mag_gate import AdaptationGate, laid_over, of_words
 from .shared.hooks import EncoderRecipe, Recipe
 from .shared.inside_text import InsideText, Shown
 from .shared.interface import InputShape
@@ -89,16 +89,21 @@ class MAGBert(InsideText):
         """The gate."""
         return AdaptationGate(width, others, self.beta, self.gate_dropout)
 
-    def moved(self, hidden: Tensor, tokens: Tensor, shown: Shown) -> Tensor:
+    def moved(self, hidden: Tensor, tokens: Tensor, shown: Shown, words: Tensor | None) -> Tensor:
         """Z (clips, tokens, d) -> Z̄."""
         assert self.gate is not None
         gate, widths = self.gate, [frames.shape[2] for frames, _ in shown.values()]
-        laid = [laid_over(frames, real, tokens) for frames, real in shown.values()]
+        laid = [
+            laid_over(frames, real, tokens)
+            if words is None or m not in self.aligned
+            else of_words(frames, real, words[:, : tokens.shape[1]])
+            for m, (frames, real) in shown.items()
+        ]
 
         def of_rows(rows: Tensor) -> Tensor:
-            words, *frames = torch.split(rows, [hidden.shape[2], *widths], dim=1)
-            found: Tensor = gate(words, dict(zip(self.others, frames, strict=True)))
+            states, *frames = torch.split(rows, [hidden.shape[2], *widths], dim=1)
+            found: Tensor = gate(states, dict(zip(self.others, frames, strict=True)))
             return found
 
-        states = Packed.of(torch.cat([hidden, *laid], dim=2), tokens)
-        return states.map(of_rows).unpacked()
+        together = Packed.of(torch.cat([hidden, *laid], dim=2), tokens)
+        return together.map(of_rows).unpacked()

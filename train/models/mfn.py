@@ -15,8 +15,9 @@ with B clips, n steps of a clip, d_m units of the LSTM of modality m, D = Σ d_m
 
 Departures, and choices where the paper is silent:
 
-- Where modalities are not aligned, those of a clip are laid over the steps of its first modality
-  that is there (`layers.aligned`): over tokens, where there is text.
+- With align = "words" on all inputs the steps are the words, as published. Without, modalities of a
+  clip are laid over the steps of its first one that is there (`layers.aligned`): over tokens, where
+  there is text.
 - The softmax weighs 2 D entries, so that ĉ would be small at first; ĉ is multiplied by 2 D.
 - Every D is Linear, ReLU, dropout, Linear. Sizes, dropout and recipe are ours.
 - A modality that a clip lacks shows zeros.
@@ -36,6 +37,7 @@ from ..layers.linear import Linear
 from ..layers.lstm import LSTMCells, steps_first
 from ..layers.packed import Packed
 from .shared import baseline as baseline_parts
+from .shared.aligned import all_aligned, word_by_word
 from .shared.baseline import Baseline
 from .shared.interface import Batch, InputShape, Output
 
@@ -155,6 +157,7 @@ class MFN(Baseline):
     def __init__(self, options: Options, inputs: Mapping[Modality, InputShape]) -> None:
         """For any modalities of `inputs`."""
         super().__init__(inputs)
+        self.word_aligned = all_aligned(inputs)
         widths = {m: inputs[m].width for m in self.modalities}
         self.fusion = MemoryFusion(widths, options, type(self).attention)
         self.post = nn.Sequential(
@@ -169,5 +172,13 @@ class MFN(Baseline):
 
     def on_common_steps(self, batch: Batch) -> dict[Modality, Packed]:
         """Frames (N, width) of each modality, aligned."""
-        found = [Packed.of(self.frames(batch, m), batch.masks[m]) for m in self.modalities]
+        frames = [self.frames(batch, m) for m in self.modalities]
+        masks = [batch.masks[m] for m in self.modalities]
+        if self.word_aligned:
+            rows, real = word_by_word(frames, masks)
+            parts = torch.split(rows, [x.shape[2] for x in frames], dim=2)
+            found = [Packed.of(parts[0], real)]
+            found += [found[0].again(part) for part in parts[1:]]
+            return dict(zip(self.modalities, found, strict=True))
+        found = [Packed.of(x, mask) for x, mask in zip(frames, masks, strict=True)]
         return dict(zip(self.modalities, aligned(found, common_steps(found)), strict=True))

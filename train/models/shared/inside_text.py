@@ -56,6 +56,7 @@ class InsideText(nn.Module):
         self.modalities = tuple(m for m in MODALITIES if m in inputs)
         self.others: tuple[Modality, ...] = tuple(m for m in self.modalities if m != "text")
         self.mixes = LayerMixes(inputs)
+        self.aligned = {m for m in self.others if inputs[m].aligned}
         widths = {m: inputs[m].width for m in self.others}
         self.gate = self.mover(shape.width // shape.stacked, widths) if widths else None
         self.pooler = nn.Linear(shape.width, shape.width)
@@ -66,8 +67,12 @@ class InsideText(nn.Module):
         """What moves words of this `width` by frames of `others`."""
         raise NotImplementedError
 
-    def moved(self, hidden: Tensor, tokens: Tensor, shown: Shown) -> Tensor:
-        """Words (clips, tokens, width), moved; `tokens` (clips, tokens) says which are real."""
+    def moved(self, hidden: Tensor, tokens: Tensor, shown: Shown, words: Tensor | None) -> Tensor:
+        """Words (clips, tokens, width), moved; `tokens` (clips, tokens) says which are real.
+
+        `words` (clips, tokens) is the number of the word that a token is of, -1 of none, where
+        frames of `aligned` modalities stand at words.
+        """
         raise NotImplementedError
 
     def between(self, batch: Batch, clips: Tensor) -> Between:
@@ -81,7 +86,8 @@ class InsideText(nn.Module):
             )
             for m in self.others
         }
-        return lambda hidden, tokens: self.moved(hidden, tokens, shown)
+        words = batch.words["text"][clips] if self.aligned and "text" in batch.words else None
+        return lambda hidden, tokens: self.moved(hidden, tokens, shown, words)
 
     def forward(self, batch: Batch) -> Output:
         """Scores, of text that the encoder has read with `between` inside."""
