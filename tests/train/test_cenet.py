@@ -87,7 +87,7 @@ def opened(config: Config) -> tuple[LiveModel, Any]:
     data = shop.open([plan]).select(plan.modalities)
     model: Any = built(plan, data)
     assert isinstance(model, LiveModel)
-    loud(model.fusion.gate)  # type: ignore[attr-defined]
+    loud(model.fusion.gate)
     return model.eval(), data
 
 
@@ -96,7 +96,7 @@ def test_inside_the_encoder_it_is_the_literal_network(made: MakeConfig) -> None:
     config = made(**LINES, audio_line="layers = -1", tables=STILL + "block = 2\n")
     model, data = opened(config)
     batch, encoder = data.batch(data.rows["train"]), model.encoders["text"]
-    found, gate = model.read(batch).features["text"], model.fusion.gate  # type: ignore[attr-defined]
+    found, gate = model.read(batch).features["text"], model.fusion.gate
     blocks: Any = encoder
     for k, size in enumerate(batch.live["text"].tolist()):
         hidden = blocks.model.embeddings(input_ids=batch.features["text"][k : k + 1, :size])
@@ -115,7 +115,7 @@ def test_every_weight_of_it_learns(made: MakeConfig) -> None:
     rows = data.rows["train"]
     output = model(data.batch(rows))
     (output.prediction - data.labels[rows]).abs().mean().backward()
-    for name, weight in model.fusion.named_parameters():  # type: ignore[attr-defined]
+    for name, weight in model.fusion.named_parameters():
         assert weight.grad is not None, name
         assert weight.grad.abs().sum() > 0, name
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -63,11 +64,8 @@ def states(lstm: Any, frames: Tensor) -> Tensor:
 
 def squared(guess: Tensor, truth: Tensor) -> float:
     """Mean over steps and entries."""
-    errors = [
-        (a - b) ** 2
-        for a, b in zip(guess.flatten().tolist(), truth.flatten().tolist(), strict=True)
-    ]
-    return sum(errors) / len(errors)
+    both = zip(guess.flatten().tolist(), truth.flatten().tolist(), strict=True)
+    return float(np.mean([(a - b) ** 2 for a, b in both]))
 
 
 # --- MFM ----------------------------------------------------------------------------------------

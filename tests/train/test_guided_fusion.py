@@ -67,7 +67,7 @@ def test_voice_and_face_read_each_other_through_text() -> None:
     for k in range(3):
         X = {m: with_positions(model.convolutions[m](x)) for m, x in frames(k).items()}
         C = {m: with_positions(model.through_text[m](X[m], X["text"])) for m in ("audio", "vision")}
-        Z = {
+        Z: dict[Modality, Tensor] = {
             "text": torch.cat(
                 [model.readers[f"text_reads_{n}"](X["text"], X[n]).rows for n in C], dim=1
             ),
@@ -118,7 +118,8 @@ def tokens(part: Any, X: Mapping[Modality, Tensor]) -> Tensor:
     ]
     together = torch.cat(rows)
     there = any(len(X[m]) for m in part.frames)
-    return part.encoder(Packed.stack(together[None])).rows[: part.count] * there
+    H: Tensor = part.encoder(Packed.stack(together[None])).rows[: part.count] * there
+    return H
 
 
 def guided(fusion: Any, guide: Tensor, H: Mapping[Modality, Tensor]) -> Tensor:
@@ -205,8 +206,8 @@ def test_losses_of_completeness_adversary_and_restoration() -> None:
         checked = part.check(Packed.stack(torch.cat([part.checker, H["text"]])[None])).rows[0]
         w = torch.sigmoid(affine(part.complete, checked)[0])
         errors["w"] += float(w - left["text"]) ** 2 / 3
-        for name, x in (("text", H["text"]), ("proxy", tokens(part.proxy, H))):
-            inner = affine(part.discriminator[0], x.mean(dim=0)).clamp(min=0)
+        for name, own_tokens in (("text", H["text"]), ("proxy", tokens(part.proxy, H))):
+            inner = affine(part.discriminator[0], own_tokens.mean(dim=0)).clamp(min=0)
             said[name].append(float(torch.sigmoid(affine(part.discriminator[2], inner)[0])))
         for m in MODALITIES:
             restored = model.restored[m](Packed.stack(H[m][None])).rows

@@ -71,7 +71,8 @@ def test_modalities_lie_on_common_steps() -> None:
 def dense(net: Any, x: Tensor) -> Tensor:
     first, _, _, last = net
     inner = torch.stack([(w * x).sum() for w in first.weight]) + first.bias
-    return torch.stack([(w * inner.clamp(min=0)).sum() for w in last.weight]) + last.bias
+    found: Tensor = torch.stack([(w * inner.clamp(min=0)).sum() for w in last.weight]) + last.bias
+    return found
 
 
 def graph(attention: Any, c: Mapping[Modality, Tensor]) -> Tensor:
@@ -119,7 +120,8 @@ def literal(model: Any, frames: Mapping[Modality, Tensor]) -> Tensor:
         u = kept * u + taken * dense(net.proposal, seen).tanh()
     first, head = model.post[0], model.head
     inner = (first.weight @ torch.cat([*h.values(), u]) + first.bias).clamp(min=0)
-    return (head.weight @ inner + head.bias)[0]
+    score: Tensor = (head.weight @ inner + head.bias)[0]
+    return score
 
 
 @every_subset
@@ -140,3 +142,20 @@ def test_it_is_the_literal_network(name: str, modalities: tuple[Modality, ...]) 
         wanted = literal(model, {m: clip(k)[m] for m in modalities})
         torch.testing.assert_close(output.prediction[k], wanted)
     assert output.prediction.std() > 1e-3
+
+
+@torch.no_grad()
+def test_steps_are_words_where_inputs_are_aligned_with_them() -> None:
+    """A word that one modality lacks is a step all the same, of zeros there."""
+    shapes = {m: InputShape(WIDTHS[m], aligned=True) for m in MODALITIES}
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = mfn.MFN(mfn.Options(**SIZES), shapes).double().eval()
+    random = torch.Generator().manual_seed(5)
+    features = {m: torch.randn(1, 4, WIDTHS[m], generator=random).double() for m in MODALITIES}
+    masks = {m: torch.ones(1, 4, dtype=torch.bool) for m in MODALITIES}
+    masks["audio"][0, 1] = False
+    batch = Batch(features, masks, torch.zeros(1), torch.arange(1))
+    shown: dict[Modality, Tensor] = {m: features[m][0].clone() for m in MODALITIES}
+    shown["audio"][1] = 0
+    torch.testing.assert_close(model(batch).prediction[0], literal(model, shown))

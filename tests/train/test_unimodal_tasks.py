@@ -45,10 +45,11 @@ def made(kind: type[nn.Module], options: Any) -> Any:
 
 def scored(tasks: UnimodalTasks, m: Modality, z: Tensor) -> float:
     """D_m of one clip, unit by unit."""
-    (first, _, _), last = tasks.heads[m]  # type: ignore[misc]
+    head: Any = tasks.heads[m]
+    first, last = head[0][0], head[1]
     inner = [max(0.0, float(w @ z + b)) for w, b in zip(first.weight, first.bias, strict=True)]
     weights = last.weight[0].tolist()
-    return sum(w * x for w, x in zip(weights, inner, strict=True)) + float(last.bias[0])
+    return float(last.bias[0]) + math.fsum(w * x for w, x in zip(weights, inner, strict=True))
 
 
 def literal(model: Any, batch: Batch, labels: Mapping[Modality, Sequence[float]]) -> list[float]:
