@@ -15,6 +15,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "installation": {"errors", "__version__"},
     "escape": set(),
     "progress": set(),
+    "loopback": set(),
     "model_table": set(),
     "model_facts": set(),
     "config": {"errors", "model_table"},
@@ -23,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("checks", "config", "errors", "escape", "installation", "plain_console", "progress"),
     },
     "cache": {"config", "errors", "escape", "progress"},
-    "evaluate": {"config", "errors", "escape", "progress", "cache", "model_facts"},
+    "evaluate": {"config", "errors", "escape", "progress", "loopback", "cache", "model_facts"},
     "extract": {"config", "errors", "installation", "escape", "progress", "cache"},
     "train": {
         "model_table",
@@ -36,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "evaluate.metrics",
     },
     "checks": {"config", "errors", "cache", "extract", "train"},
+    "predict_page": {"errors", "escape", "loopback", "cache", "extract", "evaluate"},
     "predicting": {"config", "errors", "progress", "cache", "extract", "train", "evaluate"},
 }
 FRONT_DOOR = set(sedimental.__all__)
