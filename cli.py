@@ -328,7 +328,8 @@ def init(
     preset: Annotated[
         str,
         typer.Option(
-            help="demo, csv (your own table), mosi, mosei, sims, meld, mustard, urfunny, cherma."
+            help="demo, csv (your own table), mosi, mosei, sims, meld, mustard, urfunny, cherma, "
+            "mmsa-mosi (baselines as the reference toolkit has them), mmsa-mosei, mmsa-sims."
         ),
     ] = "demo",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,

@@ -1,7 +1,7 @@
 """pipeline.toml as types: a file a group of sections, all of them checked at once."""
 
 from ..errors import ConfigError
-from .base import Fraction, LayerChoice, Positive, Section
+from .base import Count, Fraction, LayerChoice, Positive, Section
 from .corpus import CorpusConfig
 from .features import (
     AnyFeatures,
@@ -28,6 +28,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "CorpusConfig",
+    "Count",
     "DeepCheck",
     "EvaluateConfig",
     "ExtractConfig",

@@ -9,7 +9,7 @@ from .canvas import ACCENT, INK, MODALITY_COLOURS, MUTED, PAPER, Canvas
 MOST_POINTS, FEW = 1500, 400
 """Of the row that is shown first, and of each that a reader may choose."""
 MOST_ROWS = 12
-FEWEST = 5
+FEWEST = 8
 """Clips below which a cloud of them shows no relation."""
 
 

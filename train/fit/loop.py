@@ -108,7 +108,9 @@ def _epoch(flight: Flight, data: Selection, seed: int, protocol: str, kept: Chec
     number = len(flight.track.history) + 1
     began = time.perf_counter() - (flight.within.seconds if flight.within else 0)
     batches = shuffled(data, settings.batch_size, seed, number)
-    factors = rate_factors(number, math.ceil(len(batches) / settings.accumulate), settings)
+    steps = math.ceil(len(batches) / settings.accumulate)
+    before = [epoch.valid_loss for epoch in flight.track.history]
+    factors = rate_factors(number, steps, settings, before)
     masking = stream(seed, "masking", number, device)
     ranks = flight.ranks
     with global_stream(seed, "dropout", number, device, ranks.rank):
@@ -165,9 +167,13 @@ def _train(
         loss = ranks.weighted(whole_loss(output, batch, settings), share)
         losses[number] = loss.detach()
         stepper.backward(loss)
-        stepped = (number + 1) % every == 0 or number + 1 == len(batches)
+        whole, ends = (number + 1) % every == 0, number + 1 == len(batches)
+        dropped = settings.whole_groups and len(batches) >= every
+        stepped = whole or (ends and not dropped)
         if stepped:
             stepper.step(factors[number // every])
+        elif ends:
+            stepper.forget()
         if remembers is not None:
             with torch.no_grad():
                 remembers.after_step(*ranks.together(batch, output, share), epoch)

@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import nn
 
 from ...cache.spec import Modality
-from ...config import Fraction, Positive
+from ...config import Count, Fraction, Positive
 from ..layers.dropout import Dropout
 from .lmf import LowRankFusion
 from .shared import baseline as baseline_parts
@@ -48,6 +48,11 @@ class Options:
     """Weight a of each modality's loss."""
     dropout: Fraction = 0.2
     """Share of units dropped behind every layer of the subnets, and before the head."""
+    text_hidden: Count = 0
+    """Units of the LSTM over text, where a linear layer makes its vector; 0: `text_width`."""
+    input_norm: bool = False
+    """As the reference toolkit: the means of audio and vision go through a batch normalisation,
+    dropout acts there and not within the nets, and the layer on text's last state is linear."""
     classes: Positive = 1
     """1: a score a clip; more: logits of that many classes. Taken from the corpus in training."""
 

@@ -136,7 +136,7 @@ class TETFN(Baseline):
         )
         mixed = {m: InputShape(inputs[m].width) for m in names}
         self.encoders, sizes = end_state_encoders(
-            mixed, options.text, dict.fromkeys(others, options.hidden)
+            mixed, options.text, dict.fromkeys(others, options.hidden), dict.fromkeys(others, 0)
         )
         self.fusion = Head(sum(widths.values()), options.space, options.dropout)
         self.heads = nn.ModuleDict(
