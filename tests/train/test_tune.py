@@ -83,7 +83,8 @@ def test_every_trial_is_kept_and_none_is_trained_twice(
     assert more.best == values.index(min(values))
     assert more.trials[0].settings == {}
     for trial in more.trials[1:]:  # what the pipeline sets is not drawn
-        assert {"learning_rate", "weight_decay", "dropout"} == trial.settings.keys()
+        assert {"learning_rate", "weight_decay", "dropout"} <= trial.settings.keys()
+        assert not {"hidden", "batch_size", "epochs"} & trial.settings.keys()
     assert tomllib.loads(more.snippet())["train"]["lf_dnn"] == {
         "hidden": 8,
         "batch_size": 16,
