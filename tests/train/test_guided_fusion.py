@@ -66,7 +66,11 @@ def test_voice_and_face_read_each_other_through_text() -> None:
     output = model(batch_of())
     for k in range(3):
         X = {m: with_positions(model.convolutions[m](x)) for m, x in frames(k).items()}
-        C = {m: with_positions(model.through_text[m](X[m], X["text"])) for m in ("audio", "vision")}
+        C: dict[Modality, Packed] = {
+            m: with_positions(model.through_text[m](X[m], X["text"]))
+            for m in MODALITIES
+            if m != "text"
+        }
         Z: dict[Modality, Tensor] = {
             "text": torch.cat(
                 [model.readers[f"text_reads_{n}"](X["text"], X[n]).rows for n in C], dim=1

@@ -16,7 +16,13 @@ from sedimental.train.models.shared.interface import Batch, InputShape
 from sedimental.train.models.shared.unimodal_tasks import UnimodalTasks
 
 WIDTHS: Mapping[Modality, int] = {"text": 5, "audio": 4, "vision": 3}
-SMALL = {"text_width": 4, "audio_width": 3, "vision_width": 2, "depth": 2, "unimodal_hidden": 5}
+SMALL: dict[str, Any] = {
+    "text_width": 4,
+    "audio_width": 3,
+    "vision_width": 2,
+    "depth": 2,
+    "unimodal_hidden": 5,
+}
 KINDS: list[tuple[type[nn.Module], Any]] = [
     (mlf_dnn.MLFDNN, mlf_dnn.Options(hidden=6, fused=5, dropout=0.0)),
     (mtfn.MTFN, mtfn.Options(**SMALL, hidden=6, dropout=0.0)),

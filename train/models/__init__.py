@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from ...cache.spec import Modality
-from ...config import ConfigError, TrainConfig, nearest
+from ...config import ConfigError, TrainConfig, in_words, nearest
 from ...errors import RunError
 from ...model_table import ADDED, FAULTS, GROUP
 from ...model_table import MODELS as MODELS
@@ -256,7 +256,7 @@ def _bind(
                 checked = getattr(TrainConfig.model_validate({key: value}), key)
                 recipe_values[key] = UNLIMITED.get((key, checked), checked)
         except ValidationError as found:
-            faults += [f"{where}: {fault['msg']}." for fault in found.errors()]
+            faults += [f"{where}: {in_words(fault)}" for fault in found.errors()]
     return values, recipe_values, faults
 
 

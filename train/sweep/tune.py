@@ -116,6 +116,7 @@ class _Searching:
                 "modalities": (letters,),
                 "seeds": section.seeds[:1],
                 "stack": "off",
+                "tracker": None,
                 model: {**table, **settings},
             }
         )
