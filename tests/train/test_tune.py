@@ -115,6 +115,7 @@ def test_a_trial_that_diverges_is_kept_as_failed(make_features: MakeFeatures) ->
 
 def test_everything_set_leaves_nothing_to_draw(make_features: MakeFeatures) -> None:
     tables = TABLES + "learning_rate = 1e-3\nweight_decay = 0.0\ndropout = 0.1\n"
+    tables += "fusion_dropout = 0.1\n"
     with pytest.raises(ConfigError, match=r"train\.lf_dnn: every key that could be drawn is set"):
         tune(load_config(make_features(tables, clips=40)), 2)
 
