@@ -15,11 +15,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "installation": {"errors", "__version__"},
     "escape": set(),
     "progress": set(),
+    "registries": {"errors"},
     "shown": {"errors", "escape"},
     "loopback": set(),
-    "model_table": set(),
     "model_facts": set(),
-    "config": {"errors", "model_table"},
+    "model_table": {"registries"},
+    "config": {"errors", "model_table", "registries"},
     "plain_console": {"escape"},
     "command_log": {"__version__"},
     "console": {
@@ -31,11 +32,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "completion": {"cache", "config", "model_table", "reference"},
     "commands": {"completion", "config", "console"},
-    "cache": {"shown", "config", "errors", "escape", "progress"},
-    "evaluate": {
-        *("shown", "config", "errors", "escape", "progress", "loopback", "cache", "model_facts"),
+    "cache": {"shown", "config", "errors", "escape", "progress", "registries"},
+    "evaluate": {"shown", "config", "errors", "escape", "progress", "loopback", "cache"}
+    | {"model_facts"},
+    "extract": {
+        *("shown", "config", "errors", "installation", "escape", "progress", "cache"),
+        "registries",
     },
-    "extract": {"shown", "config", "errors", "installation", "escape", "progress", "cache"},
     "train": {
         "shown",
         "model_table",

@@ -29,12 +29,14 @@ from .data.dataset import Selection
 from .data.live_inputs import FindLive, live_of
 from .data.missing_features import MASK_SEED, Case, Special, damaged
 from .fit.loop import predict
+from .fit.scoring import said
 from .live_model import LiveModel
 from .models import MODELS
 from .models.shared.hooks import Remembers, Training
 from .models.shared.interface import FusionModel
 from .models.shared.missing_frames import without_own_masking
 from .plan import Plan
+from .record import OUTPUTS
 from .run import Workshop, built, train
 
 TASK = "robustness"
@@ -67,7 +69,7 @@ def robustness(
     """
     told = progress or Silent()
     shop = Workshop(config, told, live)
-    asked = _named(shop, names)
+    asked = named_plans(shop, names)
     plans = [plan for plan in asked if plan.finished(told) is not None and _whole(plan, told)]
     cases = {plan.title: _cases(plan, rates) for plan in plans}
     special = config.train.special_tokens
@@ -78,7 +80,8 @@ def robustness(
         if fresh or _head(file) != _wanted(plan, own, masks, special):
             data = shop.open(plans).select(plan.modalities)
             model = restore(plan, data)
-            values = np.empty((len(own), masks, len(data.rows["test"])))
+            shape = len(data.rows["test"]), *data.table.labels.shape[1:]
+            values = np.empty((len(own), masks, *shape))
             with without_own_masking(model.fusion if isinstance(model, LiveModel) else model):
                 for number, case in enumerate(own):
                     for mask in range(masks):
@@ -133,7 +136,9 @@ def restore(plan: Plan, data: Selection) -> FusionModel:
             model.begin(Training(len(data.table.ids), rows, data.labels[rows], plan.seed))
     weights = load_tensors(read_weights(plan.folder))
     try:
-        model.load_state_dict({k: v for k, v in weights.items() if not k.startswith("inputs.")})
+        model.load_state_dict(
+            {k: v for k, v in weights.items() if not k.startswith(("inputs.", OUTPUTS))}
+        )
     except RuntimeError as fault:
         raise RunError(
             f"{plan.folder}: its weights do not fit {plan.model} as it is now. "
@@ -142,7 +147,7 @@ def restore(plan: Plan, data: Selection) -> FusionModel:
     return model
 
 
-def _named(shop: Workshop, names: Sequence[str]) -> list[Plan]:
+def named_plans(shop: Workshop, names: Sequence[str]) -> list[Plan]:
     """The plans that `names` mean; all without any."""
     if not names:
         return shop.plans
@@ -186,9 +191,8 @@ def _cases(plan: Plan, rates: Sequence[float]) -> tuple[Case, ...]:
 
 
 def _answers(model: FusionModel, data: Selection) -> NDArray[np.float64]:
-    """(test clips,) scores, or class numbers."""
-    found = predict(model, data, data.rows["test"]).values
-    return found.argmax(axis=1).astype(np.float64) if found.ndim == 2 else found
+    """(test clips, …) what is scored: `fit.scoring.said`."""
+    return said(predict(model, data, data.rows["test"]).values, data.table)
 
 
 def _wanted(plan: Plan, cases: Sequence[Case], masks: int, special: Special) -> dict[str, Any]:

@@ -48,6 +48,8 @@ RECIPE = baseline_parts.RECIPE
 class MLFDNN(Baseline):
     """Subnets of mean frames, concatenated, and a score of each."""
 
+    one_label = True
+
     def __init__(self, options: Options, inputs: Mapping[Modality, InputShape]) -> None:
         """For any modalities of `inputs`."""
         super().__init__(inputs)

@@ -63,6 +63,8 @@ RECIPE = baseline_parts.RECIPE
 class MLMF(Baseline):
     """Low-rank fusion of the modalities' vectors, and a score of each."""
 
+    one_label = True
+
     def __init__(self, options: Options, inputs: Mapping[Modality, InputShape]) -> None:
         """For any modalities of `inputs`."""
         super().__init__(inputs)

@@ -61,6 +61,8 @@ RECIPE = replace(baseline_parts.RECIPE, learning_rate=1e-3)
 class MTFN(Baseline):
     """A net over the outer product of the modalities' vectors, and a score of each."""
 
+    one_label = True
+
     def __init__(self, options: Options, inputs: Mapping[Modality, InputShape]) -> None:
         """For any modalities of `inputs`."""
         super().__init__(inputs)
