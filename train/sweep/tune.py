@@ -20,7 +20,7 @@ from ...errors import RunError
 from ...progress import Progress, Silent
 from ..data.live_inputs import FindLive
 from ..distributed.sigterm import Notice, noticing
-from ..fit.settings import LOWER_IS_BETTER, stated
+from ..fit.settings import stated
 from ..models import module_of, started
 from ..models.ranges import Range, ranges_of, source_of
 from ..plan import fold_of
@@ -200,5 +200,5 @@ def criterion_of(run: Run, criterion: str) -> float:
 def best_of(trials: list[Trial], criterion: str) -> int | None:
     """Number of the best of `trials`, the first of equals; None where all failed."""
     known = [trial for trial in trials if not np.isnan(trial.value)]
-    sign = 1 if criterion in LOWER_IS_BETTER else -1
+    sign = 1 if criterion == "valid_loss" or criterion.startswith("MAE") else -1
     return min(known, key=lambda trial: sign * trial.value).number if known else None
