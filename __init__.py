@@ -110,20 +110,25 @@ def train(config: Config, progress: Progress | None = None, fresh: bool = False)
 def sweep(config: Config, progress: Progress | None = None, fresh: bool = False) -> Sweep:
     """Train [sweep]'s models on every layer of every modality, then fusions on the best layers.
 
+    What changed in the corpus since it was extracted is noted, and taken in where it can be.
     Raises ConfigError, ManifestError, StoreError or RunError; Preempted on SIGTERM.
     """
+    from .checks import look
     from .train.sweep.sweep import sweep
 
+    look(config, progress)
     return sweep(config, progress, fresh)
 
 
 def probe(config: Config, progress: Progress | None = None, fresh: bool = False) -> Sweep:
     """Fit a linear probe on every layer of every modality: an answer in seconds.
 
-    Raises ManifestError, StoreError or RunError.
+    Looks at the corpus first, as `sweep` does. Raises ManifestError, StoreError or RunError.
     """
+    from .checks import look
     from .train.sweep.probe import probe
 
+    look(config, progress)
     return probe(config, progress, fresh)
 
 

@@ -90,11 +90,8 @@ class Plan:
 
 
 def fold_of(config: Config, manifest: Manifest) -> int | None:
-    """The part of a cross-validation that is tested; None where the corpus has none.
-
-    What works on one division of the clips (a sweep) has the first. Raises ConfigError for a part
-    that there is not.
-    """
+    """The part of a cross-validation that is tested, where `per_fold` has not said it the first;
+    None where the corpus has none. Raises ConfigError for a part that there is not."""
     if not manifest.folds:
         return None
     fold = config.corpus.fold or 0
@@ -106,9 +103,17 @@ def fold_of(config: Config, manifest: Manifest) -> int | None:
     return fold
 
 
-def per_fold(config: Config) -> list[Config]:
+def divided(config: Config, manifest: Manifest) -> Manifest:
+    """`manifest` with the splits of the part that is tested."""
+    fold = fold_of(config, manifest)
+    return manifest if fold is None else manifest.of_fold(fold)
+
+
+def per_fold(config: Config, manifest: Manifest | None = None) -> list[Config]:
     """The pipeline once for each part of its cross-validation that is to be trained."""
-    count = 0 if config.corpus.folds is None else cached_manifest(config).folds
+    count = 0
+    if config.corpus.folds is not None:
+        count = (manifest or cached_manifest(config)).folds
     if not count or config.corpus.fold is not None:
         return [config]
     parts = [config.corpus.model_copy(update={"fold": fold}) for fold in range(count)]
