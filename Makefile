@@ -28,9 +28,9 @@ test: install lint types unit  ## Style, types, tests
 lint: install  ## Ruff: style and import order
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-types: install  ## mypy, strict
+types: install  ## mypy, strict: the package, then tests and tools
 	@mkdir -p build/types && ln -sfn ../.. build/types/sedimental
-	$(BIN)/mypy -p sedimental
+	$(BIN)/mypy -p sedimental && $(BIN)/mypy tests tools
 
 unit: install  ## The tests alone, a process a core
 	$(BIN)/pytest -n auto --dist loadfile

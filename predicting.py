@@ -107,6 +107,7 @@ def pipeline_of(run: "Run", root: Path, device: str) -> "Config":
         "features": [one.pinned for one in made],
         "extract": {"device": device},
         "train": section,
+        **({"words": run.config["words"]} if "words" in run.config else {}),
     }
     try:
         return Config.model_validate(tables)

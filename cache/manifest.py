@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from ..errors import CachedManifestError
+from .alignment.word import Word
 from .spec import SPLITS, Split
 from .store.atomic_write import replace
 
@@ -74,6 +75,11 @@ class Manifest:
     """How the table was understood where its words are not ours; not kept on disk."""
     media_digests: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     """Digests of whole media files, by path, as far as they are known; kept beside the manifest."""
+
+    word_times: Mapping[str, tuple[Word, ...]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    """When the words of a clip were said, where its table knows; kept beside the manifest."""
 
     def split(self, name: Split) -> tuple[Clip, ...]:
         """The clips of one split, in table order."""

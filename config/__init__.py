@@ -16,6 +16,7 @@ from .pipeline import TAGS, Check, Config, DeepCheck, load_config, read_config
 from .results import EvaluateConfig, RunsConfig, SweepConfig
 from .train import LIVE_KEYS, InputConfig, Inputs, TrainConfig
 from .wording import nearest
+from .words import WordsConfig
 
 __all__ = [
     "LIVE_KEYS",
@@ -42,6 +43,7 @@ __all__ = [
     "TextFeatures",
     "TrainConfig",
     "VisionFeatures",
+    "WordsConfig",
     "load_config",
     "nearest",
     "read_config",

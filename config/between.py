@@ -69,6 +69,10 @@ def _live_faults(train: Mapping[str, Any], live_keys: Sequence[str]) -> Iterator
             )
         if m == "vision" and m in live:
             yield f"{where}.live: faces are read from cached layers only; text and audio can live."
+        if m in live and m != "text" and "align" in line:
+            yield f"{where}.align: a live encoder's sound is not aligned; read it from the cache."
+        if "collapse" in line and "align" not in line:
+            yield f'{where}.collapse: means something with align = "words" alone.'
         own = [k for k in live_keys if k in line and k != "live"]
         if m not in live and own:
             yield f"{where}.{own[0]}: means something with live = true alone."

@@ -26,6 +26,7 @@ from .forgiving import forgiven
 from .results import EvaluateConfig, RunsConfig, SweepConfig
 from .train import LIVE_KEYS, InputConfig, TrainConfig
 from .wording import worded
+from .words import WordsConfig
 
 
 class Config(Section):
@@ -34,6 +35,7 @@ class Config(Section):
     corpus: CorpusConfig = CorpusConfig()
     cache: CacheConfig = CacheConfig()
     features: tuple[AnyFeatures, ...] = ()
+    words: WordsConfig = WordsConfig()
     extract: ExtractConfig = ExtractConfig()
     train: TrainConfig = TrainConfig()
     sweep: SweepConfig | None = None
@@ -194,6 +196,7 @@ def _rooted(config: Config, base: Path) -> Config:
         update={
             "corpus": at(config.corpus, "path"),
             "cache": at(config.cache, "root"),
+            "words": at(config.words, "path"),
             "runs": at(config.runs, "root"),
         }
     )

@@ -21,6 +21,7 @@ from .base import (
     Word,
 )
 from .wording import nearest
+from .words import Collapse
 
 
 class InputConfig(Section):
@@ -34,6 +35,12 @@ class InputConfig(Section):
     layers: LayerChoice = -1
     """One layer, a list (stacked along the width), `"weighted"` (learned softmax over all blocks),
     or `"final"` (after the encoder's last norm)."""
+    align: Literal["words"] | None = None
+    """`words`: one row a word, its tokens or the frames heard and seen meanwhile made one; see
+    [words]. Of live text, for a model that works inside the encoder: which token is of which word.
+    """
+    collapse: Collapse = "mean"
+    """What becomes of several rows over one word under `align`."""
     live: Switch = False
     """Train the encoder along with the model, on words or sound; needs train.mode = "finetune"."""
     top: Positive | None = None
@@ -61,7 +68,7 @@ class InputConfig(Section):
     """Text, for a model that reads the clips before: in one pass, or clip by clip."""
 
 
-LIVE_KEYS = tuple(InputConfig.model_fields)[3:]
+LIVE_KEYS = tuple(InputConfig.model_fields)[5:]
 """Keys of an input that mean something of a live encoder alone."""
 
 
@@ -187,6 +194,12 @@ class TrainConfig(Section):
         """The inputs whose encoders are trained, by modality."""
         named = ((m, getattr(self.inputs, m)) for m in Inputs.model_fields)
         return {m: one for m, one in named if one is not None and one.live}
+
+    @property
+    def aligned(self) -> bool:
+        """Whether any input is aligned with words."""
+        lines = (getattr(self.inputs, m) for m in Inputs.model_fields)
+        return any(line is not None and line.align is not None for line in lines)
 
     @property
     def frozen(self) -> "TrainConfig":

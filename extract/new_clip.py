@@ -1,5 +1,6 @@
 """One clip without a label. Light, as `import sedimental` loads it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,3 +22,6 @@ class NewClip:
     """Which video it is of, for models and encoders that read the clips before; None: its own."""
     clip: str | None = None
     """Its name within the video, in whose order they are if these are numbers; else as given."""
+    words: Sequence[tuple[str, float | None, float | None]] = ()
+    """When each word was said, (word, start, end) in seconds from the clip's beginning, for a run
+    that is aligned with words."""

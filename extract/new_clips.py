@@ -2,14 +2,17 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from textwrap import shorten
 
+from ..cache.alignment.word import Word
 from ..cache.manifest import Clip, Manifest
 from ..cache.spec import Modality
 from ..errors import ManifestError
 from .corpora.subtitles import read_text
 from .corpora.table import Faults, Line, finished, read_rows
+from .corpora.word_times import read_words
 from .new_clip import NewClip
 
 LONGEST = 40
@@ -54,8 +57,9 @@ def read_table(path: Path, reads: Collection[Modality]) -> list[NewClip]:
     """The clips of a table, as a csv corpus has them but without splits and labels.
 
     Columns: ``text`` and ``media`` (relative to the table) as far as the run `reads` them, and, if
-    they are to have names, ``id``, or ``video_id`` with ``clip_id``; ``start`` and ``end`` may be
-    there, any other is ignored. Raises ManifestError with every fault and its line.
+    they are to have names, ``id``, or ``video_id`` with ``clip_id``; ``start``, ``end`` and
+    ``word_times`` may be there, any other is ignored. Raises ManifestError with every fault and its
+    line.
     """
     faults, clips = Faults(path), list[NewClip]()
     needed = [*(["media"] if _seen(reads) else []), *(["text"] if "text" in reads else [])]
@@ -78,6 +82,7 @@ def read_table(path: Path, reads: Collection[Modality]) -> list[NewClip]:
                 id=own,
                 video=video,
                 clip=clip,
+                words=tuple((w.text, w.start, w.end) for w in read_words(row)),
             )
         )
     faults.stop()
@@ -104,7 +109,12 @@ def manifest_of(name: str, clips: Sequence[NewClip], reads: Collection[Modality]
         rows.append((line, Clip(own, video, of_video, "test", clip.text or "", media, *cut)))
     if not rows:
         raise ManifestError(f"{name}: none are given. Name a VIDEO or a --table, or give a --text.")
-    return finished(name, Path(), rows, faults)
+    times = {
+        own: tuple(Word(*word) for word in clip.words)
+        for clip, own in zip(clips, names, strict=True)
+        if clip.words
+    }
+    return replace(finished(name, Path(), rows, faults), word_times=times)
 
 
 def _seen(reads: Collection[Modality]) -> str:

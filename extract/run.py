@@ -31,6 +31,7 @@ from .streams.reference_input import golden, independence
 from .streams.vision import VisionStream
 from .survey import Survey, Work, decoders, survey, workers
 from .terminal import duration_text, faster_text
+from .word_times.gather import gather, refuse_untimed, wanted
 
 WORTH_A_PROBE = 64
 """Clips from which on it is measured beforehand how long they will take."""
@@ -61,6 +62,7 @@ def extract(
     progress, clock = progress or Silent(), Clock()
     engine = engine or Here(config)
     found = survey(config, shard, manifest=manifest, check=check, progress=progress)
+    refuse_untimed(config, found.manifest)
     diagnosis = None if found.idle else engine.diagnose(found)
     if diagnosis:
         if announce:
@@ -71,11 +73,14 @@ def extract(
     failures_file = folder / (shard.failures if shard else FAILURES)
     if shard and diagnosis:  # the other shares must not count what failed in an earlier run
         forget_failures(failures_file)
+    untimed: tuple[Failure, ...] = ()
     try:
+        if wanted(config, found.manifest):
+            untimed = gather(config, found.manifest, found.mine, progress, shard)
         if diagnosis:
             engine.fill(found, diagnosis, clock, progress)
     finally:  # an interrupted run still says what it holds and what failed
-        failures = _finish(found, failures_file)
+        failures = _finish(found, failures_file, untimed)
     _keep_media(found, progress)
     seconds = time.monotonic() - began
     return ExtractResult(
@@ -252,8 +257,11 @@ def _write(work: Work, chunk: Chunk, boxes: BoxStore | None, clock: Clock) -> No
             work.writer.add(chunk.features)
 
 
-def _finish(found: Survey, failures_file: Path) -> tuple[Failure, ...]:
-    """Write the list of failures, and say in each store what it holds and lacks."""
+def _finish(
+    found: Survey, failures_file: Path, untimed: tuple[Failure, ...]
+) -> tuple[Failure, ...]:
+    """Write the list of failures, those of word times among them, and say in each store what it
+    holds and lacks."""
     mine = {clip.id for clip in found.mine}
     failures = tuple(
         Failure(id_, work.stream.spec.modality, work.stream.spec.encoder, f.stage, f.reason)
@@ -267,6 +275,7 @@ def _finish(found: Survey, failures_file: Path) -> tuple[Failure, ...]:
         for id_, reason in store.failures.items()
         if id_ in mine
     )
+    failures += untimed
     write_failures(failures_file, failures)
     if found.shard is None:
         _complete(found, failures)

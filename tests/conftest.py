@@ -21,6 +21,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import sedimental
 from sedimental.config import Config, load_config
 
+
+class RootIsNoPackage:
+    """The root's `__init__.py` is the package's own, not a test's; a clone may have any name."""
+
+    def pytest_collect_directory(self, path: Path, parent: pytest.Collector) -> pytest.Dir | None:
+        is_root = path == Path(__file__).parent.parent
+        return pytest.Dir.from_parent(parent, path=path) if is_root else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(RootIsNoPackage())
+
+
 DEMO = Path(sedimental.__path__[0]) / "extract/corpora/demo"
 
 

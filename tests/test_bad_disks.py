@@ -146,7 +146,7 @@ def forbidden(experiment: Experiment) -> Iterator[Experiment]:
     before, after = (ctypes.c_uint32 * 6)(), (ctypes.c_uint32 * 6)()
     libc = ctypes.CDLL(None)
     assert libc.capget(header, before) == 0
-    after[:] = before
+    after[:] = before  # type: ignore[call-overload]
     after[0] &= ~0b110  # effective: neither CAP_DAC_OVERRIDE nor CAP_DAC_READ_SEARCH
     assert libc.capset(header, after) == 0
     yield experiment

@@ -14,7 +14,7 @@ RUNNER = CliRunner()
 
 
 def commands(group: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    found = []
+    found: list[tuple[str, ...]] = []
     for name, command in group.commands.items():
         inner = hasattr(command, "commands")
         found += commands(command, (*path, name)) if inner else [(*path, name)]

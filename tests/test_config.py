@@ -7,12 +7,13 @@ from pydantic import BaseModel
 
 import sedimental.config as config_module
 from sedimental.config import Config, ConfigError, Section, load_config
+from sedimental.config.pipeline import Check
 from sedimental.extract.encoders.presets.table import encoder_faults
 from sedimental.train.models import option_faults
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = [ROOT / "pipeline.toml", *sorted((ROOT / "extract/corpora/presets").glob("*.toml"))]
-CHECKS = [encoder_faults, option_faults]
+CHECKS: list[Check] = [encoder_faults, option_faults]
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
@@ -250,7 +251,7 @@ def test_a_model_of_the_table_alone_is_known(
     """R12: one line in one table, and `models` and ``[train.mine]`` are keys."""
     from sedimental import model_table
 
-    table: dict[str, str] = model_table.MODELS  # type: ignore[assignment]
+    table: dict[str, str] = model_table.MODELS
     monkeypatch.setitem(table, "mine", "uegd:UEGD")
     path = tmp_path / "p.toml"
     path.write_text('[train]\nmodels = ["mine"]\n[train.mine]\nhidden = 3\n')

@@ -61,11 +61,11 @@ def test_every_model_learns_something(result: Any) -> None:
 def test_the_readme_shows_what_the_demo_prints(result: Any) -> None:
     """Row by row and column by column; other machines round otherwise, which training shows."""
     readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    shown = dict(
-        found.groups()  # type: ignore[misc]
+    shown: dict[str, str] = {
+        found[1]: found[2]
         for line in readme.splitlines()
         if (found := re.fullmatch(r" (\w[\w ]*?)((?: {2,}(?:[\d.]+|n/a)){8})", line))
-    )
+    }
     report = result["report"]
     rows = [*report["rows"], report["baseline"], report["probe"]]
     assert list(shown) == [f"{row['model']} {row['letters']}".strip() for row in rows]

@@ -64,7 +64,7 @@ class Project:
         return self.root / "pipeline.toml"
 
     def call(self, *command: str) -> Result:
-        return RUNNER.invoke(app, [*command, "-c", str(self.pipeline)])
+        return RUNNER.invoke(app, [*command, "-c", str(self.pipeline)])  # type: ignore[return-value]
 
     def told(self, *command: str) -> Any:
         shown = self.call(*command, "--json")

@@ -65,6 +65,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     return zipfile.ZipFile(next(folder.glob("*.whl")))
 
 
+def test_tests_are_found_in_a_clone_of_any_name(tmp_path: Path) -> None:
+    """GitHub's archive unpacks as sedimental-main, which is no name of a package."""
+    clone = tmp_path / "sedimental-main"
+    shutil.copytree(ROOT, clone, ignore=made_or_hidden)
+    one = "tests/test_packaging.py::test_demo_corpus_stays_small"
+    subprocess.run([sys.executable, "-P", "-m", "pytest", "-q", one], cwd=clone, check=True)
+
+
 def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     held = {name for name in wheel.namelist() if ".dist-info/" not in name}
     code = {file.relative_to(ROOT).as_posix() for file in ROOT.glob("*.py")} | {
@@ -83,7 +91,7 @@ def test_wheel_says_version_command_and_what_it_needs(wheel: zipfile.ZipFile) ->
     about = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
     metadata = message_from_string(wheel.read(about).decode())
     assert metadata["Version"] == sedimental.__version__
-    asked = {Requirement(line) for line in metadata.get_all("Requires-Dist")}
+    asked = {Requirement(line) for line in metadata.get_all("Requires-Dist") or []}
     ours = {Requirement(line) for line in PYPROJECT["project"]["dependencies"]}
     assert ours == {each for each in asked if each.marker is None}
     entry = wheel.read(about.replace("METADATA", "entry_points.txt")).decode()

@@ -232,7 +232,8 @@ def test_classes_have_probabilities(tmp_path: Path) -> None:
 
 def test_scores_have_the_words_of_their_protocol(config: Config, tmp_path: Path) -> None:
     folder = tmp_path / "seed-1"
-    shutil.copytree(*find_folders("uegd-T/seed-1", config.experiment), folder)
+    [trained] = find_folders("uegd-T/seed-1", config.experiment)
+    shutil.copytree(trained, folder)
     head = json.loads((folder / "run.json").read_text())
     assert head["protocol"] == "mosi"
     clips = asked(config, 4)

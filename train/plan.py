@@ -156,6 +156,13 @@ def plan_runs(
     for name in inside:
         if "text" not in section.live:
             raise RunError(f"train.models: {inside_text_only(name)}")
+    if (line := section.inputs.text) and line.live and line.align:
+        for name in section.models:
+            if name not in inside:
+                raise RunError(
+                    f"train.inputs.text.align: {name} reads live text token by token. Take align "
+                    "or live away, or train a model that works inside the encoder (mag_bert)."
+                )
     inputs = find_inputs(config, live, words=hiding or bool(inside))
     fold = fold_of(config, manifest)
     plans: dict[Path, Plan] = {}
@@ -267,10 +274,12 @@ def _configuration(
 
 def _input_identity(one: Input | LiveInput) -> dict[str, Any]:
     """All of an input that decides numbers."""
-    record = {k: v for k, v in asdict(one.record).items() if k not in ("live", "modality")}
+    left_out = ("live", "modality", *(() if one.record.align else ("align",)))
+    record = {k: v for k, v in asdict(one.record).items() if k not in left_out}
     record["settings"] = dict(one.spec.preprocessing)
     record["clips"] = digest_of(dict(one.store.sources))
     if isinstance(one, Input):
         return record
-    line = one.settings.model_dump(mode="json", exclude={"checkpointing"})
+    unused = {"align", "collapse"} if one.settings.align is None else set()
+    line = one.settings.model_dump(mode="json", exclude={"checkpointing", *unused})
     return record | {"live": line, "start": one.start, "reads": one.store.spec.fingerprint}

@@ -21,7 +21,7 @@ from ..cache.store.store import open_store
 from ..config import Config, ConfigError
 from ..errors import RunError
 from .data.dataset import Selection, Table
-from .data.inputs import Input
+from .data.inputs import Input, aligned
 from .data.live_inputs import FindLive, LiveInput
 from .data.load import Wanted, load
 from .data.standardize import Scaling
@@ -90,7 +90,8 @@ def _input(
     made = run.extraction[record.modality]
     if not record.live:
         store = open_store(config.corpus_cache / made.spec.folder_name)
-        return Input(record.modality, store, record.layers, record.weighted)
+        store = aligned(config, record.modality, store, record.align)
+        return Input(record.modality, store, record.layers, record.weighted, record.align)
     if live is None:
         raise RunError(f"{run.row}: nobody handed over its {record.modality} encoder.")
     found = live(config, record.modality, made.start is None)

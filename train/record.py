@@ -67,6 +67,7 @@ def finished_run(
         config={
             **config.train.model_dump(mode="json"),
             **asdict(plan.settings),
+            **({"words": config.words.model_dump(mode="json")} if config.train.aligned else {}),
             "encoders": {m: asdict(tuning) for m, tuning in plan.tuning.items()},
         },
         inputs=tuple(one.record for one in plan.inputs),

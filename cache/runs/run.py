@@ -28,6 +28,8 @@ class InputRecord:
     """``hub``, ``folder`` or ``random:<seed>`` (an untrained encoder)."""
     live: bool = False
     """Whether the encoder was trained along, `weights` being what it began with."""
+    align: str = ""
+    """``words``, and how several rows of a word become one; empty: frames as they are."""
 
     @property
     def untrained(self) -> bool:

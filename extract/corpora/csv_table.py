@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from ...cache.alignment.word import Word
 from ...cache.manifest import Clip, Manifest
 from .table import Faults, Line, finished, read_rows
+from .word_times import read_words
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "id": ("clip", "name", "uid", "utt_id", "segment", "segment_id", "clip_name"),
@@ -21,6 +24,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     ),
     "start": ("start_time", "begin", "onset"),
     "end": ("end_time", "stop", "offset"),
+    "word_times": ("word_timings", "timings", "alignment", "word_alignment"),
     "label_T": (),
     "label_A": (),
     "label_V": (),
@@ -35,8 +39,8 @@ def load(name: str, path: Path, unsplit: bool = False) -> Manifest:
     """The corpus in the table at `path`; media paths count from the table's folder.
 
     Columns: ``split`` (or ``mode``) and ``label`` (a number) or ``class`` (a name) are needed, and
-    ``id`` or ``video_id`` with ``clip_id``; ``text media start end label_T label_A label_V
-    speaker`` may be there, any other is ignored. Names that differ in case or are those of
+    ``id`` or ``video_id`` with ``clip_id``; ``text media start end word_times label_T label_A
+    label_V speaker`` may be there, any other is ignored. Names that differ in case or are those of
     `COLUMNS` are understood, which the manifest's notes say. Without a ``media`` column it is a
     corpus of texts. An `unsplit` table needs no split: all are for training until they are dealt
     out. Raises ManifestError with every fault and its line.
@@ -45,6 +49,7 @@ def load(name: str, path: Path, unsplit: bool = False) -> Manifest:
     clips: list[tuple[Line, Clip]] = []
     head: set[str] = set()
     notes: list[str] = []
+    word_times: dict[str, tuple[Word, ...]] = {}
 
     def names(written: Sequence[str]) -> Mapping[str, str]:
         found = understood(written)
@@ -67,6 +72,8 @@ def load(name: str, path: Path, unsplit: bool = False) -> Manifest:
         media = row.text("media")
         if "media" in head and media is None:
             faults.add(row.line, "media is empty.")
+        if words := read_words(row):
+            word_times[id_] = words
         clips.append(
             (
                 row.line,
@@ -88,7 +95,8 @@ def load(name: str, path: Path, unsplit: bool = False) -> Manifest:
                 ),
             )
         )
-    return finished(name, path.parent, clips, faults, notes)
+    found = finished(name, path.parent, clips, faults, notes)
+    return replace(found, word_times=word_times)
 
 
 def needed(unsplit: bool) -> tuple[tuple[str, ...], ...]:

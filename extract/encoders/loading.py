@@ -95,7 +95,7 @@ def resolve(features: Features) -> Checkpoint:
         config = _loaded_config(source, weights, features.revision)
         commit = getattr(config, "_commit_hash", None) if weights == "hub" else None
         # a commit names its files for good, so they need not be read to know which they are
-        digest = f"commit:{commit}" if commit else _digest(Path(source))
+        digest = f"commit:{commit}" if commit else digest_of_folder(Path(source))
     family = _family(features, config)
     return Checkpoint(
         slug(features.encoder), family, config, weights, source, commit, digest, preset
@@ -232,7 +232,7 @@ def _family(features: Features, config: Any) -> Family:
     return FAMILIES[name]
 
 
-def _digest(folder: Path) -> str:
+def digest_of_folder(folder: Path) -> str:
     """Hash of the folder's weight files and configuration."""
     files = sorted({f for pattern in WEIGHT_FILES for f in folder.glob(pattern)})
     if not any(f.suffix in (".safetensors", ".bin") for f in files):

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoTokenizer
 
+from ...cache.alignment.word_store import CHARACTERS
 from ...cache.spec import Scalar
 from ...cache.store.writer import ClipFeatures
 from ...config import TextFeatures
@@ -44,6 +45,8 @@ class Tokens:
 
     ids: NDArray[np.int32]
     own: NDArray[np.bool_]
+    characters: NDArray[np.int32]
+    """(tokens, 2) where each stands in the transcript, -1 for those that are not of it."""
     cut: bool
     """Whether words did not fit."""
 
@@ -61,10 +64,13 @@ class TokenReader:
         said before loses its oldest tokens. (MMML joins the same way, but as a sequence without
         the clip's own words, and drops the nearest ones first.)
         """
-        whole = self.tokenizer(clip.text, truncation=True, max_length=self.max_length)
+        whole = self.tokenizer(
+            clip.text, truncation=True, max_length=self.max_length, return_offsets_mapping=True
+        )
         ids, cut = list(whole["input_ids"]), bool(whole.encodings[0].overflowing)
         special = self.special(np.asarray(ids))
         own = ~special
+        places = np.where(own[:, None], np.asarray(whole["offset_mapping"]), -1).astype(np.int32)
         earlier: list[int] = []
         for text in clip.before:
             said = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
@@ -72,9 +78,11 @@ class TokenReader:
         room = self.max_length - len(ids)
         if len(earlier) > room:
             earlier, cut = earlier[len(earlier) - room :], True
+        before = np.full((len(earlier), 2), -1, np.int32)
         return Tokens(
             ids=np.asarray([ids[0], *earlier, *ids[1:]], dtype=np.int32),
             own=np.concatenate([own[:1], np.zeros(len(earlier), np.bool_), own[1:]]),
+            characters=np.concatenate([places[:1], before, places[1:]]),
             cut=cut,
         )
 
@@ -154,7 +162,11 @@ class TextEncoder(TokenReader):
             times=unknown,
             durations=unknown,
             valid=np.ones(len(tokens.ids), dtype=np.bool_),
-            side={"token_ids": tokens.ids, "special": self.special(tokens.ids)}
+            side={
+                "token_ids": tokens.ids,
+                "special": self.special(tokens.ids),
+                CHARACTERS: tokens.characters,
+            }
             | ({"own": tokens.own} if self.context else {}),
         )
 
@@ -222,7 +234,14 @@ def cased(text: str, case: str) -> str:
     >>> cased("Not GOOD, Ann", "lower"), cased("NOT", "kept")
     ('Not good, ann', 'NOT')
     """
-    return text[:1] + text[1:].lower() if case == "lower" else text
+    if case != "lower":
+        return text
+    small = text[:1] + text[1:].lower()
+    if len(small) == len(text):
+        return small
+    # where a token stands is counted in the transcript's own characters
+    rest = (c if len(c.lower()) > 1 else c.lower() for c in text[1:])
+    return text[:1] + "".join(rest)
 
 
 def _made(checkpoint: Checkpoint) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+from ...cache.alignment.word_times import read_words, refuse_wordless
 from ...cache.spec import FeatureSpec, Modality, layer_names
 from ...cache.store.store import open_store
 from ...config import AnyFeatures, AudioFeatures, Config, InputConfig, TextFeatures, nearest
@@ -44,24 +45,29 @@ def live_input(
         raise EncoderError(
             f"train.inputs.{modality}: layers = 0 is what enters the first block; nothing to train."
         )
-    make = partial(kind, modality, stream.checkpoint, settings, stream.spec, names)
+    times = None
+    if settings.align:
+        times = read_words(config.corpus_cache)
+        refuse_wordless(config.corpus_cache, times, f"train.inputs.{modality}.align")
+    how = modality, stream.checkpoint, settings, stream.spec, names
+    make = partial(kind, *how, words=times)
     path = items_folder(config, wanted)
     if settings.top is None:
-        return make(open_store(path), None)
+        return make(store=open_store(path), start=None)
     start = highest_block(names, stream.checkpoint.config.num_hidden_layers) - settings.top
     if start < 0:
-        return make(open_store(path), None)  # building it says what is wrong
+        return make(store=open_store(path), start=None)  # building it says what is wrong
     reason = _unfit(table, stream, settings, names, start, words)
     if not reason:
         cached = replace(stream.spec, layers=_stored(stream.spec, table))
         try:
             store = open_store(config.corpus_cache / cached.folder_name)
             store.spec.positions([start])
-            return make(store, start)
+            return make(store=store, start=start)
         except StoreError as fault:
             reason = f"their states are not cached ({fault})"
     note = f"{modality} {table.encoder}: blocks 1 to {start} are computed at every step: {reason}"
-    return make(open_store(path), None, note)
+    return make(store=open_store(path), start=None, note=note)
 
 
 def _unfit(

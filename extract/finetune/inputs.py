@@ -3,7 +3,7 @@
 `train` knows these by its protocols in train/data/live_inputs.py alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...cache.alignment.word_store import CHARACTERS, overlaps
+from ...cache.alignment.word_times import WordTimes
 from ...cache.runs import InputRecord
 from ...cache.spec import FeatureSpec, Modality
 from ...cache.store.store import Store
@@ -46,6 +48,8 @@ class LiveInput:
     """Block behind which it begins, where `store` holds hidden states; None: at words or sound."""
     note: str = ""
     """What the user should know before training."""
+    words: Mapping[str, WordTimes] | None = None
+    """Of aligned text, the words of each clip."""
 
     @property
     def weighted(self) -> bool:
@@ -68,6 +72,7 @@ class LiveInput:
             fingerprint=self.spec.fingerprint,
             weights=self.spec.weights,
             live=True,
+            align=self.settings.align or "",
         )
 
     @property
@@ -86,6 +91,22 @@ class LiveInput:
     def items(self, rows: Tensor) -> Tensor:
         """Rows of the store (batch, rows, width) as the encoder wants them."""
         return rows
+
+    def token_words(self) -> NDArray[np.int64] | None:
+        """(rows of the store,) the number of the word that each token is of, -1 of none.
+
+        None where the input is not aligned.
+        """
+        if self.words is None:
+            return None
+        places, ends = self.store.side(CHARACTERS).astype(np.float64), self.store.offsets()
+        found = np.full(len(places), -1, np.int64)
+        for clip, begin, end in zip(self.store.clips, ends[:-1], ends[1:], strict=True):
+            if (own := self.words.get(clip)) is None or not own.words:
+                continue
+            shared = overlaps(own.characters.astype(np.float64), places[begin:end])
+            found[begin:end] = np.where(shared.any(axis=0), shared.argmax(axis=0), -1)
+        return found
 
     @property
     def joins(self) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...cache.alignment.word_store import CHARACTERS
 from ...cache.manifest import Clip, Manifest
 from ...cache.spec import FeatureSpec, Scalar
 from ...cache.store.writer import ClipFeatures
@@ -66,8 +67,8 @@ class TokenStream(TextStream):
             tokens = reader.tokens(clip)
             self.cut |= {clip.id} if tokens.cut else set()
             values = tokens.ids.astype(np.float32)[None, :, None]
-            special = reader.special(tokens.ids)
-            found.append(_features(clip.id, clip.source, values, np.nan, {"special": special}))
+            side = {"special": reader.special(tokens.ids), CHARACTERS: tokens.characters}
+            found.append(_features(clip.id, clip.source, values, np.nan, side))
         return found
 
 

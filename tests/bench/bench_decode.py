@@ -51,7 +51,7 @@ def make(path: Path, codec: str, rate: int, seconds: int) -> None:
 
 def taken(path: Path, skip: bool) -> tuple[float, list[Any]]:
     """Processor seconds and the pictures."""
-    needed.CODECS = SKIPPED if skip else ()
+    needed.CODECS = SKIPPED if skip else ()  # type: ignore[assignment]
     images: list[Any] = []
     began = time.process_time()
     decode(path, None, None, {3.0: images.append}, ())
@@ -85,7 +85,7 @@ def main() -> None:
                 pairs = [(taken(path, False), taken(path, True)) for _ in range(rounds)]
                 for (_, every), (_, few) in pairs:
                     assert all(np.array_equal(a, b) for a, b in zip(every, few, strict=True))
-                every, few = (statistics.median(p[k][0] for p in pairs) for k in (0, 1))
+                every, few = (statistics.median(p[k][0] for p in pairs) for k in (0, 1))  # type: ignore[assignment]
                 ratio = statistics.median(p[0][0] / p[1][0] for p in pairs)
                 print(
                     f"| {label}, {rate} fps | {every:.2f} | {few:.2f} | {ratio:.2f} |", flush=True

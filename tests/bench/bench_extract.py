@@ -113,7 +113,7 @@ class Limit:
             found = self.detector.find(frames[-1])
             follow = Track(vision.settings)
             for (image, _, scale), faces in zip(seen, found, strict=True):
-                crop = follow.next(image, faces / np.array([*[scale] * 4, 1], np.float32))
+                crop = follow.next(image, faces / np.array([*[scale] * 4, 1]).astype(np.float32))  # type: ignore[arg-type]
                 crops += [] if crop is None else [crop]
             if media.waveform is not None:
                 sounds.append(torch.from_numpy(audio.encoder.prepare(media.waveform)))
@@ -142,7 +142,7 @@ class Limit:
             for pixels in self.ready.pixels:
                 self.vision.model(pixel_values=pixels)
             for wave, mask in self.ready.sounds:
-                self.audio.model(wave, attention_mask=mask)
+                self.audio.model(wave, attention_mask=mask)  # type: ignore[attr-defined]
             for ids, mask in self.ready.words:
                 self.text.model(input_ids=ids, attention_mask=mask)
         if self.arithmetic.device.type == "cuda":
@@ -192,7 +192,7 @@ class Plain:
                 out = self.models["text"](**tokens, output_hidden_states=True)
                 kept["text"] = [h.float().cpu().numpy() for h in out.hidden_states]
                 arrays = {name: np.stack(layers) for name, layers in kept.items()}
-                np.savez(self.folder / f"{path.stem}.npz", **arrays)
+                np.savez(self.folder / f"{path.stem}.npz", **arrays)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,10 @@ def against(
 ) -> float:
     """Median over rounds of the ratio to `other` in the same round."""
     pairs = zip(found[name], found[other], strict=True)
-    return statistics.median(getattr(took, kind) / getattr(least, kind) for took, least in pairs)
+    found: float = statistics.median(  # type: ignore[no-redef]
+        getattr(took, kind) / getattr(least, kind) for took, least in pairs
+    )
+    return found  # type: ignore[return-value]
 
 
 def main() -> None:

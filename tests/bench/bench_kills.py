@@ -50,7 +50,7 @@ def child(work: Callable[[], object], at: int) -> int:
 
         for name in CALLS:
             original = getattr(os, name)
-            setattr(os, name, lambda *given, call=original: (step(), call(*given))[1])
+            setattr(os, name, lambda *given, call=original: step() or call(*given))  # type: ignore[func-returns-value]
         sys.addaudithook(lambda event, _: step() if event in CHANGES else None)
         try:
             work()

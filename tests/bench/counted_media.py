@@ -145,14 +145,14 @@ def truth_of(path: Path) -> Truth:
         for frame in file.decode():
             by_dts = file.format.name == "avi" and isinstance(frame, av.VideoFrame)
             stamp = frame.dts if by_dts else frame.pts  # AVI keeps no other
-            if stamp is not None:
+            if stamp is not None and frame.time_base is not None:
                 time = float(stamp * frame.time_base) - origin
             elif by_dts:  # the last ones, out of the decoder's memory
                 time = pictures[-1][0] + 1 / FPS
             else:
                 time = pieces[-1][0] + len(pieces[-1][1]) / pieces[-1][2] if pieces else 0.0
             if isinstance(frame, av.VideoFrame):
-                pictures.append((time, number_of(frame.to_ndarray(format="rgb24"))))
+                pictures.append((time, number_of(frame.to_ndarray(format="rgb24"))))  # type: ignore[arg-type]
             else:
                 values = frame.to_ndarray().mean(axis=0)
                 if values.dtype == np.int16 or frame.format.name.startswith("s16"):

@@ -80,7 +80,7 @@ def start(config: Config, shard: Shard | None, said: Path) -> int:
             file.writelines(f"{self.spec.modality} {clip.id}\n" for clip in clips)  # type: ignore[attr-defined]
         return path
 
-    StoreWriter.add = noted  # type: ignore[method-assign, assignment]
+    StoreWriter.add = noted  # type: ignore[method-assign]
     status = 1
     try:
         extract(config, shard=shard)

@@ -36,7 +36,7 @@ def damaged(data: bytes, random: np.random.Generator) -> bytes:
         begin = int(random.integers(0, size))
         # heads matter more than their share
         begin = int(random.integers(0, min(size, 2_000))) if random.random() < 0.4 else begin
-        length = int(min(size - begin, 2 ** random.integers(0, 12)))
+        length = min(size - begin, 2 ** int(random.integers(0, 12)))
         way = random.integers(0, 6)
         if way == 0:
             spoiled[begin : begin + length] = random.bytes(length)

@@ -16,7 +16,6 @@ import os
 import random
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -207,7 +206,7 @@ def checkpoint(config: Config, count: int, draw: random.Random) -> None:
     from sedimental.train.fit import checkpoint as module
     from sedimental.train.run import Workshop
 
-    module.EVERY = module.PATIENCE = 0.0  # type: ignore[assignment]
+    module.EVERY = module.PATIENCE = 0.0
     notes: list[str] = []
 
     class Stops(Silent):
@@ -286,4 +285,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

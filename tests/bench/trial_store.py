@@ -142,8 +142,8 @@ def flip(root: Path, format: Format, count: int) -> str:
         data[position - int(sizes[:k].sum())] ^= 1 << int(random.integers(8))
         files[k].write_bytes(data)
         found = verify(writer.path)
-        part = files[k].relative_to(writer.path).parts[0]
-        assert {one.file.name for one in found.damage} == {part}, (files[k], position)
+        hurt = files[k].relative_to(writer.path).parts[0]
+        assert {one.file.name for one in found.damage} == {hurt}, (files[k], position)
         assert len(found.clips) == 3
         files[k].write_bytes(whole[files[k]])
     assert not verify(writer.path).damage

@@ -187,7 +187,7 @@ def test_part_names_ask_no_clock(
     hours = itertools.count(10**6, -7200)
     monkeypatch.setattr("time.time_ns", lambda: next(hours) * 10**9)
     monkeypatch.setattr("time.time", lambda: float(next(hours)))
-    names = []
+    names: list[str] = []
     for _ in range(3):
         writers = [StoreWriter.create(tmp_path, spec(), format) for _ in range(2)]
         for k, writer in enumerate(writers * 2):

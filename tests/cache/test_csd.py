@@ -192,4 +192,4 @@ def test_what_is_written_is_what_is_read(mosi: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(here.read([-1], [clip.id]).values[0], values)
         for name in ("times", "durations"):
             (own,) = chosen.side(name, [clip.id])
-            np.testing.assert_allclose(here.side(name, [clip.id]), own, atol=1e-5)
+            np.testing.assert_allclose(here.side(name, [clip.id]), own, atol=1e-5)  # type: ignore[arg-type]

@@ -235,13 +235,13 @@ def test_an_unaligned_file(tmp_path: Path, protocol: int) -> None:
 def test_an_aligned_file_counts_tokens_and_any_other_its_trailing_zeros(tmp_path: Path) -> None:
     sound = np.ones((4, 5, 3))
     gone = {"audio_lengths": None, "vision_lengths": None}
-    path = pickled(tmp_path / "a.pkl", train=mmsa(audio=sound, vision=sound[..., :2], **gone))
+    path = pickled(tmp_path / "a.pkl", train=mmsa(audio=sound, vision=sound[..., :2], **gone))  # type: ignore[arg-type]
     received = imported(path, tmp_path / "aligned")
     for one in received.arrivals:
         assert open_store(one.path).frames.tolist() == [3, 5, 2, 4]
     assert received.arrivals[1].encoder == "mmsa-aligned-audio-3"
     sound[0, 2:] = sound[1] = sound[2, 1] = 0  # a pause is no padding
-    path = pickled(tmp_path / "b.pkl", train=mmsa(audio=sound, text_bert=None, **gone))
+    path = pickled(tmp_path / "b.pkl", train=mmsa(audio=sound, text_bert=None, **gone))  # type: ignore[arg-type]
     audio = open_store(imported(path, tmp_path / "bare").arrivals[1].path)
     assert dict(zip(audio.clips, audio.frames.tolist(), strict=True)) == {
         "vid$_$0": 2,

@@ -47,7 +47,7 @@ def clip(name: str, frames: int, width: int = 5, seed: int = 0) -> ClipFeatures:
         id=name,
         source=f"{seed:08x}",
         values=random.normal(3, 2, (len(LAYERS), frames, width)).astype(np.float32),
-        times=np.arange(frames, dtype=np.float32) / 3,
+        times=(np.arange(frames) / 3).astype(np.float32),
         durations=np.full(frames, 1 / 3, np.float32),
         valid=random.random(frames) < 0.8,
         side={
@@ -94,7 +94,7 @@ class TestContract:
 
     def test_a_layer_is_its_clips_end_to_end(self, store: Store) -> None:
         for asked, position in [(0, 0), (2, 2), (-1, 2), ("final", 3)]:
-            ragged = store.layer(asked)
+            ragged = store.layer(asked)  # type: ignore[arg-type]
             assert bits(ragged.values) == bits(expected(store, CLIPS, [position]))
             assert ragged.clips == store.clips
             assert ragged.values.flags.c_contiguous

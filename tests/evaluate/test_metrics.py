@@ -4,11 +4,13 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score
 
 from sedimental.evaluate.metrics import correlation, score, score_classes
@@ -24,14 +26,17 @@ EDGES = {
 }
 
 
+Pairs = Sequence[tuple[float, float]]
+
+
 def literal(labels: list[float], guesses: list[float], protocol: str) -> dict[str, float]:
     """The definitions of the field, one clip after the other."""
     nan = float("nan")
 
-    def share(pairs):
+    def share(pairs: Pairs) -> float:
         return sum(a == b for a, b in pairs) / len(pairs) if pairs else nan
 
-    def weighted_f1(pairs):
+    def weighted_f1(pairs: Pairs) -> float:
         total = 0.0
         for name in {a for a, _ in pairs}:
             tp = sum(a == name and b == name for a, b in pairs)
@@ -43,7 +48,7 @@ def literal(labels: list[float], guesses: list[float], protocol: str) -> dict[st
             total += f1 * (tp + fn) / len(pairs)
         return total if pairs else nan
 
-    def clip(v, limit):
+    def clip(v: float, limit: float) -> float:
         return min(max(v, -limit), limit)
 
     if protocol == "sims":
@@ -74,8 +79,8 @@ def literal(labels: list[float], guesses: list[float], protocol: str) -> dict[st
         ]
         return dict(zip(MOSI_KEYS.split(), values, strict=True))
 
-    def bins(edges):
-        def one(v):
+    def bins(edges: list[float]) -> list[tuple[int, int]]:
+        def one(v: float) -> int:
             for number, edge in enumerate(edges):
                 if v <= edge:
                     return number
@@ -88,7 +93,9 @@ def literal(labels: list[float], guesses: list[float], protocol: str) -> dict[st
     return dict(zip(SIMS_KEYS.split(), values, strict=True))
 
 
-def vectors(protocol: str, count: int, seed: int = 7):
+def vectors(
+    protocol: str, count: int, seed: int = 7
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     rng = np.random.default_rng(seed)
     edges, scale = np.array(EDGES[protocol]), PROTOCOLS[protocol].high
     for _ in range(count):
@@ -153,7 +160,7 @@ values = st.lists(
 
 @given(values)
 def test_five_classes_are_never_harder_than_seven(pairs: list[tuple[float, float]]) -> None:
-    found = score(*np.array(pairs).T, "mosi")
+    found = score(np.array(pairs)[:, 0], np.array(pairs)[:, 1], "mosi")
     assert found["Mult_acc_5"] >= found["Mult_acc_7"]
 
 

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from sedimental.cache.manifest import Clip, Manifest
 from sedimental.cache.runs import Epoch, InputRecord, Predictions, Run, run_folder, write_run
-from sedimental.cache.spec import LETTERS, MODALITIES
+from sedimental.cache.spec import LETTERS, MODALITIES, Split
 from sedimental.config import EvaluateConfig
 from sedimental.errors import RunError
 from sedimental.evaluate.analysis.published import published_for
@@ -32,6 +32,7 @@ from sedimental.evaluate.output.tables import to_csv, to_latex, to_markdown
 from sedimental.evaluate.output.terminal import halved, to_terminal
 from sedimental.evaluate.output.write import write_report
 from sedimental.evaluate.report import report_folder as evaluate
+from sedimental.evaluate.results import Report
 from sedimental.evaluate.statistics import paired_bootstrap, video_groups
 
 SKILL = {"T": 0.7, "A": 0.5, "V": 0.25}
@@ -52,7 +53,7 @@ def simulate(
     """Write runs whose predictions are the label plus noise, the less the more modalities."""
     rng = np.random.default_rng(0)
     ids = [f"v{v:02d}$_${c}" for v in range(videos) for c in range(4)]
-    thirds = ("train", "valid", "test")
+    thirds: tuple[Split, ...] = ("train", "valid", "test")
     splits = tuple(thirds[v * 3 // videos] for v in range(videos) for _ in range(4))
     labels = np.clip(np.round(rng.normal(0, 1.2, len(ids)) * 3) / 3, -3, 3) * scale
     for letters in subsets:
@@ -125,11 +126,11 @@ def manifest(folder: Path) -> Manifest:
 
 
 @pytest.fixture(scope="module")
-def report(folder: Path, manifest: Manifest):
+def report(folder: Path, manifest: Manifest) -> Report:
     return evaluate(folder, SETTINGS, manifest)
 
 
-def test_rows_are_what_the_predictions_give(folder: Path, report) -> None:
+def test_rows_are_what_the_predictions_give(folder: Path, report: Report) -> None:
     assert [row.name for row in report.rows] == ["uegd TAV", "uegd T", "uegd A", "uegd V"]
     for row in report.rows:
         runs = [
@@ -139,13 +140,8 @@ def test_rows_are_what_the_predictions_give(folder: Path, report) -> None:
         for split, spreads in (("test", row.test), ("valid", row.valid)):
             each = [
                 score(
-                    *np.array(
-                        [
-                            (float(x["label"]), float(x["prediction"]))
-                            for x in run
-                            if x["split"] == split
-                        ]
-                    ).T,
+                    np.array([float(x["label"]) for x in run if x["split"] == split]),
+                    np.array([float(x["prediction"]) for x in run if x["split"] == split]),
                     "mosi",
                 )
                 for run in runs
@@ -155,11 +151,14 @@ def test_rows_are_what_the_predictions_give(folder: Path, report) -> None:
                 assert spread.values == pytest.approx(values)
                 assert spread.mean == pytest.approx(np.mean(values))
                 assert spread.std == pytest.approx(np.std(values))
-        assert row.test["MAE"].low < row.test["MAE"].mean < row.test["MAE"].high
+        mae = row.test["MAE"]
+        assert mae.low is not None
+        assert mae.high is not None
+        assert mae.low < mae.mean < mae.high
 
 
-def test_baseline_answers_with_the_training_mean(report, manifest: Manifest) -> None:
-    train = [c.label for c in manifest.split("train")]
+def test_baseline_answers_with_the_training_mean(report: Report, manifest: Manifest) -> None:
+    train = [c.label for c in manifest.split("train") if c.label is not None]
     test = np.array([c.label for c in manifest.split("test")])
     expected = score(test, np.full(len(test), np.mean(train)), "mosi")
     assert {k: s.mean for k, s in report.baseline.test.items()} == pytest.approx(
@@ -182,7 +181,9 @@ def test_headline_is_picked_on_validation(tmp_path: Path) -> None:
     assert found.headline == "uegd T"
 
 
-def test_differences_are_the_paired_bootstrap(report, manifest: Manifest, folder: Path) -> None:
+def test_differences_are_the_paired_bootstrap(
+    report: Report, manifest: Manifest, folder: Path
+) -> None:
     clips = manifest.split("test")
 
     def guesses(letters: str) -> list[np.ndarray]:
@@ -199,7 +200,7 @@ def test_differences_are_the_paired_bootstrap(report, manifest: Manifest, folder
     assert report.differences["uegd T"]["Corr"] == expected["Corr"]
 
 
-def test_analyses(report, manifest: Manifest) -> None:
+def test_analyses(report: Report, manifest: Manifest) -> None:
     found = report.analyses
     assert found.name == "uegd TAV"
     assert [fit.name for fit in found.fits] == [row.name for row in report.rows]
@@ -208,6 +209,7 @@ def test_analyses(report, manifest: Manifest) -> None:
     assert (gates.row, gates.output) == ("uegd TAV", "gate")
     assert set(gates.weights) == {"text", "audio", "vision"}
     assert all(g.size == 3 * report.test_clips for g in gates.weights.values())
+    assert found.layers is not None
     assert found.layers.row == "uegd TAV"
     assert found.layers.weights["audio"].weights.tolist() == [[0.2, 0.3, 0.5]] * 3
     assert set(found.layers.weights) == {"audio"}
@@ -221,10 +223,11 @@ def test_analyses(report, manifest: Manifest) -> None:
     errors = [abs(c.prediction - c.label) for c in found.worst]
     assert errors == sorted(errors, reverse=True)
     assert errors[0] == pytest.approx(np.abs(first.predictions - first.labels).max())
+    assert found.video is not None
     assert found.video.labels.size == 4
 
 
-def test_files_parse_back(folder: Path, report) -> None:
+def test_files_parse_back(folder: Path, report: Report) -> None:
     page = write_report(folder, report)
     assert page == folder / "report.html"
     assert not list(folder.glob(".tmp-*"))
@@ -264,22 +267,22 @@ class Page(HTMLParser):
         self.tags: set[str] = set()
         self.text = ""
 
-    def handle_starttag(self, tag, attrs) -> None:
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
         self.loads += [v for k, v in attrs if k in ("src", "href", "xlink:href") and v]
-        self.ids += [v for k, v in attrs if k == "id"]
+        self.ids += [v for k, v in attrs if k == "id" and v]
         if tag not in self.VOID:
             self.open.append(tag)
 
-    def handle_startendtag(self, tag, attrs) -> None:
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)
         if tag not in self.VOID:
             self.open.pop()
 
-    def handle_endtag(self, tag) -> None:
+    def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
-    def handle_data(self, data) -> None:
+    def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] not in ("script", "style"):
             self.text += data
 
@@ -297,7 +300,7 @@ def read(html: str) -> Page:
     return page
 
 
-def test_page_is_whole_and_alone(report, manifest: Manifest) -> None:
+def test_page_is_whole_and_alone(report: Report, manifest: Manifest) -> None:
     html = to_html(report)
     page = read(html)
     assert "://" not in html
@@ -380,7 +383,7 @@ def test_a_figure_that_would_say_nothing_is_left_out_with_the_reason(tmp_path: P
     assert "Label and prediction, uegd T. Left out: 4 test clips" in html
 
 
-def test_worst_clips_are_shown_with_their_faces(report, folder: Path) -> None:
+def test_worst_clips_are_shown_with_their_faces(report: Report, folder: Path) -> None:
     worst = report.analyses.worst
     assert not [link for link in read(to_html(report)).loads if link.startswith("data:")]
     pictures = {worst[0].id: b"\xff\xd8 one", worst[2].id: b"\xff\xd8 three"}
@@ -390,7 +393,7 @@ def test_worst_clips_are_shown_with_their_faces(report, folder: Path) -> None:
     assert "faces" not in shown.to_json()
 
 
-def test_same_runs_give_the_same_page(folder: Path, manifest: Manifest, report) -> None:
+def test_same_runs_give_the_same_page(folder: Path, manifest: Manifest, report: Report) -> None:
     again = evaluate(folder, SETTINGS, manifest)
     written = report.provenance.written
     again = replace(again, provenance=replace(again.provenance, written=written))
@@ -398,7 +401,7 @@ def test_same_runs_give_the_same_page(folder: Path, manifest: Manifest, report) 
 
 
 @pytest.mark.parametrize("width", [80, 160])
-def test_terminal_table_fits(report, width: int) -> None:
+def test_terminal_table_fits(report: Report, width: int) -> None:
     console = Console(width=width, record=True, file=io.StringIO())
     console.print(to_terminal(report, width))
     text = console.export_text()
@@ -413,7 +416,7 @@ def test_heads_keep_the_field_s_keys() -> None:
         assert halved(key).replace("\n", "") == key
 
 
-def kinds(report, kind: str) -> str:
+def kinds(report: Report, kind: str) -> str:
     return "\n".join(c.text for c in report.cautions if c.kind == kind)
 
 
@@ -547,7 +550,7 @@ def test_faults_name_place_and_remedy(tmp_path: Path) -> None:
         evaluate(tmp_path, SETTINGS)
 
 
-def test_words_for_layers_and_the_headline(report) -> None:
+def test_words_for_layers_and_the_headline(report: Report) -> None:
     record = InputRecord("text", "b", ("0", "1", "2"), True, "f", "hub")
     assert layer_words(record) == "0 to 2, learned weights"
     assert (
@@ -564,7 +567,7 @@ BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
-def test_tables_sort_and_filter_in_a_browser(report, tmp_path: Path) -> None:
+def test_tables_sort_and_filter_in_a_browser(report: Report, tmp_path: Path) -> None:
     drive = """<script>
     const table = document.querySelector("table[data-tools]");
     const order = () => [...table.tBodies[0].rows].filter(r => !r.hidden).map(r => r.dataset.words);

@@ -132,7 +132,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed in (1, 2, 3):
         for letters, noise in (("TAV", 0.6), ("T", 0.9), ("A", 1.5)):
             own = keep(root, run_of(letters, seed, noise))
-            cases = [{"kind": "rate", "of": "all", "rate": r} for r in (0.0, 0.5, 1.0)]
+            cases: list[dict[str, Any]] = [
+                {"kind": "rate", "of": "all", "rate": r} for r in (0.0, 0.5, 1.0)
+            ]
             if letters == "TAV":
                 cases += [{"kind": "rate", "of": x, "rate": r} for x in "TAV" for r in (0.0, 1.0)]
                 cases += [{"kind": "drop", "of": x, "rate": 1.0} for x in "TAV"]
@@ -199,7 +201,7 @@ def test_a_probe_of_other_clips_is_no_floor(tmp_path: Path) -> None:
     fewer = run_of("TAV", 0, 0.5, "ridge")
     own = fewer.predictions
     splits = ("valid", *own.splits[1:-1], "valid")
-    keep(tmp_path / "probe", replace(fewer, predictions=replace(own, splits=splits)))  # type: ignore[arg-type]
+    keep(tmp_path / "probe", replace(fewer, predictions=replace(own, splits=splits)))
     assert evaluate(tmp_path, SETTINGS).probe is None
 
 
@@ -271,11 +273,11 @@ def test_compare_is_the_paired_bootstrap_and_mcnemar(folder: Path) -> None:
     found = compare("uegd TAV", "uegd-A", folder, SETTINGS)
     assert (found.first.name, found.second.name, found.clips) == ("uegd TAV", "uegd A", 40)
     kept = np.array([s == "test" for s in SPLITS])
-    answers = [
+    first, second = answers = [
         [r.predictions.values[kept] for r in find_runs(n, folder)] for n in ("uegd TAV", "uegd A")
     ]
     ids = [i for i, k in zip(IDS, kept, strict=True) if k]
-    expected = paired_bootstrap(LABELS[kept], *answers, "mosi", video_groups(ids), 100)
+    expected = paired_bootstrap(LABELS[kept], first, second, "mosi", video_groups(ids), 100)
     assert found.differences == expected
     means = [np.mean(a, axis=0) for a in answers]
     known = LABELS[kept] != 0

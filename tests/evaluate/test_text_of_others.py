@@ -35,10 +35,10 @@ def of_classes(run: Run) -> Run:
     values = np.where(np.arange(len(labels)) % 3, labels, (labels + 1) % count)
     shares = np.full((len(labels), count), 0.1)
     shares[np.arange(len(labels)), values] = 0.6
-    made = Predictions(found.ids, found.splits, labels * 1.0, values * 1.0, CLASSES, shares)
+    made = Predictions(found.ids, found.splits, labels * 1.0, values * 1.0, CLASSES, shares)  # type: ignore[arg-type]
     scores = {split: {"Accuracy": 0.5, "Weighted_F1": 0.5} for split in ("train", "valid", "test")}
     history = tuple(replace(e, valid={"Accuracy": 0.5}) for e in run.history)
-    return replace(run, predictions=made, metrics=scores, history=history)
+    return replace(run, predictions=made, metrics=scores, history=history)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

@@ -130,7 +130,7 @@ def test_mirrored_cameras_are_set_right(tmp_path: Path, write_video: Any, way: s
     path.write_bytes(data)
     frames = read_media(path, fps=3.0, audio=False).frames
     assert frames is not None
-    want = wanted(image)
+    want = wanted(image)  # type: ignore[no-untyped-call]
     assert frames.images[0].shape == want.shape
     assert np.abs(frames.images[0].astype(int) - want).mean() < 8
 

@@ -23,7 +23,7 @@ def test_clips_come_in_order_with_all_their_pieces() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         found = [
-            (job.number, [e.content for e in events])
+            (job.number, [e.content for e in events])  # type: ignore[attr-defined]
             for job, events in ahead(pool, jobs(20), work, 8)
         ]
     assert found == [(n, [(n, piece) for piece in range(n % 5)]) for n in range(20)]

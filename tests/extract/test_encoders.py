@@ -59,7 +59,7 @@ def saved(modality: str, folder: Path, **changes: Any) -> Path:
     """A folder as `save_pretrained` makes it, with other numbers than the preset's."""
     preset = PRESETS[TINY[modality]]
     family = FAMILIES[preset.family]
-    config = getattr(transformers, family.config)(**{**preset.config, **changes})
+    config = getattr(transformers, str(family.config))(**{**preset.config, **changes})
     torch.manual_seed(5)
     getattr(transformers, family.model)(config).save_pretrained(folder)
     return folder

@@ -41,7 +41,7 @@ def tracked(detector: Detector, *images: Any, **values: Any) -> tuple[Track, lis
     for image in images:
         size, scale = working_size(image, track.settings.detect_size)
         (faces,) = detector.find([resized(image, size)])
-        crops.append(track.next(image, faces / np.array([*[scale] * 4, 1], np.float32)))
+        crops.append(track.next(image, faces / np.array([*[scale] * 4, 1]).astype(np.float32)))  # type: ignore[arg-type]
     return track, crops
 
 
@@ -130,10 +130,10 @@ def test_following_equals_the_rule_said_slowly(
 
     last, seen = None, -1
     for index, all_faces in enumerate(found):
-        faces = [f for f in all_faces if f[4] >= table.min_probability]
+        faces = [f for f in list[Any](all_faces) if f[4] >= table.min_probability]  # type: ignore[assignment]
         gone, chosen = (index - seen) / fps, None
         if faces and last is None:
-            chosen = best(faces)
+            chosen = best(faces)  # type: ignore[arg-type]
         elif faces:
             assert last is not None
 
@@ -149,7 +149,7 @@ def test_following_equals_the_rule_said_slowly(
             elif alike and min(map(far, alike)) <= reach:
                 chosen = min(alike, key=far)
             elif gone > FORGOTTEN:
-                chosen = best(faces)
+                chosen = best(faces)  # type: ignore[arg-type]
             elif gone > LOST and alike:
                 chosen = best(alike)
         if chosen is None:

@@ -421,7 +421,7 @@ def test_old_names_of_weights_are_understood(folders: Mapping[str, Path], tmp_pa
 @pytest.mark.parametrize("kind", ["WhisperModel", "WhisperForConditionalGeneration"])
 def test_whisper_s_encoder_is_found_in_whole_checkpoints(kind: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    whole = getattr(transformers, kind)(transformers.WhisperConfig(**WHISPER))
+    whole = getattr(transformers, kind)(transformers.WhisperConfig(**WHISPER))  # type: ignore[arg-type]
     whole.save_pretrained(tmp_path)
     own = load_model(resolve(AudioFeatures(modality="audio", encoder=str(tmp_path))))
     encoder = whole.get_encoder() if kind.endswith("Generation") else whole.encoder

@@ -32,7 +32,7 @@ for pipeline in sys.argv[1:]:
 def speech(path: Path, write_video: Any, seconds: int) -> Path:
     time = np.arange(16_000 * seconds) / 16_000
     hum = 0.4 * np.sin(2 * np.pi * (150 + 40 * np.sin(time)) * time)
-    return write_video(path, sound=hum.astype(np.float32)[None])
+    return write_video(path, sound=hum.astype(np.float32)[None])  # type: ignore[no-any-return]
 
 
 def test_peak_memory_does_not_grow_with_the_corpus(

@@ -115,7 +115,7 @@ def test_a_clip_without_a_face_is_not_decoded_again(
 
 
 def test_boxes_come_back_as_they_were_and_damage_is_as_good_as_absence(tmp_path: Path) -> None:
-    settings = {"detector": "d", "fps": 3.0}
+    settings: dict[str, str | float] = {"detector": "d", "fps": 3.0}
     random = np.random.default_rng(0)
     counts = [np.array([1, 0, 2]), np.array([0, 0]), np.array([3])]
     found = {

@@ -51,10 +51,10 @@ def test_gradients_are_those_of_pytorchs_attention() -> None:
         for way in ("ours", "theirs"):
             own = three.clone().requires_grad_()
             if way == "ours":
-                mixed = attend(*own, keys, 0.0)
+                mixed = attend(*own, keys, 0.0)  # type: ignore[call-arg]
             else:
                 shown = None if keys is None else keys[:, None, None]
-                mixed = functional.scaled_dot_product_attention(*own, attn_mask=shown)
+                mixed = functional.scaled_dot_product_attention(*own, attn_mask=shown)  # type: ignore[misc]
             torch.autograd.backward(mixed, towards)
             found.append((mixed, own.grad))
         torch.testing.assert_close(found[-2], found[-1], rtol=1e-12, atol=1e-12)

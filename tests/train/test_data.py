@@ -121,7 +121,7 @@ def test_a_constant_feature_is_not_blown_up() -> None:
     assert torch.equal(found.deviation, torch.ones(1, 2))
     assert found.apply_(values).abs().max() < 1e-6
     none = measure(values, torch.arange(0))
-    assert (none.mean.sum(), none.deviation.sum()) == (0, 2)
+    assert (float(none.mean.sum()), float(none.deviation.sum())) == (0, 2)
 
 
 def corpus_of(present: dict[Modality, list[int]]) -> Corpus:

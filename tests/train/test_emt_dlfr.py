@@ -238,7 +238,7 @@ def literal_fusion(
     pools_a_layer = count if o.fusion == "ooll" and not o.share_modalities else 1
 
     def unit(layer: int, place: int, back: int) -> Any:
-        places = 1 if o.share_modalities else (len(f.pairs) if o.fusion == "ooll" else count)
+        places = 1 if o.share_modalities else (len(f.pairs) if o.fusion == "ooll" else count)  # type: ignore[arg-type]
         ways = 1 if o.share_mpu else 2
         layer = 0 if o.share_layers else layer
         place, back = 0 if o.share_modalities else place, 0 if o.share_mpu else back
@@ -272,7 +272,7 @@ def literal_fusion(
         return np.concatenate([mean_or_zero(part) for part in parts]), frames
     for layer in range(o.depth):
         found: list[list[Array]] = [[] for _ in frames]
-        for place, (m, n) in enumerate(f.pairs):
+        for place, (m, n) in enumerate(f.pairs):  # type: ignore[arg-type]
             one, other = literal_mpu(
                 unit(layer, place, 0), unit(layer, place, 1), frames[m], frames[n], serial
             )
@@ -739,7 +739,7 @@ def test_views_of_one_pass_are_those_of_two() -> None:
         found.append(see(*given))
         return found[-1]
 
-    model.see = watched  # type: ignore[method-assign]
+    model.see = watched  # type: ignore[assignment, method-assign]
     output = model(batch_of())
     complete = made(still(options_of(dlfr=True)))
     complete.load_state_dict(model.state_dict())

@@ -276,7 +276,8 @@ def literal_experts(experts: Experts, x: Array, log: bool = False) -> Array:
     answers = [literal_expert(experts, i, x) for i in range(len(gates))]
     if log:
         mixed = sum(g * np.exp(a) for g, a in zip(gates, answers, strict=True))
-        return np.log(np.asarray(mixed))
+        found: Array = np.log(np.asarray(mixed))
+        return found
     return np.asarray(sum(g * a for g, a in zip(gates, answers, strict=True)))
 
 
@@ -395,7 +396,7 @@ def test_bins_and_experts_of_each_modality() -> None:
         wanted = literal_glomo(model, clip).item()
         assert prediction[k].item() == pytest.approx(wanted, abs=1e-9)
     local = {m: model.encoders[m].local for m in MODALITIES}
-    assert {m: len(e.inner) for m, e in local.items()} == {"text": 4, "audio": 1, "vision": 3}  # type: ignore[union-attr, arg-type]
+    assert {m: len(e.inner) for m, e in local.items()} == {"text": 4, "audio": 1, "vision": 3}  # type: ignore[arg-type]
     assert {m: e.chosen for m, e in local.items()} == {"text": 2, "audio": 1, "vision": 2}  # type: ignore[union-attr]
     with pytest.raises(ConfigError, match="experts"):
         model_options("glomo", {"experts": {"text": 0}})

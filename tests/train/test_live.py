@@ -187,7 +187,7 @@ def test_training_from_cached_blocks_is_training_from_words_and_sound(made: Make
     assert "10 of the encoder's 50 frames" in live_input(short, "audio").note
     _, plan, data = opened(config)
     fast = step_gradients(plan, data)
-    whole = replace(plan, inputs=tuple(replace(one, **begun(config, one)) for one in plan.inputs))
+    whole = replace(plan, inputs=tuple(replace(one, **begun(config, one)) for one in plan.inputs))  # type: ignore[type-var]
     shop = Workshop(config, Silent(), live_input)
     slow = step_gradients(whole, shop.open([whole]).select(plan.modalities))
     assert len(fast) == len(slow)
@@ -199,9 +199,9 @@ def test_training_from_cached_blocks_is_training_from_words_and_sound(made: Make
 def begun(config: Config, one: Any) -> dict[str, Any]:
     """What makes a live input begin at words or sound."""
     table = next(f for f in config.features if f.modality == one.modality)
-    stream: Any = (TextStream if one.modality == "text" else AudioStream)(table, "float32")
+    stream: Any = (TextStream if one.modality == "text" else AudioStream)(table, "float32")  # type: ignore[arg-type]
     if one.modality == "text":
-        spec = item_streams.token_spec(stream.checkpoint, table, stream.tokenizer)
+        spec = item_streams.token_spec(stream.checkpoint, table, stream.tokenizer)  # type: ignore[arg-type]
     else:
         spec = item_streams.waveform_spec(stream.processing)
     return {"store": open_store(item_streams.items_folder(config, spec)), "start": None}

@@ -64,6 +64,7 @@ NO_DROPOUT += "[train.mag_bert]\ngate_dropout = 0.0\ndropout = 0.0\n"
 
 def file_of(config: Config) -> Path:
     """Where the fixture has written the pipeline."""
+    assert config.corpus.path is not None
     return Path(config.corpus.path).parent / f"{config.runs.name}.toml"
 
 

@@ -128,7 +128,7 @@ def test_same_seed_same_predictions_and_no_global_state_moves() -> None:
 
 
 def test_streams_are_apart() -> None:
-    seeds = [derive(s, p, e) for s in (1, 2) for p in ("init", "order") for e in (0, 1)]  # type: ignore[arg-type]
+    seeds = [derive(s, p, e) for s in (1, 2) for p in ("init", "order") for e in (0, 1)]
     assert len(set(seeds)) == len(seeds)
     assert derive(1, "dropout", 3) == derive(1, "dropout", 3)
 
@@ -216,6 +216,7 @@ def test_options_of_the_optimiser_reach_it() -> None:
 def test_divergence_names_epoch_batch_and_clips() -> None:
     data = corpus(TINY)
     source = data.sources["audio"]
+    assert isinstance(source, Source)
     row = int(source.first[7])
     source.values[0, row] = float("nan")
     with pytest.raises(RunError, match=r"Epoch 1, batch \d of 2: the loss is nan") as found:
@@ -228,6 +229,7 @@ def test_divergence_names_epoch_batch_and_clips() -> None:
 def test_a_prediction_that_is_not_finite_ends_training() -> None:
     data = corpus(TINY)
     source = data.sources["audio"]
+    assert isinstance(source, Source)
     source.values[0, int(source.first[int(data.rows["valid"][0])])] = float("inf")
     with pytest.raises(RunError, match="Epoch 1, validation: a prediction is not finite"):
         trained(data)
@@ -289,7 +291,7 @@ class Halved(Plain):
     """Its bias learns at half the rate and does not decay."""
 
     def groups(self) -> list[Group]:
-        return [Group((self.head.weight,)), Group((self.head.bias,), rate=0.5, weight_decay=0.0)]
+        return [Group((self.head.weight,)), Group((self.head.bias,), rate=0.5, weight_decay=0.0)]  # type: ignore[arg-type]
 
 
 def plain(kind: type[Plain] = Plain) -> Plain:
@@ -320,7 +322,7 @@ def test_steps_are_those_of_a_plain_loop(kind: type[Plain], change: dict[str, ob
     """Four batches of an epoch, the last one short; groups of batches whose last is short."""
     data, settings = corpus(TINY), replace(NOTHING_RANDOM, **change)  # type: ignore[arg-type]
     model, slow = plain(kind), plain(kind)
-    fit(model, data, settings, 1, "mosi")  # type: ignore[arg-type]
+    fit(model, data, settings, 1, "mosi")
     halved = 0.5 if kind is Halved else 1.0
     decay = 0.0 if kind is Halved else settings.weight_decay
     optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer](
@@ -353,10 +355,10 @@ def test_steps_are_those_of_a_plain_loop(kind: type[Plain], change: dict[str, ob
 def test_groups_must_be_the_weights_each_once() -> None:
     class Twice(Plain):
         def groups(self) -> list[Group]:
-            return [Group((self.head.weight,)), Group((self.head.weight,))]
+            return [Group((self.head.weight,)), Group((self.head.weight,))]  # type: ignore[arg-type]
 
     with pytest.raises(ValueError, match=r"Twice\.groups\(\)"):
-        fit(plain(Twice), corpus(TINY), NOTHING_RANDOM, 1, "mosi")  # type: ignore[arg-type]
+        fit(plain(Twice), corpus(TINY), NOTHING_RANDOM, 1, "mosi")
 
 
 def test_a_model_that_remembers_is_told_before_and_after() -> None:
@@ -372,7 +374,7 @@ def test_a_model_that_remembers_is_told_before_and_after() -> None:
             self.heard.append(("step", epoch))
 
     data, model = corpus(TINY), plain(Listening)
-    found = fit(model, data, replace(NOTHING_RANDOM, epochs=2), 7, "mosi")  # type: ignore[arg-type]
+    found = fit(model, data, replace(NOTHING_RANDOM, epochs=2), 7, "mosi")
     training = model.heard[0][1]
     assert isinstance(training, Training)
     assert (training.table, training.seed) == (36, 7)
@@ -454,5 +456,6 @@ def on_gpu(data: Selection) -> Selection:
             length=s.length.to(there),
         )
         for m, s in data.sources.items()
+        if isinstance(s, Source)
     }
     return replace(data, sources=moved, labels=data.labels.to(there))

@@ -146,7 +146,7 @@ def test_a_displacement_of_nothing_has_gradients() -> None:
     with torch.no_grad():
         gate.bias.zero_()
         for shift in gate.shifts.values():
-            shift.weight.zero_()  # type: ignore[operator, union-attr]
+            shift.weight.zero_()  # type: ignore[operator]
     words.requires_grad_()
     assert not gate.displacement(words, frames).any()
     torch.autograd.backward(gate(words, frames).square().sum())
@@ -234,10 +234,10 @@ def test_without_a_displacement_it_is_the_plain_encoder(made: MakeConfig) -> Non
     assert gate is not None
     gate.bias.zero_()
     for shift in gate.shifts.values():
-        shift.weight.zero_()  # type: ignore[operator, union-attr]
+        shift.weight.zero_()  # type: ignore[operator]
     norm = encoder.get_submodule("model.encoder.layer.0.block.output.LayerNorm")
-    norm.weight.fill_(1)  # type: ignore[operator, union-attr]
-    norm.bias.zero_()  # type: ignore[operator, union-attr]
+    norm.weight.fill_(1)  # type: ignore[operator]
+    norm.bias.zero_()  # type: ignore[operator]
     batch = data.batch(data.rows["train"])
     found, real = model.read(batch).features["text"], batch.masks["text"]
     torch.testing.assert_close(found[real], encoder_alone(model, batch)[real], rtol=1e-4, atol=1e-4)

@@ -203,7 +203,7 @@ def test_the_likelihood_learns_what_text_tells_of_sound() -> None:
     model = made().train()
     batch = batch_of([3] * 40)
     told = batch.features["text"][:, 0] @ random(5, 4, seed=7)
-    batch = replace(batch, features=batch.features | {"audio": told[:, None].expand(-1, 3, -1)})
+    batch = replace(batch, features={**batch.features, "audio": told[:, None].expand(-1, 3, -1)})
     optimizer = torch.optim.Adam(model.likelihoods.parameters(), lr=1e-2)
     before = model(batch).losses["likelihood"].item()
     for _ in range(200):
@@ -237,8 +237,8 @@ def test_classes_have_a_memory_each() -> None:
     batch = replace(batch, labels=torch.tensor([0, 1, 2, 2, 2, 0]))
     accustomed(model, batch)
     sound, face = (model.memories[m] for m in ("audio", "vision"))
-    assert sound.held.tolist() == [4, 0, 6]  # the clip of class 1 has no sound
-    assert face.held.tolist() == [4, 2, 6]
+    assert sound.held.tolist() == [4, 0, 6]  # type: ignore[operator]  # the clip of class 1 has no sound
+    assert face.held.tolist() == [4, 2, 6]  # type: ignore[operator]
 
 
 def test_settings_are_those_of_the_corpora() -> None:

@@ -104,8 +104,8 @@ def test_both_directions_start_from_the_same_inputs() -> None:
     found = layer(a, b)
     for side, x, other in ((0, a, b), (1, b, a)):
         own = layer.sides[side]
-        wanted = own.cross(x, other)
-        wanted = own.feedforward(own.own(wanted, wanted))
+        wanted = own.cross(x, other)  # type: ignore[operator]
+        wanted = own.feedforward(own.own(wanted, wanted))  # type: ignore[operator]
         torch.testing.assert_close(found[side].rows, wanted.rows)
 
 
@@ -155,7 +155,7 @@ def test_every_weight_gets_a_gradient(variation: str, context: str) -> None:
     model = made(replace(TINY, variation=variation, context=context))  # type: ignore[arg-type]
     batch = with_previous(batch_of({"text": [3, 1, 4, 2], "audio": [2, 6, 1, 3]}))
     output = model(batch)
-    (output.prediction.sum() + 2 * sum(output.losses.values())).backward()  # type: ignore[no-untyped-call]
+    (output.prediction.sum() + 2 * sum(output.losses.values())).backward()
     for name, weight in model.named_parameters():
         assert weight.grad is not None, name
         assert weight.grad.abs().sum() >= 0, name
@@ -315,7 +315,7 @@ def test_restoring_transformer_is_pytorchs_encoder() -> None:
         assert not state["projections.bias"].any()
         assert not state["attended.bias"].any()
         own.train()
-        assert (own.share, own.dropout.p, own.feedforward[2].p) == (0.1, 0.1, 0.1)  # type: ignore[union-attr]
+        assert (own.share, own.dropout.p, own.feedforward[2].p) == (0.1, 0.1, 0.1)  # type: ignore[comparison-overlap, index, union-attr]
         own.eval()
     fused, original = torch.randn(2, 3, 4, 8, dtype=torch.float64)
     mask = torch.arange(4) < torch.tensor([[4], [1], [3]])

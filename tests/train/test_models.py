@@ -267,7 +267,7 @@ def test_a_model_table_may_hold_recipe_keys_and_a_preset() -> None:
 
 
 def test_settings_come_from_table_then_section_then_recipe() -> None:
-    section = TrainConfig(learning_rate=1e-3, clip_norm=0, uegd={"epochs": 7}, epochs=9)
+    section = TrainConfig(learning_rate=1e-3, clip_norm=0, uegd={"epochs": 7}, epochs=9)  # type: ignore[call-arg]
     settings = settings_of(section, "uegd")
     assert (settings.epochs, settings.learning_rate, settings.batch_size) == (7, 1e-3, 16)
     assert settings.clip_norm is None

@@ -91,8 +91,8 @@ def attended(layer: AttentiveLayer, target: Tensor, source: Tensor) -> Tensor:
 
 def fed(layer: AttentiveLayer, x: Tensor) -> Tensor:
     rise, fall = layer.feedforward[0], layer.feedforward[3]
-    inner = functional.relu(functional.linear(normed(layer.norms[1], x), rise.weight, rise.bias))
-    return x + functional.linear(inner, fall.weight, fall.bias)
+    inner = functional.relu(functional.linear(normed(layer.norms[1], x), rise.weight, rise.bias))  # type: ignore[arg-type]
+    return x + functional.linear(inner, fall.weight, fall.bias)  # type: ignore[arg-type]
 
 
 def normed(norm: nn.Module, x: Tensor) -> Tensor:

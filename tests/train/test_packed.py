@@ -72,7 +72,7 @@ def test_one_vector_of_each_clip() -> None:
         (found.mean(), lambda part: part.mean(dim=0)),
         (found.maxima()[:, 0], lambda part: part.amax(dim=0)),
     ):
-        wanted = torch.stack([literal(part) if len(part) else zero for part in parts])
+        wanted = torch.stack([literal(part) if len(part) else zero for part in parts])  # type: ignore[no-untyped-call]
         torch.testing.assert_close(pool, wanted)
 
 

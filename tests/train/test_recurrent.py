@@ -1,5 +1,7 @@
 """The LSTM and the GRU over rows are PyTorch's, sequence by sequence."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -35,7 +37,7 @@ def test_states_and_gradients_are_those_of_each_sequence_alone(
         else:
             parts = own.split(LENGTHS)
             axis = 0 if layer.batch_first else 1
-            plain = nn.LSTM.forward if kind is LSTM else nn.GRU.forward
+            plain: Any = nn.LSTM.forward if kind is LSTM else nn.GRU.forward
             alone = [
                 plain(layer, part.unsqueeze(axis))[0].squeeze(axis) for part in parts if len(part)
             ]

@@ -237,7 +237,7 @@ def test_rates_of_a_model_s_own_table_give_way(config: Config) -> None:
     section = config.train.model_copy(update={"emt_dlfr": table})
     found = at_rate(config.model_copy(update={"train": section}), 0.7)
     assert found.train.missing_rate == 0.7
-    assert found.train.emt_dlfr == {"width": 8}
+    assert found.train.emt_dlfr == {"width": 8}  # type: ignore[attr-defined]
     assert found.experiment == config.experiment / "incomplete" / "rate-0.7"
 
 

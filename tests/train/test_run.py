@@ -20,7 +20,7 @@ from sedimental.cache.manifest import Clip, Manifest, write_manifest
 from sedimental.cache.representations import read_representations
 from sedimental.cache.runs import folder_of, list_runs, read_run
 from sedimental.cache.runs.names import find_folders
-from sedimental.cache.spec import MODALITIES, FeatureSpec, Modality
+from sedimental.cache.spec import MODALITIES, FeatureSpec, Modality, layer_names
 from sedimental.cache.store.writer import ClipFeatures, StoreWriter
 from sedimental.config import Config, ConfigError
 from sedimental.errors import (
@@ -32,7 +32,7 @@ from sedimental.errors import (
 )
 from sedimental.progress import Silent
 from sedimental.train.data.dataset import Table
-from sedimental.train.data.inputs import find_inputs, layer_names
+from sedimental.train.data.inputs import find_inputs
 from sedimental.train.data.load import load
 from sedimental.train.fit.checkpoint import _read as read_checkpoint
 from sedimental.train.processes.pool import workers_for

@@ -61,7 +61,7 @@ def test_heads_read_the_vectors_of_modalities() -> None:
     assert [v.shape[1] for v in vectors] == [5, 16, 32]
     joint = torch.cat(vectors, dim=1)
     fusion = model.fusion.space[1]
-    fused = (joint @ fusion.weight.T + fusion.bias).clamp(min=0)
+    fused = (joint @ fusion.weight.T + fusion.bias).clamp(min=0)  # type: ignore[operator]
     score = fused @ model.fusion.score.weight[0] + model.fusion.score.bias
     torch.testing.assert_close(output.representations["fused"], fused)
     torch.testing.assert_close(output.prediction, score)
@@ -87,7 +87,7 @@ class Literal:
     def centres(self, space: str) -> tuple[list[float], list[float]]:
         bank = self.banks[space]
         width = len(next(iter(bank.values())))
-        labels = self.truth if space == "fused" else self.labels[space]  # P1: each its own
+        labels = self.truth if space == "fused" else self.labels[space]  # type: ignore[index]  # P1: each its own
         positive = [y > 0 or (y == 0 and not self.exclude_zero) for y in labels]
         found = []
         for wanted in (True, False):

@@ -88,7 +88,7 @@ SETTINGS = Settings(
     ],
 )
 @pytest.mark.parametrize("layers", [1, 3])
-@pytest.mark.parametrize("name", list(filter(stacks, MODELS)))
+@pytest.mark.parametrize("name", [name for name in MODELS if stacks(name)])
 def test_stacked_equals_one_by_one(name: str, change: dict[str, object], layers: int) -> None:
     data, settings = corpus(layers), replace(SETTINGS, **change)  # type: ignore[arg-type]
     models = [model_of(data, seed, name=name) for seed in SEEDS]

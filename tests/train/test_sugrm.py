@@ -153,7 +153,8 @@ def linear(layer: nn.Module, x: Array) -> Array:
 
 
 def norm(x: Array, weight: Array, bias: Array) -> Array:
-    return (x - x.mean()) / np.sqrt(x.var() + 1e-5) * weight + bias
+    found: Array = (x - x.mean()) / np.sqrt(x.var() + 1e-5) * weight + bias
+    return found
 
 
 def position(place: int, width: int) -> Array:
@@ -166,7 +167,8 @@ def position(place: int, width: int) -> Array:
 
 
 def grouped(layer: nn.Module, group: int, x: Array, part: slice = slice(None)) -> Array:
-    return x @ of(layer, "weight")[group][:, part] + of(layer, "bias")[group, 0, part]
+    found: Array = x @ of(layer, "weight")[group][:, part] + of(layer, "bias")[group, 0, part]
+    return found
 
 
 def grouped_norm(layer: nn.Module, group: int, x: Array) -> Array:
@@ -356,7 +358,11 @@ def literal_self_mm(
         delta.append((far - near) / near)
     alpha = delta[1] / delta[0]
     label = 0.5 * alpha * y + 0.5 * (y + delta[1] - delta[0])
-    return float(max(-limit, min(limit, label)))
+    return float(max(-limit, min(limit, label)))  # type: ignore[arg-type]
+
+
+def tensors(*arrays: Array) -> list[torch.Tensor]:
+    return [torch.from_numpy(array) for array in arrays]
 
 
 def test_offset_direction_and_bounds_of_a_label() -> None:
@@ -366,7 +372,7 @@ def test_offset_direction_and_bounds_of_a_label() -> None:
     own[0, :4] = fusion[:4]  # no distance, no direction
     own[1] *= 0.2  # some nearer than D_max, some farther
     centres = random.standard_normal((4, 5))
-    got = sugrm_labels(*map(torch.from_numpy, (y, fusion, own, centres)), torch.tensor(3.0))
+    got = sugrm_labels(*tensors(y, fusion, own, centres), torch.tensor(3.0))  # type: ignore[call-arg]
     wanted = [
         [literal_label(y[k], fusion[k], own[s, k], list(centres), 3.0) for k in range(40)]
         for s in range(2)
@@ -388,7 +394,7 @@ def test_self_mm_label() -> None:
     y = random.uniform(-1, 1, 20)
     fusion, own = random.standard_normal((20, 4)), random.standard_normal((3, 20, 4))
     centres = random.standard_normal((4, 2, 4))
-    got = self_mm_labels(*map(torch.from_numpy, (y, fusion, own, centres)), torch.tensor(1.0))
+    got = self_mm_labels(*map(torch.from_numpy, (y, fusion, own, centres)), torch.tensor(1.0))  # type: ignore[call-arg]
     for s in range(3):
         pair = [list(centres[0]), list(centres[1 + s])]
         wanted = [literal_self_mm(y[k], fusion[k], own[s, k], pair, 1.0) for k in range(20)]
@@ -415,7 +421,7 @@ def test_labels_of_whole_epochs(generator: str, exact: bool) -> None:
     table, clips, tasks = 14, [1, 2, 4, 5, 6, 8, 9, 11, 12, 13], ("text", "vision")
     y = dict(zip(clips, random.integers(-20, 21, 10) / 10, strict=True))
     y[1], y[2], y[9] = (2.0, -2.0, 2.0) if exact else (2.0, -1.9, 0.0)
-    memory = LabelMemory(tasks, 3, generator).double()
+    memory = LabelMemory(tasks, 3, generator).double()  # type: ignore[arg-type]
     memory.begin(
         Training(
             table, torch.tensor(clips), torch.tensor([y[c] for c in clips], dtype=torch.float64), 0
@@ -464,7 +470,7 @@ def test_labels_of_whole_epochs(generator: str, exact: bool) -> None:
         np.testing.assert_allclose(memory.labels[:, clips].numpy(), wanted, atol=1e-10)
         assert memory.labels[:, clips].abs().max() <= limit
         for s, task in enumerate(tasks):
-            rows = memory.trajectory()[task]
+            rows = memory.trajectory()[task]  # type: ignore[index]
             assert rows.shape == (epoch, len(QUANTILES))
             np.testing.assert_allclose(rows[-1], np.quantile(wanted[s], QUANTILES), atol=1e-10)
             np.testing.assert_allclose(rows[0], np.quantile(ordered, QUANTILES), atol=1e-10)

@@ -215,7 +215,9 @@ def test_a_layer_is_read_once_for_all_seeds_and_variants(
     asked: list[Any] = []
     whole = Store.layers
     monkeypatch.setattr(
-        Store, "layers", lambda self, layers=None: asked.append(layers) or whole(self, layers)
+        Store,
+        "layers",
+        lambda self, layers=None: asked.append(layers) or whole(self, layers),  # type: ignore[func-returns-value]
     )
     found = sweep(config)
     assert sorted(asked) == [[name] for name in LAYERS]

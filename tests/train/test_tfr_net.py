@@ -91,7 +91,8 @@ def literal_layer(layer: CrossmodalLayer, x: Tensor, y: Tensor) -> Tensor:
     assert isinstance(up, nn.Linear)
     assert isinstance(down, nn.Linear)
     inner = (second(x) @ up.weight.T + up.bias).relu()
-    return x + inner @ down.weight.T + down.bias
+    wide: torch.Tensor = x + inner @ down.weight.T + down.bias
+    return wide
 
 
 def literal_stream(stream: CrossmodalEncoder, x: Tensor, y: Tensor, within: bool) -> Tensor:
@@ -191,7 +192,7 @@ def test_scores_are_those_of_the_literal_network(
 def test_reconstruction_counts_missing_real_frames_alone(spare: int) -> None:
     rate, weights = 0.4, {"text": 2.0, "audio": 0.5, "vision": 3.0}
     changes = {f"reconstruct_{m}": w for m, w in weights.items()}
-    model, batch = made(missing_rate=rate, **changes).train(), batch_of(spare=spare)
+    model, batch = made(missing_rate=rate, **changes).train(), batch_of(spare=spare)  # type: ignore[arg-type]
     output = model(batch)
     whole, shown = clips_of(batch), clips_of(seen(batch, rate))
     for m in MODALITIES:

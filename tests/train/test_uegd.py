@@ -28,11 +28,13 @@ def test_sizes_are_the_papers() -> None:
 def linear(layer: torch.nn.Module, x: Array) -> Array:
     weight, bias = (layer.state_dict().get(k) for k in ("weight", "bias"))
     assert weight is not None
-    return x @ weight.numpy().T + (0 if bias is None else bias.numpy())
+    found: Array = x @ weight.numpy().T + (0 if bias is None else bias.numpy())
+    return found
 
 
 def layer_norm(x: Array) -> Array:
-    return (x - x.mean()) / np.sqrt(x.var() + 1e-5)
+    found: Array = (x - x.mean()) / np.sqrt(x.var() + 1e-5)
+    return found
 
 
 def literal_pooling(pooling: AttentivePooling, frames: list[Array]) -> Array:
@@ -67,8 +69,8 @@ def literal_uegd(
         w, b = model.gate.weight.detach().numpy()[row], model.gate.bias.detach().numpy()[row]
         alphas.append(float(1 / (1 + np.exp(-(w @ supervector + b)))))
     fused = sum(a * e for a, e in zip(alphas, z, strict=True))  # Eq. 5
-    hidden = np.maximum(0, layer_norm(linear(model.decoder[0], np.asarray(fused))))
-    return float(linear(model.decoder[4], hidden)[0]), alphas
+    inner = np.maximum(0, layer_norm(linear(model.decoder[0], np.asarray(fused))))
+    return float(linear(model.decoder[4], inner)[0]), alphas
 
 
 def made(modalities: tuple[Modality, ...], seed: int = 0) -> UEGD:
@@ -148,7 +150,7 @@ def test_weighted_sum_is_the_softmax_mix() -> None:
     one = sum(share[layer] * x[:, layer] for layer in range(3))
     assert isinstance(one, torch.Tensor)
     mask, index = {"audio": torch.ones(2, 5, dtype=torch.bool)}, torch.arange(2)
-    left = mixed(Batch({"audio": x}, mask, torch.zeros(2), index))  # type: ignore[dict-item]
-    right = plain(Batch({"audio": one}, mask, torch.zeros(2), index))  # type: ignore[dict-item]
+    left = mixed(Batch({"audio": x}, mask, torch.zeros(2), index))  # type: ignore[arg-type]
+    right = plain(Batch({"audio": one}, mask, torch.zeros(2), index))  # type: ignore[arg-type]
     torch.testing.assert_close(left.prediction, right.prediction, rtol=0, atol=1e-12)
     np.testing.assert_allclose(mixed.outputs()["layers_audio"].numpy(), share)

@@ -227,6 +227,9 @@ class Live(Protocol):
     def gone(self, index: Tensor, device: torch.device) -> Tensor | None:
         """(batch, frames) frames that are to be missing when they are read; None: none."""
 
+    def words_of(self, index: Tensor, device: torch.device) -> Tensor | None:
+        """(batch, frames) the number of the word that each token is of; None: not aligned."""
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -274,6 +277,11 @@ class Selection:
                 m: gone
                 for m, s in live.items()
                 if (gone := s.gone(index, self.labels.device)) is not None
+            },
+            words={
+                m: words
+                for m, s in live.items()
+                if (words := s.words_of(index, self.labels.device)) is not None
             },
         )
 

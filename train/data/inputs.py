@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ...cache.alignment.word_store import WordStore
+from ...cache.alignment.word_times import read_words, refuse_wordless
 from ...cache.runs import InputRecord
 from ...cache.spec import MODALITIES, FeatureSpec, Modality, layer_names
 from ...cache.store.find import store_of
@@ -24,6 +26,8 @@ class Input:
     """Names of the stored layers used, in order."""
     weighted: bool
     """Whether the model mixes the layers by learned weights (else they are joined along width)."""
+    align: str = ""
+    """``words mean``: rows are words, so made; empty: frames as they are stored."""
 
     @property
     def spec(self) -> FeatureSpec:
@@ -40,6 +44,7 @@ class Input:
             weighted=self.weighted,
             fingerprint=self.spec.fingerprint,
             weights=self.spec.weights,
+            align=self.align,
         )
 
 
@@ -74,4 +79,18 @@ def find_cached(config: Config, modality: Modality, wanted: InputConfig) -> Inpu
     """The store and layers that the line `wanted` means; raises StoreError as `find_inputs`."""
     store = store_of(config, modality, wanted.encoder)
     layers = layer_names(store.spec, wanted.layers)
-    return Input(modality, store, layers, weighted=wanted.layers == "weighted")
+    align = f"{wanted.align} {wanted.collapse}" if wanted.align else ""
+    store = aligned(config, modality, store, align)
+    return Input(modality, store, layers, wanted.layers == "weighted", align)
+
+
+def aligned(config: Config, modality: Modality, store: Store, align: str) -> Store:
+    """`store`, or under `align` (``words mean``) the same with a row a word.
+
+    Raises StoreError where no clip has word times.
+    """
+    if not align:
+        return store
+    words = read_words(config.corpus_cache)
+    refuse_wordless(config.corpus_cache, words, f"train.inputs.{modality}.align")
+    return WordStore(store, words, align.removeprefix("words "))

@@ -117,6 +117,9 @@ class LiveInput(Protocol):
     def join(self, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
         """Items of several clips, oldest first, as one."""
 
+    def token_words(self) -> NDArray[np.int64] | None:
+        """(rows of the store,) the number of the word that each token is of; None: not aligned."""
+
     def build(self, generator: torch.Generator) -> Any:
         """The `LiveEncoder`, with its first weights, on the CPU."""
 
@@ -157,6 +160,8 @@ class Reading:
     and wakes up in training would come out a thousandfold."""
     scaling: Scaling | None = None
     """Of a run of an earlier version: by the frames that the encoder gave before it was trained."""
+    words: Sequence[NDArray[np.int64]] | None = None
+    """Of each clip the number of the word that each of its tokens is of; None: not aligned."""
 
     @property
     def present(self) -> NDArray[np.bool_]:
@@ -201,6 +206,18 @@ class Reading:
     def gone(self, index: Tensor, device: torch.device) -> Tensor | None:
         """Nothing is."""
         return None
+
+    def words_of(self, index: Tensor, device: torch.device) -> Tensor | None:
+        """(batch, frames) numbers of words, -1 where there is none."""
+        if self.words is None:
+            return None
+        mask = self._mask(index, torch.device("cpu"))
+        found = torch.full(mask.shape, -1, dtype=torch.int64)
+        for row, clip in zip(found, index.tolist(), strict=True):
+            if clip >= 0:
+                own = self.words[clip]
+                row[: len(own)] = torch.from_numpy(own)
+        return found.to(device)
 
     def _mask(self, index: Tensor, device: torch.device) -> Tensor:
         length = self.length_here[index.clamp(min=0)] * (index >= 0)

@@ -60,12 +60,14 @@ def load(
         own: Wanted = "none" if live else how
         mixed = one.weighted and live is None
         if not one.store.frames.sum():
-            source: Gatherer = arrange(table, *_nothing(one), mixed, own, device)
+            source: Source | Streamed = arrange(table, *_nothing(one), mixed, own, device)
         elif one.modality in held:
             ragged, valid = one.store.layers(list(one.layers)), one.store.side("valid")
             source = arrange(table, ragged, valid, mixed, own, device)
         else:
             source = streamed(table, one, one.store.side("valid"), own, device, mixed)
+        if isinstance(one, Input) and one.align:
+            source = replace(source, shape=replace(source.shape, aligned=True))
         sources[one.modality] = reading(table, live, source, how, device) if live else source
     kind = np.int64 if table.classes else np.float32
     return Corpus(
@@ -125,10 +127,21 @@ def reading(
         shape=shape_of(one),
         sizes=torch.from_numpy(sizes),
         length_here=torch.from_numpy(np.where(sizes > 0, one.frames(sizes), 0)),
+        words=_words_of(table, one, place),
     )
     if isinstance(scaling, Scaling):
         return replace(found, scaling=scaling.to(device))
     return replace(found, normed=scaling == "standardize")
+
+
+def _words_of(
+    table: Table, one: LiveInput, place: Mapping[str, int]
+) -> list[NDArray[np.int64]] | None:
+    """Of each clip of the table the words that its tokens are of; None: not aligned."""
+    if (rows := one.token_words()) is None:
+        return None
+    nothing, ends = np.zeros(0, np.int64), one.store.offsets()
+    return [rows[ends[place[c]] : ends[place[c] + 1]] if c in place else nothing for c in table.ids]
 
 
 def streamed(

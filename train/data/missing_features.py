@@ -142,5 +142,8 @@ class _LossyItems(_Damaged):
         lost = hidden_frames(real, index, self.modality, self.rate, self.seed, self.special)
         return lost.to(device)
 
+    def words_of(self, index: Tensor, device: torch.device) -> Tensor | None:
+        return self.whole.words_of(self._kept(index), device)
+
     def _kept(self, index: Tensor) -> Tensor:
         return torch.full_like(index, -1) if self.rate is None else index

@@ -10,10 +10,11 @@ Symbols, with B clips, T_m frames of modality m, S common steps:
 
 Departures, and choices where there is nothing to depart from:
 
-- Early fusion needs frames that belong together. Ours come at the rate of each encoder, so a clip's
-  real frames of a modality are taken to fill its time evenly and are averaged within each of S
-  equal parts of it; a frame across two parts counts for either by what lies in it, and a clip of
-  fewer than S frames repeats them. For words that is an alignment by their number alone.
+- Early fusion needs frames that belong together. With align = "words" on all inputs the steps are
+  the words, as in those papers, and h is the state behind a clip's last one. Else frames come at
+  the rate of each encoder, so a clip's real frames of a modality are taken to fill its time evenly
+  and are averaged within each of S equal parts of it; a frame across two parts counts for either by
+  what lies in it, and a clip of fewer than S frames repeats them.
 - A modality that a clip lacks is zero at every step.
 - Sizes, dropout and recipe are ours. S is about the words of a clip: with many more steps than
   that, an LSTM must carry what the first words said too far.
@@ -29,6 +30,7 @@ from ...cache.spec import Modality
 from ...config import Fraction, Positive
 from ..layers.dropout import Dropout
 from .shared import baseline as baseline_parts
+from .shared.aligned import all_aligned, last_of, word_by_word
 from .shared.baseline import Baseline, dense
 from .shared.interface import Batch, InputShape, Output
 
@@ -38,7 +40,7 @@ class Options:
     """[train.ef_lstm]"""
 
     steps: Positive = 16
-    """Steps S that every clip is resampled to."""
+    """Steps S that every clip is resampled to, where it is not aligned with words."""
     hidden: Positive = 128
     """Units of the LSTM and of the layer behind it."""
     layers: Positive = 1
@@ -75,7 +77,7 @@ class EFLSTM(Baseline):
     def __init__(self, options: Options, inputs: Mapping[Modality, InputShape]) -> None:
         """For any modalities of `inputs`."""
         super().__init__(inputs)
-        self.steps = options.steps
+        self.steps, self.aligned = options.steps, all_aligned(inputs)
         width = sum(inputs[m].width for m in self.modalities)
         self.lstm = nn.LSTM(width, options.hidden, options.layers, batch_first=True)
         self.dropout = Dropout(options.dropout)
@@ -84,8 +86,12 @@ class EFLSTM(Baseline):
 
     def forward(self, batch: Batch) -> Output:
         """Scores; no modality has a vector of its own."""
-        aligned = [
-            resampled(self.frames(batch, m), batch.masks[m], self.steps) for m in self.modalities
-        ]
-        states, _ = self.lstm(torch.cat(aligned, dim=2))
+        frames = [self.frames(batch, m) for m in self.modalities]
+        masks = [batch.masks[m] for m in self.modalities]
+        if self.aligned:
+            rows, real = word_by_word(frames, masks)
+            states, _ = self.lstm(rows)
+            return self.answer(self.post(self.dropout(last_of(states, real))), {})
+        steps = [resampled(f, mask, self.steps) for f, mask in zip(frames, masks, strict=True)]
+        states, _ = self.lstm(torch.cat(steps, dim=2))
         return self.answer(self.post(self.dropout(states[:, -1])), {})

@@ -13,9 +13,9 @@ model on cached text. Symbols, with B clips, T tokens, d the encoder's width:
 Departures, and choices that are ours. Written without the paper at hand: the gate is as it is
 commonly told, and no equation is numbered here.
 
-- Words are not aligned: the features know when a frame was, not when a token was spoken. A clip's
-  real frames are spread evenly over its words, the mean of each share (`mag_gate.laid_over`); the
-  published features are aligned word by word. Special tokens get zeros.
+- With align = "words" on all inputs voice and face stand at the very words, as published, and all
+  tokens of a word get what was heard and seen during it. Without, a clip's real frames are spread
+  evenly over its words, the mean of each share (`mag_gate.laid_over`). Special tokens get zeros.
 - The gate's activation is ReLU. The frames' maps have no bias, their sum has one.
 - The gate stands behind block 1 unless told otherwise; the head reads [CLS] through a linear layer
   and tanh as BERT's pooler does, but untrained: extraction has no use for BERT's own.
@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
 from ..layers.packed import Packed
-from .mag_gate import AdaptationGate, laid_over
+from .mag_gate import AdaptationGate, laid_over, of_words
 from .shared.hooks import Between, EncoderRecipe, Recipe
 from .shared.interface import Batch, InputShape, Output, shaped
 from .shared.layer_mix import LayerMixes
@@ -90,6 +90,7 @@ class MAGBert(nn.Module):
         self.others: tuple[Modality, ...] = tuple(m for m in self.modalities if m != "text")
         widths = {m: inputs[m].width for m in self.others}
         self.mixes = LayerMixes(inputs)
+        self.aligned = {m for m in self.others if inputs[m].aligned}
         inner = shape.width // shape.stacked
         self.gate: AdaptationGate | None = None
         if widths:
@@ -110,9 +111,15 @@ class MAGBert(nn.Module):
             for m in self.others
         }
         widths = [frames.shape[2] for frames, _ in shown.values()]
+        words = batch.words["text"][clips] if self.aligned and "text" in batch.words else None
 
         def gated(hidden: Tensor, tokens: Tensor) -> Tensor:
-            laid = [laid_over(frames, real, tokens) for frames, real in shown.values()]
+            laid = [
+                laid_over(frames, real, tokens)
+                if words is None or m not in self.aligned
+                else of_words(frames, real, words[:, : tokens.shape[1]])
+                for m, (frames, real) in shown.items()
+            ]
 
             def of_rows(rows: Tensor) -> Tensor:
                 words, *frames = torch.split(rows, [hidden.shape[2], *widths], dim=1)

@@ -53,6 +53,19 @@ class AdaptationGate(nn.Module):
         return limited
 
 
+def of_words(frames: Tensor, real: Tensor, words: Tensor) -> Tensor:
+    """Frames (clips, words, width), one a word, handed to each word's tokens.
+
+    `real` is (clips, words), `words` (clips, tokens) the number of the word that a token is of, -1
+    of none -> (clips, tokens, width), zeros where there is no word or the word has no frame.
+    """
+    most = frames.shape[1] - 1
+    place = words.clamp(0, most)
+    there = (words >= 0) & (words <= most) & real.gather(1, place)
+    shown = frames.gather(1, place.unsqueeze(2).expand(-1, -1, frames.shape[2]))
+    return shown.masked_fill(~there.unsqueeze(2), 0)
+
+
 def laid_over(frames: Tensor, real: Tensor, tokens: Tensor) -> Tensor:
     """Frames (clips, frames, width) as means over the words that they are spread over evenly.
 

@@ -18,7 +18,8 @@ def seen(mask: Tensor) -> Tensor:
 
 def split(x: Tensor, heads: int) -> Tensor:
     """(batch, frames, width) -> (batch, heads, frames, width of a head)."""
-    return x.unflatten(2, (heads, -1)).transpose(1, 2)
+    made: Tensor = x.unflatten(2, (heads, -1)).transpose(1, 2)
+    return made
 
 
 def joined(x: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ class PaddedGLoMo(nn.Module):
         with padded_mode():
             for m in model.modalities:
                 encoder, mask = model.encoders[m], batch.masks[m]
+                assert isinstance(encoder, Unimodal)
                 grains, imbalance = self._grains(encoder, batch.features[m], mask)
                 found.append(grains)
                 losses[f"balance_{m}"] = model.balance * imbalance
@@ -58,6 +59,7 @@ class PaddedGLoMo(nn.Module):
         x = math.sqrt(x.shape[2]) * x + sinusoids(steps, x.shape[2])
         x = functional.dropout(x, encoder.dropout.p, self.training)
         for layer in encoder.layers:
+            assert isinstance(layer, TransformerLayer)
             x = x + self._drop(layer, self._attention(layer, layer.norms[0](x), mask))
             x = x + self._drop(layer, layer.feedforward(layer.norms[1](x)))
         normed: Tensor = encoder.norm(x)

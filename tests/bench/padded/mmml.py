@@ -1,5 +1,7 @@
 """MMML's fusion network on padded batches: fused [CLS] vectors, no context."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -42,13 +44,14 @@ class PaddedMMML(nn.Module):
             streams.append(torch.cat([model.tokens[m].expand(len(x), -1, -1), x], dim=1))
             masks.append(torch.cat([mask.new_ones(len(mask), 1), mask], dim=1))
         for layer in model.layers:
-            first, second = layer.sides
+            sides: Any = layer.sides
+            first, second = sides
             streams = [
                 self._side(first, *streams, *masks),
                 self._side(second, *reversed(streams), *reversed(masks)),
             ]
         fused = torch.cat([x[:, 0] for x in streams], dim=1)
-        return Output(model.head(fused).squeeze(1), losses)
+        return Output(model.head(fused).squeeze(1), {str(m): x for m, x in losses.items()})
 
     def _side(
         self, side: Side, x: Tensor, other: Tensor, mask: Tensor, other_mask: Tensor

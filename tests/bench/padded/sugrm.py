@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,10 +10,11 @@ from torch.nn import functional
 
 from sedimental.train.layers.grouped import GroupedLinear, GroupedNorm
 from sedimental.train.layers.transformer import sinusoids
+from sedimental.train.models.shared.hooks import Training
 from sedimental.train.models.shared.interface import Batch, Output
 from sedimental.train.models.sugrm.label_generator import unimodal_loss
 from sedimental.train.models.sugrm.model import SUGRM
-from sedimental.train.models.sugrm.sparse_phased_transformer import CIRCLE, Layer
+from sedimental.train.models.sugrm.sparse_phased_transformer import CIRCLE
 
 from .common import front, linear
 
@@ -24,18 +26,19 @@ class PaddedSUGRM(nn.Module):
         super().__init__()
         assert model.options.sequence == "spt"
         assert model.options.recalibrate
-        self.model = model
+        self.model: Any = model  # the parts of nn.Module are typed as tensors or modules
 
     def forward(self, batch: Batch) -> Output:
         model = self.model
-        features = {
+        masks: dict[str, Tensor] = {m: batch.masks[m] for m in model.modalities}
+        features: dict[str, Tensor] = {
             m: linear(model.projections[m], batch.features[m])
             if m in model.projections
             else batch.features[m]
             for m in model.modalities
         }
-        features = self._recalibrated(features, batch.masks)
-        vectors = self._vectors(features, batch.masks)
+        features = self._recalibrated(features, masks)
+        vectors = self._vectors(features, masks)
         feature, prediction = model.fusion(torch.cat(vectors, dim=1))
         made = [model.heads[m](vectors[model.modalities.index(m)]) for m in model.tasks]
         if not (self.training and model.memory.begun):
@@ -49,7 +52,7 @@ class PaddedSUGRM(nn.Module):
         space = torch.stack([feature, *(own for own, _ in made)], dim=1).detach()
         return Output(prediction, losses, {"space": space, "known": known})
 
-    def begin(self, training: object) -> None:
+    def begin(self, training: Training) -> None:
         self.model.begin(training)
 
     def after_step(self, batch: Batch, output: Output, epoch: int) -> None:
@@ -75,7 +78,8 @@ class PaddedSUGRM(nn.Module):
         sizes, names = spt.sizes, spt.streams
         lengths = {m: front(masks[m]) for m in names}
         counts = {m: (n + sizes.stride - 1) // sizes.stride for m, n in lengths.items()}
-        streams, read = {}, {}
+        streams: dict[str, Tensor] = {}
+        read: dict[str, list[Tensor]] = {}
         for place, m in enumerate(names):
             x, rows = features[m], -(-features[m].shape[1] // sizes.stride)
             start = spt.hidden[place] * math.sqrt(sizes.width)
@@ -110,7 +114,7 @@ class PaddedSUGRM(nn.Module):
         added: dict[str, list[tuple[Tensor, Tensor]]] = {m: [] for m in streams}
         pairs = [(a, b) for a, b in CIRCLE if a in streams and b in streams]
         for pair, names in enumerate(pairs):
-            for back, (m, other) in enumerate((names, names[::-1])):
+            for back, (m, other) in enumerate((names, (names[1], names[0]))):
                 x, keys = streams[m], norm(layer.norm_key, pair, streams[other])
                 queries = norm(layer.norm_query, pair, x)
                 queries = part(layer.project, pair, queries, back * width)
@@ -122,10 +126,10 @@ class PaddedSUGRM(nn.Module):
                 seen = [gathered(half, rows) for half in halves]
                 found = self._finished(layer, pair, x, self._look(queries, *seen))
                 added[m].append((found, (counts[other] > 0).view(-1, 1, 1)))
-        done = {}
-        for m, found in added.items():
-            total = torch.stack([x * there for x, there in found]).sum(dim=0)
-            anyone = torch.stack([there for _, there in found]).any(dim=0)
+        done: dict[str, Tensor] = {}
+        for m, terms in added.items():  # type: ignore[assignment]
+            total = torch.stack([x * there for x, there in terms]).sum(dim=0)
+            anyone = torch.stack([there for _, there in terms]).any(dim=0)
             done[m] = torch.where(anyone, total, streams[m])
         return done
 
@@ -144,9 +148,10 @@ class PaddedSUGRM(nn.Module):
         query, key, value = (x.unflatten(-1, (heads, -1)) for x in (queries, keys, values))
         scores = (query.unsqueeze(2) * key).sum(dim=-1) * query.shape[-1] ** -0.5
         shares = torch.softmax(scores, dim=2)  # (batch, L, window, heads)
-        return (shares.unsqueeze(-1) * value).sum(dim=2).flatten(2)
+        found: Tensor = (shares.unsqueeze(-1) * value).sum(dim=2).flatten(2)
+        return found
 
-    def _finished(self, layer: Layer, group: int, x: Tensor, found: Tensor) -> Tensor:
+    def _finished(self, layer: Any, group: int, x: Tensor, found: Tensor) -> Tensor:
         sizes = layer.sizes
         x = x + self._drop(one(layer.out, group, found), sizes.residual_dropout)
         inner = torch.relu(one(layer.ff_in, group, norm(layer.norm_inner, group, x)))

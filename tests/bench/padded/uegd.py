@@ -1,5 +1,7 @@
 """UEGD on padded batches."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +20,7 @@ class PaddedUEGD(nn.Module):
         self.model = model
 
     def forward(self, batch: Batch) -> Output:
-        model = self.model
+        model: Any = self.model
         found = {
             m: self._embedding(model.encoders[m], batch.features[m], batch.masks[m])
             for m in model.modalities
@@ -30,7 +32,8 @@ class PaddedUEGD(nn.Module):
         return Output(model.decoder(fused).squeeze(-1))
 
     def _embedding(self, encoder: UnimodalEncoder, x: Tensor, mask: Tensor) -> Tensor:
-        first, norm, relu, dropout = encoder.frames
+        parts: Any = encoder.frames
+        first, norm, relu, dropout = parts
         frames = nn.functional.dropout(relu(norm(linear(first, x))), dropout.p, self.training)
         pooling = encoder.pooling
         scores = pooling.scores(torch.tanh(linear(pooling.inner, frames)))

@@ -19,6 +19,9 @@ class InputShape:
     """Number of layers the model must mix itself (`layers = "weighted"`); None: already one."""
     stacked: int = 1
     """Layers that lie side by side in `width`, each width / stacked long, in the order asked."""
+    aligned: bool = False
+    """Whether rows are words: row k of every aligned input is of the clip's k-th word, also where
+    the mask says that this word has none of this modality."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,10 @@ class Batch:
     reread: Mapping[Modality, Callable[[Tensor], Tensor]] = field(default_factory=dict)
     """For text that a live encoder has read: reads it again, to the same shape, with the tokens
     (batch, frames) it is given as [UNK]."""
+
+    words: Mapping[Modality, Tensor] = field(default_factory=dict)
+    """For tokens of aligned text that a live encoder reads: the number of the word that each is of,
+    (batch, frames) int64, -1 of none."""
 
     @property
     def size(self) -> int:

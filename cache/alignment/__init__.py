@@ -1,0 +1,1 @@
+"""When each word was said, and features of one row a word."""
