@@ -280,7 +280,7 @@ class Machine:
     # Stack and memo
 
     def _pop(self) -> None:
-        if self._marks and self.marks[-1] == len(self.stack):
+        if self.marks and self.marks[-1] == len(self.stack):
             self._to_mark(0)
         else:
             self.stack.pop()

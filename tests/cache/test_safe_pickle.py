@@ -319,6 +319,13 @@ def test_a_large_array_is_in_memory_once(protocol: int) -> None:
     assert peak < 2.2 * size  # a row of four as text, as its bytes, and as it is read
 
 
+@pytest.mark.parametrize(
+    "data", [b"\x80\x02K\x01(0.", b"\x80\x02K\x01K\x020.", b"K\x01(K\x02K\x031."]
+)
+def test_what_is_taken_off_the_stack_is_gone(data: bytes) -> None:
+    assert plain(data) == pickle.loads(data) == 1
+
+
 def test_long_text_is_text_and_bytes_both() -> None:
     """Kept as bytes until its use tells."""
     for letter in ("a", "\u00e9", "\u6211"):
