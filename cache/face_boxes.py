@@ -107,7 +107,7 @@ def _found(
     if (
         not all(whole)
         or (sources.ndim, sources.dtype.kind) != (1, "U")
-        or (faces.ndim, faces.dtype) != (2, np.float32)
+        or (faces.ndim, faces.dtype.name) != (2, "float32")
         or (len(sources), len(counts)) != (len(frames), frames.sum())
         or faces.shape != (counts.sum(), 5)
     ):

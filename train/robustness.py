@@ -34,7 +34,8 @@ from .models import MODELS
 from .models.shared.hooks import Remembers, Training
 from .models.shared.interface import FusionModel
 from .models.shared.missing_frames import without_own_masking
-from .plan import Plan, per_fold
+from .parts import per_fold
+from .plan import Plan
 from .run import Workshop, built, train
 
 TASK = "robustness"

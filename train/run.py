@@ -33,8 +33,9 @@ from .fit.stacked_seeds import fit_stacked
 from .live_model import LiveModel
 from .models import build
 from .models.shared.interface import FusionModel
+from .parts import divided, per_fold
 from .peak_memory import forget_peak
-from .plan import Plan, divided, hides_by_itself, made_together, per_fold, plan_runs, title_of
+from .plan import Plan, hides_by_itself, made_together, plan_runs, title_of
 from .processes.jobs import Job, Share
 from .processes.pool import Pool, workers_for
 from .record import finished_run, summary

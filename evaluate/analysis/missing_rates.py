@@ -146,7 +146,7 @@ def _summary(name: str, runs: Sequence[Run], kept: Sequence[_Kept], scheme: Sche
         )
         curves[of] = {key: _curve(key, own) for key in own[0][1][0]}
     drops = {c["of"]: _mean(seeds) for c, seeds in scored if c["kind"] == "drop"}
-    return Robustness(name, curves, drops, len(runs))
+    return Robustness(name, curves, drops, len({run.seed for run in runs}))
 
 
 def _over_parts(

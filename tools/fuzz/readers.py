@@ -416,7 +416,7 @@ def _sweep_seed(folder: Path) -> None:
         encoders: Any = {"text": Encoder("tiny", "hub", "ff", ("1", "2"), "2")}
         picks: Any = {"uegd": {"text": "1"}}
         how: Any = (kind, key, "x", "mosi", (), "MAE", "mm", encoders, points, picks)
-        write_sweep(folder / kind, Sweep(*how, {"uegd": best}))
+        write_sweep(folder / kind, Sweep(*how, recommended={"uegd": best}))
 
 
 def _sweep(folder: Path) -> None:

@@ -10,7 +10,8 @@ from ...cache.spec import LETTERS, Modality
 from ...cache.sweeps import Point
 from ...config import Config, InputConfig, Inputs, LayerChoice, RunsConfig, SweepConfig
 from ...progress import Progress
-from ..plan import Plan, per_fold, plan_runs
+from ..parts import per_fold
+from ..plan import Plan, plan_runs
 from .grid import Arm
 
 TASK = "sweep"

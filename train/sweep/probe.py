@@ -29,7 +29,7 @@ from ...config import Config, SweepConfig
 from ...errors import RunError
 from ...progress import Progress, Silent
 from ..data.inputs import Input
-from ..plan import divided, fold_of, per_fold
+from ..parts import divided, fold_of, per_fold
 from .blas_threads import single_threaded
 from .cross_validation import cross_validated
 from .folds import grouped_folds

@@ -19,7 +19,8 @@ from ...errors import RunError, RunsFailedError
 from ...evaluate.metrics import score, score_classes
 from ...progress import Progress, Silent
 from ..distributed.sigterm import Notice, noticing
-from ..plan import Plan, divided, per_fold
+from ..parts import divided, per_fold
+from ..plan import Plan
 from ..processes.jobs import Job, Share
 from ..processes.pool import Pool, cores
 from ..unfit import refuse_unfit
