@@ -41,8 +41,8 @@ def ls(
 ) -> None:
     """List all stores of a cache: encoder, clips, frames, size, and whether each is complete."""
     from .store.store import list_stores
-    from .store.summary import brief
-    from .store.tables import stores_table
+    from .summary import brief
+    from .tables import stores_table
 
     lines = [brief(path) for path in list_stores(root or places(config).cache.root)]
     if json:
@@ -57,8 +57,8 @@ def ls(
 @app.command()
 def info(path: StorePath, json: AsJson = False) -> None:
     """Describe one store: its encoder and settings, its clips per split, its layers' statistics."""
-    from .store.summary import full
-    from .store.tables import store_tables
+    from .summary import full
+    from .tables import store_tables
 
     found = full(path)
     if json:
@@ -78,9 +78,9 @@ def verify(
     json: AsJson = False,
 ) -> None:
     """Read every byte of a store and compare it with its checksums. Exit code 1: it is damaged."""
-    from .store.summary import size_text
-    from .store.tables import damage_table
     from .store.verify import verify as check
+    from .summary import size_text
+    from .tables import damage_table
 
     with bars() as progress:
         verdict = check(path, repair, progress)
@@ -140,7 +140,7 @@ def rm(
 ) -> None:
     """Remove a whole store. Its features can only come back by extracting again."""
     from .store.remove import refuse_foreign, remove_store
-    from .store.summary import brief, size_text
+    from .summary import brief, size_text
 
     refuse_foreign(path)
     line = brief(path)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from ..cache.spec import is_untrained
-from ..cache.store.summary import size_text
+from ..cache.summary import size_text
 
 if TYPE_CHECKING:
     from .doctor import Diagnosis

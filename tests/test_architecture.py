@@ -130,9 +130,9 @@ WITHIN_TRAIN: dict[str, set[str]] = {
 """Which rooms of `train` a room's files may import; the others may import these."""
 
 
-def rooms_of_train(file: Path) -> set[str]:
-    """Rooms of `train` that `file` imports; of a file beside the rooms, its own name."""
-    base, found = (ROOT / "train").parts, set[str]()
+def places_of(stage: str, file: Path) -> set[str]:
+    """Rooms of `stage` that `file` imports; of a file beside the rooms, its own name."""
+    base, found = (ROOT / stage).parts, set[str]()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level:
             start = file.parts[: len(file.parts) - node.level]
@@ -144,11 +144,23 @@ def rooms_of_train(file: Path) -> set[str]:
     return found
 
 
+@pytest.mark.parametrize("stage", ["extract", "cache", "train", "evaluate"])
+def test_rooms_and_files_of_a_stage_import_in_no_circle(stage: str) -> None:
+    arrows = dict[str, set[str]]()
+    for file in sorted((ROOT / stage).rglob("*.py")):
+        place = file.relative_to(ROOT / stage).parts[0].removesuffix(".py")
+        arrows.setdefault(place, set()).update(places_of(stage, file) - {place})
+    assert len(arrows) > 5
+    while free := {place for place, others in arrows.items() if not others & arrows.keys()}:
+        arrows = {place: others for place, others in arrows.items() if place not in free}
+    assert not arrows, "each of these imports another of them"
+
+
 @pytest.mark.parametrize("room", WITHIN_TRAIN)
 def test_rooms_of_train_import_one_way(room: str) -> None:
     against = {
         f"{file.relative_to(ROOT)} -> train/{other}"
         for file in sorted((ROOT / "train" / room).rglob("*.py"))
-        for other in rooms_of_train(file) - WITHIN_TRAIN[room]
+        for other in places_of("train", file) - WITHIN_TRAIN[room]
     }
     assert not against

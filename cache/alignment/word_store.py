@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import StoreError
-from ..exchange.time_align import COLLAPSE
 from ..store.ragged import Ragged, Statistics
 from ..store.read_ranges import Longs
 from ..store.store import Layers, Store
+from .time_align import COLLAPSE
 from .word_times import WordTimes
 
 CHARACTERS = "characters"

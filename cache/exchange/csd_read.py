@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import SedimentalError
+from ..alignment.time_align import COLLAPSE, align
 from ..manifest import Clip
 from ..safe_pickle.limits import shown
 from ..spec import MODALITIES, SPLIT_NAMES, Modality, Split
@@ -22,7 +23,6 @@ from ..store.clip_features import ClipFeatures
 from .csd_file import CsdFile, Rows, segment_of
 from .foreign import INTERNAL, Absent, ExchangeError, Offer, features, refuse, with_contexts
 from .labels import LabelKind, Labels
-from .time_align import COLLAPSE, align
 
 SPLITS_FILE = "splits.json"
 GUESSES: Mapping[Modality, tuple[str, ...]] = {

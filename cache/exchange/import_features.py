@@ -18,8 +18,8 @@ from ..runs.identity import code_version
 from ..spec import FeatureSpec, Modality, StoredType
 from ..store.clip_features import ClipFeatures
 from ..store.store import open_store
-from ..store.summary import MANIFEST
 from ..store.writer import StoreWriter
+from ..summary import MANIFEST
 from .foreign import Absent, ExchangeError, Foreign, Offer, refuse
 
 LAYER = "1"

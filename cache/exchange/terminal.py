@@ -5,7 +5,7 @@ from typing import Any
 from rich.table import Table
 
 from ..failures import Failure, failure_lines
-from ..store.summary import size_text
+from ..summary import size_text
 from .export_features import Sent
 from .import_features import Received
 

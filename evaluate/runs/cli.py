@@ -42,7 +42,7 @@ def list_command(config: ConfigFile = PIPELINE, json: AsJson = False) -> None:
     from rich.table import Table
 
     from ... import runs as listed
-    from ...cache.store.summary import size_text
+    from ...cache.summary import size_text
 
     checked = pipeline(config)
     found = listed(checked)
@@ -249,7 +249,7 @@ def _any_folders(name: str, config: Path) -> tuple[Path, ...]:
 
 
 def _remove(folders: Sequence[Path], yes: bool, json: bool) -> None:
-    from ...cache.store.summary import size_text
+    from ...cache.summary import size_text
     from .listing import remove_runs, size_of
 
     size = sum(size_of(folder) for folder in folders)

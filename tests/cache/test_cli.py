@@ -15,9 +15,9 @@ from sedimental.cache.manifest import Clip, Manifest, write_manifest
 from sedimental.cache.spec import FeatureSpec
 from sedimental.cache.store.convert import convert
 from sedimental.cache.store.store import open_store
-from sedimental.cache.store.summary import size_text
 from sedimental.cache.store.verify import verify
 from sedimental.cache.store.writer import ClipFeatures, StoreWriter
+from sedimental.cache.summary import size_text
 from sedimental.errors import CorruptStoreError, StoreError
 
 FORMATS = ("zarr", "hdf5")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from sedimental.cache.alignment.time_align import COLLAPSE, align
 from sedimental.cache.cli import app
 from sedimental.cache.exchange.csd_file import CsdFile
 from sedimental.cache.exchange.csd_read import Aligned, open_folder
@@ -16,7 +17,6 @@ from sedimental.cache.exchange.export_features import choose
 from sedimental.cache.exchange.foreign import Absent, ExchangeError
 from sedimental.cache.exchange.import_features import receive
 from sedimental.cache.exchange.open import open_foreign
-from sedimental.cache.exchange.time_align import COLLAPSE, align
 from sedimental.cache.manifest import read_manifest
 from sedimental.cache.store.store import open_store
 from sedimental.config import load_config

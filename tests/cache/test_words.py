@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sedimental.cache.alignment.time_align import COLLAPSE
 from sedimental.cache.alignment.transcript import timed, words_of
 from sedimental.cache.alignment.word import Word
 from sedimental.cache.alignment.word_store import CHARACTERS, WordStore, overlaps
 from sedimental.cache.alignment.word_times import WordTimes, read_words, write_words
-from sedimental.cache.exchange.time_align import COLLAPSE
 from sedimental.cache.spec import FeatureSpec, Modality
 from sedimental.cache.store.store import Store, open_store
 from sedimental.cache.store.writer import ClipFeatures, StoreWriter

@@ -308,8 +308,8 @@ def _store_seed(folder: Path) -> None:
 
 def _store(folder: Path) -> None:
     from sedimental.cache.store.store import list_stores, open_store
-    from sedimental.cache.store.summary import brief, full
     from sedimental.cache.store.verify import verify
+    from sedimental.cache.summary import brief, full
     from sedimental.errors import SedimentalError
 
     faults = []

@@ -7,9 +7,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ...escape import for_terminal
+from ..escape import for_terminal
+from .store.verify import Verdict
 from .summary import size_text, weights_text
-from .verify import Verdict
 
 NUMBERS = {"layers", "clips", "frames", "size", "held", "failed", "mean", "std", "largest"}
 """Columns set flush right."""

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...errors import SedimentalError
-from ..manifest import MANIFEST as MANIFEST
-from ..manifest import Manifest, read_manifest
-from ..spec import SPLITS
-from .store import Store, open_store
+from ..errors import SedimentalError
+from .manifest import MANIFEST as MANIFEST
+from .manifest import Manifest, read_manifest
+from .spec import SPLITS
+from .store.store import Store, open_store
 
 
 def brief(path: Path) -> dict[str, Any]:
