@@ -107,16 +107,24 @@ def train(config: Config, progress: Progress | None = None, fresh: bool = False)
     return train(config, progress, fresh, live_input, encoder_size, news)
 
 
+def _look(config: Config, progress: Progress | None) -> None:
+    """Note what is new in the corpus, and take in what can be, before anything is made of it."""
+    from .checks import news
+
+    for text in news(config, update=True):
+        if progress is not None:
+            progress.note(f"warning: {text}")
+
+
 def sweep(config: Config, progress: Progress | None = None, fresh: bool = False) -> Sweep:
     """Train [sweep]'s models on every layer of every modality, then fusions on the best layers.
 
     What changed in the corpus since it was extracted is noted, and taken in where it can be.
     Raises ConfigError, ManifestError, StoreError or RunError; Preempted on SIGTERM.
     """
-    from .checks import look
     from .train.sweep.sweep import sweep
 
-    look(config, progress)
+    _look(config, progress)
     return sweep(config, progress, fresh)
 
 
@@ -125,10 +133,9 @@ def probe(config: Config, progress: Progress | None = None, fresh: bool = False)
 
     Looks at the corpus first, as `sweep` does. Raises ManifestError, StoreError or RunError.
     """
-    from .checks import look
     from .train.sweep.probe import probe
 
-    look(config, progress)
+    _look(config, progress)
     return probe(config, progress, fresh)
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .config import Check, Config, ConfigError, DeepCheck, read_config
-from .progress import Progress, Silent
 
 if TYPE_CHECKING:
     from .cache.manifest import Manifest
@@ -63,12 +62,6 @@ def news(config: Config, update: bool) -> Iterator[str]:
         yield told
     if told := media_news(config):
         yield told
-
-
-def look(config: Config, progress: Progress | None) -> None:
-    """Note what is new, and take in what can be, before anything is made of what was extracted."""
-    for text in news(config, update=True):
-        (progress or Silent()).note(f"warning: {text}")
 
 
 def table_news(config: Config, update: bool) -> str:

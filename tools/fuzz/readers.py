@@ -415,8 +415,23 @@ def _sweep_seed(folder: Path) -> None:
     for key, kind in (("k", "sweep"), ("l", "probe")):
         encoders: Any = {"text": Encoder("tiny", "hub", "ff", ("1", "2"), "2")}
         picks: Any = {"uegd": {"text": "1"}}
-        how: Any = (kind, key, "x", "mosi", (), "MAE", "mm", encoders, points, picks)
-        write_sweep(folder / kind, Sweep(*how, recommended={"uegd": best}))
+        kinds: Any = kind
+        write_sweep(
+            folder / kind,
+            Sweep(
+                kind=kinds,
+                key=key,
+                corpus="x",
+                protocol="mosi",
+                classes=(),
+                criterion="MAE",
+                manifest="mm",
+                encoders=encoders,
+                points=points,
+                picks=picks,
+                recommended={"uegd": best},
+            ),
+        )
 
 
 def _sweep(folder: Path) -> None:
