@@ -5,7 +5,7 @@ extraction that made those of the run, into a cache of their own that lasts as l
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 NAME = "clips"
 """Of the corpus that the clips make for as long as they are predicted."""
+MOST_FACES = 40
+"""Clips of which face crops are drawn."""
 
 
 def predict(
@@ -33,12 +35,14 @@ def predict(
     device: str = "auto",
     progress: "Progress | None" = None,
     current: "Current | None" = None,
+    faces: bool = False,
 ) -> "Prediction":
     """What `run` says of `clips` (files, or NewClips with words and cuts) and those of a `table`.
 
     `run` is a seed's folder, a folder of seeds, or a row's name (``uegd TAV``) in the folder
     `experiment`, or the beginning of what `sedimental runs ls` calls it; of several configurations
-    of a row `current` tells which is meant. Of several seeds the answers are averaged. A clip that
+    of a row `current` tells which is meant. With `faces` the face crops of the clips are among what
+    is returned, where the run reads faces. Of several seeds the answers are averaged. A clip that
     lacks a modality is predicted from the others, and the answer says so. Raises RunError for what
     is no run, or one that does not say how its features were made; EncoderError where they cannot
     be made so any more; ManifestError for a clip without the words or the file that the run reads.
@@ -47,6 +51,7 @@ def predict(
     from .cache.runs.names import find_folders
     from .cache.store.atomic_write import scratch_folder
     from .evaluate.prediction import predicted
+    from .extract.face_strips import face_strips
     from .extract.finetune.find import live_input
     from .extract.run import extract
     from .extract.same_features import refuse_others
@@ -67,7 +72,9 @@ def predict(
             answer(one, folder, config, manifest, live_input)
             for one, folder, config in zip(runs, folders, configs, strict=True)
         ]
-    return predicted(runs, answers, manifest.clips, reasons)
+        listed = [clip.id for clip in manifest.clips][:MOST_FACES] if faces else []
+        strips = face_strips(configs[0], listed) if listed else {}
+    return replace(predicted(runs, answers, manifest.clips, reasons), faces=strips)
 
 
 @dataclass(frozen=True)

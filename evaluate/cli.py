@@ -58,6 +58,11 @@ def report_command(
     figures: Annotated[
         bool, typer.Option("--figures", help="Also write each figure as PNG and PDF.")
     ] = False,
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Serve it to this machine's browser, anew as runs finish."),
+    ] = False,
+    port: Annotated[int, typer.Option(help="For --live; 0: a free one.", min=0, max=65535)] = 0,
     json: AsJson = False,
 ) -> None:
     """Score the runs of this pipeline: mean and spread over seeds, and report.html.
@@ -70,6 +75,15 @@ def report_command(
     if explain:
         return _explain(checked, json)
     faces = None if no_faces else context.obj
+    if live:
+        from .live import LiveReport
+
+        def made() -> Path:
+            return report_stage(checked, faces, names or (), everything, not no_text, figures)[1]
+
+        served = LiveReport(checked.experiment, made, port)
+        say(f"live report: {served.loopback.url} (Ctrl-C ends it)")
+        return served.serve()
     report, page = report_stage(checked, faces, names or (), everything, not no_text, figures)
     table = None
     if mmsa:

@@ -1,7 +1,7 @@
 """Predictions of new clips: the answers of a row's seeds brought together, in the field's words."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,8 @@ class Prediction:
     clips: tuple[ClipPrediction, ...]
     cautions: tuple[Caution, ...]
     """What a reader must know before believing a number, the gravest first."""
+    faces: Mapping[str, bytes] = field(default_factory=dict)
+    """JPEGs of the face crops of clips by id, where they were asked for."""
 
     @property
     def failed(self) -> tuple[ClipPrediction, ...]:
@@ -73,8 +75,10 @@ class Prediction:
         return tuple(clip for clip in self.clips if not clip.used)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; undefined numbers are None."""
-        return {**plain(self), "failed": [clip.id for clip in self.failed]}
+        """Plain JSON values, without pictures; undefined numbers are None."""
+        kept = plain(replace(self, faces={}))
+        del kept["faces"]
+        return {**kept, "failed": [clip.id for clip in self.failed]}
 
 
 def predicted(

@@ -15,6 +15,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "installation": {"errors", "__version__"},
     "escape": set(),
     "progress": set(),
+    "loopback": set(),
     "model_table": set(),
     "config": {"errors", "model_table"},
     "plain_console": {"escape"},
@@ -22,10 +23,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("checks", "config", "errors", "escape", "installation", "plain_console", "progress"),
     },
     "cache": {"config", "errors", "escape", "progress"},
-    "evaluate": {"config", "errors", "escape", "progress", "cache"},
+    "evaluate": {"config", "errors", "escape", "progress", "loopback", "cache"},
     "extract": {"config", "errors", "installation", "escape", "progress", "cache"},
     "train": {"model_table", "config", "errors", "escape", "progress", "cache", "evaluate.metrics"},
     "checks": {"config", "errors", "cache", "extract", "train"},
+    "predict_page": {"errors", "escape", "loopback", "cache", "extract", "evaluate"},
     "predicting": {"config", "errors", "progress", "cache", "extract", "train", "evaluate"},
 }
 FRONT_DOOR = set(sedimental.__all__)

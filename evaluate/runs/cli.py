@@ -151,6 +151,38 @@ def rm(
 
 
 @app.command()
+def pack(
+    name: Name,
+    target: Annotated[Path, typer.Argument(metavar="OUT.zip", help="File to write.")],
+    config: ConfigFile = PIPELINE,
+) -> None:
+    """Pack the seeds of one configuration, with a model card, into a file to hand on."""
+    from ...cache.runs import read_run
+    from ...cache.runs.pack import pack as packed
+    from .card import model_card
+
+    if target.suffix != ".zip":
+        fail(f"{target}: name a file that ends in .zip.", 2)
+    folders = _folders(name, config)
+    packed(folders, model_card([read_run(folder) for folder in folders]), target)
+    say(f"packed: {target}, {folders[0].parent.name}, {len(folders)} seeds")
+
+
+@app.command()
+def unpack(
+    source: Annotated[
+        Path, typer.Argument(metavar="FILE.zip", help="What `runs pack` wrote.", exists=True)
+    ],
+    into: Annotated[Path, typer.Option(help="Folder to unpack below.")] = Path(),
+) -> None:
+    """Unpack runs that were packed elsewhere, each byte compared with its checksum."""
+    from ...cache.runs.pack import unpack as unpacked
+
+    folders = unpacked(source, into)
+    say(f"unpacked: {folders[0].parent}, {len(folders)} seeds; `predict` takes that folder")
+
+
+@app.command()
 def prune(
     config: ConfigFile = PIPELINE,
     stale: Annotated[
