@@ -62,6 +62,8 @@ class Experiment:
         self.name, self.outside = self.run.parent.name, outside
         self.export = outside / "export.pkl"
         assert call("cache", "export", self.export, "-c", self.pipeline)[0] == 0
+        self.packed = disk / "packed.zip"
+        assert call("runs", "pack", self.name, self.packed, "-c", self.pipeline)[0] == 0
 
     def quiet(self) -> dict[str, list[object]]:
         """Commands that have nothing to write."""
@@ -108,6 +110,8 @@ class Experiment:
             "predict": ["predict", self.run, "--text", "a word", *c],
             "csd": ["cache", "export", "--to", "csd", self.disk / "csd", *c],
             "figures": ["report", "--figures", *c],
+            "pack": ["runs", "pack", self.name, self.disk / "run.zip", *c],
+            "unpack": ["runs", "unpack", self.packed, "--into", self.disk / "unpacked"],
             "words": ["report", "--no-text", *c],
         }
 
