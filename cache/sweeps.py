@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import RunError
+from ..shown import Shown
 from .checksums import digest
 from .runs.identity import SHORT
 from .spec import LETTERS, MODALITIES, SPLITS, Modality, Split
@@ -114,8 +115,8 @@ class Recommendation:
         return self.error is not None and self.margin > max(2 * self.error, self.spread)
 
 
-@dataclass(frozen=True)
-class Sweep:
+@dataclass(frozen=True, repr=False)
+class Sweep(Shown):
     """Every choice of layers that was tried on one corpus, and what validation says of them."""
 
     kind: Kind
@@ -143,6 +144,31 @@ class Sweep:
     def parts(self) -> int:
         """Parts of a cross-validated corpus that were gone through; 0 without any."""
         return max((point.parts for point in self.points), default=0)
+
+    @property
+    def title(self) -> str:
+        """What was tried, and what is picked of it."""
+        picked = "; ".join(
+            f"{arm}: {', '.join(f'{m} {layer}' for m, layer in own.items())}"
+            for arm, own in self.picks.items()
+        )
+        return f"{self.kind} on {self.corpus}, picked by {self.criterion}: {picked}"
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """A row a choice of layers; test scores belong to what validation picks alone."""
+        return [
+            {
+                "arm": point.arm,
+                "inputs": point.letters,
+                "choice": point.choice,
+                "layers": ", ".join(f"{m} {layer}" for m, layer in point.layers.items()),
+                f"valid {self.criterion}": point.value(self.criterion),
+                "error": point.error,
+                "seeds": len(point.seeds),
+                "seconds": round(point.seconds, 2),
+            }
+            for point in self.points
+        ]
 
     @property
     def arms(self) -> tuple[str, ...]:

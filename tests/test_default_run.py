@@ -81,6 +81,24 @@ def test_the_readme_shows_what_the_demo_prints(result: Any) -> None:
             assert float(text) == pytest.approx(scale * now["mean"], abs=near), (row, key)
 
 
+@pytest.mark.parametrize("page", ["commands", "store-format"])
+def test_the_python_that_the_pages_show_runs(result: Any, place: Path, page: str) -> None:
+    """On the stores of this run, whose digits are others where packages compute otherwise."""
+    text = (Path(__file__).parent.parent / f"docs/{page}.md").read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    assert "open_store" in code
+    own = {path.name[:-9]: path for path in (place / "features/demo").glob("*-tiny-*")}
+    for name, store in own.items():
+        part = next(store.glob("part-*")).name
+        code = re.sub(rf"{name}-[0-9a-f]{{8}}(/part-[\w-]+)?", rf"{store.name}@\1", code)
+        code = re.sub(r"@/part-[\w-]+", f"/{part}", code).replace("@", "")
+    shown = subprocess.run(
+        [sys.executable, "-P", "-c", f"import sedimental\n{code}"],
+        cwd=place, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert shown.returncode == 0, shown.stderr
+
+
 def test_every_layer_was_tried(result: Any, place: Path) -> None:
     assert result["sweep"]
     assert all(sweep for sweep in result["sweep"])

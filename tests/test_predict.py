@@ -17,6 +17,7 @@ from sedimental.cache.extraction import Extraction
 from sedimental.cache.manifest import read_manifest
 from sedimental.cache.runs import read_run
 from sedimental.cache.runs.names import find_folders, row_of
+from sedimental.cache.runs.pack import pack, unpack
 from sedimental.cache.spec import FeatureSpec
 from sedimental.cli import app
 from sedimental.config import Config, ConfigError, load_config
@@ -25,6 +26,8 @@ from sedimental.evaluate.prediction import Prediction
 from sedimental.extract.corpora.subtitles import read_text
 from sedimental.extract.encoders.loading import EncoderError
 from sedimental.extract.same_features import refuse_others
+from sedimental.extract.windows import sliding
+from sedimental.predicting import predict as predict_clips
 from sedimental.progress import Silent
 from sedimental.train.data.missing_features import Case, damaged
 from sedimental.train.fit.loop import predict as score
@@ -131,6 +134,33 @@ def test_a_clip_of_the_corpus_scores_as_in_training(config: Config, row: str) ->
             heads = [np.mean([r.outputs[f"score_{m}"][at] for r in runs]) for m in found.modalities]
             assert list(clip.alone) == list(found.modalities)
             assert list(clip.alone.values()) == pytest.approx(heads, abs=1e-5)
+
+
+def test_a_packed_run_predicts_the_same_elsewhere(config: Config, tmp_path: Path) -> None:
+    folders = find_folders("uegd TAV", config.experiment)
+    file = pack(folders, "# a card", tmp_path / "run.zip")
+    made = unpack(file, tmp_path / "elsewhere")
+    clips = asked(config, 2)
+    ours, theirs = (sedimental.predict(each[0].parent, clips) for each in (folders, made))
+    assert ours == theirs
+
+
+def test_windows_of_a_video_are_predicted_in_one_go(config: Config, tmp_path: Path) -> None:
+    """The last window is that part of the video, as if it had been cut by hand."""
+    folder, [clip] = config.experiment / "uegd-TAV", asked(config, 1)
+    windows = sliding(clip.media, 1.0)
+    found = predict_clips(folder, windows, faces=True)
+    assert [one.id for one in found.clips] == [window.id for window in windows]
+    assert len({one.score.mean for one in found.clips if one.score}) == len(windows) > 1
+    last = windows[-1]
+    alone = sedimental.predict(folder, sedimental.NewClip(clip.media, "", last.start, last.end))
+    ours, theirs = found.clips[-1].score, alone.clips[0].score
+    assert ours is not None
+    assert theirs is not None
+    assert ours.values == pytest.approx(theirs.values, abs=1e-5)
+    assert set(found.faces) <= {window.id for window in windows}
+    assert all(data.startswith(b"\xff\xd8") for data in found.faces.values())
+    assert "faces" not in found.to_json()
 
 
 def test_clips_of_one_video_are_read_in_their_order(config: Config, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ class Analyses:
     layers: Mixtures | None
     """Of the row `name` if it mixes layers, else of the best that does."""
     variances: tuple[Variance, ...]
-    """The labels, then every row."""
+    """The labels, then every row; none where no video has two clips."""
     video: VideoTrack | None
     histories: Mapping[str, tuple[tuple[Epoch, ...], ...]]
     """Training history of each seed by row name."""
@@ -118,7 +118,8 @@ def analyse(
         gates=gates_of(ordered),
         layers=mixtures_of(ordered),
         variances=()
-        if of_classes  # numbers of classes have no distances
+        # numbers of classes have no distances, and a clip alone in its video none from its mean
+        if of_classes or np.bincount(groups, minlength=1).max() < 2
         else (
             variance("labels", labels, groups),
             *(_mean_variance(row, seeds, groups) for row, seeds in peers.items()),

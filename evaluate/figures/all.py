@@ -6,6 +6,10 @@ from .gates_layers import gate_figures, layers_figure
 from .results_bars import rows_figure
 from .training_curves import training_figure, video_figure
 
+ONE_EACH = Drawing(
+    "variance", "Variance within and between videos", "Left out: no video has two test clips.", ""
+)
+
 
 def figures(report: Report) -> tuple[Drawing, ...]:
     """Every figure that this report has the data for, in reading order."""
@@ -20,5 +24,6 @@ def figures(report: Report) -> tuple[Drawing, ...]:
         video_figure(report),
         *gate_figures(report),
         layers_figure(report),
+        None if report.metrics.of_classes or report.analyses.variances else ONE_EACH,
     )
     return tuple(figure for figure in drawn if figure is not None)

@@ -15,7 +15,7 @@ from .canvas import MODALITY_COLOURS, MUTED, PAPER, Canvas
 MOST_POINTS = 1500
 FEWEST = 12
 """Clips below which a map of them says nothing."""
-FEWEST_OF_SPLIT = 5
+FEWEST_OF_SPLIT = 8
 """Clips below which a panel of the map says nothing."""
 GROUPS = ("negative", "neutral", "positive")
 MARKERS = ("v", "o", "^", "s", "D", "P", "X", "*")

@@ -47,7 +47,7 @@ def model_card(runs: Sequence[Run]) -> str:
     # JSON is YAML, and leaves no room for what a corpus may be called
     lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in head.items()), "---", ""]
     lines += [f"# {for_markdown(name)}", ""]
-    lines += [for_markdown(f"**{c.kind}**: {c.text}") for c in untrained(run.inputs)]
+    lines += [f"**{c.kind}**: {for_markdown(c.text)}" for c in untrained(run.inputs)]
     lines += ["", "| metric, test split | mean | std over seeds |", "|---|---:|---:|"]
     lines += [
         f"| {for_markdown(m.key)} | {m.show(float(known[m.key].mean()))} "

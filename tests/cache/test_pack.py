@@ -144,6 +144,6 @@ def test_the_card_says_what_a_reader_must_know(folders: list[Path]) -> None:
     assert "library_name: " in head
     assert '"pearsonr"' in head
     assert '"x\\"\\n- [a](javascript:1)"' in head  # a name is a string, whatever it holds
-    assert "random weights" in card
+    assert "**untrained**: Untrained encoders, random weights" in card
     assert "[a](" not in card.split("---", 2)[2]
     assert "It states no licence" in card

@@ -59,7 +59,7 @@ def fit(
     settings: Settings | TrainConfig,
     seed: int,
     protocol: str,
-    on_epoch: Callable[[], None] = lambda: None,
+    on_epoch: Callable[[Epoch], None] = lambda _: None,
     checkpoint: Checkpoint | None = None,
     ranks: Ranks = ALONE,
 ) -> Fit:
@@ -82,12 +82,12 @@ def fit(
     track = Track(settings)
     flight = Flight(model, Stepper(model, settings, device, ranks), track, ranks)
     if kept.restore(flight):
-        for _ in track.history:
-            on_epoch()
+        for epoch in track.history:
+            on_epoch(epoch)
     while not track.finished:
         track.take(_epoch(flight, data, seed, protocol, kept), partial(weights_of, model))
         kept.at_epoch(flight)
-        on_epoch()
+        on_epoch(track.history[-1])
     return track.fit
 
 
@@ -108,7 +108,9 @@ def _epoch(flight: Flight, data: Selection, seed: int, protocol: str, kept: Chec
     number = len(flight.track.history) + 1
     began = time.perf_counter() - (flight.within.seconds if flight.within else 0)
     batches = shuffled(data, settings.batch_size, seed, number)
-    factors = rate_factors(number, math.ceil(len(batches) / settings.accumulate), settings)
+    steps = math.ceil(len(batches) / settings.accumulate)
+    before = [epoch.valid_loss for epoch in flight.track.history]
+    factors = rate_factors(number, steps, settings, before)
     masking = stream(seed, "masking", number, device)
     ranks = flight.ranks
     with global_stream(seed, "dropout", number, device, ranks.rank):
@@ -165,9 +167,13 @@ def _train(
         loss = ranks.weighted(whole_loss(output, batch, settings), share)
         losses[number] = loss.detach()
         stepper.backward(loss)
-        stepped = (number + 1) % every == 0 or number + 1 == len(batches)
+        whole, ends = (number + 1) % every == 0, number + 1 == len(batches)
+        dropped = settings.whole_groups and len(batches) >= every
+        stepped = whole or (ends and not dropped)
         if stepped:
             stepper.step(factors[number // every])
+        elif ends:
+            stepper.forget()
         if remembers is not None:
             with torch.no_grad():
                 remembers.after_step(*ranks.together(batch, output, share), epoch)

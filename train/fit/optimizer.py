@@ -1,13 +1,13 @@
 """Steps of one model's weights: groups, rates, summed gradients, clipping, mixed precision."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from ...errors import RunError
 from ..distributed.ranks import ALONE, Ranks
@@ -33,10 +33,33 @@ def rate_factor(step: int, steps: int, warmup: float, schedule: str) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
 
 
-def rate_factors(epoch: int, steps: int, settings: Settings) -> list[float]:
-    """Share of the peak learning rate at each of the `steps` of `epoch`, counted from 1."""
+def falls(losses: Sequence[float], patience: int) -> int:
+    """How often the rate has fallen after epochs of these validation `losses`: whenever more than
+    `patience` in a row were no better, by a ten-thousandth, than the best before.
+
+    >>> falls([1.0, 0.9, 0.9, 0.9, 0.9, 0.8], patience=1)
+    1
+    """
+    best, bad, count = math.inf, 0, 0
+    for loss in losses:
+        better = loss < best * (1 - 1e-4)
+        best, bad = (loss, 0) if better else (best, bad + 1)
+        if bad > patience:
+            count, bad = count + 1, 0
+    return count
+
+
+def rate_factors(
+    epoch: int, steps: int, settings: Settings, losses: Sequence[float] = ()
+) -> list[float]:
+    """Share of the peak learning rate at each of the `steps` of `epoch`, counted from 1.
+
+    `losses` are the validation losses of the epochs before.
+    """
     total, done = settings.epochs * steps, (epoch - 1) * steps
     drop = 0.1 ** sum(epoch >= start for start in settings.drops)
+    if settings.plateau is not None:
+        drop *= settings.plateau_factor ** falls(losses, settings.plateau)
     return [
         drop * rate_factor(done + s, total, settings.warmup, settings.schedule)
         for s in range(steps)
@@ -100,16 +123,32 @@ class Stepper:
         return torch.autocast(self.device.type, dtype=number, enabled=number is not None)
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradients of `loss` to those of the batches since the last step."""
+        """Add the gradients of `loss` to those of the batches since the last step.
+
+        `clip_value` bounds the sum so far; where it is scaled, or a part of that of several
+        processes, `step` does.
+        """
         torch.autograd.backward(self.scaler.scale(loss))
+        if not self.scaler.is_enabled() and self.ranks.count == 1:
+            self._bound()
+
+    def _bound(self) -> None:
+        if self.settings.clip_value is not None:
+            clip_grad_value_(self.weights, self.settings.clip_value)
+
+    def forget(self) -> None:
+        """Drop the gradients since the last step."""
+        self.optimizer.zero_grad()
 
     def step(self, factor: float) -> None:
         """Move the weights at `factor` of their peak rates, and forget the gradients."""
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         self.ranks.sum_gradients(self.weights)
-        if self.settings.clip_norm is not None:
+        if self.settings.clip_norm is not None or self.settings.clip_value is not None:
             self.scaler.unscale_(self.optimizer)
+            self._bound()
+        if self.settings.clip_norm is not None:
             clip_grad_norm_(self.weights, self.settings.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()

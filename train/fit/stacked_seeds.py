@@ -38,6 +38,9 @@ def stackable(model: FusionModel, settings: Settings) -> bool:
         and isinstance(model, Stackable)
         and not isinstance(model, Grouped | Remembers | Contextual)
         and settings.precision == "fp32"
+        and not settings.whole_groups
+        and settings.clip_value is None
+        and settings.plateau is None
         and not list(model.buffers())
     )
 

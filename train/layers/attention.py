@@ -89,48 +89,70 @@ def _bounds(
     return [*bounds, len(queries)] if len(queries) else bounds
 
 
-def self_attention(projected: Packed, heads: int, dropout: float) -> Tensor:
-    """Queries, keys and values side by side (N, 3 * width) -> (N, width)."""
+def self_attention(projected: Packed, heads: int, dropout: float, causal: bool = False) -> Tensor:
+    """Queries, keys and values side by side (N, 3 * width) -> (N, width).
+
+    `causal`: no frame sees a later one.
+    """
     width, parts = projected.rows.shape[1] // 3, list[Tensor]()
     pairs = attention_buckets(projected, projected, heads)
     for bucket, _ in pairs:
         three = bucket.padded(projected.rows).view(*bucket.rows.shape, 3, heads, width // heads)
         query, key, value = three.permute(2, 0, 3, 1, 4)  # (b, heads, t, width / heads)
-        mixed = attend(query, key, value, bucket.keys, dropout)
+        mask = _past(bucket, bucket) if causal else bucket.keys
+        mixed = attend(query, key, value, mask, dropout)
         parts.append(bucket.real(mixed.transpose(1, 2).flatten(2)))
     empty = projected.rows[:0, :width]
     return scattered(parts or [empty], [bucket for bucket, _ in pairs], projected.rows)
 
 
-def cross_attention(query: Packed, key_value: Packed, heads: int, dropout: float) -> Tensor:
-    """Rows (N, width) see rows (M, 2 * width) -> (N, width); zero where there is nothing to see."""
+def cross_attention(
+    query: Packed, key_value: Packed, heads: int, dropout: float, causal: bool = False
+) -> Tensor:
+    """Rows (N, width) see rows (M, 2 * width) -> (N, width); zero where there is nothing to see.
+
+    `causal`: a frame sees as many later ones as the two sequences differ in length, no more.
+    """
     pairs, parts = attention_buckets(query, key_value, heads), list[Tensor]()
     for here, there in pairs:
         asked = here.padded(query.rows).view(*here.rows.shape, heads, -1).transpose(1, 2)
         split = there.padded(key_value.rows).view(*there.rows.shape, 2, heads, asked.shape[-1])
         key, value = split.permute(2, 0, 3, 1, 4)
-        mixed = attend(asked, key, value, there.keys, dropout)
+        mask = _past(here, there) if causal else there.keys
+        mixed = attend(asked, key, value, mask, dropout)
         parts.append(here.real(mixed.transpose(1, 2).flatten(2)))
     return scattered(parts or [query.rows[:0]], [here for here, _ in pairs], query.rows)
+
+
+def _past(queries: Bucket, keys: Bucket) -> Tensor:
+    """(b, t, s) bool: what each query sees of its clip's keys under a `causal` attention."""
+    step = torch.arange(queries.mask.shape[1], device=queries.mask.device).unsqueeze(1)
+    key = torch.arange(keys.mask.shape[1], device=keys.mask.device)
+    ahead = (queries.mask.sum(dim=1) - keys.mask.sum(dim=1)).abs().view(-1, 1, 1)
+    known = keys.mask if keys.keys is None else keys.keys
+    return (key <= step + ahead) & known.unsqueeze(1)
 
 
 def attend(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float
 ) -> Tensor:
-    """Scaled dot-product attention, (b, heads, t, any) each, over the keys of `mask` (b, t).
+    """Scaled dot-product attention, (b, heads, t, any) each, over the keys of `mask` (b, s), or of
+    each query's own (b, t, s).
 
-    Every sequence needs a key; no mask: all keys are real.
+    Every query needs a key; no mask: all keys are real.
     """
     by_pytorch = query.device.type != "cpu" or in_padded_mode()
     if by_pytorch or torch.is_autocast_enabled("cpu"):
-        keys = None if mask is None else mask[:, None, None]
+        wide = mask is not None and mask.dim() == 3
+        keys = None if mask is None else mask[:, None] if wide else mask[:, None, None]
         return functional.scaled_dot_product_attention(query, key, value, keys, dropout)
     batch, heads, frames, width = query.shape
     columns = [x.transpose(2, 3).flatten(0, 1) for x in (query / math.sqrt(width), key, value)]
     bias = None
     if mask is not None:
         hidden = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, -math.inf)
-        bias = hidden.repeat_interleave(heads, dim=0).unsqueeze(1)
+        bias = hidden.repeat_interleave(heads, dim=0)
+        bias = bias if mask.dim() == 3 else bias.unsqueeze(1)
     mixed: Tensor = _Attention.apply(*columns, bias, dropout)
     return mixed.view(batch, heads, width, frames).transpose(2, 3)
 
@@ -152,7 +174,7 @@ class _Attention(torch.autograd.Function):
         bias: Tensor | None,
         dropout: float,
     ) -> Tensor:
-        """(n, width, t), (n, width, s) twice, (n, 1, s), a share -> (n, width, t)."""
+        """(n, width, t), (n, width, s) twice, (n, 1 or t, s), a share -> (n, width, t)."""
         if bias is None:
             scores = torch.bmm(query.transpose(1, 2), key)
         else:

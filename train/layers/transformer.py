@@ -31,17 +31,25 @@ class AttentiveLayer(nn.Module):
     """Weights of an attention and of a feed-forward network behind it, with a norm for each."""
 
     def __init__(
-        self, width: int, heads: int, feedforward: int, attention_dropout: float, dropout: float
+        self,
+        width: int,
+        heads: int,
+        feedforward: int,
+        attention_dropout: float,
+        dropout: float,
+        inner_dropout: float | None = None,
     ) -> None:
-        """`dropout` acts behind the attention, inside and behind the feed-forward."""
+        """`dropout` acts behind the attention, behind and, unless that has a share of its own,
+        inside the feed-forward."""
         super().__init__()
         self.heads = heads
+        inner = dropout if inner_dropout is None else inner_dropout
         self.attention_dropout = attention_dropout
         self.projections = QueryKeyValue(width, 3 * width)
         self.attended = Linear(width, width)
         nn.init.zeros_(self.attended.bias)
         self.feedforward = nn.Sequential(
-            Linear(width, feedforward), nn.ReLU(), Dropout(dropout), Linear(feedforward, width)
+            Linear(width, feedforward), nn.ReLU(), Dropout(inner), Linear(feedforward, width)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
         self.dropout = Dropout(dropout)
@@ -63,9 +71,11 @@ class TransformerLayer(AttentiveLayer):
         attention_dropout: float,
         dropout: float,
         norm_first: bool,
+        causal: bool = False,
+        inner_dropout: float | None = None,
     ) -> None:
-        super().__init__(width, heads, feedforward, attention_dropout, dropout)
-        self.norm_first = norm_first
+        super().__init__(width, heads, feedforward, attention_dropout, dropout, inner_dropout)
+        self.norm_first, self.causal = norm_first, causal
 
     def forward(self, frames: Packed) -> Packed:
         """(N, d) -> (N, d)."""
@@ -80,7 +90,9 @@ class TransformerLayer(AttentiveLayer):
 
     def _attention(self, frames: Packed) -> Tensor:
         projected = frames.map(self.projections)
-        attended: Tensor = self.attended(self_attention(projected, self.heads, self.share))
+        attended: Tensor = self.attended(
+            self_attention(projected, self.heads, self.share, self.causal)
+        )
         return attended
 
 
@@ -88,18 +100,28 @@ class CrossmodalLayer(AttentiveLayer):
     """Attention of one sequence to another and feed-forward, each normed before, with residuals."""
 
     def __init__(
-        self, width: int, heads: int, feedforward: int, attention_dropout: float, dropout: float
+        self,
+        width: int,
+        heads: int,
+        feedforward: int,
+        attention_dropout: float,
+        dropout: float,
+        reference: bool = False,
+        inner_dropout: float | None = None,
     ) -> None:
-        super().__init__(width, heads, feedforward, attention_dropout, dropout)
-        self.source_norm = nn.LayerNorm(width)
+        """`reference`: `causal` attention, and one norm for both sequences."""
+        super().__init__(width, heads, feedforward, attention_dropout, dropout, inner_dropout)
+        self.causal = reference
+        self.source_norm = None if reference else nn.LayerNorm(width)
 
     def forward(self, frames: Packed, source: Packed) -> Packed:
         """(N, d) reading (M, d) -> (N, d); a frame that has nothing to read attends to nothing."""
         x, (first, second) = frames.rows, self.norms
         width, weight, bias = x.shape[1], self.projections.weight, self.projections.bias
         query = functional.linear(first(x), weight[:width], bias[:width])
-        key_value = functional.linear(self.source_norm(source.rows), weight[width:], bias[width:])
-        found = cross_attention(frames.like(query), source.like(key_value), self.heads, self.share)
+        read = (self.source_norm or first)(source.rows)
+        both = source.like(functional.linear(read, weight[width:], bias[width:]))
+        found = cross_attention(frames.like(query), both, self.heads, self.share, self.causal)
         x = x + self.dropout(self.attended(found))
         return frames.like(x + self.dropout(self.feedforward(second(x))))
 
@@ -142,11 +164,14 @@ class SequenceEncoder(nn.Module):
         attention_dropout: float,
         dropout: float,
         embedding_dropout: float,
+        causal: bool = False,
+        inner_dropout: float | None = None,
     ) -> None:
         """Feed-forward layers are four times as wide as the frames."""
         super().__init__()
+        shares = attention_dropout, dropout
         self.layers = nn.ModuleList(
-            TransformerLayer(width, heads, 4 * width, attention_dropout, dropout, norm_first=True)
+            TransformerLayer(width, heads, 4 * width, *shares, True, causal, inner_dropout)
             for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width)
@@ -169,19 +194,32 @@ class CrossmodalEncoder(nn.Module):
     """
 
     def __init__(
-        self, width: int, heads: int, layers: int, attention_dropout: float, dropout: float
+        self,
+        width: int,
+        heads: int,
+        layers: int,
+        attention_dropout: float,
+        dropout: float,
+        embedding_dropout: float = 0.0,
+        reference: bool = False,
+        inner_dropout: float | None = None,
     ) -> None:
-        """Feed-forward layers are four times as wide as the frames."""
+        """Feed-forward layers are four times as wide as the frames; `embedding_dropout` acts on
+        both sequences. `reference`: see `CrossmodalLayer`."""
         super().__init__()
+        shares = attention_dropout, dropout
         self.layers = nn.ModuleList(
-            CrossmodalLayer(width, heads, 4 * width, attention_dropout, dropout)
+            CrossmodalLayer(width, heads, 4 * width, *shares, reference, inner_dropout)
             for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width)
+        self.dropout = Dropout(embedding_dropout)
 
     def forward(self, frames: Packed, source: Packed) -> Packed:
         """Frames `with_positions` (N, d) reading (M, d) -> (N, d)."""
         within = source is frames
+        frames = frames.map(self.dropout)
+        source = frames if within else source.map(self.dropout)
         for layer in self.layers:
             frames = layer(frames, frames if within else source)
         return frames.map(self.norm)

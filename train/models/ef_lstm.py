@@ -16,8 +16,8 @@ Departures, and choices where there is nothing to depart from:
   and are averaged within each of S equal parts of it; a frame across two parts counts for either by
   what lies in it, and a clip of fewer than S frames repeats them.
 - A modality that a clip lacks is zero at every step.
-- Sizes, dropout and recipe are ours. S is about the words of a clip: with many more steps than
-  that, an LSTM must carry what the first words said too far.
+- Sizes, dropout and recipe are ours, but for `PRESETS`. S is about the words of a clip: with many
+  more steps than that, an LSTM must carry what the first words said too far.
 """
 
 from collections.abc import Mapping
@@ -25,13 +25,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ...cache.spec import Modality
 from ...config import Fraction, Positive
+from ..layers.batch_norm import BatchNorm
 from ..layers.dropout import Dropout
 from .shared import baseline as baseline_parts
 from .shared.aligned import all_aligned, last_of, word_by_word
-from .shared.baseline import Baseline, dense
+from .shared.baseline import Baseline, dense, reference_recipe
+from .shared.hooks import Recipe
 from .shared.interface import Batch, InputShape, Output
 
 
@@ -47,11 +50,26 @@ class Options:
     """LSTM layers, one over the other."""
     dropout: Fraction = 0.2
     """Share of units dropped behind the LSTM and behind the layer after it."""
+    reference: bool = False
+    """As the reference toolkit, for features aligned to words: clips of at most S frames stay as
+    they are, with zeros behind, and each step goes through a batch normalisation first; dropout
+    acts between LSTM layers and behind the last, nowhere else."""
     classes: Positive = 1
     """1: a score a clip; more: logits of that many classes. Taken from the corpus in training."""
 
 
+PRESETS: Mapping[str, Options] = {
+    "mmsa-mosi": Options(50, 128, 4, 0.5, True),
+    "mmsa-mosei": Options(50, 256, 2, 0.4, True),
+    "mmsa-sims": Options(39, 32, 3, 0.5, True),
+}
+"""What the reference toolkit builds, by corpus."""
 RECIPE = baseline_parts.RECIPE
+RECIPES: Mapping[str, Recipe] = {
+    "mmsa-mosi": reference_recipe(1e-3, 32, 0.005),
+    "mmsa-mosei": reference_recipe(5e-3, 128, 1e-4),
+    "mmsa-sims": reference_recipe(5e-4, 128, 1e-3),
+}
 
 
 def resampled(frames: Tensor, mask: Tensor, steps: int) -> Tensor:
@@ -71,6 +89,16 @@ def resampled(frames: Tensor, mask: Tensor, steps: int) -> Tensor:
     return shares @ frames
 
 
+def in_place(frames: Tensor, mask: Tensor, steps: int) -> Tensor:
+    """The same shapes: the frames of clips as they are, zeros where none is real and behind; clips
+    with a real frame beyond `steps` are `resampled`."""
+    kept = functional.pad(frames * mask.unsqueeze(-1), (0, 0, 0, steps - mask.shape[1]))
+    long = mask[:, steps:].any(dim=1)
+    if mask.shape[1] <= steps:
+        return kept
+    return torch.where(long.view(-1, 1, 1), resampled(frames, mask, steps), kept)
+
+
 class EFLSTM(Baseline):
     """One LSTM over all modalities at once."""
 
@@ -79,19 +107,28 @@ class EFLSTM(Baseline):
         super().__init__(inputs)
         self.steps, self.aligned = options.steps, all_aligned(inputs)
         width = sum(inputs[m].width for m in self.modalities)
-        self.lstm = nn.LSTM(width, options.hidden, options.layers, batch_first=True)
+        self.norm = BatchNorm(options.steps) if options.reference else None
+        between = options.dropout if options.reference and options.layers > 1 else 0.0
+        self.lstm = nn.LSTM(
+            width, options.hidden, options.layers, batch_first=True, dropout=between
+        )
         self.dropout = Dropout(options.dropout)
-        self.post = dense([options.hidden, options.hidden], options.dropout)
+        behind = 0.0 if options.reference else options.dropout
+        self.post = dense([options.hidden, options.hidden], behind)
         self.head = nn.Linear(options.hidden, options.classes)
 
     def forward(self, batch: Batch) -> Output:
         """Scores; no modality has a vector of its own."""
         frames = [self.frames(batch, m) for m in self.modalities]
         masks = [batch.masks[m] for m in self.modalities]
-        if self.aligned:
+        if self.aligned and self.norm is None:
             rows, real = word_by_word(frames, masks)
             states, _ = self.lstm(rows)
             return self.answer(self.post(self.dropout(last_of(states, real))), {})
-        steps = [resampled(f, mask, self.steps) for f, mask in zip(frames, masks, strict=True)]
-        states, _ = self.lstm(torch.cat(steps, dim=2))
+        lay = resampled if self.norm is None else in_place
+        steps = [lay(f, mask, self.steps) for f, mask in zip(frames, masks, strict=True)]
+        together = torch.cat(steps, dim=2)
+        if self.norm is not None:
+            together = self.norm(together, torch.ones_like(batch.labels, dtype=torch.bool))
+        states, _ = self.lstm(together)
         return self.answer(self.post(self.dropout(states[:, -1])), {})

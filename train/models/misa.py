@@ -31,7 +31,7 @@ Departures, and choices where the paper is silent:
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
@@ -39,13 +39,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ...cache.spec import MODALITIES, Modality
-from ...config import Fraction, Positive
+from ...config import Count, Fraction, Positive
 from ..layers.dropout import Dropout
 from ..layers.packed import Packed
 from ..layers.post_norm import PostNormAttention, PostNormFeedForward
 from ..layers.whole_batch import alone
 from .misa_losses import difference, similarity
-from .shared.hooks import Recipe
+from .shared.baseline import reference_recipe
+from .shared.hooks import EncoderRecipe, Recipe
 from .shared.interface import Batch, InputShape, Output, shaped
 from .shared.layer_mix import layer_weights
 from .shared.utterance import EndStates, Pick, Tokens
@@ -63,8 +64,8 @@ class Options:
     """Common width d, a multiple of `heads`."""
     text: Pick = "mean"
     """The vector of a text: the `mean` of its tokens, or the `first`, [CLS]."""
-    recurrent: Positive = 64
-    """Units of each of a modality's four LSTMs."""
+    recurrent: Count = 64
+    """Units of each of a modality's four LSTMs; 0: as many as its frames are wide."""
     heads: Positive = 2
     """Attention heads of the fusion."""
     feedforward: Positive = 512
@@ -82,6 +83,10 @@ class Options:
     """Weight of the reconstruction loss."""
     moments: Annotated[int, Field(ge=2)] = 5
     """Highest order K of the moments that shared vectors are to agree in."""
+    reference: bool = False
+    """As the reference toolkit: LSTMs read as many frames as the clip's text has tokens, the fusion
+    is PyTorch's own transformer layer with a dropout of 0.1, inside the feed-forward too, and two
+    layers are there that nothing reads."""
     classes: Positive = 1
     """1: a score a clip; more: logits of that many classes. Taken from the corpus in training."""
 
@@ -93,12 +98,17 @@ class Options:
             )
 
 
-PRESETS: Mapping[str, Options] = {
+PRESETS: dict[str, Options] = {
     "mosi": Options(),
     "mosei": Options(dropout=0.5, difference=0.3, similarity=0.8),
     "sims": Options(dropout=0.0, difference=0.3, similarity=1.0, reconstruction=0.8),
 }
-"""By corpus; the width is that of CMU-MOSI everywhere."""
+"""By corpus; the width is that of CMU-MOSI everywhere. Under ``mmsa-…`` stands what the reference
+toolkit builds."""
+PRESETS |= {
+    f"mmsa-{corpus}": replace(options, recurrent=0, feedforward=2048, reference=True)
+    for corpus, options in PRESETS.items()
+}
 
 
 def _recipe(batch_size: int, clip_norm: float | None, decay: float = 0.0) -> Recipe:
@@ -120,8 +130,16 @@ RECIPES: Mapping[str, Recipe] = {
     "mosi": _recipe(16, 0.8),
     "mosei": _recipe(64, None, 5e-5),
     "sims": _recipe(64, 1.0),
+    "mmsa-mosi": reference_recipe(1e-4, 16, accumulate=2, whole_groups=True, clip_value=0.8),
+    "mmsa-mosei": reference_recipe(1e-4, 64, accumulate=2, whole_groups=True, clip_value=0.8),
+    "mmsa-sims": reference_recipe(1e-4, 64, accumulate=2, whole_groups=True, clip_value=1.0),
 }
 RECIPE = RECIPES["mosi"]
+ENCODERS: Mapping[str, EncoderRecipe] = {
+    f"mmsa-{corpus}": EncoderRecipe(1e-4, 0.0, source="the reference toolkit: one rate for all")
+    for corpus in ("mosi", "mosei", "sims")
+}
+"""Of text, where it is live."""
 
 
 class MISA(nn.Module):
@@ -138,7 +156,9 @@ class MISA(nn.Module):
         for m in self.modalities:
             shape = inputs[m]
             own = (
-                Tokens(shape, options.text) if m == "text" else EndStates(shape, options.recurrent)
+                Tokens(shape, options.text)
+                if m == "text"
+                else EndStates(shape, options.recurrent or shape.width)
             )
             self.encoders[m] = own
             self.utterances[m] = nn.Sequential(nn.Linear(own.out, d), nn.ReLU(), nn.LayerNorm(d))
@@ -147,8 +167,14 @@ class MISA(nn.Module):
             {m: nn.Sequential(nn.Linear(d, d), nn.Sigmoid()) for m in self.modalities}
         )
         self.decoders = nn.ModuleDict({m: nn.Linear(d, d) for m in self.modalities})
-        self.attention = PostNormAttention(d, options.heads, options.dropout, EPSILON)
-        self.feedforward = PostNormFeedForward(d, options.feedforward, options.dropout, EPSILON)
+        share, inner = (0.1, 0.1) if options.reference else (options.dropout, 0.0)
+        self.attention = PostNormAttention(d, options.heads, share, EPSILON)
+        self.feedforward = PostNormFeedForward(d, options.feedforward, share, EPSILON, inner)
+        if options.reference:
+            self.attention.as_pytorch_begins()
+            # for its counts and checkpoints alone: a norm of text, and who tells spaces apart
+            widest = 2 * inputs[self.modalities[0]].width
+            self.unread = nn.ModuleList([nn.LayerNorm(widest), nn.Linear(d, 4)])
         vectors = len(self.modalities) * (2 if options.fused == "both" else 1)
         self.head = nn.Sequential(
             nn.Linear(vectors * d, 3 * d),
@@ -162,7 +188,8 @@ class MISA(nn.Module):
         options, names = self.options, self.modalities
         there = torch.stack([batch.masks[m].any(dim=1) for m in names])  # (M, B)
         real = there.unsqueeze(-1)
-        found = {m: self.encoders[m](batch.features[m], batch.masks[m]) for m in names}
+        read = self._read(batch)
+        found = {m: self.encoders[m](batch.features[m], read[m]) for m in names}
         spoken = torch.stack([self.utterances[m](x) for m, x in found.items()])  # u, (M, B, d)
         shared = self.shared(spoken) * real
         private = torch.stack([self.private[m](u) for m, u in zip(names, spoken, strict=True)])
@@ -183,6 +210,16 @@ class MISA(nn.Module):
     def outputs(self) -> Mapping[str, Tensor]:
         """``layers_<modality>`` (layers,) of every weighted input, summing to one."""
         return layer_weights(self.encoders)
+
+    def _read(self, batch: Batch) -> Mapping[Modality, Tensor]:
+        """The masks of the frames that encoders read: (B, T_m) bool by modality."""
+        if not (self.options.reference and "text" in self.modalities):
+            return batch.masks
+        tokens = batch.masks["text"].sum(dim=1, keepdim=True)
+        return {
+            m: mask if m == "text" else mask & ((mask.cumsum(dim=1) <= tokens) | (tokens == 0))
+            for m, mask in batch.masks.items()
+        }
 
     def _fused(self, vectors: Tensor, there: Tensor) -> Tensor:
         """(V, B, d), V a multiple of M, and (M, B) -> (B, V * d)."""

@@ -44,10 +44,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ...cache.spec import MODALITIES, Modality
-from ...config import Fraction, Positive
+from ...config import Count, Fraction, Positive
 from ..layers.dropout import Dropout
 from ..layers.whole_batch import alone
 from .mmim_information import ClassMemory, Conditional, contrast, entropy, members_of
+from .shared.baseline import reference_recipe
 from .shared.hooks import EncoderRecipe, Group, Recipe, Training
 from .shared.interface import Batch, InputShape, Output, shaped
 from .shared.layer_mix import layer_weights
@@ -55,6 +56,8 @@ from .shared.utterance import Pick, end_state_encoders
 
 Rate = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
+SPACE = 4
+"""Length of the vectors whose entropy the reference toolkit estimates."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,18 @@ class Options:
     """Units of the LSTM of audio."""
     vision_hidden: Positive = 32
     """Units of the LSTM of vision."""
+    audio_out: Count = 0
+    """Length of audio's vector, which a linear layer makes of the LSTM's state; 0: the state."""
+    vision_out: Count = 0
+    """The same of vision."""
+    two_way: bool = False
+    """Whether LSTMs read both ways; vectors are made of both end states."""
     dropout: Fraction = 0.1
     """Share dropped of the vectors that are fused, and of the fusion result."""
+    reference: bool = False
+    """As the reference toolkit: tanh in the fusion and no dropout of its result, predictions G by
+    one linear layer, a likelihood with as many inner units as the vector it tells of and without
+    log-variances in it, an entropy of vectors of four by a linear layer."""
     contrast: Weight = 0.1
     """Alpha, the weight of the noise-contrastive losses."""
     bound: Weight = 0.1
@@ -98,8 +111,22 @@ RECIPE = Recipe(
     source="MMSA's configuration of MMIM; epochs unlimited there",
 )
 CORPORA = ("mosi", "mosei", "sims")
-PRESETS: Mapping[str, Options] = dict.fromkeys(CORPORA, Options())
-RECIPES: Mapping[str, Recipe] = dict.fromkeys(CORPORA, RECIPE)
+PRESETS: dict[str, Options] = dict.fromkeys(CORPORA, Options())
+RECIPES: dict[str, Recipe] = dict.fromkeys(CORPORA, RECIPE)
+for _corpus in CORPORA:  # the reference toolkit's
+    PRESETS[f"mmsa-{_corpus}"] = Options(
+        audio_hidden=16,
+        vision_hidden=16,
+        audio_out=16,
+        vision_out=16,
+        two_way=True,
+        reference=True,
+        memory=16,
+        ridge=1e-8,
+    )
+    RECIPES[f"mmsa-{_corpus}"] = reference_recipe(
+        1e-3, 32, 1e-4, clip_norm=1.0, plateau=20, plateau_factor=0.5
+    )
 ENCODER = EncoderRecipe(5e-5, 1e-4, source="MMSA's configuration of MMIM")
 """Of text, where it is live; for all corpora."""
 
@@ -119,23 +146,35 @@ class MMIM(nn.Module):
             "audio": options.audio_hidden,
             "vision": options.vision_hidden,
         }
-        self.encoders, sizes = end_state_encoders(inputs, options.text, hidden)
-        d, share = options.width, options.dropout
-        self.fusion = nn.Sequential(
-            Dropout(share), nn.Linear(sum(sizes.values()), d), nn.ReLU(), nn.Linear(d, d), nn.ReLU()
+        out: dict[Modality, int] = {"audio": options.audio_out, "vision": options.vision_out}
+        self.encoders, sizes = end_state_encoders(
+            inputs, options.text, hidden, out, options.two_way
         )
-        self.head = nn.Sequential(Dropout(share), nn.Linear(d, options.classes))
+        d, share, simple = options.width, options.dropout, options.reference
+        bend = nn.Tanh if simple else nn.ReLU
+        self.fusion = nn.Sequential(
+            Dropout(share), nn.Linear(sum(sizes.values()), d), bend(), nn.Linear(d, d), bend()
+        )
+        self.head = nn.Sequential(Dropout(0.0 if simple else share), nn.Linear(d, options.classes))
         self.likelihoods = nn.ModuleDict(
-            {m: Conditional(sizes[self.given], sizes[m]) for m in self.told}
+            {m: Conditional(sizes[self.given], sizes[m], simple) for m in self.told}
         )
         self.predictors = nn.ModuleDict(
             {
-                m: nn.Sequential(nn.Linear(d, d), nn.ReLU(), nn.Linear(d, n))
+                m: nn.Linear(d, n)
+                if simple
+                else nn.Sequential(nn.Linear(d, d), nn.ReLU(), nn.Linear(d, n))
                 for m, n in sizes.items()
             }
         )
+        self.spaces = nn.ModuleDict()  # of the vectors whose entropy is estimated
+        for m in self.told if simple else ():
+            self.spaces[m] = nn.Sequential(nn.Linear(sizes[m], SPACE), nn.Tanh())
         self.memories = nn.ModuleDict(
-            {m: ClassMemory(self.kinds, options.memory, sizes[m]) for m in self.told}
+            {
+                m: ClassMemory(self.kinds, options.memory, SPACE if simple else sizes[m])
+                for m in self.told
+            }
         )
 
     def forward(self, batch: Batch) -> Output:
@@ -152,7 +191,7 @@ class MMIM(nn.Module):
             return Output(prediction, representations=seen)
         there = {m: batch.masks[m].any(dim=1) for m in self.modalities}
         losses = self._losses(fused, vectors, there, batch.labels)
-        extras = {f"vector_{m}": seen[m] for m in self.told}
+        extras = {f"vector_{m}": self._space(m, vectors[m]).detach() for m in self.told}
         extras |= {f"known_{m}": there[m] for m in self.told}
         return Output(prediction, losses, extras, seen)
 
@@ -171,13 +210,20 @@ class MMIM(nn.Module):
     def groups(self) -> Sequence[Group]:
         """The likelihood's networks, which may learn at a rate of their own, and all else."""
         own = tuple(self.likelihoods.parameters())
-        known = {id(weight) for weight in own}
+        still = tuple(self.spaces.parameters())  # the toolkit's never learn
+        known = {id(weight) for weight in own + still}
         rest = tuple(p for p in self.parameters() if id(p) not in known)
-        return Group(rest), Group(own, self.options.likelihood_rate)
+        groups = Group(rest), Group(own, self.options.likelihood_rate)
+        return (*groups, Group(still, 0.0)) if still else groups
 
     def outputs(self) -> Mapping[str, Tensor]:
         """``layers_<modality>`` (layers,) of every weighted input, summing to one."""
         return layer_weights(self.encoders)
+
+    def _space(self, m: Modality, vector: Tensor) -> Tensor:
+        """Where the entropy of a modality's vector is estimated."""
+        found: Tensor = self.spaces[m](vector) if m in self.spaces else vector
+        return found
 
     @property
     def _memories(self) -> Mapping[str, ClassMemory]:
@@ -196,7 +242,9 @@ class MMIM(nn.Module):
         for m, y in vectors.items():
             together, known = self.gather(y), self._all(there[m])
             predicted = self.gather(self.predictors[m](fused))
-            contrasts.append(contrast(predicted, together, known))
+            # the toolkit asks of each vector by which prediction it is meant, not the other way
+            pair = (together, predicted) if self.options.reference else (predicted, together)
+            contrasts.append(contrast(*pair, known))
             if m == self.given:
                 continue
             q, memory = self.likelihoods[m], self._memories[m]
@@ -205,7 +253,8 @@ class MMIM(nn.Module):
             fits.append(torch.where(both, q(x.detach(), y.detach()), 0).mean())
             likelihood = torch.where(both, q.as_it_is(x, y), 0).mean()
             own = members & known.unsqueeze(1)
-            bounds.append(likelihood + entropy(together, own, memory, self.options.ridge))
+            space = self._space(m, together)
+            bounds.append(likelihood + entropy(space, own, memory, self.options.ridge))
         losses = {"contrast": self.options.contrast * torch.stack(contrasts).sum()}
         if fits:
             losses["likelihood"] = -torch.stack(fits).sum()

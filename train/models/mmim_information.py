@@ -19,20 +19,28 @@ LOG_2PI = math.log(2 * math.pi)
 class Conditional(nn.Module):
     """q(y | x): a Gaussian whose mean and variances, one an entry of y, are learned from x."""
 
-    def __init__(self, given: int, told: int) -> None:
-        """For x of width `given` and y of width `told`; as many inner units as the wider has."""
+    def __init__(self, given: int, told: int, reference: bool = False) -> None:
+        """For x of width `given` and y of width `told`; as many inner units as the wider has.
+
+        `reference`: as many as y has, no bound on log-variances, and only what they weigh distances
+        by in the likelihood, as in MMSA.
+        """
         super().__init__()
-        inner = max(given, told)
+        inner, self.reference = told if reference else max(given, told), reference
         self.mean = nn.Sequential(nn.Linear(given, inner), nn.ReLU(), nn.Linear(inner, told))
-        self.spread = nn.Sequential(
-            nn.Linear(given, inner), nn.ReLU(), nn.Linear(inner, told), nn.Tanh()
-        )
+        self.spread = nn.Sequential(nn.Linear(given, inner), nn.ReLU(), nn.Linear(inner, told))
+        if not reference:
+            self.spread.append(nn.Tanh())
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """log q(y | x), (B, given) and (B, told) -> (B,) float32."""
-        log_variance = MOST * self.spread(x).float()
+        log_variance = self.spread(x).float()
+        if not self.reference:
+            log_variance = MOST * log_variance
         distance = (y - self.mean(x)).float().square()
-        parts: Tensor = distance * torch.exp(-log_variance) + log_variance + LOG_2PI
+        parts: Tensor = distance * torch.exp(-log_variance)
+        if not self.reference:
+            parts = parts + log_variance + LOG_2PI
         return -0.5 * parts.sum(dim=-1)
 
     def as_it_is(self, x: Tensor, y: Tensor) -> Tensor:

@@ -30,13 +30,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ...cache.spec import Modality
+from ...cache.spec import MODALITIES, Modality
 from ...config import Fraction, Positive
 from ..layers.convolution import TemporalConvolution
 from ..layers.dropout import Dropout
 from ..layers.packed import Packed
 from ..layers.transformer import CrossmodalEncoder, SequenceEncoder, with_positions, xavier_init
-from .shared.baseline import Baseline
+from .shared.baseline import Baseline, reference_recipe
 from .shared.hooks import Recipe
 from .shared.interface import Batch, InputShape, Output
 
@@ -57,8 +57,20 @@ class Options:
     """Share dropped of the features of text."""
     dropout: Fraction = 0.2
     """Share dropped in the transformers."""
+    inner_dropout: Fraction | None = None
+    """Of it, the share inside the feed-forward; unset: `dropout`."""
     output_dropout: Fraction = 0.1
     """Share dropped within the residual layers before the head."""
+    kernels: tuple[Positive, Positive, Positive] = (3, 3, 3)
+    """Frames that the convolutions of text, audio and vision see; odd numbers."""
+    attention_dropout: tuple[Fraction, Fraction, Fraction] | None = None
+    """Share dropped of attention weights where text, audio and vision are read, text's also in the
+    transformers behind; unset: `dropout`."""
+    embedding_dropout: Fraction = 0.0
+    """Share dropped of what every transformer begins with."""
+    reference: bool = False
+    """As the reference toolkit: clips lose kernel - 1 frames in the convolutions, frames see as
+    many later ones as two sequences differ in length, blocks norm both by one norm."""
     classes: Positive = 1
     """1: a score a clip; more: logits of that many classes. Taken from the corpus in training."""
 
@@ -66,13 +78,48 @@ class Options:
         """Raises ValueError where width and heads do not go together."""
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads = {self.heads}.")
+        if not all(kernel % 2 for kernel in self.kernels):
+            raise ValueError(f"kernels = {list(self.kernels)}: a kernel has to be odd.")
+
+
+def _reference(
+    width: int,
+    heads: int,
+    layers: int,
+    text: float,
+    residual: float,
+    out: float,
+    kernels: tuple[int, int, int],
+    attention: tuple[float, float, float],
+    embedding: float,
+    own: int = 4,
+) -> Options:
+    return Options(
+        width=width,
+        heads=heads,
+        layers=layers,
+        memory_layers=own,
+        text_dropout=text,
+        dropout=residual,
+        inner_dropout=0.0,
+        output_dropout=out,
+        kernels=kernels,
+        attention_dropout=attention,
+        embedding_dropout=embedding,
+        reference=True,
+    )
 
 
 PRESETS: Mapping[str, Options] = {
     "mosi": Options(),
     "mosei": Options(heads=8, text_dropout=0.3, dropout=0.1),
     "sims": Options(width=50, layers=2),
+    "mmsa-mosi": _reference(50, 10, 4, 0.5, 0.0, 0.5, (5, 5, 5), (0.3, 0.2, 0.0), 0.2),
+    "mmsa-mosei": _reference(30, 6, 4, 0.3, 0.0, 0.5, (5, 1, 3), (0.4, 0.0, 0.0), 0.0),
+    "mmsa-sims": _reference(50, 10, 2, 0.3, 0.2, 0.1, (5, 1, 1), (0.2, 0.1, 0.0), 0.1, own=3),
 }
+"""By corpus; under ``mmsa-…`` what the reference toolkit builds. Its dropout inside the
+feed-forward is 0 everywhere, that of residuals with CH-SIMS 0.2."""
 
 
 def _recipe(rate: float, batch: int, epochs: int, clip: float | None, source: str) -> Recipe:
@@ -88,12 +135,21 @@ def _recipe(rate: float, batch: int, epochs: int, clip: float | None, source: st
     )
 
 
+def _reference_recipe(rate: float, batch: int, plateau: int) -> Recipe:
+    return reference_recipe(
+        rate, batch, accumulate=8, whole_groups=True, clip_value=0.6, plateau=plateau
+    )
+
+
 _PAPER = "MulT, table of hyperparameters in its appendix; patience is the field's"
 RECIPE = _recipe(1e-3, 128, 100, 0.8, _PAPER)
 RECIPES: Mapping[str, Recipe] = {
     "mosi": RECIPE,
     "mosei": _recipe(1e-3, 16, 20, 1.0, _PAPER),
     "sims": _recipe(2e-3, 16, 100, None, "MMSA's configuration; epochs are ours"),
+    "mmsa-mosi": _reference_recipe(2e-3, 16, 5),
+    "mmsa-mosei": _reference_recipe(5e-4, 4, 20),
+    "mmsa-sims": _reference_recipe(2e-3, 16, 10),
 }
 
 
@@ -104,14 +160,24 @@ class MulT(Baseline):
         """For any modalities of `inputs`."""
         super().__init__(inputs)
         d, heads, share = options.width, options.heads, options.dropout
+        exact, embedded = options.reference, options.embedding_dropout
+        inner = share if options.inner_dropout is None else options.inner_dropout
+        kernels = dict(zip(MODALITIES, options.kernels, strict=True))
+        attention = options.attention_dropout or (share, share, share)
+        reads = dict(zip(MODALITIES, attention, strict=True))
         self.text_dropout = Dropout(options.text_dropout)
         self.convolutions = nn.ModuleDict(
-            {m: TemporalConvolution(inputs[m].width, d) for m in self.modalities}
+            {
+                m: TemporalConvolution(inputs[m].width, d, kernels[m], shrinking=exact)
+                for m in self.modalities
+            }
         )
         self.readers = nn.ModuleDict(
             {
                 f"{m}_reads_{n}": xavier_init(
-                    CrossmodalEncoder(d, heads, options.layers, share, share)
+                    CrossmodalEncoder(
+                        d, heads, options.layers, reads[n], share, embedded, exact, inner
+                    )
                 )
                 for m in self.modalities
                 for n in self.modalities
@@ -119,9 +185,10 @@ class MulT(Baseline):
             }
         )
         own = d * max(1, len(self.modalities) - 1)
+        depth, read = options.memory_layers, reads["text"]
         self.memories = nn.ModuleDict(
             {
-                m: SequenceEncoder(own, heads, options.memory_layers, share, share, 0.0)
+                m: SequenceEncoder(own, heads, depth, read, share, embedded, exact, inner)
                 for m in self.modalities
             }
         )

@@ -31,7 +31,7 @@ Departures, and choices where the paper is silent:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
@@ -40,9 +40,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...cache.spec import MODALITIES, Modality
-from ...config import Fraction, Positive
+from ...config import Count, Fraction, Positive
 from ..layers.dropout import Dropout
 from ..layers.packed import Packed
+from .shared.baseline import dense, reference_recipe
 from .shared.hooks import EncoderRecipe, Group, Recipe, Training
 from .shared.interface import Batch, InputShape, Output
 from .shared.layer_mix import layer_weights
@@ -74,7 +75,17 @@ class Options:
     vision_width: Positive = 32
     """Width of the vision feature."""
     dropout: Fraction = 0.1
-    """Share dropped of the vectors that the heads read."""
+    """Share dropped of the vectors that the heads of text and audio read."""
+    fusion_dropout: Fraction | None = None
+    """Share dropped of what the fusion reads; unset: `dropout`."""
+    vision_dropout: Fraction | None = None
+    """Share dropped of the vector that vision's head reads; unset: `dropout`."""
+    audio_out: Count = 0
+    """Length of audio's vector, which a linear layer makes of the LSTM's state; 0: the state."""
+    vision_out: Count = 0
+    """The same of vision."""
+    head_layers: Annotated[int, Field(ge=1, le=2)] = 1
+    """Layers of each head before the score, the first of which makes the feature."""
     unimodal_tasks: tuple[Modality, ...] = MODALITIES
     """Modalities with a score and a generated label of their own; those that a run does not use
     are passed over."""
@@ -94,18 +105,38 @@ class Options:
     """Learning rate of audio's LSTM, times the run's: 5e-3 of 1e-3."""
     vision_rate: Rate = 5.0
     """The same for vision's."""
+    audio_decay: Annotated[float, Field(ge=0)] | None = None
+    """Weight decay of audio's LSTM; unset: the run's."""
+    vision_decay: Annotated[float, Field(ge=0)] | None = None
+    """The same of vision's."""
 
     def __post_init__(self) -> None:
         if len(set(self.unimodal_tasks)) < len(self.unimodal_tasks):
             raise ValueError("unimodal_tasks names a modality twice. Name each once.")
 
 
+_REFERENCE = Options(
+    fusion_dropout=0.0, vision_dropout=0.0, audio_out=16, vision_out=32, head_layers=2
+)
 PRESETS: Mapping[str, Options] = {
     "mosi": Options(),
     "mosei": Options(vision_rate=0.1),
     "sims": Options(),
+    "mmsa-mosi": _REFERENCE,
+    "mmsa-mosei": replace(
+        _REFERENCE,
+        dropout=0.0,
+        fusion_dropout=0.1,
+        vision_rate=0.1,
+        audio_decay=0.0,
+        vision_decay=0.0,
+    ),
+    "mmsa-sims": replace(
+        _REFERENCE, vision_hidden=64, text_width=64, audio_decay=0.01, vision_decay=0.01
+    ),
 }
-"""By corpus; sizes are those of CMU-MOSI everywhere."""
+"""By corpus; sizes are those of CMU-MOSI, but under ``mmsa-…``, which is all that the reference
+toolkit builds."""
 
 
 def _recipe(batch_size: int) -> Recipe:
@@ -122,25 +153,37 @@ def _recipe(batch_size: int) -> Recipe:
     )
 
 
-RECIPES: Mapping[str, Recipe] = {"mosi": _recipe(16), "mosei": _recipe(32), "sims": _recipe(32)}
+RECIPES: Mapping[str, Recipe] = {
+    "mosi": _recipe(16),
+    "mosei": _recipe(32),
+    "sims": _recipe(32),
+    "mmsa-mosi": reference_recipe(1e-3, 16, 1e-3, accumulate=4, whole_groups=True),
+    "mmsa-mosei": reference_recipe(1e-3, 32, 1e-2, accumulate=4, whole_groups=True),
+    "mmsa-sims": reference_recipe(1e-3, 32, 1e-3, accumulate=4, whole_groups=True),
+}
 RECIPE = RECIPES["mosi"]
 ENCODER = EncoderRecipe(5e-5, source="MMSA's configuration of Self-MM (2025); the decay is ours")
+ENCODERS: Mapping[str, EncoderRecipe] = {
+    f"mmsa-{corpus}": EncoderRecipe(5e-5, 1e-3, source="the reference toolkit's configuration")
+    for corpus in ("mosi", "mosei", "sims")
+}
 """Of text, where it is live; for all corpora."""
 
 
 class Head(nn.Module):
     """A vector -> its feature F* and a score."""
 
-    def __init__(self, inputs: int, width: int, dropout: float) -> None:
+    def __init__(self, inputs: int, width: int, dropout: float, layers: int) -> None:
         """For vectors of length `inputs`; the feature is `width` long."""
         super().__init__()
         self.space = nn.Sequential(Dropout(dropout), nn.Linear(inputs, width), nn.ReLU())
+        self.further = dense([width] * layers, 0.0)
         self.score = nn.Linear(width, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, inputs) -> (batch, width), (batch,)."""
         feature = self.space(x)
-        return feature, self.score(feature).squeeze(-1)
+        return feature, self.score(self.further(feature)).squeeze(-1)
 
 
 class SelfMM(nn.Module):
@@ -164,7 +207,8 @@ class SelfMM(nn.Module):
         fusion_width = options.fusion_width
         if options.labels == "sugrm":
             widths, fusion_width = dict.fromkeys(widths, options.text_width), options.text_width
-        self.encoders, sizes = end_state_encoders(inputs, options.text, hidden)
+        out: dict[Modality, int] = {"audio": options.audio_out, "vision": options.vision_out}
+        self.encoders, sizes = end_state_encoders(inputs, options.text, hidden, out)
         frames = {m: inputs[m].width for m in self.modalities}
         like_sugrm = SUGRMOptions()
         self.recalibration = (
@@ -176,10 +220,17 @@ class SelfMM(nn.Module):
             for m in self.modalities:
                 if m != "text":
                     del self.encoders[m].lstm
+                    self.encoders[m].register_module("project", None)
                     sizes[m] = like_sugrm.width
-        self.fusion = Head(sum(sizes.values()), fusion_width, options.dropout)
+        drops = {"fusion": options.fusion_dropout, "vision": options.vision_dropout}
+        share = {k: options.dropout if v is None else v for k, v in drops.items()}
+        layers = options.head_layers
+        self.fusion = Head(sum(sizes.values()), fusion_width, share["fusion"], layers)
         self.heads = nn.ModuleDict(
-            {m: Head(sizes[m], widths[m], options.dropout) for m in self.tasks}
+            {
+                m: Head(sizes[m], widths[m], share.get(m, options.dropout), layers)
+                for m in self.tasks
+            }
         )
         self.widest = max([fusion_width, *(widths[m] for m in self.tasks)])
         self.memory = LabelMemory(
@@ -233,9 +284,11 @@ class SelfMM(nn.Module):
 
         In the place of LSTMs, the sparse phased transformer at the rate that SUGRM has for it.
         """
-        rates = {"audio": self.options.audio_rate, "vision": self.options.vision_rate}
+        options = self.options
+        rates = {"audio": options.audio_rate, "vision": options.vision_rate}
+        decays = {"audio": options.audio_decay, "vision": options.vision_decay}
         groups = [
-            Group(weights, rates[m])
+            Group(weights, rates[m], decays[m])
             for m in self.modalities
             if m in rates and (weights := tuple(self.encoders[m].parameters()))
         ]

@@ -26,9 +26,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...cache.spec import Modality
-from ...config import Fraction, Positive
+from ...config import Count, Fraction, Positive
+from ..layers.dropout import Dropout
 from .shared import baseline as baseline_parts
-from .shared.baseline import Baseline, dense, embedding_subnets, embedding_widths
+from .shared.baseline import (
+    Baseline,
+    dense,
+    embedding_subnets,
+    embedding_widths,
+    reference_recipe,
+)
+from .shared.hooks import Recipe
 from .shared.interface import Batch, InputShape, Output
 
 
@@ -48,11 +56,29 @@ class Options:
     """Units of each of the two layers over the tensor."""
     dropout: Fraction = 0.2
     """Share of units dropped behind every layer."""
+    text_hidden: Count = 0
+    """Units of the LSTM over text, where a linear layer makes its vector; 0: `text_width`."""
+    input_norm: bool = False
+    """As the reference toolkit: the means of audio and vision go through a batch normalisation,
+    dropout acts there and not within the nets, and the layer on text's last state is linear."""
+    tensor_dropout: Fraction = 0.0
+    """Share dropped of the outer product; with `input_norm` none is behind the layers over it."""
     classes: Positive = 1
     """1: a score a clip; more: logits of that many classes. Taken from the corpus in training."""
 
 
+PRESETS: Mapping[str, Options] = {
+    "mmsa-mosi": Options(32, 32, 128, 3, 64, 0.3, 128, True, 0.5),
+    "mmsa-mosei": Options(128, 16, 128, 3, 16, 0.4, 128, True, 0.4),
+    "mmsa-sims": Options(256, 32, 128, 3, 32, 0.4, 128, True, 0.4),
+}
+"""What the reference toolkit builds, by corpus."""
 RECIPE = replace(baseline_parts.RECIPE, learning_rate=1e-3)
+RECIPES: Mapping[str, Recipe] = {
+    "mmsa-mosi": reference_recipe(1e-3, 32),
+    "mmsa-mosei": reference_recipe(5e-3, 128),
+    "mmsa-sims": reference_recipe(5e-4, 32),
+}
 
 
 def with_one(vectors: Tensor) -> Tensor:
@@ -79,10 +105,12 @@ class TFN(Baseline):
         super().__init__(inputs)
         self.subnets = embedding_subnets(inputs, options)
         size = math.prod(w + 1 for w in embedding_widths(self.modalities, options).values())
-        self.post = dense([size, options.hidden, options.hidden], options.dropout)
+        self.dropout = Dropout(options.tensor_dropout)
+        share = 0.0 if options.input_norm else options.dropout
+        self.post = dense([size, options.hidden, options.hidden], share)
         self.head = nn.Linear(options.hidden, options.classes)
 
     def forward(self, batch: Batch) -> Output:
         """Scores."""
         own = {m: self.subnets[m](self.frames(batch, m), batch.masks[m]) for m in self.modalities}
-        return self.answer(self.post(fusion_tensor(list(own.values()))), own)
+        return self.answer(self.post(self.dropout(fusion_tensor(list(own.values())))), own)

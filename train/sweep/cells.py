@@ -49,11 +49,11 @@ class Cell:
     def point(self, runs: Iterable[Scored]) -> Point:
         """What its finished runs come to."""
         kept = list(runs)
+        folds = [run.identity.fold if run.identity else None for run in kept]
+        several = None not in folds and len(set(folds)) > 1
         parts: dict[int | None, list[Scored]] = {}
-        for number, run in enumerate(kept):
-            fold = run.identity.fold if run.identity else None
-            parts.setdefault(number if fold is None else fold, []).append(run)
-        folded = any(run.identity is not None and run.identity.fold is not None for run in kept)
+        for number, (run, fold) in enumerate(zip(kept, folds, strict=True)):
+            parts.setdefault(fold if several else number, []).append(run)
         return Point(
             arm=self.arm.name,
             model=self.arm.model,
@@ -71,7 +71,7 @@ class Cell:
                 }
                 for split in ("valid", "test")
             },
-            parts=len(parts) if folded else 0,
+            parts=len(parts) if several else 0,
             settings=self.arm.varied,
             folder=self.config.experiment.name,
             seconds=sum(run.seconds for run in kept),
@@ -100,6 +100,7 @@ def cell_of(
             "modalities": None,
             "seeds": section.seeds or config.train.seeds,
             "inputs": Inputs.model_validate(inputs),
+            "tracker": None,  # there would be hundreds
             arm.model: table,
         }
     )

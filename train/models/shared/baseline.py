@@ -5,11 +5,12 @@ Shapes: B clips, T frames of the longest.
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from ....cache.spec import MODALITIES, Modality
+from ...layers.batch_norm import BatchNorm
 from ...layers.dropout import Dropout
 from ...layers.lstm import LSTM
 from ...layers.packed import Packed, mean_frame
@@ -30,10 +31,27 @@ RECIPE = Recipe(
 """Of baselines that have no published one for features like ours."""
 
 
+def reference_recipe(
+    rate: float, batch_size: int, weight_decay: float = 0.0, **more: Any
+) -> Recipe:
+    """A recipe of the reference toolkit: Adam at one rate until eight epochs are no better."""
+    return Recipe(
+        learning_rate=rate,
+        batch_size=batch_size,
+        weight_decay=weight_decay,
+        epochs=200,
+        patience=8,
+        warmup=0.0,
+        schedule="constant",
+        source="the reference toolkit's configuration (MMSA 2.2.1); epochs unlimited there",
+        **more,
+    )
+
+
 class Baseline(nn.Module):
     """The two ends of a baseline: frames of its modalities, and what `head` makes of one vector."""
 
-    head: nn.Linear
+    head: nn.Module
 
     def __init__(self, inputs: Mapping[Modality, InputShape]) -> None:
         """For the modalities of `inputs`, one or more."""
@@ -63,25 +81,40 @@ class Baseline(nn.Module):
 class MeanSubnet(nn.Module):
     """A feed-forward net on the mean of a clip's real frames."""
 
-    def __init__(self, width: int, hidden: int, depth: int, dropout: float) -> None:
-        """`depth` layers of `hidden` units, for frames of length `width`."""
+    def __init__(
+        self, width: int, hidden: int, depth: int, dropout: float, normed: bool = False
+    ) -> None:
+        """`depth` layers of `hidden` units, for frames of length `width`.
+
+        `normed`: the mean goes through a batch normalisation, and dropout acts there alone.
+        """
         super().__init__()
-        self.net = dense([width, *[hidden] * depth], dropout)
+        self.norm = BatchNorm(width) if normed else None
+        self.dropout = Dropout(dropout if normed else 0.0)
+        self.net = dense([width, *[hidden] * depth], 0.0 if normed else dropout)
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
         """(B, T, width), (B, T) -> (B, hidden), zero for a clip without real frames."""
-        vector: Tensor = self.net(mean_frame(frames, mask))
-        return vector * mask.any(dim=1, keepdim=True)
+        mean, there = mean_frame(frames, mask), mask.any(dim=1)
+        if self.norm is not None:
+            mean = self.dropout(self.norm(mean, there))
+        vector: Tensor = self.net(mean)
+        return vector * there.unsqueeze(1)
 
 
 class RecurrentSubnet(nn.Module):
     """An LSTM over a clip's real frames, and a layer on its last state."""
 
-    def __init__(self, width: int, hidden: int, dropout: float) -> None:
-        """`hidden` units in either, for frames of length `width`."""
+    def __init__(
+        self, width: int, hidden: int, dropout: float, out: int = 0, rectified: bool = True
+    ) -> None:
+        """`hidden` units in the LSTM, `out` (0: as many) in the layer, which is linear unless
+        `rectified`; for frames of length `width`."""
         super().__init__()
         self.lstm = LSTM(width, hidden)
-        self.net = dense([hidden, hidden], dropout)
+        self.net = dense([hidden, out or hidden], dropout)
+        if not rectified:
+            self.net = self.net[:1]
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
         """(B, T, width), (B, T) -> (B, hidden), zero for a clip without real frames."""
@@ -111,7 +144,15 @@ class SubnetOptions(Protocol):
 
     @property
     def dropout(self) -> float:
-        """Share dropped behind every layer."""
+        """Share dropped behind every layer; with an `input_norm` of what nets read."""
+
+    @property
+    def text_hidden(self) -> int:
+        """Units of the LSTM of text; 0: as many as its vector has."""
+
+    @property
+    def input_norm(self) -> bool:
+        """Whether the subnetworks are the reference toolkit's."""
 
 
 def embedding_widths(modalities: Sequence[Modality], options: SubnetOptions) -> dict[Modality, int]:
@@ -127,13 +168,23 @@ def embedding_widths(modalities: Sequence[Modality], options: SubnetOptions) -> 
 def embedding_subnets(
     inputs: Mapping[Modality, InputShape], options: SubnetOptions
 ) -> nn.ModuleDict:
-    """The modality embedding subnetworks of TFN: recurrent for text, of the mean for others."""
-    widths, subnets = embedding_widths(MODALITIES, options), nn.ModuleDict()
+    """The modality embedding subnetworks of TFN: recurrent for text, of the mean for others.
+
+    With an `input_norm` they are those of the reference toolkit: a batch normalisation and dropout
+    before each net, with none inside, and behind the LSTM a linear layer alone.
+    """
+    widths, share, normed = (
+        embedding_widths(MODALITIES, options),
+        options.dropout,
+        options.input_norm,
+    )
+    subnets = nn.ModuleDict()
     for m in MODALITIES:
         if m in inputs and m == "text":
-            subnets[m] = RecurrentSubnet(inputs[m].width, widths[m], options.dropout)
+            size = (inputs[m].width, options.text_hidden or widths[m])
+            subnets[m] = RecurrentSubnet(*size, share, widths[m], rectified=not normed)
         elif m in inputs:
-            subnets[m] = MeanSubnet(inputs[m].width, widths[m], options.depth, options.dropout)
+            subnets[m] = MeanSubnet(inputs[m].width, widths[m], options.depth, share, normed)
     return subnets
 
 

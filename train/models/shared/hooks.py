@@ -144,14 +144,24 @@ class Recipe:
     warmup: float = 0.1
     schedule: Literal["cosine", "constant"] = "cosine"
     clip_norm: float | None = None
+    clip_value: float | None = None
+    """Largest entry of a gradient, either way; as in the reference toolkit gradients are clipped
+    after every batch, those of a group as far as they are summed."""
     accumulate: int = 1
     """Batches whose gradients are summed before a step; the last, shorter group steps too."""
+    whole_groups: bool = False
+    """Whether that last group is dropped instead, as in the reference toolkit, where it is not the
+    epoch's only one."""
     loss: Literal["l1", "l2", "huber"] = "l1"
     mask_time: float = 0.0
     mask_width: float = 0.0
     optimizer: Literal["adam", "adamw"] = "adam"
     drops: tuple[int, ...] = ()
     """Epochs, from 1, at whose beginning the rate falls to a tenth of what the schedule says."""
+    plateau: int | None = None
+    """Epochs without a better validation loss after which, with one more, the rate falls to
+    `plateau_factor` of what it was, and so on; None: never."""
+    plateau_factor: float = 0.1
     source: str = field(default="", kw_only=True)
     """Where the numbers stand: paper and table."""
 

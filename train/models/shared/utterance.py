@@ -45,23 +45,35 @@ class Tokens(nn.Module):
 
 
 class EndState(nn.Module):
-    """The last state of a one-way LSTM."""
+    """The last state of an LSTM, or the end states of one each way, side by side."""
 
-    def __init__(self, shape: InputShape, hidden: int) -> None:
-        """For frames of this shape; vectors are `hidden` long."""
+    def __init__(self, shape: InputShape, hidden: int, out: int = 0, two_way: bool = False) -> None:
+        """For frames of this shape; `hidden` units each way.
+
+        With `out`, a linear layer makes vectors of that length of what is else the vector itself.
+        """
         super().__init__()
-        self.out = hidden
+        states = 2 * hidden if two_way else hidden
+        self.out = out or states
         self.mix = None if shape.layers is None else LayerMix(shape.layers)
-        self.lstm = LSTM(shape.width, hidden)
+        kind = TwoWayLSTM if two_way else LSTM
+        self.lstm = kind(shape.width, hidden)
+        self.project = nn.Linear(states, out) if out else None
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
-        """As `Tokens`, but (batch, hidden)."""
+        """As `Tokens`, but (batch, out)."""
         return self.of(Packed.of(features if self.mix is None else self.mix(features), mask))
 
     def of(self, frames: Packed) -> Tensor:
-        """The same of frames that lie packed already, (N, width) -> (batch, hidden)."""
-        states: Packed = self.lstm(frames)
-        return states.last()
+        """The same of frames that lie packed already, (N, width) -> (batch, out)."""
+        if isinstance(self.lstm, TwoWayLSTM):
+            vectors = torch.cat(self.lstm(frames)[1:], dim=-1)
+        else:
+            vectors = self.lstm(frames).last()
+        if self.project is None:
+            return vectors
+        projected: Tensor = self.project(vectors) * frames.there.unsqueeze(1)
+        return projected
 
 
 class EndStates(nn.Module):
@@ -85,7 +97,11 @@ class EndStates(nn.Module):
 
 
 def end_state_encoders(
-    inputs: Mapping[Modality, InputShape], pick: Pick, hidden: Mapping[Modality, int]
+    inputs: Mapping[Modality, InputShape],
+    pick: Pick,
+    hidden: Mapping[Modality, int],
+    out: Mapping[Modality, int],
+    two_way: bool = False,
 ) -> tuple[nn.ModuleDict, dict[Modality, int]]:
     """`Tokens` for text and, with `hidden` units, `EndState` for others; each one's vector length.
 
@@ -94,6 +110,10 @@ def end_state_encoders(
     encoders, sizes = nn.ModuleDict(), dict[Modality, int]()
     for m in MODALITIES:
         if m in inputs:
-            own = Tokens(inputs[m], pick) if m == "text" else EndState(inputs[m], hidden[m])
+            own: Tokens | EndState = (
+                Tokens(inputs[m], pick)
+                if m == "text"
+                else EndState(inputs[m], hidden[m], out[m], two_way)
+            )
             encoders[m], sizes[m] = own, own.out
     return encoders, sizes
