@@ -90,6 +90,9 @@ class Experiment:
             "compare": ["compare", self.name, self.name, *c],
             "folders": ["compare", self.run, self.run.parent, "-c", self.disk / "none.toml"],
             "export": ["cache", "export", self.outside / "again.pkl", *c],
+            "explain": ["explain", "train.epochs"],
+            "schema": ["schema"],
+            "fetch": ["fetch", *c],
         }
 
     def busy(self) -> dict[str, list[object]]:
