@@ -37,6 +37,7 @@ __all__ = [
     "NewClip",
     "__version__",
     "compare",
+    "cross",
     "doctor",
     "evaluate",
     "export_features",
@@ -169,6 +170,27 @@ def robustness(
     return files
 
 
+def cross(
+    config: Config,
+    others: Sequence[Config] = (),
+    progress: Progress | None = None,
+    fresh: bool = False,
+    names: Sequence[str] = (),
+) -> tuple[Path, ...]:
+    """Test the trained runs on other corpora, whose pipelines are `others`, or [evaluate] also.
+
+    Their features must be cached, made as those that the runs were trained on; answers are mapped
+    linearly to their scale of labels. `report` shows the scores. Returns the files that were
+    written. Raises ConfigError, RunError, StoreError or ManifestError.
+    """
+    from .checks import load_config
+    from .extract.finetune.find import live_input
+    from .train.cross_corpus import cross_corpus
+
+    known = others or [load_config(path) for path in config.evaluate.also]
+    return cross_corpus(config, known, progress, fresh, live_input, names)
+
+
 def evaluate(config: Config, names: Sequence[str] = (), everything: bool = False) -> Report:
     """Score the pipeline's runs from their predictions: what `report` shows.
 
@@ -277,7 +299,7 @@ def import_features(
 def export_features(
     path: str | Path,
     config: Config,
-    to: Literal["mmsa", "npz", "fra", "utt", "csd"] = "mmsa",
+    to: str = "mmsa",
     layers: Mapping[Modality, str] | None = None,
     progress: Progress | None = None,
 ) -> Sent:
@@ -285,24 +307,18 @@ def export_features(
 
     `to`: ``mmsa`` is the feature pickle of MMSA, ``npz`` the same columns as plain arrays, ``fra``
     and ``utt`` MERBench's folder with a file a clip, of its frames or of their mean, ``csd`` a
-    folder of computational sequences. `layers` names ``ENCODER:LAYER`` by modality; without
+    folder of computational sequences, ``parquet`` a row a clip, ``webdataset`` tar shards, or what
+    an installed package adds. `layers` names ``ENCODER:LAYER`` by modality; without
     it those of [train.inputs] are written. Raises ExchangeError or StoreError.
     """
     from pathlib import Path
 
     from .cache.corpus_table import cached_manifest
-    from .cache.exchange.csd_write import write_csd
+    from .cache.exchange.export import export
     from .cache.exchange.export_features import choose
-    from .cache.exchange.merbench_write import write_tree
-    from .cache.exchange.mmsa_write import write_mmsa
 
-    manifest = cached_manifest(config)
     chosen = choose(config, layers or {})
-    if to in ("mmsa", "npz"):
-        return write_mmsa(Path(path), manifest, chosen, progress, to == "npz")
-    if to == "csd":
-        return write_csd(Path(path), manifest, chosen, progress)
-    return write_tree(Path(path), manifest, chosen, to == "utt", progress)
+    return export(to, Path(path), cached_manifest(config), chosen, progress)
 
 
 class _Package(ModuleType):

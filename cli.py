@@ -13,6 +13,7 @@ from .console import (
     PIPELINE,
     AsJson,
     ConfigFile,
+    PipelineFile,
     bars,
     corpus_news,
     exit_on_fault,
@@ -211,6 +212,46 @@ def robustness(
 
 
 @app.command()
+def cross(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME...", help="Only these runs of the pipeline; unset: all."),
+    ] = None,
+    on: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--on",
+            help="Pipeline of another corpus; may be given several times.",
+            show_default="[evaluate] also",
+        ),
+    ] = None,
+    config: ConfigFile = PIPELINE,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Ask again what was asked of the same clips.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Test the trained runs on the test clips of other corpora; the scores stand in the report.
+
+    Their features must be extracted with the same encoders. Labels of another scale: scores are
+    mapped linearly, which is said.
+    """
+    from .evaluate.cli import report_stage
+    from .evaluate.output.terminal import cross_to_terminal
+    from .train.cli import cross_stage
+
+    checked = pipeline(config)
+    others = [pipeline(PipelineFile(path)) for path in on or checked.evaluate.also]
+    cross_stage(checked, others, fresh, names or ())
+    report, page = report_stage(checked, face_strips)
+    if json:
+        return print_json({"cross": report.to_json()["cross"], "page": str(page)})
+    for table in cross_to_terminal(report):
+        out().print(table)
+    say(f"report: {page}")
+
+
+@app.command()
 def predict(
     run: Annotated[
         str,
@@ -260,6 +301,9 @@ def predict(
     ] = False,
     port: Annotated[int, typer.Option(help="For --web; 0: a free one.", min=0, max=65535)] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+    predictions: Annotated[
+        Path | None, typer.Option(help="Also write them to this file: .csv or .parquet.")
+    ] = None,
     config: ConfigFile = PIPELINE,
     json: AsJson = False,
 ) -> None:
@@ -278,6 +322,10 @@ def predict(
     from .extract.windows import windows_of
     from .predicting import predict as predict_clips
 
+    if predictions is not None:
+        from .cache.table_file import check_table
+
+        check_table(predictions, "--predictions")
     windows = window is not None or by_subtitle
     if window is not None and by_subtitle:
         fail("--window, --by-subtitle: give one of them; subtitles are windows of their own.", 2)
@@ -306,6 +354,10 @@ def predict(
         return page.serve()
     with exit_on_fault("stopped; nothing of it is kept."), bars() as progress:
         found = asked(clips, table=table, progress=progress)
+    if predictions is not None:
+        from .evaluate.output.prediction_files import write_new_predictions
+
+        write_new_predictions(predictions, found)
     files: tuple[Path, ...] = ()
     if windows:
         from .evaluate.output.timeline_files import write_timeline

@@ -27,9 +27,9 @@ def _warnings(run: Run) -> Iterator[str]:
                     f"training ended worse than the commonest class: Accuracy {own:.4f} on "
                     f"validation, {floor:.4f} with one answer for every clip. {_remedy(run)}"
                 )
-        else:
+        elif run.predictions.several is None or run.predictions.several.kind == "dimensions":
             own = float(np.abs(values - labels).mean())
-            floor = float(np.abs(train.mean() - labels).mean())
+            floor = float(np.abs(train.mean(axis=0) - labels).mean())
             if own > floor:
                 yield (
                     f"training ended worse than the mean predictor: MAE {own:.4f} on validation, "

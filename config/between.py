@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..registries import ADDED_CORPORA
 from .wording import nearest
 
 
@@ -18,6 +19,7 @@ def cross_faults(raw: Mapping[str, Any], live_keys: Sequence[str]) -> Iterator[s
 
     `live_keys` are the keys of [train.inputs] that mean something for a live encoder.
     """
+    yield from ADDED_CORPORA.faults
     corpus = _table(raw, "corpus")
     if corpus.get("kind", "demo") != "demo" and "path" not in corpus:
         yield f'corpus.path: kind = "{corpus["kind"]}" needs the path of its table or folder.'

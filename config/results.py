@@ -43,6 +43,9 @@ class EvaluateConfig(Section):
     """Metric keys and bins: CMU-MOSI/MOSEI (labels in -3..3) or CH-SIMS (-1..1)."""
     bootstrap: Count = 1000
     """Resamples of the test clips for confidence intervals; 0: none."""
+    also: tuple[Place, ...] = ()
+    """Pipelines of other corpora, relative to this one, which `sedimental cross` tests the runs
+    on."""
     private: Switch = False
     """Leave what clips say, and the faces in them, out of the report, which may then be shared."""
 

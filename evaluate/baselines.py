@@ -17,13 +17,14 @@ from .cross_validation import joined, parts_behind, parts_of
 def floor(run: Run) -> Run:
     """`run` with every prediction replaced by the mean training label, or the commonest class."""
     train = run.predictions.of("train")[0]
+    answer: float | NDArray[np.float64]
     if not train.size:
         answer = float("nan")
     elif run.predictions.classes:
         answer = float(np.bincount(train.astype(np.int64)).argmax())
     else:
-        answer = float(train.mean())
-    values = np.full_like(run.predictions.values, answer)
+        answer = train.mean(axis=0)  # of several labels, each its own
+    values = np.zeros_like(run.predictions.values) + answer
     shares = run.predictions.probabilities
     changed = replace(
         run.predictions,

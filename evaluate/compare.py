@@ -12,12 +12,13 @@ from ..cache.manifest import Manifest
 from ..cache.runs import Run, read_run
 from ..cache.runs.identity import differences, variants
 from ..cache.runs.names import Current, find_folders
+from ..cache.spec import Several
 from ..config import EvaluateConfig
 from ..errors import RunError
 from ..shown import Shown
 from .analysis.analysis import mean_prediction
 from .cross_validation import joined
-from .metrics import Scheme, Scores, polarity_without_neutral
+from .metrics import THRESHOLD, Scheme, Scores, polarity_without_neutral
 from .statistics import (
     FEWEST_GROUPS,
     Difference,
@@ -105,10 +106,10 @@ def compare(
     settings = settings or EvaluateConfig.model_validate(
         {"protocol": a[0].protocol} if a[0].protocol else {}
     )
-    kinds = {run.predictions.classes for run in (*a, *b)}
+    kinds = {(run.predictions.classes, run.predictions.several) for run in (*a, *b)}
     if len(kinds) > 1:
         raise RunError(f"{first} and {second}: one predicts other classes than the other, or none.")
-    scheme: Scheme = a[0].predictions.classes or settings.protocol
+    scheme: Scheme = a[0].predictions.classes or a[0].predictions.several or settings.protocol
     ids = [_ids(run) for run in (*a, *b)]
     shared = set(ids[0]).intersection(*ids[1:])
     if not shared:
@@ -208,6 +209,9 @@ def _joint(runs: Sequence[Run], order: Sequence[str]) -> Scores:
 def _hits(
     labels: Scores, answers: Sequence[Scores], scheme: Scheme
 ) -> tuple[str, list[NDArray[np.bool_]]]:
+    if isinstance(scheme, Several):  # a hit is a clip that is nearer than a half in all columns
+        near = [np.abs(labels - guess).max(axis=1) < THRESHOLD for guess in answers]
+        return f"all {scheme.kind} within one half", near
     if isinstance(scheme, tuple):
         return "Accuracy", [labels == guess for guess in answers]
     if scheme == "sims":

@@ -13,11 +13,18 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..cache.spec import Several
+
 Scores = NDArray[np.float64]
 Classes = NDArray[np.int64]
-Scheme = str | tuple[str, ...]
-"""How clips are scored: ``mosi``, ``sims``, or the names of the classes they fall into."""
+Scheme = str | tuple[str, ...] | Several
+"""How clips are scored: ``mosi``, ``sims``, the names of the classes they fall into, or the
+dimensions or emotions of which each clip has a label."""
+THRESHOLD = 0.5
+"""Probability from which on an emotion is predicted to be there."""
 
+RANGES: Mapping[str, tuple[float, float]] = {"mosi": (-3.0, 3.0), "sims": (-1.0, 1.0)}
+"""Lowest and highest label of each protocol."""
 SIMS_EDGES_2 = (0.0,)
 SIMS_EDGES_3 = (-0.1, 0.1)
 SIMS_EDGES_5 = (-0.7, -0.1, 0.1, 0.7)
@@ -28,11 +35,14 @@ def score(labels: ArrayLike, predictions: ArrayLike, protocol: Scheme) -> dict[s
 
     `labels` and `predictions` are (clips,). ``mosi`` serves CMU-MOSI and CMU-MOSEI (labels in
     -3..3), ``sims`` CH-SIMS (-1..1); under class names they are class numbers, see
-    `score_classes`. Raises ValueError if the two differ in length or `protocol` is unknown. A
-    prediction that is not finite makes every number NaN: a diverged model has no score, and hiding
-    its bad clips would flatter it.
+    `score_classes`; of several labels a clip both are (clips, names), see `score_several`. Raises
+    ValueError if the two differ in length or `protocol` is unknown. A prediction that is not
+    finite makes every number NaN: a diverged model has no score, and hiding its bad clips would
+    flatter it.
     """
     truth, guess = np.asarray(labels, np.float64), np.asarray(predictions, np.float64)
+    if isinstance(protocol, Several):
+        return score_several(truth, guess, protocol)
     if truth.shape != guess.shape or truth.ndim != 1:
         raise ValueError(f"labels {truth.shape}, predictions {guess.shape}: one a clip is needed.")
     if isinstance(protocol, tuple):
@@ -66,6 +76,34 @@ def score_classes(
         "Weighted_F1": weighted_f1(truth, guess),
         **{f"F1_{name}": class_f1(truth, guess, number) for number, name in enumerate(names)},
     }
+
+
+def score_several(truth: Scores, guess: Scores, several: Several) -> dict[str, float]:
+    """The means over the columns, then the numbers of each column.
+
+    Both are (clips, names), or empty. Of dimensions ``CCC`` and ``MAE``, then ``CCC_<name>``,
+    ``Corr_<name>`` and ``MAE_<name>``; of emotions (labels above 0 are there, predictions are
+    probabilities) ``Weighted_acc`` and ``F1``, then ``Weighted_acc_<name>`` and ``F1_<name>``, as
+    papers on CMU-MOSEI print them. A mean is NaN where a column's number is.
+    """
+    names = several.names
+    if not truth.size and not guess.size:
+        truth = guess = np.empty((0, len(names)))
+    if truth.shape != guess.shape or truth.shape[1:] != (len(names),):
+        raise ValueError(
+            f"labels {truth.shape}, predictions {guess.shape}: (clips, {len(names)}) are needed."
+        )
+    if not (np.isfinite(truth).all() and np.isfinite(guess).all()):
+        truth = guess = np.empty((0, len(names)))
+    parts: Mapping[str, Callable[[Scores, Scores], float]]
+    if several.kind == "dimensions":
+        parts = {"CCC": concordance, "Corr": correlation, "MAE": mean_absolute_error}
+        lead = ("CCC", "MAE")
+    else:
+        parts, lead = {"Weighted_acc": weighted_accuracy, "F1": emotion_f1}, ("Weighted_acc", "F1")
+    columns = list(zip(names, truth.T, guess.T, strict=True))
+    each = {f"{key}_{name}": of(t, g) for name, t, g in columns for key, of in parts.items()}
+    return {key: float(np.mean([each[f"{key}_{name}"] for name in names])) for key in lead} | each
 
 
 def accuracy(truth: Classes, guess: Classes) -> float:
@@ -104,6 +142,34 @@ def correlation(truth: Scores, guess: Scores) -> float:
     x, y = (v - v.mean() for v in (truth, guess))
     x, y = x / np.abs(x).max(), y / np.abs(y).max()  # squares of tiny numbers would vanish
     return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1))
+
+
+def concordance(truth: Scores, guess: Scores) -> float:
+    """Lin's concordance correlation coefficient, with population moments (clips,).
+
+    NaN with fewer than two clips, or where both sides are one and the same constant.
+    """
+    if truth.size < 2:
+        return float("nan")
+    spread = truth.var() + guess.var() + (truth.mean() - guess.mean()) ** 2
+    covariance = np.mean((truth - truth.mean()) * (guess - guess.mean()))
+    return float(2 * covariance / spread) if spread > 0 else float("nan")
+
+
+def weighted_accuracy(truth: Scores, guess: Scores) -> float:
+    """(TP · N / P + TN) / 2N of an emotion, P clips having it and N not: the mean of both recalls.
+
+    Tong et al. (ACL 2017), as papers on CMU-MOSEI have it. NaN where all clips have it, or none.
+    """
+    there, said = truth > 0, guess >= THRESHOLD
+    if there.all() or not there.any():
+        return float("nan")
+    return float((np.mean(said[there]) + np.mean(~said[~there])) / 2)
+
+
+def emotion_f1(truth: Scores, guess: Scores) -> float:
+    """Weighted F1 of an emotion's two classes, there or not."""
+    return weighted_f1((truth > 0).astype(np.int64), (guess >= THRESHOLD).astype(np.int64))
 
 
 def rounded(values: Scores, limit: int) -> Classes:

@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cache.spec import Several
 from .metrics import SIMS_EDGES_3, SIMS_EDGES_5, Scheme, binned, rounded
 
 
@@ -57,6 +58,11 @@ class CorpusProtocol:
     )
 
     @property
+    def of_several(self) -> bool:
+        """Whether clips have several labels each."""
+        return self.key in ("dimensions", "emotions")
+
+    @property
     def of_classes(self) -> bool:
         """Whether clips fall into classes instead of having scores."""
         return self.key == "classes"
@@ -89,7 +95,73 @@ class CorpusProtocol:
 
 def protocol_of(scheme: Scheme) -> CorpusProtocol:
     """The protocol of that key, or of these classes."""
+    if isinstance(scheme, Several):
+        return _of_several(scheme)
     return _of_classes(scheme) if isinstance(scheme, tuple) else PROTOCOLS[scheme]
+
+
+@cache
+def _of_several(several: Several) -> CorpusProtocol:
+    listed, scores = ", ".join(several.names), several.kind == "dimensions"
+    parts = (
+        {
+            "CCC": (
+                "CCC",
+                False,
+                "Lin's concordance correlation coefficient: 1 where predictions "
+                "are the labels, less by bias and by another spread.",
+            ),
+            "Corr": ("Corr", False, "Pearson correlation of labels and predictions."),
+            "MAE": (
+                "MAE",
+                False,
+                "Mean absolute difference of label and prediction, in label units.",
+            ),
+        }
+        if scores
+        else {
+            "Weighted_acc": (
+                "WA",
+                True,
+                "Mean of the shares that are right of the clips with the "
+                "emotion and of those without it, predicted from a probability of one half on.",
+            ),
+            "F1": (
+                "F1",
+                True,
+                "F1 of the two classes, there and not there, averaged with the weights "
+                "with which they occur among the labels.",
+            ),
+        }
+    )
+    lead = ("CCC", "MAE") if scores else ("Weighted_acc", "F1")
+
+    def metric(key: str, name: str) -> Metric:
+        label, percent, words = parts[key]
+        of = f"Of {name}. " if name else f"Mean over {listed}. "
+        said = f"{of}{words}"
+        whole = f"{key}_{name}" if name else key
+        return Metric(whole, label, name, key != "MAE", percent, said)
+
+    return CorpusProtocol(
+        key=several.kind,
+        corpora=f"clips rated on {listed}" if scores else f"clips with any of {listed}",
+        low=-np.inf if scores else 0,
+        high=np.inf if scores else 1,
+        metrics=(
+            *(metric(key, "") for key in lead),
+            *(metric(key, name) for name in several.names for key in parts),
+        ),
+        bins=(),
+        first=lead[0],
+        second=lead[1],
+        floor="mean predictor" if scores else "training shares",
+        floor_words=(
+            "Answers every clip with the mean labels of the training split."
+            if scores
+            else "Answers every clip with the share of training clips that have each emotion."
+        ),
+    )
 
 
 @cache

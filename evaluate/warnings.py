@@ -75,7 +75,7 @@ def _warnings(
     groups: Mapping[str, Sequence[Run]], rows: Sequence[Row], protocol: CorpusProtocol
 ) -> Iterator[str]:
     runs = [run for seeds in groups.values() for run in seeds]
-    if not protocol.of_classes:
+    if not (protocol.of_classes or protocol.of_several):
         yield from _scale(runs[0], protocol)
     if not scored_clips(runs[0])[0]:
         yield "The test split is empty: there is nothing to score."
@@ -112,7 +112,7 @@ def _warnings(
         row.name
         for row in rows
         if row.name not in {b.rsplit(" seed", 1)[0] for b in broken}
-        and not protocol.of_classes
+        and "Corr" in row.test
         and np.isnan(row.test["Corr"].mean)
     ]
     if constant:

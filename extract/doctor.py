@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 
 from ..cache.leaks import leaks
+from ..cache.official_files import official
 from ..cache.published_sizes import known_sizes
 from ..cache.spec import SPLITS, Modality, Split
 from ..cache.summary import size_text
@@ -37,7 +38,7 @@ LISTED = 5
 class Finding:
     """Something that is not as it should be."""
 
-    level: Literal["error", "warning"]
+    level: Literal["error", "warning", "note"]
     text: str
     """The thing, the place and the remedy."""
 
@@ -225,7 +226,7 @@ def _lengths(found: Survey) -> Lengths | None:
 def _findings(diagnosis: Diagnosis, found: Survey) -> list[Finding]:
     config, findings = found.config, list[Finding]()
 
-    def note(level: Literal["error", "warning"], text: str) -> None:
+    def note(level: Literal["error", "warning", "note"], text: str) -> None:
         findings.append(Finding(level, text))
 
     for fault in found.faults:
@@ -259,6 +260,9 @@ def _findings(diagnosis: Diagnosis, found: Survey) -> list[Finding]:
             f"cannot be opened: {shown}{more}."
             + (" Check corpus.path." if whole else " Their clips will fail, the others will not."),
         )
+    for store in found.imported:
+        if known := official(store.spec.weights_digest):
+            note("note", f"{store.path.name}: imported from a file that is known: {known}.")
     for split in SPLITS:
         if not diagnosis.splits[split]:
             note("warning", f"the split {split} has no clips.")

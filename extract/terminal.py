@@ -126,7 +126,8 @@ def plan_text(diagnosis: "Diagnosis") -> str:
 
 def findings_text(diagnosis: "Diagnosis", errors: bool = True) -> str:
     """What is wrong, a line each, worst first; without `errors` the warnings alone."""
-    found = sorted(diagnosis.findings, key=lambda f: f.level)
+    levels = ("error", "warning", "note")
+    found = sorted(diagnosis.findings, key=lambda f: levels.index(f.level))
     return "\n".join(f"{f.level}: {f.text}" for f in found if errors or f.level == "warning")
 
 

@@ -15,10 +15,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "installation": {"errors", "__version__"},
     "escape": set(),
     "progress": set(),
+    "registries": {"errors"},
     "shown": {"errors", "escape"},
     "loopback": set(),
-    "model_table": set(),
-    "config": {"errors", "model_table"},
+    "model_table": {"registries"},
+    "config": {"errors", "model_table", "registries"},
     "plain_console": {"escape"},
     "command_log": {"__version__"},
     "console": {
@@ -30,9 +31,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "completion": {"cache", "config", "model_table", "reference"},
     "commands": {"completion", "config", "console"},
-    "cache": {"shown", "config", "errors", "escape", "progress"},
+    "cache": {"shown", "config", "errors", "escape", "progress", "registries"},
     "evaluate": {"shown", "config", "errors", "escape", "progress", "loopback", "cache"},
-    "extract": {"shown", "config", "errors", "installation", "escape", "progress", "cache"},
+    "extract": {
+        *("shown", "config", "errors", "installation", "escape", "progress", "cache"),
+        "registries",
+    },
     "train": {
         "shown",
         "model_table",

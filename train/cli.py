@@ -31,7 +31,7 @@ Fresh = Annotated[
 ]
 
 STOPPED = "stopped; finished runs are kept, the same command goes on from there."
-METRICS_OF_CLASSES = ("Accuracy", "Weighted_F1")
+USUAL = (("MAE", "Corr"), ("Accuracy", "Weighted_F1"))
 
 
 def train_command(
@@ -127,11 +127,28 @@ def robustness_stage(
     return found
 
 
+def cross_stage(
+    config: "Config", others: "Sequence[Config]", fresh: bool, names: "Sequence[str]"
+) -> "tuple[Path, ...]":
+    """Test the trained runs on other corpora with progress on stderr."""
+    from .. import cross
+
+    if not others:
+        fail('no other corpus is named: say --on PIPELINE, or also = ["…"] in [evaluate].', 2)
+    with exit_on_fault(STOPPED), bars() as progress:
+        found = cross(config, others, progress, fresh, names)
+    if not found:
+        fail("no run of this pipeline is trained yet. `sedimental train` makes them.")
+    return found
+
+
 def show_runs(runs: "tuple[Run, ...]") -> None:
     """A line a run."""
     from rich.table import Table
 
-    first, second = ("MAE", "Corr") if "MAE" in runs[0].metrics["test"] else METRICS_OF_CLASSES
+    known = runs[0].metrics["test"]
+    usual = next((pair for pair in USUAL if set(pair) <= known.keys()), None)
+    first, second = usual or tuple(known)[:2]
     table = Table(
         *("model", "inputs", "seed", "best epoch", f"valid {first}"),
         *(f"test {first}", f"test {second}", "s"),

@@ -29,6 +29,7 @@ from .data.dataset import Selection
 from .data.live_inputs import FindLive, live_of
 from .data.missing_features import MASK_SEED, Case, Special, damaged
 from .fit.loop import predict
+from .fit.scoring import said
 from .live_model import LiveModel
 from .models import MODELS
 from .models.shared.hooks import Remembers, Training
@@ -36,6 +37,7 @@ from .models.shared.interface import FusionModel
 from .models.shared.missing_frames import without_own_masking
 from .parts import per_fold
 from .plan import Plan
+from .record import OUTPUTS
 from .run import Workshop, built, train
 
 TASK = "robustness"
@@ -97,7 +99,8 @@ def _tested(
         if fresh or _head(file) != _wanted(plan, own, masks, special):
             data = shop.open(plans).select(plan.modalities)
             model = restore(plan, data)
-            values = np.empty((len(own), masks, len(data.rows["test"])))
+            shape = len(data.rows["test"]), *data.table.labels.shape[1:]
+            values = np.empty((len(own), masks, *shape))
             with without_own_masking(model.fusion if isinstance(model, LiveModel) else model):
                 for number, case in enumerate(own):
                     for mask in range(masks):
@@ -152,7 +155,9 @@ def restore(plan: Plan, data: Selection) -> FusionModel:
             model.begin(Training(len(data.table.ids), rows, data.labels[rows], plan.seed))
     weights = load_tensors(read_weights(plan.folder))
     try:
-        model.load_state_dict({k: v for k, v in weights.items() if not k.startswith("inputs.")})
+        model.load_state_dict(
+            {k: v for k, v in weights.items() if not k.startswith(("inputs.", OUTPUTS))}
+        )
     except RuntimeError as fault:
         raise RunError(
             f"{plan.folder}: its weights do not fit {plan.model} as it is now. "
@@ -161,8 +166,13 @@ def restore(plan: Plan, data: Selection) -> FusionModel:
     return model
 
 
+def named_plans(shop: Workshop, names: Sequence[str]) -> list[Plan]:
+    """The plans that `names` mean; all without any."""
+    return _named([shop], names)[0]
+
+
 def _named(shops: Sequence[Workshop], names: Sequence[str]) -> list[list[Plan]]:
-    """The plans of each shop that `names` mean; all without any."""
+    """The same of several shops, each with its own."""
     if not names:
         return [shop.plans for shop in shops]
     own = {plan.folder: plan for shop in shops for plan in shop.plans}
@@ -205,9 +215,8 @@ def _cases(plan: Plan, rates: Sequence[float]) -> tuple[Case, ...]:
 
 
 def _answers(model: FusionModel, data: Selection) -> NDArray[np.float64]:
-    """(test clips,) scores, or class numbers."""
-    found = predict(model, data, data.rows["test"]).values
-    return found.argmax(axis=1).astype(np.float64) if found.ndim == 2 else found
+    """(test clips, …) what is scored: `fit.scoring.said`."""
+    return said(predict(model, data, data.rows["test"]).values, data.table)
 
 
 def _wanted(plan: Plan, cases: Sequence[Case], masks: int, special: Special) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def _train(shop: "Workshop", sizes: Sizes | None) -> tuple[Run, ...]:
     if fresh and shop.ranks.lead:
         for plan in waiting:
             shop.checkpoint(plan).clear()
-    refuse_unfit(waiting, len(shop.table.classes))
+    refuse_unfit(waiting, shop.table.heads, shop.table.several)
     if waiting and sizes is not None and shop.ranks.lead:
         shop.tell(waiting, sizes)
     for run in shop.make_all(waiting):
@@ -143,7 +143,9 @@ class Workshop:
         self.table = Table.of(own, config.train.task)
         self.device = find_device(config.train.device)
         for criterion in (config.train.criterion, *config.train.also):
-            check_criterion(criterion, config.evaluate.protocol, self.table.classes)
+            check_criterion(
+                criterion, self.table.classes or self.table.several or config.evaluate.protocol
+            )
         self.plans = plan_runs(self.config, manifest, self.device.type, live)
         self.failures: list[str] = []
         """Runs that failed, each with its reason."""
@@ -369,8 +371,7 @@ def built(plan: Plan, data: Selection) -> FusionModel:
     """The model of `plan` with its first weights, on the device; live encoders in front of it."""
     forget_peak(data.labels.device)
     shapes = {m: source.shape for m, source in data.sources.items()}
-    classes = len(data.table.classes)
-    model = build(plan.model, plan.options, shapes, stream(plan.seed, "init"), classes)
+    model = build(plan.model, plan.options, shapes, stream(plan.seed, "init"), data.table.heads)
     if live := live_of(plan.inputs):
         sources = {m: undamaged(source) for m, source in data.sources.items()}
         readings = {m: source for m, source in sources.items() if isinstance(source, Reading)}

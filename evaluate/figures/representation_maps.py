@@ -31,7 +31,7 @@ def map_figures(
     """What `found` of `run` looks like, by PCA: the fused vectors split by split, then the test
     clips as each modality alone represents them. What would say nothing is left out with a reason.
     """
-    if found is None or WHOLE not in found.vectors:
+    if protocol.of_several or found is None or WHOLE not in found.vectors:
         return ()
     title = "Representations, PCA"
     if len(found.rows) < FEWEST:

@@ -51,7 +51,10 @@ def _table(found: Prediction) -> "Table":
     table.add_column("clip")
     for name in found.classes or ("score",):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("class" if found.classes else "sentiment", no_wrap=True)
+    table.add_column(
+        "there" if found.protocol == "emotions" else "class" if found.classes else "sentiment",
+        no_wrap=True,
+    )
     if not found.classes:
         table.add_column(HEADS[found.protocol], justify="right", no_wrap=True)
     table.add_column("from", no_wrap=True)

@@ -18,7 +18,7 @@ from torch import nn
 from ...config import Features
 from ...errors import SedimentalError
 from .hub import commit_of, hub_answers
-from .presets.families import FAMILIES, NETWORKS, PART_OF, Family
+from .presets.families import FAMILIES, PART_OF, Family
 from .presets.table import PRESETS, Preset, slug
 
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin", "config.json")
@@ -242,7 +242,7 @@ def _family(features: Features, config: Any) -> Family:
     if name not in FAMILIES:
         raise EncoderError(
             f"encoder {features.encoder}: model type {config.model_type!r} is not supported. "
-            f"Supported: {', '.join(NETWORKS)}."
+            f"Supported: {', '.join(n for n, f in FAMILIES.items() if f.config)}."
         )
     if FAMILIES[name].modality != modality:
         raise EncoderError(

@@ -345,7 +345,7 @@ def test_every_row_has_its_own_settings(tmp_path: Path) -> None:
     assert (first.name, first.recipe["epochs"]) == ("mmml T", "9")
     assert (second.name, second.recipe["epochs"]) == ("uegd TA", "3")
     assert first.recipe["patience"] == "unset"
-    assert first.recipe["inputs.text.encoder"] == "tiny-bert"
+    assert first.recipe["inputs.text.encoder"] == "tiny-text"  # its name, as the run has it
     assert not {"seeds", "uegd", "uegd.width", "inputs.text.live"} & set(first.recipe)
     assert (first.environment, second.environment) == (
         {"python": "3.12", "device": "cpu"},

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .corpora import MINIATURES, corpus_reader
 from .tables import odd_tables
 
 Read = Callable[[Path], None]
@@ -560,6 +561,7 @@ READERS: dict[str, Reader] = {
     "meld": Reader(_meld_seed, _meld, (b"joy", b"\r\n")),
     "mustard": Reader(_mustard_seed, _mustard, JSON_WORDS),
     "cherma": Reader(_cherma_seed, _cherma, JSON_WORDS),
+    **{kind: Reader(MINIATURES[kind], corpus_reader(kind), JSON_WORDS) for kind in MINIATURES},
     "toml": Reader(
         _toml_seed, _toml, (b"[[", b"]]", b" = ", b"[train]", b"nan", b"1979-05-27", b"{")
     ),

@@ -7,11 +7,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ...config import ConfigError, TrainConfig, nearest
-from ...evaluate.metrics import score, score_classes
+from ...evaluate.metrics import Scheme, score
 from ..models import UNLIMITED, started
 from ..models.shared.hooks import Recipe
-
-LOWER_IS_BETTER = ("valid_loss", "MAE")
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,8 @@ class Settings(Recipe):
         value = loss if self.criterion == "valid_loss" else metrics[self.criterion]
         if np.isnan(value):
             return float("inf")
-        return float(value if self.criterion in LOWER_IS_BETTER else -value)
+        lower = self.criterion == "valid_loss" or self.criterion.startswith("MAE")
+        return float(value if lower else -value)
 
 
 def settings_of(section: TrainConfig, model: str, live: Collection[str] = ()) -> Settings:
@@ -64,10 +63,9 @@ def stated(section: TrainConfig) -> dict[str, Any]:
     return {k: UNLIMITED.get((k, v), v) for k, v in given.items() if v is not None}
 
 
-def check_criterion(criterion: str, protocol: str, classes: tuple[str, ...]) -> None:
+def check_criterion(criterion: str, scheme: Scheme) -> None:
     """Raises ConfigError, naming what there is, if `criterion` is none of it."""
-    metrics = score_classes([], [], classes) if classes else score([], [], protocol)
-    known = ["valid_loss", *metrics]
+    known = ["valid_loss", *score([], [], scheme)]
     if criterion not in known:
         hint = nearest(criterion, known) or f" Known: {', '.join(known)}."
         raise ConfigError(f'train.criterion: "{criterion}" is not measured here.{hint}')

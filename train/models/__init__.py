@@ -1,6 +1,6 @@
 """The table of fusion models, and the way from a name in pipeline.toml to a model."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from importlib import import_module
 from types import ModuleType
@@ -99,6 +99,23 @@ def stacks(name: str) -> bool:
 def has_classes(name: str) -> bool:
     """Whether model `name` can predict classes."""
     return hasattr(model_options(name, {}), "classes")
+
+
+def has_several(name: str) -> bool:
+    """Whether model `name` can predict several labels of a clip: any that has a head for classes,
+    unless its class says ``one_label = True``, as its losses sort clips by their label."""
+    return has_classes(name) and not getattr(_class(name), "one_label", False)
+
+
+def several_faults(names: Iterable[str], kind: str) -> list[str]:
+    """A line for each model that cannot predict several `kind` (dimensions, emotions) at once."""
+    able = [name for name in MODELS if has_several(name)]
+    return [
+        f"train.models: {name} predicts one label a clip, and the corpus has several {kind}. "
+        f"Models that can: {', '.join(able)}."
+        for name in names
+        if name not in able
+    ]
 
 
 def within_text(name: str) -> bool:

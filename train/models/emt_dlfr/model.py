@@ -51,10 +51,10 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ....cache.spec import MODALITIES, Modality
 from ...layers.linear import Linear
+from ...layers.losses import task_loss
 from ...layers.packed import Packed
 from ...layers.whole_batch import alone
 from ..shared.hooks import Group
@@ -158,8 +158,7 @@ class EMTDLFR(nn.Module):
             both = {m: Packed.batch([seen[m], whole[m]]) for m in self.modalities}
             view, complete = self.see(both, promote).halves()
             alike = self._attraction(view, complete, whole)
-            measure = functional.cross_entropy if self.options.classes else functional.l1_loss
-            error = measure(complete.prediction, batch.labels)
+            error = task_loss(complete.prediction, batch.labels)
             losses["attraction"] = self.options.attraction * alike
             losses["complete"] = self.options.attraction * error
         else:
