@@ -29,6 +29,7 @@ from .evaluate.cli import compare_command, report_command
 from .evaluate.runs.cli import app as runs_app
 from .extract.cli import CheckMedia, doctor_command, extract_command, faces_command, fetch_command
 from .extract.face_strips import face_strips
+from .extract.transcribe.cli import transcribe_command, with_table
 from .installation import require_stack
 from .reference.cli import explain_command, schema_command
 from .train.cli import train_command
@@ -49,6 +50,7 @@ STACK = {
     "extract": ("torch", "torchvision"),
     "doctor": ("torch", "torchvision"),
     "fetch": ("torch", "torchvision"),
+    "transcribe": ("torch",),
     "predict": ("torch", "torchvision"),
     "train": ("torch",),
     "sweep": ("torch",),
@@ -387,6 +389,10 @@ def init(
         ),
     ] = "demo",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    videos: Annotated[
+        Path | None,
+        typer.Option(help="Also write a table of the videos in this folder, without labels."),
+    ] = None,
 ) -> None:
     """Write a pipeline.toml to start from, and beside it the schema that editors check it by."""
     from .cache.store.atomic_write import replace
@@ -394,6 +400,7 @@ def init(
     from .reference.schema import LINE, SCHEMA
 
     here = Path(__file__).parent
+    preset = preset if videos is None else "csv"
     if preset not in presets():
         hint = nearest(preset, presets()) or f" Known: {', '.join(presets())}."
         fail(f'--preset "{preset}": there is none of this name. {hint}', 2)
@@ -401,15 +408,19 @@ def init(
         fail(f"{path} is there already. Name another file, or replace it with --force.", 2)
     folder = here if preset == "demo" else here / "extract/corpora/presets"
     text = (folder / f"{'pipeline' if preset == 'demo' else preset}.toml").read_bytes()
+    if videos is not None:
+        text = with_table(videos, path, text, force)
     replace(path, f"{LINE}\n".encode() + text)
     replace(path.with_name(SCHEMA), (here / "reference" / SCHEMA).read_bytes())
-    told = f"wrote {path}: look at [corpus], then `sedimental run`."
+    after = "look at [corpus], then `sedimental run`"
+    told = f"wrote {path}: {after if videos is None else '`sedimental transcribe` comes next'}."
     say(told)
 
 
 app.command("doctor", EXTRACTING)(doctor_command)
 app.command("extract", EXTRACTING)(extract_command)
 app.command("fetch")(fetch_command)
+app.command("transcribe")(transcribe_command)
 app.command("train", {**TRAINING, "stack": ("train.stack",)})(train_command)
 app.command("report")(report_command)
 app.command("compare")(compare_command)

@@ -14,6 +14,7 @@ from ..cache.runs.identity import differences, variants
 from ..cache.runs.names import Current, find_folders
 from ..cache.spec import Several
 from ..config import EvaluateConfig
+from ..config.label_range import label_range
 from ..errors import RunError
 from ..shown import Shown
 from .analysis.analysis import mean_prediction
@@ -216,5 +217,7 @@ def _hits(
         return "Accuracy", [labels == guess for guess in answers]
     if scheme == "sims":
         return "Mult_acc_2", [(labels > 0) == (guess > 0) for guess in answers]
+    if own := label_range(scheme):
+        return "Mult_acc_2", [(labels > own.middle) == (guess > own.middle) for guess in answers]
     pairs = [polarity_without_neutral(labels, guess) for guess in answers]
     return "Non0_acc_2", [truth == guess for truth, guess in pairs]

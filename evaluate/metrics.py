@@ -1,7 +1,8 @@
 """The field's numbers as pure functions of two arrays: what was rated, what was predicted.
 
-Definitions are those of the metric code that CMU-MOSI, CMU-MOSEI and CH-SIMS papers share. Numpy
-alone is imported, so that training picks its epoch by the very number that stands in the table.
+Definitions are those of the metric code that CMU-MOSI, CMU-MOSEI and CH-SIMS papers share. Of
+other packages numpy alone is imported, so that training picks its epoch by the very number that
+stands in the table.
 
 Degenerate cases: no clips, or a value that is not finite, makes `score` NaN; the
 correlation with a constant is NaN; a class that is neither rated nor predicted has no F1 (NaN);
@@ -9,22 +10,24 @@ nothing here warns.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..cache.spec import Several
+from ..config.label_range import LabelRange, label_range
 
 Scores = NDArray[np.float64]
 Classes = NDArray[np.int64]
 Scheme = str | tuple[str, ...] | Several
-"""How clips are scored: ``mosi``, ``sims``, the names of the classes they fall into, or the
-dimensions or emotions of which each clip has a label."""
+"""How clips are scored: ``mosi``, ``sims``, a range of labels (``1..5``), the names of the classes
+they fall into, or the dimensions or emotions of which each clip has a label."""
 THRESHOLD = 0.5
 """Probability from which on an emotion is predicted to be there."""
 
 RANGES: Mapping[str, tuple[float, float]] = {"mosi": (-3.0, 3.0), "sims": (-1.0, 1.0)}
-"""Lowest and highest label of each protocol."""
+"""Lowest and highest label of each published protocol."""
 SIMS_EDGES_2 = (0.0,)
 SIMS_EDGES_3 = (-0.1, 0.1)
 SIMS_EDGES_5 = (-0.7, -0.1, 0.1, 0.7)
@@ -34,11 +37,11 @@ def score(labels: ArrayLike, predictions: ArrayLike, protocol: Scheme) -> dict[s
     """Every metric of `protocol`, in the field's keys and order, as fractions (not percent).
 
     `labels` and `predictions` are (clips,). ``mosi`` serves CMU-MOSI and CMU-MOSEI (labels in
-    -3..3), ``sims`` CH-SIMS (-1..1); under class names they are class numbers, see
-    `score_classes`; of several labels a clip both are (clips, names), see `score_several`. Raises
-    ValueError if the two differ in length or `protocol` is unknown. A prediction that is not
-    finite makes every number NaN: a diverged model has no score, and hiding its bad clips would
-    flatter it.
+    -3..3), ``sims`` CH-SIMS (-1..1), a range such as ``1..5`` others; under class names they are
+    class numbers, see `score_classes`; of several labels a clip both are (clips, names), see
+    `score_several`. Raises ValueError if the two differ in length or `protocol` is unknown. A
+    prediction that is not finite makes every number NaN: a diverged model has no score, and hiding
+    its bad clips would flatter it.
     """
     truth, guess = np.asarray(labels, np.float64), np.asarray(predictions, np.float64)
     if isinstance(protocol, Several):
@@ -49,11 +52,17 @@ def score(labels: ArrayLike, predictions: ArrayLike, protocol: Scheme) -> dict[s
         if np.isfinite(truth).all() and np.isfinite(guess).all():
             return score_classes(truth.astype(np.int64), guess.astype(np.int64), protocol)
         return dict.fromkeys(score_classes([], [], protocol), float("nan"))
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"evaluate.protocol: {protocol!r} is unknown. Known: mosi, sims.")
+    measure = PROTOCOLS.get(protocol)
+    if measure is None:
+        own = label_range(protocol)
+        if own is None:
+            raise ValueError(
+                f"evaluate.protocol: {protocol!r} is unknown. Known: mosi, sims, 1..5."
+            )
+        measure = partial(_score_range, own)
     if np.isfinite(truth).all() and np.isfinite(guess).all():
-        return PROTOCOLS[protocol](truth, guess)
-    return dict.fromkeys(PROTOCOLS[protocol](np.empty(0), np.empty(0)), float("nan"))
+        return measure(truth, guess)
+    return dict.fromkeys(measure(np.empty(0), np.empty(0)), float("nan"))
 
 
 def score_classes(
@@ -221,6 +230,31 @@ def _score_sims(truth: Scores, guess: Scores) -> dict[str, float]:
         "MAE": mean_absolute_error(truth, guess),
         "Corr": correlation(truth, guess),
     }
+
+
+def _score_range(own: LabelRange, truth: Scores, guess: Scores) -> dict[str, float]:
+    two = binned(truth, (own.middle,)), binned(guess, (own.middle,))
+    several = binned(truth, own.edges), binned(guess, own.edges)
+    return {
+        "Mult_acc_2": accuracy(*two),
+        "F1_score": weighted_f1(*two),
+        several_key(own): accuracy(*several),
+        "MAE": mean_absolute_error(truth, guess),
+        "Corr": correlation(truth, guess),
+    }
+
+
+def label_ends(protocol: str) -> tuple[float, float]:
+    """Lowest and highest label of a protocol; raises ValueError for an unknown one."""
+    own = label_range(protocol)
+    if protocol not in RANGES and own is None:
+        raise ValueError(f"evaluate.protocol: {protocol!r} is unknown. Known: mosi, sims.")
+    return RANGES[protocol] if own is None else (own.low, own.high)
+
+
+def several_key(own: LabelRange) -> str:
+    """The metric of a range's classes; of two it is that of the middle."""
+    return f"Mult_acc_{len(own.edges) + 1}"
 
 
 PROTOCOLS: Mapping[str, Callable[[Scores, Scores], dict[str, float]]] = {

@@ -198,10 +198,11 @@ def _gates(runs: Sequence[Run], answers: Sequence[Answers]) -> dict[Modality, Sc
 def _alone(modalities: Sequence[Modality], answers: Sequence[Answers]) -> dict[Modality, Scores]:
     """(clips,) scores of the heads for one modality each, mean over the seeds."""
     found = {
-        m: [one.extras[f"score_{m}"] for one in answers if f"score_{m}" in one.extras]
+        m: [own for one in answers if (own := one.extras.get(f"score_{m}")) is not None]
         for m in modalities
     }
-    return {m: np.asarray(np.mean(scores, axis=0)) for m, scores in found.items() if scores}
+    means = {m: np.asarray(np.mean(scores, axis=0)) for m, scores in found.items() if scores}
+    return {m: mean for m, mean in means.items() if mean.ndim == 1}  # of classes there is no score
 
 
 def _notes(run: Run) -> list[Caution]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cache.spec import Several
+from ..config.label_range import label_range
 from .metrics import (
     SIMS_EDGES_2,
     SIMS_EDGES_3,
@@ -21,6 +22,7 @@ from .metrics import (
     polarity_without_neutral,
     rounded,
     score,
+    several_key,
 )
 
 Counts = NDArray[np.int64]
@@ -65,6 +67,16 @@ def resampled_scores(
                 "Mult_acc_3": sums.accuracy(*three),
                 "Mult_acc_5": sums.accuracy(*five),
                 "F1_score": sums.weighted_f1(*two),
+                "MAE": sums.mean(np.abs(predictions - labels)),
+                "Corr": sums.correlation(labels, predictions),
+            }
+        if isinstance(protocol, str) and (own := label_range(protocol)) is not None:
+            two = binned(labels, (own.middle,)), binned(predictions, (own.middle,))
+            several = binned(labels, own.edges), binned(predictions, own.edges)
+            return {
+                "Mult_acc_2": sums.accuracy(*two),
+                "F1_score": sums.weighted_f1(*two),
+                several_key(own): sums.accuracy(*several),
                 "MAE": sums.mean(np.abs(predictions - labels)),
                 "Corr": sums.correlation(labels, predictions),
             }

@@ -84,7 +84,9 @@ class Diagnosis(Shown):
     corpus: str
     splits: Mapping[Split, int]
     media: int
-    """Media files."""
+    """Media files that are there."""
+    listed: int
+    """Those that the table names."""
     unreadable: Mapping[str, str]
     """Media file to why it cannot be opened."""
     lengths: Lengths | None
@@ -178,11 +180,13 @@ def diagnose(found: Survey) -> Diagnosis:
     arithmetic = Arithmetic.of(config.extract)
     headers = found.headers if found.seen else {}
     stores = tuple(_plan(work, found) for work in found.works)
+    listed = {clip.media for clip in manifest.clips if clip.media}
     draft = Diagnosis(
         versions=parts(),
         corpus=manifest.corpus,
         splits=manifest.sizes,
-        media=len({clip.media for clip in manifest.clips if clip.media}),
+        media=sum((manifest.root / path).is_file() for path in listed),
+        listed=len(listed),
         unreadable={path: h.fault for path, h in headers.items() if h.fault},
         lengths=_lengths(found),
         stores=stores,
@@ -251,12 +255,12 @@ def _findings(diagnosis: Diagnosis, found: Survey) -> list[Finding]:
     elif diagnosis.disk_needed > NARROW * diagnosis.disk_free:
         note("warning", f"{config.cache.root}: the disk will be nearly full after this run.")
     if unreadable := diagnosis.unreadable:
-        whole = len(unreadable) == diagnosis.media and not found.handed
+        whole = len(unreadable) == diagnosis.listed and not found.handed
         shown = ", ".join(f"{path} ({why})" for path, why in list(unreadable.items())[:LISTED])
         more = f" and {len(unreadable) - LISTED} more" if len(unreadable) > LISTED else ""
         note(
             "error" if whole else "warning",
-            f"{len(unreadable)} of {diagnosis.media} media files below {found.manifest.root} "
+            f"{len(unreadable)} of {diagnosis.listed} media files below {found.manifest.root} "
             f"cannot be opened: {shown}{more}."
             + (" Check corpus.path." if whole else " Their clips will fail, the others will not."),
         )
@@ -277,7 +281,7 @@ def _findings(diagnosis: Diagnosis, found: Survey) -> list[Finding]:
         shown = ", ".join(changed[:LISTED]) + (", …" if len(changed) > LISTED else "")
         note(
             "warning",
-            f"{len(changed)} of {diagnosis.media} media files changed since their features were "
+            f"{len(changed)} of {diagnosis.listed} media files changed since their features were "
             f"made, size and ends alike: {shown}. Their clips are extracted anew.",
         )
     for text in leaks(with_twins(found.manifest, found.media)):

@@ -23,7 +23,7 @@ from ..cache.runs import Run
 from ..cache.store.atomic_write import replace as write
 from ..config import Config, TrainConfig
 from ..errors import RunError, StoreError
-from ..evaluate.metrics import RANGES
+from ..evaluate.metrics import label_ends
 from ..progress import Progress, Silent
 from .data.live_inputs import FindLive
 from .predict import answer
@@ -169,7 +169,8 @@ def ranges(run: Run, config: Config, other: Config) -> tuple[Range | None, Range
         return None, None
     if own.several is not None:
         return config.corpus.scale, other.corpus.scale
-    return RANGES[run.protocol or config.evaluate.protocol], RANGES[other.evaluate.protocol]
+    ours = label_ends(run.protocol or config.evaluate.protocol)
+    return ours, label_ends(other.evaluate.protocol)
 
 
 def mapped(

@@ -134,7 +134,8 @@ def plan_runs(
                 )
     inputs = find_inputs(config, live, words=hiding or bool(inside))
     fold = fold_of(config, manifest)
-    plans: dict[Path, Plan] = {}
+    divided = manifest if fold is None else manifest.of_fold(fold)
+    clips, plans = divided.sizes["train"], dict[Path, Plan]()
     for name in section.models:
         for letters in getattr(section, name).get("modalities", section.subsets):
             modalities = tuple(m for m in MODALITIES if LETTERS[m] in letters)
@@ -147,7 +148,7 @@ def plan_runs(
             if name in inside and "text" not in modalities:
                 raise RunError(f"train.modalities: {wordless(name, letters)}")
             tuning = tunings(section, name, used)
-            how = _options(section, name, tuning), settings_of(section, name, tuning)
+            how = _options(section, name, tuning), settings_of(section, name, tuning, clips)
             stack = () if tuning else stacked_seeds(section, name, how[1], device)
             decides = _configuration(config, manifest, name, *how, used, stack, tuning)
             for seed in section.seeds:

@@ -105,7 +105,7 @@ def grouped_labels(
     """The group of each clip, and the groups' names: its class, or the sign of its score."""
     if protocol.of_classes:
         return labels.astype(np.int64), protocol.bins
-    return (np.sign(labels) + 1).astype(np.int64), GROUPS
+    return (np.sign(labels - protocol.middle) + 1).astype(np.int64), GROUPS
 
 
 def _map(

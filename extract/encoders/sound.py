@@ -17,6 +17,7 @@ from ..decode.sound import Waveform, at_rate
 from .budget import Budget
 from .device import Arithmetic, Sharing
 from .loading import Checkpoint, EncoderError
+from .pooling import pooled
 from .rates import RateError, hop, place
 
 SECONDS_PER_BATCH = {"cpu": 30, "cuda": 480}
@@ -115,7 +116,7 @@ class SoundEncoder(ABC):
     def _pooled(self, hidden: Tensor, real: Tensor) -> Tensor:
         """`pooled`, owning its memory, so that the rest of the layer is freed."""
         kept = pooled(hidden, real, self.hop, self.pool)
-        return kept if self.pool == "mean" and self.hop > 1 else kept.clone()
+        return kept.clone() if kept.data_ptr() == hidden.data_ptr() else kept
 
     def _features(self, clip: Sound, values: NDArray[Any]) -> ClipFeatures:
         frames, step = values.shape[1], self.hop * self.stride / self.processing.sample_rate
@@ -138,21 +139,6 @@ def resampled(waveform: Waveform, rate: int, frames: Callable[[int], int]) -> ND
             f"sound of {len(waveform.samples) / waveform.rate:.3f} s is too short for a frame"
         )
     return samples
-
-
-def pooled(hidden: Tensor, real: Tensor, hop: int, pool: str) -> Tensor:
-    """Every hop-th frame, or the mean of each hop's real frames: (batch, kept, width).
-
-    `real` (batch, frames) is True where a frame is not padding.
-    """
-    if pool == "stride" or hop == 1:
-        return hidden[:, ::hop]
-    batch, frames, width = hidden.shape
-    short = -frames % hop
-    weights = torch.nn.functional.pad(real, (0, short)).view(batch, -1, hop, 1)
-    padded = torch.nn.functional.pad(hidden.float(), (0, 0, 0, short))
-    total = (padded.view(batch, -1, hop, width) * weights).sum(2)
-    return total / weights.sum(2).clamp(min=1)
 
 
 def real_frames(frames: Sequence[int], longest: int, device: torch.device) -> Tensor:

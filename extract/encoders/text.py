@@ -21,6 +21,7 @@ from .frozen import frozen
 from .hidden import stacked, tapped
 from .loading import Checkpoint, EncoderError
 from .made_tokenizers import HAN, Script, made_tokenizer
+from .pooling import pooled_clip
 
 TOKENS_PER_BATCH = {"cpu": 2_048, "cuda": 65_536}
 TOKENS_PER_WORD = 1.4
@@ -112,8 +113,10 @@ class TextEncoder(TokenReader):
         max_length: int,
         arithmetic: Arithmetic,
         context: int = 0,
+        pool: str = "none",
     ) -> None:
         super().__init__(tokenizer, max_length)
+        self.pool = pool
         self.family, self.layers, self.arithmetic = checkpoint.family, layers, arithmetic
         self.context = context
         self.cut: set[str] = set()
@@ -155,7 +158,7 @@ class TextEncoder(TokenReader):
     def _features(self, clip: Words, tokens: Tokens, values: NDArray[Any]) -> ClipFeatures:
         # words carry no time of their own here
         unknown = np.full(len(tokens.ids), np.nan, dtype=np.float32)
-        return ClipFeatures(
+        found = ClipFeatures(
             id=clip.id,
             source=clip.source,
             values=values,
@@ -169,6 +172,7 @@ class TextEncoder(TokenReader):
             }
             | ({"own": tokens.own} if self.context else {}),
         )
+        return pooled_clip(found, self.pool, tokens.own if self.context else None)
 
 
 def longest(checkpoint: Checkpoint) -> int:
@@ -225,6 +229,7 @@ def preprocessing_of(settings: TextFeatures, tokenizer: Any) -> dict[str, Scalar
         "tokenizer": tokenizer_digest(tokenizer),
     }
     found |= {"context": settings.context} if settings.context else {}
+    found |= {"pool": settings.pool} if settings.pool != "none" else {}
     return found | ({"case": settings.case} if settings.case != "kept" else {})
 
 

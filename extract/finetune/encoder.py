@@ -19,7 +19,8 @@ from ...config import InputConfig
 from ..encoders.batch_independence import TOLERANCE, difference
 from ..encoders.hidden import blocks_of, has_final, highest_block, tapped
 from ..encoders.loading import Checkpoint, EncoderError, load_model
-from ..encoders.sound import pooled, real_frames
+from ..encoders.pooling import pooled
+from ..encoders.sound import real_frames
 from ..encoders.waveform import frames_of, normalized, norms_by_layer, sealed
 from ..encoders.wavlm import stretch
 from .lora import with_adapters

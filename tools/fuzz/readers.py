@@ -12,6 +12,7 @@ import numpy as np
 
 from .corpora import MINIATURES, corpus_reader
 from .tables import odd_tables
+from .words import read_words, words_seed
 
 Read = Callable[[Path], None]
 
@@ -536,6 +537,7 @@ PICKLE_WORDS = (
 )
 JSON_WORDS = (b"null", b"[]", b"{}", b"true", b'"a"', b"[1]", b'{"a":1}')
 READERS: dict[str, Reader] = {
+    "words": Reader(words_seed, read_words, (b"1e999", b"null", b'"', b"<00:01.000>", b"-->")),
     "pickle": Reader(_plain_seed, _each(_plain, "*.pkl"), PICKLE_WORDS, alone=True),
     "npy": Reader(_npy_seed, _each(_npy, "*.npy"), (b"|O", b"<U9", b"(3, 3)", b"True"), alone=True),
     "npz": Reader(_npz_seed, _each(_npz, "*.npz"), PICKLE_WORDS, alone=True),

@@ -36,14 +36,16 @@ class Settings(Recipe):
         return float(value if lower else -value)
 
 
-def settings_of(section: TrainConfig, model: str, live: Collection[str] = ()) -> Settings:
+def settings_of(
+    section: TrainConfig, model: str, live: Collection[str] = (), clips: int = 0
+) -> Settings:
     """The settings of runs of `model`: its own table, before [train], before its recipe.
 
-    `live` are the modalities whose encoders are trained along. Raises ConfigError for faults in the
-    model's table.
+    It trains on so many `clips` (0: not known); encoders of the modalities `live` are trained
+    along. Raises ConfigError for faults in the model's table.
     """
     table = getattr(section, model)
-    _, recipe = started(model, table, section.preset, live)
+    _, recipe = started(model, table, section.preset, live, clips)
     # what the model's table says is in the recipe already, and goes before [train]
     general = {k: v for k, v in stated(section).items() if k not in table}
     return resolve(replace(recipe, **general), section)

@@ -45,10 +45,10 @@ def model_recipe(name: str, table: Mapping[str, Any], preset: str | None = None)
 
 
 def started(
-    name: str, table: Mapping[str, Any], preset: str | None, live: Collection[str]
+    name: str, table: Mapping[str, Any], preset: str | None, live: Collection[str], clips: int = 0
 ) -> "tuple[Any, Recipe]":
-    """(options, recipe) of model `name` as a pipeline trains it, the modalities `live` read by
-    encoders that are trained along.
+    """(options, recipe) of model `name` as a pipeline trains it on so many `clips`, the modalities
+    `live` read by encoders that are trained along.
 
     With a preset that the model has they are the paper's for that corpus; without one they start
     from `starting_points`. The table goes before either. Raises ConfigError as `model_options`.
@@ -56,7 +56,7 @@ def started(
     options, recipe = _bound(name, table, preset)
     if (table.get("preset") or preset) in presets_of(name):
         return options, recipe
-    start = starting_points.frozen(name, "text" in live)
+    start = starting_points.frozen(name, "text" in live, clips)
     known = {f.name for f in fields(options)}
     own = {k: v for k, v in start.options.items() if k in known and k not in table}
     how = {k: v for k, v in start.recipe.items() if k not in table}

@@ -6,7 +6,7 @@ Symbols, with B clips, M modalities, T_m frames of modality m, width d:
 
     X_m  (B, T_m, width)   cached features; X̂ complete, X̃ with frames missing
     H_m  (B, T_m, d)       local features: text tokens between [CLS] and [SEP], LSTM outputs (Eq. 1)
-    h_m  (B, d_m)          utterance vector: text row 0 ([CLS]), the LSTM's last output
+    h_m  (B, d_m)          utterance vector: text row 0 ([CLS]) or mean, the LSTM's last output
     G    (B, M, d)         global context, at first the projected h_m (Eq. 8)
     g    (B, M * d)        its last state, flattened
     ŷ    (B,)              sentiment, in the labels' unit, not clipped
@@ -247,7 +247,7 @@ def _encoder(
 ) -> TextEncoder | RecurrentEncoder:
     """Unimodal feature encoder (Eq. 1)."""
     if modality == "text":
-        return TextEncoder(shape)
+        return TextEncoder(shape, options.text)
     hidden, out = (
         (options.audio_hidden, options.audio_out)
         if modality == "audio"
