@@ -114,23 +114,35 @@ def train(config: Config, progress: Progress | None = None, fresh: bool = False)
     return TrainResult(train(config, progress, fresh, live_input, encoder_size, news))
 
 
+def _look(config: Config, progress: Progress | None) -> None:
+    """Note what is new in the corpus, and take in what can be, before anything is made of it."""
+    from .checks import news
+
+    for text in news(config, update=True):
+        if progress is not None:
+            progress.note(f"warning: {text}")
+
+
 def sweep(config: Config, progress: Progress | None = None, fresh: bool = False) -> Sweep:
     """Train [sweep]'s models on every layer of every modality, then fusions on the best layers.
 
+    What changed in the corpus since it was extracted is noted, and taken in where it can be.
     Raises ConfigError, ManifestError, StoreError or RunError; Preempted on SIGTERM.
     """
     from .train.sweep.sweep import sweep
 
+    _look(config, progress)
     return sweep(config, progress, fresh)
 
 
 def probe(config: Config, progress: Progress | None = None, fresh: bool = False) -> Sweep:
     """Fit a linear probe on every layer of every modality: an answer in seconds.
 
-    Raises ManifestError, StoreError or RunError.
+    Looks at the corpus first, as `sweep` does. Raises ManifestError, StoreError or RunError.
     """
     from .train.sweep.probe import probe
 
+    _look(config, progress)
     return probe(config, progress, fresh)
 
 

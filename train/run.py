@@ -33,8 +33,9 @@ from .fit.stacked_seeds import fit_stacked
 from .live_model import LiveModel
 from .models import build
 from .models.shared.interface import FusionModel
+from .parts import divided, per_fold
 from .peak_memory import forget_peak
-from .plan import Plan, fold_of, hides_by_itself, made_together, per_fold, plan_runs, title_of
+from .plan import Plan, hides_by_itself, made_together, plan_runs, title_of
 from .processes.jobs import Job, Share
 from .processes.pool import Pool, workers_for
 from .record import finished_run, summary
@@ -137,10 +138,9 @@ class Workshop:
         self.progress, self.notice, self.ranks = progress, notice or Notice(), ranks
         self.config = config if ranks.count == 1 else _shared(config)
         manifest = manifest or cached_manifest(config)
-        fold = fold_of(config, manifest)
-        divided = manifest if fold is None else manifest.of_fold(fold)
-        self.leaks = leaks(divided)
-        self.table = Table.of(divided, config.train.task)
+        own = divided(config, manifest)
+        self.leaks = leaks(own)
+        self.table = Table.of(own, config.train.task)
         self.device = find_device(config.train.device)
         for criterion in (config.train.criterion, *config.train.also):
             check_criterion(

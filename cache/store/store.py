@@ -126,6 +126,12 @@ class Store:
         self._lengths = np.array([sum(part.head.frames) for part in parts], dtype=np.int64)
         self._files: dict[tuple[int, str], Path] = {}
 
+    def __repr__(self) -> str:
+        """Which encoder's it is, and how much it holds."""
+        spec, frames = self.spec, int(self.frames.sum())
+        held = f"{len(self.clips)} clips, {frames} frames, {len(spec.layers)} layers"
+        return f"Store({spec.modality} {spec.encoder}: {held})"
+
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays of all parts."""
