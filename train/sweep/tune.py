@@ -23,7 +23,7 @@ from ..distributed.sigterm import Notice, noticing
 from ..fit.settings import stated
 from ..models import module_of, started
 from ..models.ranges import Range, ranges_of, source_of
-from ..plan import fold_of
+from ..parts import divided
 from ..run import TASK as TRAINING
 from ..run import Workshop
 
@@ -70,10 +70,9 @@ def tune(
 
 def without_test(config: Config, manifest: Manifest) -> Manifest:
     """The corpus less its test clips; of a cross-validation less those of the part in question."""
-    fold = fold_of(config, manifest)
-    divided = manifest if fold is None else manifest.of_fold(fold)
-    clips = tuple(replace(c, fold=None) for c in divided.clips if c.split != "test")
-    return replace(divided, clips=clips)
+    own = divided(config, manifest)
+    clips = tuple(replace(c, fold=None) for c in own.clips if c.split != "test")
+    return replace(own, clips=clips)
 
 
 class _Searching:
