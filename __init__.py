@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .cache.spec import Modality, StoredType
     from .cache.store.store import Store
     from .cache.sweeps import Sweep
+    from .cache.trials import Search
     from .config import Config
     from .evaluate.compare import Comparison
     from .evaluate.prediction import Prediction
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .extract.doctor import Diagnosis
     from .extract.result import ExtractResult
     from .progress import Progress
+    from .train.catalogue import Catalogue
     from .train.result import TrainResult
 
 __version__ = "0.2.0"
@@ -45,6 +47,7 @@ __all__ = [
     "figures",
     "import_features",
     "load_config",
+    "models",
     "open_store",
     "predict",
     "probe",
@@ -52,6 +55,7 @@ __all__ = [
     "runs",
     "sweep",
     "train",
+    "tune",
 ]
 
 
@@ -98,6 +102,17 @@ def extract(
     return extract(config, progress, check=check)
 
 
+def models(config: Config | None = None) -> Catalogue:
+    """Every fusion model there is: its paper, what it needs, its size on the inputs of `config`.
+
+    Reads no features; where `config` has no stores yet, sizes are None and the reason is told.
+    """
+    from .extract.finetune.find import live_input
+    from .train.catalogue import catalogue
+
+    return catalogue(config, live_input)
+
+
 def train(config: Config, progress: Progress | None = None, fresh: bool = False) -> TrainResult:
     """Train a run for each model, modality subset and seed of [train]; finished ones are kept.
 
@@ -114,23 +129,49 @@ def train(config: Config, progress: Progress | None = None, fresh: bool = False)
     return TrainResult(train(config, progress, fresh, live_input, encoder_size, news))
 
 
+def tune(
+    config: Config, trials: int | None = None, progress: Progress | None = None
+) -> tuple[Search, ...]:
+    """Random search over the settings of each model and subset of [train], on validation alone.
+
+    `trials` goes before [train] `tune`. Test clips are neither read nor scored. Every trial is kept
+    and not trained again; a search that was stopped goes on. Raises as `train` does.
+    """
+    from .extract.finetune.find import live_input
+    from .train.sweep.tune import tune
+
+    return tune(config, trials, progress, live_input)
+
+
+def _look(config: Config, progress: Progress | None) -> None:
+    """Note what is new in the corpus, and take in what can be, before anything is made of it."""
+    from .checks import news
+
+    for text in news(config, update=True):
+        if progress is not None:
+            progress.note(f"warning: {text}")
+
+
 def sweep(config: Config, progress: Progress | None = None, fresh: bool = False) -> Sweep:
     """Train [sweep]'s models on every layer of every modality, then fusions on the best layers.
 
+    What changed in the corpus since it was extracted is noted, and taken in where it can be.
     Raises ConfigError, ManifestError, StoreError or RunError; Preempted on SIGTERM.
     """
     from .train.sweep.sweep import sweep
 
+    _look(config, progress)
     return sweep(config, progress, fresh)
 
 
 def probe(config: Config, progress: Progress | None = None, fresh: bool = False) -> Sweep:
     """Fit a linear probe on every layer of every modality: an answer in seconds.
 
-    Raises ManifestError, StoreError or RunError.
+    Looks at the corpus first, as `sweep` does. Raises ManifestError, StoreError or RunError.
     """
     from .train.sweep.probe import probe
 
+    _look(config, progress)
     return probe(config, progress, fresh)
 
 

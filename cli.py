@@ -32,7 +32,7 @@ from .extract.face_strips import face_strips
 from .extract.transcribe.cli import transcribe_command, with_table
 from .installation import require_stack
 from .reference.cli import explain_command, schema_command
-from .train.cli import train_command
+from .train.cli import models_command, train_command, tune_command
 
 app = App(rich_markup_mode="rich", pretty_exceptions_show_locals=False)
 
@@ -53,13 +53,15 @@ STACK = {
     "transcribe": ("torch",),
     "predict": ("torch", "torchvision"),
     "train": ("torch",),
+    "models": ("torch",),
+    "tune": ("torch",),
     "sweep": ("torch",),
     "robustness": ("torch",),
 }
 """What a command is sure to load of the packages that have to belong together."""
 HELP = {"-h", "--help", "--encoders"}
 """What is answered without any of it."""
-TOGETHER = ("run", "extract", "sweep", "robustness")
+TOGETHER = ("run", "extract", "sweep", "tune", "robustness")
 """What writes, and is not made to be started several times at once by a launcher."""
 
 
@@ -422,6 +424,8 @@ app.command("extract", EXTRACTING)(extract_command)
 app.command("fetch")(fetch_command)
 app.command("transcribe")(transcribe_command)
 app.command("train", {**TRAINING, "stack": ("train.stack",)})(train_command)
+app.command("models")(models_command)
+app.command("tune", TRAINING)(tune_command)
 app.command("report")(report_command)
 app.command("compare")(compare_command)
 app.command("explain")(explain_command)

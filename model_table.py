@@ -22,6 +22,17 @@ MODELS: dict[str, str] = {
     "mmim": "mmim:MMIM",
     "tfr_net": "tfr_net:TFRNet",
     "mag_bert": "mag_bert:MAGBert",
+    "mlf_dnn": "mlf_dnn:MLFDNN",
+    "mtfn": "mtfn:MTFN",
+    "mlmf": "mlmf:MLMF",
+    "mfn": "mfn:MFN",
+    "graph_mfn": "graph_mfn:GraphMFN",
+    "mfm": "mfm:MFM",
+    "mctn": "mctn:MCTN",
+    "tetfn": "tetfn:TETFN",
+    "cenet": "cenet:CENet",
+    "almt": "almt:ALMT",
+    "lnln": "lnln:LNLN",
 }
 """Name -> module below `train/models/` and class in it.
 

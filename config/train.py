@@ -172,6 +172,9 @@ class TrainConfig(Section):
     on from there to the very numbers of a run without the crash. Between epochs it is kept anyway;
     together it takes at most a twentieth of the time. 0: between epochs alone. When the system
     asks to end (SIGTERM) all is kept at the next step."""
+    tune: Positive = 30
+    """Settings that `sedimental tune` tries of each model and subset; the first are the pipeline's
+    own."""
     tracker: Literal["tensorboard", "mlflow", "wandb"] | None = None
     """Where else the curves of training go: files of TensorBoard or a database of MLflow in
     `trackers/` beside the runs, or Weights & Biases. Its package has to be installed."""

@@ -18,6 +18,7 @@ from ..config.label_range import label_range
 from ..errors import RunError
 from ..shown import Shown
 from .analysis.analysis import mean_prediction
+from .cross_validation import joined
 from .metrics import THRESHOLD, Scheme, Scores, polarity_without_neutral
 from .statistics import (
     FEWEST_GROUPS,
@@ -125,6 +126,9 @@ def compare(
     groups, resamples = video_groups(order, videos), settings.bootstrap or 1000
     ours, theirs = ([_of(run, order)[1] for run in runs] for runs in (a, b))
     names, apart = _named(a[0], b[0])
+    folders = Path(first).is_dir() and Path(second).is_dir()
+    if first != second and (folders or names[0] == names[1]):
+        names = _tails(first, second)
     question, hits = _hits(labels, [_joint(runs, order) for runs in (a, b)], scheme)
     return Comparison(
         first=_side(names[0], a, labels, ours, scheme),
@@ -143,7 +147,8 @@ def compare(
 
 def find_runs(name: str, experiment: Path, current: Current | None = None) -> tuple[Run, ...]:
     """The runs that `name` means; raises RunError where that is none, or several rows."""
-    return tuple(read_run(folder) for folder in find_folders(name, experiment, current))
+    found = [read_run(folder) for folder in find_folders(name, experiment, current)]
+    return tuple(joined(found))  # of a cross-validation each seed's parts are one
 
 
 def _named(a: Run, b: Run) -> tuple[tuple[str, str], dict[str, tuple[Any, Any]]]:
@@ -160,6 +165,19 @@ def _named(a: Run, b: Run) -> tuple[tuple[str, str], dict[str, tuple[Any, Any]]]
         return (a.row, b.row), found
     first, second = variants([ours, theirs])
     return (f"{a.row} ({first})", f"{b.row} ({second})"), found
+
+
+def _tails(first: str, second: str) -> tuple[str, str]:
+    """What two folders, or names, are called beside each other: without what both begin with.
+
+    >>> _tails("runs/demo/uegd-T-1a", "runs/demo/uegd-T-2b"), _tails("a/x", "a/x/seed-1")
+    (('uegd-T-1a', 'uegd-T-2b'), ('x', 'x/seed-1'))
+    """
+    ours, theirs = Path(first).parts, Path(second).parts
+    shared = 0
+    while shared < min(len(ours), len(theirs)) - 1 and ours[shared] == theirs[shared]:
+        shared += 1
+    return str(Path(*ours[shared:])), str(Path(*theirs[shared:]))
 
 
 def _side(

@@ -127,9 +127,10 @@ def report_of(
     rows = tuple(row for row, _ in scored.values())
     baseline, _ = _score([floor(runs[0])], *how, name=protocol.floor)
     sweeps = sweeps_of(folder, runs, manifest)
-    probe_run = best_probe(folder, runs[0], sweeps)
-    probe_run = None if parts else probe_run  # it knows one division alone
-    probe = None if probe_run is None else _score([probe_run], *how, name=probe_name(probe_run))[0]
+    probe = None
+    if (found_probe := best_probe(folder, runs[0], sweeps)) is not None:
+        one, its_parts = found_probe
+        probe = over_parts(_score([one], *how, name=probe_name(one))[0], its_parts, scheme)
     ranked = {row.name: groups[row.name] for row in _ranked(rows, protocol)}
     headline = next(iter(ranked))
     inputs = _inputs(groups)
@@ -170,7 +171,9 @@ def report_of(
         analyses=analyse(headline, groups, protocol, manifest, tuple(ranked)),
         published=published_for(runs[0].corpus),
         sweeps=sweeps,
-        robustness=read_robustness(folder, groups, scheme),
+        robustness=read_robustness(
+            folder, {name: behind[name] or own for name, own in groups.items()}, scheme
+        ),
         cross=read_cross(folder, groups, settings.bootstrap),
         drawings=_inner_figures(folder, ranked, protocol),
         provenance=_provenance(groups, settings, manifest),

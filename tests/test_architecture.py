@@ -18,6 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "registries": {"errors"},
     "shown": {"errors", "escape"},
     "loopback": set(),
+    "model_facts": set(),
     "model_table": {"registries"},
     "config": {"errors", "model_table", "registries"},
     "plain_console": {"escape"},
@@ -32,7 +33,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "completion": {"cache", "config", "model_table", "reference"},
     "commands": {"completion", "config", "console"},
     "cache": {"shown", "config", "errors", "escape", "progress", "registries"},
-    "evaluate": {"shown", "config", "errors", "escape", "progress", "loopback", "cache"},
+    "evaluate": {"shown", "config", "errors", "escape", "progress", "loopback", "cache"}
+    | {"model_facts"},
     "extract": {
         *("shown", "config", "errors", "installation", "escape", "progress", "cache"),
         "registries",
@@ -40,6 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "train": {
         "shown",
         "model_table",
+        "model_facts",
         "config",
         "errors",
         "escape",

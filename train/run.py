@@ -12,6 +12,7 @@ from ..cache.leaks import leaks
 from ..cache.manifest import Manifest
 from ..cache.run_warnings import run_warnings
 from ..cache.runs import Epoch, Run, write_run
+from ..cache.spec import SPLITS, Split
 from ..config import Config
 from ..errors import RunError, RunsFailedError, SedimentalError, StoreError
 from ..progress import Progress, Silent
@@ -33,8 +34,9 @@ from .fit.stacked_seeds import fit_stacked
 from .live_model import LiveModel
 from .models import build
 from .models.shared.interface import FusionModel
+from .parts import divided, per_fold
 from .peak_memory import forget_peak
-from .plan import Plan, fold_of, hides_by_itself, made_together, per_fold, plan_runs, title_of
+from .plan import Plan, hides_by_itself, made_together, plan_runs, title_of
 from .processes.jobs import Job, Share
 from .processes.pool import Pool, workers_for
 from .record import finished_run, summary
@@ -126,21 +128,21 @@ class Workshop:
         notice: Notice | None = None,
         ranks: Ranks = ALONE,
         again: bool = False,
+        needed: Sequence[Split] = SPLITS,
     ) -> None:
         """Plans alone; no features are read before `open`. None: the `manifest` is read too.
 
         `notice` may ask to end early. All of `ranks` make each run together, so that there is
         nothing to stack or to give away. `again`: what is made takes the place of a finished run
-        of the same identity, which is kept beside it.
+        of the same identity, which is kept beside it. `needed`: splits that have to have clips.
         """
         self.again = again
         self.progress, self.notice, self.ranks = progress, notice or Notice(), ranks
         self.config = config if ranks.count == 1 else _shared(config)
         manifest = manifest or cached_manifest(config)
-        fold = fold_of(config, manifest)
-        divided = manifest if fold is None else manifest.of_fold(fold)
-        self.leaks = leaks(divided)
-        self.table = Table.of(divided, config.train.task)
+        own = divided(config, manifest)
+        self.leaks = leaks(own)
+        self.table = Table.of(own, config.train.task, needed)
         self.device = find_device(config.train.device)
         for criterion in (config.train.criterion, *config.train.also):
             check_criterion(

@@ -24,14 +24,16 @@ def refuse_unfit(plans: Iterable[Plan], classes: int, several: Several | None = 
         refused = several_faults(dict.fromkeys(plan.model for plan in plans), several.kind)
         if refused:
             raise RunError("\n".join(refused))
-    kinds = {(p.model, p.modalities, p.options, tuple(map(_shape, p.inputs))): p for p in plans}
+    kinds = {
+        (p.model, p.modalities, p.options, tuple(map(input_shape, p.inputs))): p for p in plans
+    }
     faults = list(dict.fromkeys(fault for p in kinds.values() for fault in _faults(p, classes)))
     if faults:
         raise RunError("\n".join(faults))
 
 
 def _faults(plan: Plan, classes: int) -> Iterable[str]:
-    shapes = {one.modality: _shape(one) for one in plan.inputs}
+    shapes = {one.modality: input_shape(one) for one in plan.inputs}
     generator = torch.Generator().manual_seed(0)
     try:
         try:
@@ -43,7 +45,8 @@ def _faults(plan: Plan, classes: int) -> Iterable[str]:
         yield str(fault)
 
 
-def _shape(one: Input | LiveInput) -> InputShape:
+def input_shape(one: Input | LiveInput) -> InputShape:
+    """What a model knows of `one` before it sees data."""
     if not isinstance(one, Input):
         return shape_of(one)
     count, width = len(one.layers), one.spec.width

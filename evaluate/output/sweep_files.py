@@ -70,7 +70,7 @@ def to_markdown(sweeps: Sequence[Sweep]) -> str:
         ["---", "---", "---", *["---:"] * (len(metrics) + 1)],
     ]
     for line in comparisons(sweeps):
-        seeds = len(line.point.seeds)
+        seeds = line.point.count
         cells = [protocol.metric(first).show(line.spread("valid", first).mean)]
         cells += [spread_text(m, line.spread("test", m.key), seeds) for m in metrics]
         words = line.choice

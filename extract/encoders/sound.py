@@ -15,7 +15,7 @@ from ...config import AudioFeatures
 from ..decode.clip_error import MediaError
 from ..decode.sound import Waveform, at_rate
 from .budget import Budget
-from .device import Arithmetic
+from .device import Arithmetic, Sharing
 from .loading import Checkpoint, EncoderError
 from .pooling import pooled
 from .rates import RateError, hop, place
@@ -47,8 +47,8 @@ class SoundEncoder(ABC):
     Raises EncoderError if the encoder's own frames cannot be cut into the asked `rate`.
     """
 
-    paddable = True
-    """Whether clips of different lengths can share a batch; else only equal ones do."""
+    sharing: Sharing = "any lengths"
+    """Which clips may share a batch; measured after loading (`batch_independence`)."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class SoundEncoder(ABC):
         pieces = [(i, piece) for i, c in enumerate(clips) for piece in self._pieces(c.samples)]
         lengths = [self._cost(piece) for _, piece in pieces]
         found: dict[int, NDArray[Any]] = {}
-        for group in self._groups(lengths, self.budget.most):
+        for group in self.arithmetic.batches(lengths, self.budget.most, self.sharing):
             hidden = self.budget.run(
                 group, lengths, lambda b: self._forward([pieces[i][1] for i in b])
             )
@@ -109,16 +109,6 @@ class SoundEncoder(ABC):
     def _cost(self, piece: NDArray[np.float32]) -> int:
         """Samples that a piece takes up in a batch."""
         return len(piece)
-
-    def _groups(self, lengths: Sequence[int], budget: int) -> list[list[int]]:
-        batches = list(self.arithmetic.batches(lengths, budget))
-        if self.paddable:
-            return batches
-        equal: dict[tuple[int, int], list[int]] = {}
-        for number, batch in enumerate(batches):
-            for index in batch:
-                equal.setdefault((number, lengths[index]), []).append(index)
-        return list(equal.values())
 
     def _kept(self, frames: int) -> int:
         return -(-frames // self.hop)

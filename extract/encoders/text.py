@@ -16,7 +16,7 @@ from ...cache.spec import Scalar
 from ...cache.store.writer import ClipFeatures
 from ...config import TextFeatures
 from .budget import Budget
-from .device import Arithmetic
+from .device import Arithmetic, Sharing
 from .frozen import frozen
 from .hidden import stacked, tapped
 from .loading import Checkpoint, EncoderError
@@ -99,9 +99,11 @@ class TextEncoder(TokenReader):
     """Hidden states of every token; special tokens are kept and marked.
 
     A clip's features do not depend on its batch: in fp32 to 1e-5 of the layer's largest value, in
-    fp16 to 2e-3 and in bf16 to 2e-2 (measured up to base size).
+    fp16 to 2e-3 and in bf16 to 2e-2 (measured up to base size; `batch_independence` sees to it).
     With `context`, side array `own` marks the clip's own words among those said before it.
     """
+
+    sharing: Sharing = "any lengths"
 
     def __init__(
         self,
@@ -128,7 +130,7 @@ class TextEncoder(TokenReader):
         self.cut |= {clip.id for clip, own in zip(clips, tokens, strict=True) if own.cut}
         lengths = [len(t.ids) for t in tokens]
         found: dict[int, ClipFeatures] = {}
-        for batch in self.arithmetic.batches(lengths, self.budget.most):
+        for batch in self.arithmetic.batches(lengths, self.budget.most, self.sharing):
             hidden = self.budget.run(
                 batch, lengths, lambda b: self._forward([tokens[i].ids for i in b])
             )

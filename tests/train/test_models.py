@@ -42,6 +42,14 @@ SMALL: dict[str, dict[str, object]] = {
     "tfr_net": {"width": 12, "heads": 2, "levels": 1},
     "misa": {"width": 16, "recurrent": 8, "feedforward": 32},
     "self_mm": {"fusion_width": 24},
+    "mtfn": {"text_width": 8, "audio_width": 4, "vision_width": 4, "hidden": 16},
+    "mfn": {"text_hidden": 16, "audio_hidden": 8, "memory": 16, "inner": 32},
+    "graph_mfn": {"text_hidden": 16, "audio_hidden": 8, "memory": 16, "vertex": 16},
+    "mfm": {"text_hidden": 16, "audio_hidden": 8, "memory": 16, "latent": 16, "decoder": 8},
+    "mctn": {"width": 24},
+    "tetfn": {"width": 8, "heads": 2, "layers": 1, "memory_layers": 1, "hidden": 8},
+    "almt": {"width": 16, "heads": 2, "tokens": 2, "fusion_layers": 1},
+    "lnln": {"width": 16, "heads": 2, "tokens": 2, "fusion_layers": 1},
     "mmim": {"width": 24, "audio_hidden": 8, "vision_hidden": 8, "memory": 8},
 }
 """Options of each model that is big for a test; others are tested as they are."""

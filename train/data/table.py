@@ -46,9 +46,11 @@ class Table:
     the one over the other, so that each dimension counts alike, whatever its scale."""
 
     @classmethod
-    def of(cls, manifest: Manifest, task: Wanted = "auto") -> "Table":
+    def of(
+        cls, manifest: Manifest, task: Wanted = "auto", needed: Sequence[Split] = SPLITS
+    ) -> "Table":
         """The clips that have what `task` predicts, all dimensions or emotions that any clip has;
-        raises RunError if a split has none."""
+        raises RunError if a split of `needed` has none."""
         task = resolved(manifest, task)
         key, several = COLUMNS[task], several_of(manifest, task)
         names = () if several is None else several.names
@@ -59,7 +61,7 @@ class Table:
 
         clips = [c for c in manifest.clips if rated(c)]
         unlabelled = {s: sum(not rated(c) for c in manifest.split(s)) for s in SPLITS}
-        for split in SPLITS:
+        for split in needed:
             if not any(c.split == split for c in clips):
                 raise RunError(
                     f"{manifest.corpus}: the {split} split has no labelled clip "
