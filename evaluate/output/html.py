@@ -10,6 +10,7 @@ from typing import Any
 from ...cache.runs import InputRecord
 from ...cache.spec import LETTERS, MODALITIES
 from ...escape import for_terminal
+from ...model_facts import Paper, facts_of
 from ..analysis.missing_rates import Robustness, special_words
 from ..figures.all import figures
 from ..figures.canvas import MODELS
@@ -137,6 +138,7 @@ def to_html(report: Report, drawn: Drawings | None = None, exported: Collection[
         exported=exported,
         choices=MOST_ROWS,
         contents=_contents(report, drawn),
+        papers=_papers(report),
         key=[
             (model, f"var(--model-{MODELS.index(style.colour)})", _dashes(style))
             for model, style in model_styles(report).items()
@@ -179,6 +181,13 @@ def _groups(drawn: Sequence[Drawing]) -> list[list[tuple[Drawing, Any]]]:
     return list(found.values())
 
 
+def _papers(report: Report) -> list[tuple[str, Paper]]:
+    """The models of the table that papers have published, each with its own."""
+    names = dict.fromkeys(row.model.split(" ")[0] for row in report.rows)
+    found = [(name, facts_of(name).paper) for name in names]
+    return [(name, paper) for name, paper in found if paper is not None]
+
+
 def _contents(report: Report, drawn: Drawings) -> list[tuple[str, str]]:
     """Id and title of each section that the page has."""
     there: list[tuple[str, str, object]] = [
@@ -194,6 +203,7 @@ def _contents(report: Report, drawn: Drawings) -> list[tuple[str, str]]:
         ("worst", "Worst clips", report.test_clips),
         ("origin", "Where the numbers come from", True),
         ("settings", "Settings", True),
+        ("papers", "Papers", _papers(report)),
     ]
     return [(key, title) for key, title, shown in there if shown]
 

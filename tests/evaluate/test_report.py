@@ -34,6 +34,7 @@ from sedimental.evaluate.output.write import write_report
 from sedimental.evaluate.report import report_folder as evaluate
 from sedimental.evaluate.results import Report
 from sedimental.evaluate.statistics import paired_bootstrap, video_groups
+from sedimental.model_facts import facts_of
 
 SKILL = {"T": 0.7, "A": 0.5, "V": 0.25}
 SETTINGS = EvaluateConfig(bootstrap=200)
@@ -357,6 +358,11 @@ def test_every_row_has_its_own_settings(tmp_path: Path) -> None:
     assert {"settings-1", "settings-2"} < set(page.ids)
     assert "Unset: patience" in page.text
     assert found.provenance.commit in page.text
+    for model in ("mmml", "uegd"):  # each with its paper, to read and to cite
+        paper = facts_of(model).paper
+        assert paper is not None
+        assert paper.title in page.text
+        assert paper.bibtex(model) in page.text
     assert len(found.provenance.lock) == 16
 
 
