@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .extract.new_clip import NewClip
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
     from .cache.exchange.export_features import Sent
     from .cache.exchange.import_features import Received
-    from .cache.runs import Run
     from .cache.spec import Modality, StoredType
     from .cache.store.store import Store
     from .cache.sweeps import Sweep
     from .config import Config
     from .evaluate.compare import Comparison
     from .evaluate.prediction import Prediction
-    from .evaluate.results import Report
-    from .evaluate.runs.listing import Configuration
+    from .evaluate.results import Drawing, Report
+    from .evaluate.runs.listing import Listing
     from .extract.doctor import Diagnosis
     from .extract.result import ExtractResult
     from .progress import Progress
+    from .train.result import TrainResult
 
 __version__ = "0.2.0"
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "evaluate",
     "export_features",
     "extract",
+    "figures",
     "import_features",
     "load_config",
     "open_store",
@@ -53,14 +54,18 @@ __all__ = [
 ]
 
 
-def load_config(path: str | Path = "pipeline.toml") -> Config:
+def load_config(
+    path: str | Path = "pipeline.toml", overrides: Mapping[str, Any] | None = None
+) -> Config:
     """Read a pipeline.toml and check it as a whole: keys, encoders, layers, models, metrics.
 
-    Raises ConfigError, which lists every fault of the file.
+    `overrides` are values that count instead of the file's: ``{"train.epochs": 5}``.
+    Raises ConfigError, which lists every fault of the file and of these.
     """
     from .checks import load_config
+    from .config import from_mapping
 
-    return load_config(path)
+    return load_config(path, overrides=from_mapping(overrides or {}))
 
 
 def doctor(
@@ -92,7 +97,7 @@ def extract(
     return extract(config, progress, check=check)
 
 
-def train(config: Config, progress: Progress | None = None, fresh: bool = False) -> tuple[Run, ...]:
+def train(config: Config, progress: Progress | None = None, fresh: bool = False) -> TrainResult:
     """Train a run for each model, modality subset and seed of [train]; finished ones are kept.
 
     Nothing is overwritten: runs of other settings lie beside each other, and `fresh`, which trains
@@ -102,9 +107,10 @@ def train(config: Config, progress: Progress | None = None, fresh: bool = False)
     from .checks import news
     from .extract.finetune.encoder_size import encoder_size
     from .extract.finetune.find import live_input
+    from .train.result import TrainResult
     from .train.run import train
 
-    return train(config, progress, fresh, live_input, encoder_size, news)
+    return TrainResult(train(config, progress, fresh, live_input, encoder_size, news))
 
 
 def sweep(config: Config, progress: Progress | None = None, fresh: bool = False) -> Sweep:
@@ -164,7 +170,14 @@ def evaluate(config: Config, names: Sequence[str] = (), everything: bool = False
     return evaluate(config, names, everything, planned, news)
 
 
-def runs(config: Config) -> list[Configuration]:
+def figures(report: Report) -> tuple[Drawing, ...]:
+    """The figures of a report; a notebook shows each, and its ``svg`` is the drawing."""
+    from .evaluate.figures.all import figures
+
+    return (*figures(report), *report.drawings)
+
+
+def runs(config: Config) -> Listing:
     """Every configuration that was trained: what `runs ls` shows."""
     from .checks import planned
     from .evaluate.runs.listing import listed

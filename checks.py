@@ -11,15 +11,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config import Check, Config, ConfigError, DeepCheck, read_config
+from .config import Check, Config, ConfigError, DeepCheck, Override, read_config
 
 if TYPE_CHECKING:
     from .cache.manifest import Manifest
     from .train.planned import RowKey
 
 
-def load_config(path: str | Path = "pipeline.toml", table: bool = False) -> Config:
-    """The pipeline at `path`, checked as a whole; with `table`, the corpus's table too.
+def load_config(
+    path: str | Path = "pipeline.toml", table: bool = False, overrides: Sequence[Override] = ()
+) -> Config:
+    """The pipeline at `path` with `overrides`, checked as a whole; with `table`, the corpus's too.
 
     Raises ConfigError with every fault, each with its file, key or line, and nearest valid name.
     """
@@ -33,7 +35,7 @@ def load_config(path: str | Path = "pipeline.toml", table: bool = False) -> Conf
         from .train.models import option_faults
 
         checks, deeper = [*checks, option_faults], [layer_faults, train_faults]
-    config, faults = read_config(path, checks, deeper)
+    config, faults = read_config(path, checks, deeper, overrides)
     if config is not None and table:
         faults += _table_faults(config)
     if faults or config is None:

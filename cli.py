@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from .cache.cli import app as cache_app
+from .commands import EXTRACTING, SWEEPING, TRAINING, WHOLE, App
+from .completion import PRESETS, ROWS, presets
 from .console import (
     PIPELINE,
     AsJson,
-    Commands,
     ConfigFile,
     bars,
     corpus_news,
@@ -25,18 +26,13 @@ from .console import (
 )
 from .evaluate.cli import compare_command, report_command
 from .evaluate.runs.cli import app as runs_app
-from .extract.cli import CheckMedia, doctor_command, extract_command, faces_command
+from .extract.cli import CheckMedia, doctor_command, extract_command, faces_command, fetch_command
 from .extract.face_strips import face_strips
 from .installation import require_stack
+from .reference.cli import explain_command, schema_command
 from .train.cli import train_command
 
-app = typer.Typer(
-    cls=Commands,
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_show_locals=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = App(rich_markup_mode="rich", pretty_exceptions_show_locals=False)
 
 
 def _version(asked: bool) -> None:
@@ -51,6 +47,7 @@ STACK = {
     "run": ("torch", "torchvision"),
     "extract": ("torch", "torchvision"),
     "doctor": ("torch", "torchvision"),
+    "fetch": ("torch", "torchvision"),
     "predict": ("torch", "torchvision"),
     "train": ("torch",),
     "sweep": ("torch",),
@@ -92,7 +89,7 @@ def main(
     context.obj = face_strips  # the report shows them, and evaluate knows nothing of media
 
 
-@app.command()
+@app.command(keys=WHOLE)
 def run(
     config: ConfigFile = PIPELINE,
     fresh: Annotated[
@@ -113,7 +110,6 @@ def run(
         show_result(extracted)
     runs, failures = train_stage(checked, fresh)
     swept = sweep_stage(checked, fresh=fresh) if checked.sweep is not None else ()
-    failures += tuple(text for each in swept for text in each.failures)
     files = sweep_files(checked, swept) if swept else ()
     report, page = report_stage(checked, face_strips)
     if json:
@@ -130,14 +126,14 @@ def run(
         if swept:
             show_sweeps(swept, files)
         show_report(report, page)
-    if extracted.failures:
+    if extracted.failures and json:  # else told beside the stores
         tell(f"finished, but {failed_text(extracted.failures, extracted.failures_file)}")
-    end_with(failures)
+    end_with(failures, [text for each in swept for text in each.failures])
     if extracted.failures:
         raise typer.Exit(3)
 
 
-@app.command()
+@app.command(keys=SWEEPING)
 def sweep(
     config: ConfigFile = PIPELINE,
     probe: Annotated[
@@ -165,14 +161,18 @@ def sweep(
         print_json([sweep_json(each) for each in found])
     else:
         show_sweeps(found, files)
-    end_with([text for each in found for text in each.failures])
+    end_with((), [text for each in found for text in each.failures])
 
 
-@app.command()
+@app.command(keys=TRAINING)
 def robustness(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME...", help="Only these runs of the pipeline; unset: all."),
+        typer.Argument(
+            metavar="NAME...",
+            help="Only these runs of the pipeline; unset: all.",
+            autocompletion=ROWS,
+        ),
     ] = None,
     config: ConfigFile = PIPELINE,
     rates: Annotated[
@@ -213,7 +213,11 @@ def robustness(
 @app.command()
 def predict(
     run: Annotated[
-        str, typer.Argument(help='A seed\'s run folder, a folder of seeds, or a row ("uegd TAV").')
+        str,
+        typer.Argument(
+            help='A seed\'s run folder, a folder of seeds, or a row ("uegd TAV").',
+            autocompletion=ROWS,
+        ),
     ],
     videos: Annotated[
         list[Path] | None,
@@ -326,35 +330,39 @@ def init(
     preset: Annotated[
         str,
         typer.Option(
-            help="demo, csv (your own table), mosi, mosei, sims, meld, mustard, urfunny, cherma, "
-            "mmsa-mosi (baselines as the reference toolkit has them), mmsa-mosei, mmsa-sims."
+            help=f"What to begin with; csv is a table of your own. {', '.join(presets())}.",
+            autocompletion=PRESETS,
         ),
     ] = "demo",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Write a pipeline.toml to start from."""
+    """Write a pipeline.toml to start from, and beside it the schema that editors check it by."""
     from .cache.store.atomic_write import replace
     from .config import nearest
+    from .reference.schema import LINE, SCHEMA
 
     here = Path(__file__).parent
-    presets = {"demo": here / "pipeline.toml"} | {
-        file.stem: file for file in sorted((here / "extract/corpora/presets").glob("*.toml"))
-    }
-    if preset not in presets:
-        hint = nearest(preset, presets) or f" Known: {', '.join(presets)}."
+    if preset not in presets():
+        hint = nearest(preset, presets()) or f" Known: {', '.join(presets())}."
         fail(f'--preset "{preset}": there is none of this name. {hint}', 2)
     if path.exists() and not force:
         fail(f"{path} is there already. Name another file, or replace it with --force.", 2)
-    replace(path, presets[preset].read_bytes())
+    folder = here if preset == "demo" else here / "extract/corpora/presets"
+    text = (folder / f"{'pipeline' if preset == 'demo' else preset}.toml").read_bytes()
+    replace(path, f"{LINE}\n".encode() + text)
+    replace(path.with_name(SCHEMA), (here / "reference" / SCHEMA).read_bytes())
     told = f"wrote {path}: look at [corpus], then `sedimental run`."
     say(told)
 
 
-app.command("doctor")(doctor_command)
-app.command("extract")(extract_command)
-app.command("train")(train_command)
+app.command("doctor", EXTRACTING)(doctor_command)
+app.command("extract", EXTRACTING)(extract_command)
+app.command("fetch")(fetch_command)
+app.command("train", {**TRAINING, "stack": ("train.stack",)})(train_command)
 app.command("report")(report_command)
 app.command("compare")(compare_command)
+app.command("explain")(explain_command)
+app.command("schema")(schema_command)
 app.add_typer(runs_app, name="runs")
 cache_app.command("faces")(faces_command)  # it decodes media, which the cache itself never does
 app.add_typer(cache_app, name="cache")

@@ -4,27 +4,45 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
+from .command_log import LOG, log_below
 from .errors import SedimentalError, refusal
 from .escape import for_terminal
 from .installation import culprit, unloadable
+from .progress import Lines, Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.status import Status
 
-    from .config import Config
+    from .config import Config, Override
     from .plain_console import PlainConsole
 
-PIPELINE = Path("pipeline.toml")
-ConfigFile = Annotated[
-    Path, typer.Option("--config", "-c", help="The pipeline to run.", show_default=True)
-]
+
+@dataclass(frozen=True)
+class PipelineFile:
+    """Which pipeline.toml a command reads, and what counts instead of some of its keys."""
+
+    path: Path
+    overrides: "tuple[Override, ...]" = ()
+
+    def __str__(self) -> str:
+        """As it is named in messages."""
+        return str(self.path)
+
+
+PIPELINE = PipelineFile(Path("pipeline.toml"))
+ConfigFile = Annotated[PipelineFile, typer.Option("--config", "-c", help="The pipeline to run.")]
+"""`App` in commands.py gives every command with such an option `-o KEY=VALUE` as well."""
+WIDE = 1000
+"""Columns of what is no terminal: no cell of a table is cut or folded."""
 STOPPED = "stopped; what was finished is kept, and the same command goes on from there."
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
@@ -33,8 +51,8 @@ def out() -> "PlainConsole":
     """The console of results."""
     from .plain_console import PlainConsole
 
-    # A table piped into a file keeps its columns instead of being folded at 80 characters.
-    return PlainConsole(sys.stdout, None if sys.stdout.isatty() else 120)
+    # A table piped into a file has whole names instead of being cut at 80 characters.
+    return PlainConsole(sys.stdout, None if sys.stdout.isatty() else WIDE)
 
 
 def err() -> "PlainConsole":
@@ -52,6 +70,7 @@ def say(text: str) -> None:
 def tell(text: str, style: str | None = None) -> None:
     """A line beside the result, on stderr."""
     if text:
+        LOG.info("%s", text)
         err().print(text, soft_wrap=True, style=style)
 
 
@@ -89,6 +108,7 @@ def fail(message: str, code: int = 1) -> NoReturn:
     """Say what is wrong on stderr and end with `code`: 1 failed, 2 bad command line or config."""
     from rich.text import Text
 
+    LOG.info("error: %s", message)
     err().print(Text.assemble(("error:", "bold red"), f" {message}"), soft_wrap=True)
     raise typer.Exit(code)
 
@@ -144,25 +164,25 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
 
 
-def pipeline(path: Path, table: bool = False) -> "Config":
-    """The pipeline at `path`, checked as a whole, with the corpus's `table` if need be.
+def pipeline(file: PipelineFile, table: bool = False) -> "Config":
+    """The pipeline in `file`, checked as a whole, with the corpus's `table` if need be.
 
     Raises ConfigError with every fault. Values that were understood though they are not written as
     their key wants them are told.
     """
     from .checks import load_config
 
-    config = load_config(path, table)
+    config = load_config(file.path, table, file.overrides)
     for note in config.notes:
         tell(f"note: {note}")
     return config
 
 
-def places(path: Path) -> "Config":
-    """The pipeline at `path` for a command that needs to know where things lie, and no more."""
+def places(file: PipelineFile) -> "Config":
+    """The pipeline in `file` for a command that needs to know where things lie, and no more."""
     from .config import load_config
 
-    return load_config(path)
+    return load_config(file.path, overrides=file.overrides)
 
 
 def corpus_news(config: "Config", update: bool = False) -> tuple[str, ...]:
@@ -176,30 +196,46 @@ def corpus_news(config: "Config", update: bool = False) -> tuple[str, ...]:
 
 
 class Bars:
-    """Draws a Progress as bars with rate and time left."""
+    """Draws a Progress as bars with rate and time left, and logs its lines."""
 
-    def __init__(self, bars: "RichProgress") -> None:
-        self._bars = bars
+    def __init__(self, bars: "RichProgress", lines: Lines) -> None:
+        self._bars, self._lines = bars, lines
         self._tasks: dict[str, int] = {}
 
     def start(self, task: str, total: int, unit: str = "clip") -> None:
         """Show a bar for `task`, or begin it anew."""
+        self._lines.start(task, total, unit)
         if task in self._tasks:
             self._bars.remove_task(self._tasks[task])  # type: ignore[arg-type]
         self._tasks[task] = self._bars.add_task(task, total=total, unit=unit)
 
     def advance(self, task: str, by: int = 1) -> None:
         """Move the bar of `task`."""
+        self._lines.advance(task, by)
         self._bars.advance(self._tasks[task], by)  # type: ignore[arg-type]
 
     def note(self, message: str) -> None:
         """Print a line above the bars."""
+        self._lines.note(message)
         self._bars.console.print(for_terminal(message), soft_wrap=True)
 
 
 @contextmanager
-def bars() -> Iterator[Bars]:
-    """A Progress drawn on stderr for as long as the block runs."""
+def bars(folder: Path | None = None, command: str = "") -> Iterator[Progress]:
+    """A Progress on stderr for as long as the block runs: bars on a terminal, else a line a minute.
+
+    What is told meanwhile goes to a file in `folder`/logs as well.
+    """
+    with log_below(folder, command):
+        if err().is_terminal:
+            with _drawn() as found:
+                yield found
+        else:
+            yield Lines(tell)
+
+
+@contextmanager
+def _drawn() -> Iterator[Bars]:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -227,4 +263,4 @@ def bars() -> Iterator[Bars]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=err(), transient=False) as drawn:
-        yield Bars(drawn)
+        yield Bars(drawn, Lines(partial(LOG.info, "%s")))

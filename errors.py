@@ -1,13 +1,19 @@
-"""Faults a user can do something about: each names the thing, the place and the way out.
-
-Exit codes: 0 done, 1 failed, 2 bad command line, pipeline or corpus table, 3 finished, but some
-clips or runs failed, 130 stopped by Ctrl-C, 143 by SIGTERM.
-"""
+"""Faults a user can do something about: each names the thing, the place and the way out."""
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+EXIT_CODES: Mapping[int, str] = {
+    0: "done",
+    1: "failed: a file, a disk, a device, or nothing there to work on",
+    2: "a wrong command line, pipeline.toml or corpus table; nothing was begun",
+    3: "finished, but some clips or runs failed; they are listed, all others are kept",
+    130: "stopped by Ctrl-C; what was finished is kept",
+    143: "stopped by SIGTERM; what was finished is kept",
+}
+"""How a command ends -> what that says."""
 
 
 class SedimentalError(Exception):

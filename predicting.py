@@ -102,7 +102,7 @@ def pipeline_of(run: "Run", root: Path, device: str) -> "Config":
     """
     from pydantic import ValidationError
 
-    from .config import Config, ConfigError, TrainConfig
+    from .config import Config, ConfigError, TrainConfig, in_words
 
     inputs: Mapping[str, object] = run.config["inputs"]
     section = {k: v for k, v in run.config.items() if k in TrainConfig.model_fields}
@@ -119,10 +119,8 @@ def pipeline_of(run: "Run", root: Path, device: str) -> "Config":
     try:
         return Config.model_validate(tables)
     except ValidationError as found:
-        faults = dict.fromkeys(
-            f"{e['loc'][-1]}: {e['input']!r}: {e['msg']}" for e in found.errors()
-        )
-        raise ConfigError("\n".join(f"{run.row}: {fault}." for fault in faults)) from None
+        faults = dict.fromkeys(f"{run.row}: {e['loc'][-1]}: {in_words(e)}" for e in found.errors())
+        raise ConfigError("\n".join(faults)) from None
 
 
 def _refuse_unlike(runs: "Sequence[Run]", folders: Sequence[Path]) -> None:

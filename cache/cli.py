@@ -6,20 +6,49 @@ from typing import Annotated
 
 import typer
 
-from ..console import AsJson, Commands, bars, fail, out, places, print_json, say, tell
+from ..commands import App
+from ..completion import STORES
+from ..console import (
+    PIPELINE,
+    AsJson,
+    ConfigFile,
+    PipelineFile,
+    bars,
+    fail,
+    out,
+    places,
+    print_json,
+    say,
+    tell,
+)
 from ..escape import for_terminal
 from .exchange.cli import export_command, import_command
 
-app = typer.Typer(
-    cls=Commands,
-    no_args_is_help=True,
+app = App(
     help="Feature stores: list, describe, verify and repair, convert, remove, import, export.",
 )
 
 app.command("import")(import_command)
 app.command("export")(export_command)
 
-StorePath = Annotated[Path, typer.Argument(help="Folder of the store.", show_default=False)]
+StoreName = Annotated[
+    str,
+    typer.Argument(
+        metavar="STORE",
+        help="As `cache ls` names it, the beginning of that, or its folder.",
+        show_default=False,
+        autocompletion=STORES,
+    ),
+]
+
+
+def _store(name: str, config: PipelineFile) -> Path:
+    """The folder of the store called `name`."""
+    from .store.names import named_store
+
+    if Path(name).exists() or not config.path.exists():
+        return Path(name)
+    return named_store(name, places(config).cache.root)
 
 
 class Format(StrEnum):
@@ -31,9 +60,7 @@ class Format(StrEnum):
 
 @app.command()
 def ls(
-    config: Annotated[
-        Path, typer.Option("--config", "-c", help="The pipeline whose cache to list.")
-    ] = Path("pipeline.toml"),
+    config: ConfigFile = PIPELINE,
     root: Annotated[
         Path | None, typer.Option("--root", help="A cache root to list instead.")
     ] = None,
@@ -55,12 +82,12 @@ def ls(
 
 
 @app.command()
-def info(path: StorePath, json: AsJson = False) -> None:
+def info(store: StoreName, config: ConfigFile = PIPELINE, json: AsJson = False) -> None:
     """Describe one store: its encoder and settings, its clips per split, its layers' statistics."""
     from .summary import full
     from .tables import store_tables
 
-    found = full(path)
+    found = full(_store(store, config))
     if json:
         print_json(found)
     else:
@@ -70,11 +97,12 @@ def info(path: StorePath, json: AsJson = False) -> None:
 
 @app.command()
 def verify(
-    path: StorePath,
+    store: StoreName,
     repair: Annotated[
         bool,
         typer.Option("--repair", help="Remove what is damaged, so that `extract` writes it anew."),
     ] = False,
+    config: ConfigFile = PIPELINE,
     json: AsJson = False,
 ) -> None:
     """Read every byte of a store and compare it with its checksums. Exit code 1: it is damaged."""
@@ -82,6 +110,7 @@ def verify(
     from .summary import size_text
     from .tables import damage_table
 
+    path = _store(store, config)
     with bars() as progress:
         verdict = check(path, repair, progress)
     found = [{"file": str(d.file), "what": d.what, "clips": d.clips} for d in verdict.damage]
@@ -113,19 +142,20 @@ def verify(
 
 @app.command()
 def convert(
-    path: StorePath,
+    store: StoreName,
     to: Annotated[Format, typer.Option("--to", help="The format every part shall have.")],
     into: Annotated[
         Path | None,
         typer.Option("--into", help="Write a copy below this folder and leave the store as it is."),
     ] = None,
+    config: ConfigFile = PIPELINE,
     json: AsJson = False,
 ) -> None:
     """Give a store another format, bit for bit; `format` in pipeline.toml should follow."""
     from .store.convert import convert as change
 
     with bars() as progress:
-        target = change(path, to.value, into, progress)
+        target = change(_store(store, config), to.value, into, progress)
     if json:
         print_json({"path": str(target), "format": to.value})
     else:
@@ -134,7 +164,8 @@ def convert(
 
 @app.command()
 def rm(
-    path: StorePath,
+    store: StoreName,
+    config: ConfigFile = PIPELINE,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json: AsJson = False,
 ) -> None:
@@ -142,6 +173,7 @@ def rm(
     from .store.remove import refuse_foreign, remove_store
     from .summary import brief, size_text
 
+    path = _store(store, config)
     refuse_foreign(path)
     line = brief(path)
     what = f"{line.get('clips', '?')} clips, {size_text(line.get('bytes', 0))}"

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from ..config import in_words
 from ..errors import CachedManifestError
 from .alignment.word import Word
 from .spec import SPLITS, Split
@@ -62,7 +63,7 @@ class Clip:
     """The part of a cross-validation that tests it, from 0."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Manifest:
     """A corpus: its clips in table order, and the folder their media paths start from."""
 
@@ -80,6 +81,10 @@ class Manifest:
         default_factory=dict, compare=False, repr=False
     )
     """When the words of a clip were said, where its table knows; kept beside the manifest."""
+
+    def __repr__(self) -> str:
+        """Its corpus, and how many clips of each split."""
+        return f"Manifest({self.corpus}: {', '.join(f'{n} {s}' for s, n in self.sizes.items())})"
 
     def split(self, name: Split) -> tuple[Clip, ...]:
         """The clips of one split, in table order."""
@@ -240,7 +245,7 @@ def _clip(path: Path, number: int, row: str) -> Clip:
         return _CLIP.validate_python(values)
     except ValidationError as found:
         first = found.errors()[0]
-        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        reason = f"{'.'.join(map(str, first['loc']))}: {in_words(first).rstrip('.')}"
     except (ValueError, TypeError, RecursionError) as fault:
         reason = str(fault)
     raise CachedManifestError(f"{path}: line {number}: {reason}. {REMEDY}")

@@ -8,12 +8,21 @@ from ..errors import SedimentalError
 from .manifest import MANIFEST as MANIFEST
 from .manifest import Manifest, read_manifest
 from .spec import SPLITS
+from .store.names import name_of
 from .store.store import Store, open_store
+
+SETTINGS = ("fps", "rate", "pool", "no_face", "max_length", "context", "case")
+"""Keys of a [[features]] table by which stores of one encoder differ most."""
 
 
 def brief(path: Path) -> dict[str, Any]:
     """One line of `cache ls`; a store that cannot be opened tells why under ``fault``."""
-    line: dict[str, Any] = {"corpus": path.parent.name, "store": path.name, "path": str(path)}
+    line: dict[str, Any] = {
+        "name": name_of(path),
+        "corpus": path.parent.name,
+        "store": path.name,
+        "path": str(path),
+    }
     try:
         store = open_store(path, allow_partial=True)
     except SedimentalError as fault:
@@ -23,6 +32,7 @@ def brief(path: Path) -> dict[str, Any]:
         "encoder": store.spec.encoder,
         "weights": store.spec.weights,
         "untrained": store.spec.untrained,
+        "settings": _settings(store),
         "layers": len(store.spec.layers),
         "width": store.spec.width,
         "clips": len(store.clips),
@@ -52,6 +62,12 @@ def full(path: Path) -> dict[str, Any]:
             )
         },
     }
+
+
+def _settings(store: Store) -> dict[str, Any]:
+    """What tells stores of one encoder apart, as [[features]] has it."""
+    made = store.spec.preprocessing
+    return {key: made[key] for key in SETTINGS if key in made}
 
 
 def weights_text(line: Mapping[str, Any]) -> str:

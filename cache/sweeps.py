@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import RunError
+from ..shown import Shown
 from .checksums import digest
 from .runs.identity import SHORT
 from .spec import LETTERS, MODALITIES, SPLITS, Modality, Split
@@ -106,8 +107,8 @@ class Recommendation:
         return self.error is not None and self.margin > max(2 * self.error, self.spread)
 
 
-@dataclass(frozen=True)
-class Sweep:
+@dataclass(frozen=True, repr=False)
+class Sweep(Shown):
     """Every choice of layers that was tried on one corpus, and what validation says of them."""
 
     kind: Kind
@@ -130,6 +131,31 @@ class Sweep:
     """By arm; empty for a probe."""
     failures: tuple[str, ...] = ()
     """Runs that failed, each with its reason; a choice of layers without any run has no point."""
+
+    @property
+    def title(self) -> str:
+        """What was tried, and what is picked of it."""
+        picked = "; ".join(
+            f"{arm}: {', '.join(f'{m} {layer}' for m, layer in own.items())}"
+            for arm, own in self.picks.items()
+        )
+        return f"{self.kind} on {self.corpus}, picked by {self.criterion}: {picked}"
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """A row a choice of layers; test scores belong to what validation picks alone."""
+        return [
+            {
+                "arm": point.arm,
+                "inputs": point.letters,
+                "choice": point.choice,
+                "layers": ", ".join(f"{m} {layer}" for m, layer in point.layers.items()),
+                f"valid {self.criterion}": point.value(self.criterion),
+                "error": point.error,
+                "seeds": len(point.seeds),
+                "seconds": round(point.seconds, 2),
+            }
+            for point in self.points
+        ]
 
     @property
     def arms(self) -> tuple[str, ...]:

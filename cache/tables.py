@@ -17,16 +17,18 @@ NUMBERS = {"layers", "clips", "frames", "size", "held", "failed", "mean", "std",
 
 def stores_table(lines: Iterable[Mapping[str, Any]]) -> Table:
     """A row a store of `cache ls`."""
-    columns = ("corpus", "modality", "encoder", "weights", "layers", "clips", "frames", "size")
+    columns = ("store", "made with", "weights", "layers", "clips", "frames", "size")
     table = _table(*columns, "format", "state")
     for line in lines:
         if "fault" in line:
-            _row(table, line["corpus"], "", line["store"], *[""] * 6, "cannot be opened")
+            _row(table, line["name"], *[""] * 7, "cannot be opened")
             continue
         failed = f" ({line['failed']} failed)" if line["failed"] else ""
         _row(
             table,
-            *(line["corpus"], line["modality"], line["encoder"], weights_text(line)),
+            line["name"],
+            ", ".join(f"{key} {value}" for key, value in line["settings"].items()),
+            weights_text(line),
             *(line["layers"], f"{line['clips']}{failed}", line["frames"]),
             *(size_text(line["bytes"]), ", ".join(line["formats"]), _state(line)),
         )

@@ -12,10 +12,11 @@ from .features import (
     TextFeatures,
     VisionFeatures,
 )
+from .overrides import Override, from_mapping, from_texts
 from .pipeline import TAGS, Check, Config, DeepCheck, load_config, read_config
 from .results import EvaluateConfig, RunsConfig, SweepConfig
 from .train import LIVE_KEYS, InputConfig, Inputs, TrainConfig
-from .wording import nearest
+from .wording import in_words, nearest
 from .words import WordsConfig
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "InputConfig",
     "Inputs",
     "LayerChoice",
+    "Override",
     "Positive",
     "RunsConfig",
     "Section",
@@ -45,6 +47,9 @@ __all__ = [
     "TrainConfig",
     "VisionFeatures",
     "WordsConfig",
+    "from_mapping",
+    "from_texts",
+    "in_words",
     "load_config",
     "nearest",
     "read_config",

@@ -49,6 +49,7 @@ class VisionFeatures(Features):
     """[[features]] with modality = "vision": faces, a frame at a time."""
 
     modality: Literal["vision"]
+    """Faces."""
     fps: Annotated[Number, Field(gt=0)] = 3.0
     """Frames a second, picked by time stamp."""
     face_size: Positive = 256
@@ -79,6 +80,7 @@ class AudioFeatures(Features):
     """[[features]] with modality = "audio": the waveform."""
 
     modality: Literal["audio"]
+    """Sound."""
     rate: Annotated[Number, Field(gt=0, le=50)] = 5.0
     """Kept frames a second; 5 keeps every tenth 20 ms frame."""
     pool: Literal["stride", "mean"] = "stride"
@@ -91,6 +93,7 @@ class TextFeatures(Features):
     """[[features]] with modality = "text": the transcript."""
 
     modality: Literal["text"]
+    """Words."""
     max_length: Positive = 512
     """Tokens kept, special tokens counted."""
     context: Count = 0

@@ -66,6 +66,8 @@ def layers_of(value: Any) -> Any:
         return list(range(-count, 0)) if 0 < count <= LONGEST_RANGE else value
     if re.fullmatch(r"\s*-?\d{1,6}\s*", value):
         return int(value)
+    if re.fullmatch(r"[\s\[]*-?\d{1,6}(\s*,\s*-?\d{1,6})+[\s\]]*", value):
+        return [int(n) for n in value.strip(" []").split(",")]
     return value
 
 
@@ -90,7 +92,9 @@ def _train(table: Mapping[str, Any], note: Note) -> dict[str, Any]:
         if own != key:
             note(f"train: the table {key}", key, own)
         if own in MODELS and isinstance(value, Mapping) and "modalities" in value:
-            letters = _letters(f"train.{own}.modalities", _list(value["modalities"]), note)
+            letters = _letters(
+                f"train.{own}.modalities", _list(value["modalities"], "modalities"), note
+            )
             found[own] = {**value, "modalities": letters}
     inputs = found.get("inputs")
     if isinstance(inputs, Mapping):
@@ -111,7 +115,7 @@ def _lists(section: str, found: dict[str, Any], note: Note) -> dict[str, Any]:
     for key in LISTS[section]:
         if not isinstance(found.get(key), (str, int, list, tuple)):
             continue
-        where, value = f"{section}.{key}", _list(found[key])
+        where, value = f"{section}.{key}", _list(found[key], key)
         if key != "model":
             note(where, found[key], value)
         if key in ("models", "model"):
@@ -129,7 +133,15 @@ def _layer_list(where: str, value: Any, note: Note) -> Any:
     return note(where, value, [meant] if type(meant) is int else meant)
 
 
-def _list(value: Any) -> list[Any]:
+def _list(value: Any, key: str = "") -> list[Any]:
+    """A value as a list of one; ``uegd, glomo``, ``1, 2`` and seeds ``1-5`` as one of several."""
+    if isinstance(value, str) and key == "seeds":
+        numbers = layers_of(value)
+        return numbers if isinstance(numbers, list) else [numbers]
+    if isinstance(value, str) and "," in value:
+        parts = [part.strip() for part in value.strip("[] ").split(",")]
+        if key not in ("modalities", "fusions") or all(set(p.upper()) <= set("TAV") for p in parts):
+            return [part for part in parts if part]
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 

@@ -23,6 +23,7 @@ from .features import (
     VisionFeatures,
 )
 from .forgiving import forgiven
+from .overrides import Override, overridden, place, plain
 from .results import EvaluateConfig, RunsConfig, SweepConfig
 from .train import LIVE_KEYS, InputConfig, TrainConfig
 from .wording import worded
@@ -44,6 +45,12 @@ class Config(Section):
     runs: RunsConfig = RunsConfig()
 
     _notes: tuple[str, ...] = PrivateAttr(default=())
+
+    def __repr__(self) -> str:
+        """The corpus, the encoders and the models: the whole is `model_dump()`."""
+        made = ", ".join(f"{table.modality} {table.encoder}" for table in self.features)
+        models = ", ".join(self.train.models)
+        return f"Config(corpus {self.corpus.slug}; features {made}; models {models})"
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -98,40 +105,50 @@ Check = Callable[[Mapping[str, Any]], Iterable[str]]
 """Finds faults in the raw table that need knowledge of a stage: ``key.path: what is wrong``."""
 
 
-def load_config(path: str | Path = "pipeline.toml", checks: Sequence[Check] = ()) -> Config:
+def load_config(
+    path: str | Path = "pipeline.toml",
+    checks: Sequence[Check] = (),
+    overrides: Sequence[Override] = (),
+) -> Config:
     """Read and check the file at `path`; its relative paths become absolute.
 
     Values that are written as the field writes them (`layers = "6-12"`, `modality = "video"`) are
     understood, and `Config.notes` says how. Raises ConfigError with every fault, each with its
     file, key path and nearest valid name.
     """
-    config, faults = read_config(path, checks)
+    config, faults = read_config(path, checks, overrides=overrides)
     if faults or config is None:
         raise ConfigError("\n".join(faults))
     return config
 
 
 def read_config(
-    path: str | Path, checks: Sequence[Check] = (), deeper: Sequence[DeepCheck] = ()
+    path: str | Path,
+    checks: Sequence[Check] = (),
+    deeper: Sequence[DeepCheck] = (),
+    overrides: Sequence[Override] = (),
 ) -> tuple[Config | None, list[str]]:
-    """(the pipeline at `path`, every fault of it, a line each).
+    """(the pipeline at `path` with `overrides`, every fault of it, a line each).
 
     With faults the pipeline is what is left without the keys that are wrong, or None; `deeper`
     checks see that much of it.
     """
     file = Path(path)
     try:
-        raw, notes = forgiven(_toml(file))
+        raw, said, lost = overridden(_toml(file), overrides)
     except ConfigError as fault:
         return None, [str(fault)]
+    raw, notes = forgiven(raw)
     faults = [*cross_faults(raw, LIVE_KEYS), *(fault for check in checks for fault in check(raw))]
     config, wrong = _validated(raw)
     faults = [*wrong, *faults]
     if config is not None:
         config = _rooted(config, file.resolve().parent)
-        config = config.with_notes([f"{file}: {note}" for note in notes])
+        config = config.with_notes(
+            place(note, said, file) for note in notes if not plain(note, said)
+        )
         faults += [fault for check in deeper for fault in check(config)]
-    return config, [f"{file}: {fault}" for fault in dict.fromkeys(faults)]
+    return config, [*lost, *(place(fault, said, file) for fault in dict.fromkeys(faults))]
 
 
 def _validated(raw: Mapping[str, Any]) -> tuple[Config | None, list[str]]:

@@ -121,6 +121,7 @@ class TrainConfig(Section):
     patience: Count | None = None
     """Stop after this many epochs without a better one; 0: run all epochs."""
     batch_size: Positive | None = None
+    """Clips of a step."""
     accumulate: Positive | None = None
     """Batches whose gradients are summed before a step."""
     loss: Literal["l1", "l2", "huber"] | None = None
@@ -130,6 +131,7 @@ class TrainConfig(Section):
     learning_rate: Annotated[Number, Field(gt=0)] | None = None
     """Peak of the schedule."""
     weight_decay: Annotated[Number, Field(ge=0)] | None = None
+    """How far each step draws weights to zero, times the learning rate in adamw."""
     warmup: Fraction | None = None
     """Share of all steps in which the rate rises from zero."""
     schedule: Literal["cosine", "constant"] | None = None
@@ -168,6 +170,9 @@ class TrainConfig(Section):
     on from there to the very numbers of a run without the crash. Between epochs it is kept anyway;
     together it takes at most a twentieth of the time. 0: between epochs alone. When the system
     asks to end (SIGTERM) all is kept at the next step."""
+    tracker: Literal["tensorboard", "mlflow", "wandb"] | None = None
+    """Where else the curves of training go: files of TensorBoard or a database of MLflow in
+    `trackers/` beside the runs, or Weights & Biases. Its package has to be installed."""
     stack: Literal["auto", "on", "off"] = "auto"
     """Seeds together: as one stacked model on a GPU, as a process a core on a CPU; `auto` where
     that is faster."""

@@ -1,7 +1,7 @@
 """One fault of the types in the user's words: key path, what is wrong, nearest valid name."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -59,6 +59,11 @@ def worded(fault: Any, root: type[BaseModel], tags: Mapping[str, type[BaseModel]
     return f"{where + ': ' if where else ''}{_message(fault, root, tags)}"
 
 
+def in_words(fault: Any) -> str:
+    """One pydantic fault of a value that stands alone: ``should be a whole number, not 1.5.``"""
+    return _message(fault, BaseModel, {})
+
+
 def shown(value: Any) -> str:
     """A value as it stands in a TOML file, cut to a readable length."""
     if isinstance(value, bool):
@@ -78,13 +83,20 @@ def _message(fault: Any, root: type[BaseModel], tags: Mapping[str, type[BaseMode
     kind, given, context = fault["type"], fault.get("input"), fault.get("ctx", {})
     first = kind.partition("_")[0]
     if kind == "value_error":  # a validator of ours, in words of ours
-        message = fault["msg"].removeprefix("Value error, ")
+        message: str = fault["msg"].removeprefix("Value error, ")
+        if message == "unknown key.":
+            return message + elsewhere(str(fault["loc"][-1]), root, tags)
         return message if message.endswith((".", "?")) else f"{message}, not {shown(given)}."
     if kind == "extra_forbidden":
         keys = _fields(fault["loc"][:-1], root, tags)
-        return f"unknown key.{nearest(str(fault['loc'][-1]), keys)}"
-    if kind == "missing":
+        name = str(fault["loc"][-1])
+        return f"unknown key.{nearest(name, keys) or elsewhere(name, root, tags)}"
+    if kind in ("missing", "missing_argument"):
         return "is needed."
+    if kind in ("too_short", "too_long"):
+        least, most = context.get("min_length"), context.get("max_length")
+        bound = f"at least {least}" if kind == "too_short" else f"at most {most}"
+        return f"should have {bound} entries, not {shown(given)}."
     if kind == "literal_error":
         return _choice(given, context["expected"])
     if kind == "union_tag_invalid":
@@ -102,7 +114,35 @@ def _message(fault: Any, root: type[BaseModel], tags: Mapping[str, type[BaseMode
         return f"{shown(given)} does not fit this key: {said.rstrip('.')}."
     if first in KINDS:
         return f"should be {KINDS[first]}, not {shown(given)}."
-    return f"{fault['msg']}."
+    wants = str(fault["msg"]).removeprefix("Input ").removeprefix("Value ")
+    return f"{wants if wants.startswith('should') else 'is not understood'}, not {shown(given)}."
+
+
+def elsewhere(name: str, root: type[BaseModel], tags: Mapping[str, type[BaseModel]]) -> str:
+    """In which other tables of the file `name` is a key; empty where it is one of none."""
+    found = [
+        f"[{path}]"
+        for path, section in sections(root, tags)
+        if name in section.model_fields and path
+    ]
+    return f" It is a key of {' and '.join(found)}." if found else ""
+
+
+def sections(
+    root: type[BaseModel], tags: Mapping[str, type[BaseModel]], path: str = ""
+) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Every table of the file: (its path, its type); [[features]] once a modality."""
+    yield path, root
+    for key, field in root.model_fields.items():
+        where = f"{path}.{key}" if path else key
+        if key == "features" and not path:
+            yield from ((f"features.{tag}", model) for tag, model in tags.items())
+            continue
+        choices = [field.annotation, *get_args(field.annotation)]
+        for inner in choices:
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                yield from sections(inner, tags, where)
+                break
 
 
 def _choice(given: Any, expected: str) -> str:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..completion import ROWS
 from ..console import (
     PIPELINE,
     AsJson,
@@ -36,6 +37,7 @@ def report_command(
         typer.Argument(
             metavar="NAME...",
             help='Only these: a row ("uegd TAV"), or what `runs ls` calls it, or its beginning.',
+            autocompletion=ROWS,
         ),
     ] = None,
     everything: Annotated[
@@ -99,7 +101,10 @@ def report_command(
 
 def compare_command(
     first: Annotated[
-        str, typer.Argument(help='A row ("uegd TAV"), or a folder of runs.', metavar="A")
+        str,
+        typer.Argument(
+            help='A row ("uegd TAV"), or a folder of runs.', metavar="A", autocompletion=ROWS
+        ),
     ],
     second: Annotated[str, typer.Argument(help="What to compare it with.", metavar="B")],
     config: ConfigFile = PIPELINE,
@@ -110,7 +115,7 @@ def compare_command(
     Both are scored on the test clips that both answered; a difference whose interval excludes zero
     is more than the choice of clips explains.
     """
-    if not config.exists() and all(Path(name).is_dir() for name in (first, second)):
+    if not config.path.exists() and all(Path(name).is_dir() for name in (first, second)):
         from .compare import compare
 
         found = compare(first, second, Path())  # folders say all but which clips are of one video

@@ -14,6 +14,7 @@ from ..cache.runs.identity import differences, variants
 from ..cache.runs.names import Current, find_folders
 from ..config import EvaluateConfig
 from ..errors import RunError
+from ..shown import Shown
 from .analysis.analysis import mean_prediction
 from .metrics import Scheme, Scores, polarity_without_neutral
 from .statistics import (
@@ -40,8 +41,8 @@ class Side:
     test: Mapping[str, Spread]
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Shown):
     """The first result beside the second, on the test clips that both answered."""
 
     first: Side
@@ -60,6 +61,23 @@ class Comparison:
     left_out: int
     """Test clips that only one of the two answered."""
     resamples: int
+
+    @property
+    def title(self) -> str:
+        """The two, and on what."""
+        return f"{self.first.name} against {self.second.name} on {self.clips} test clips"
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """A row a metric: both means, and the difference."""
+        return [
+            {
+                "metric": key,
+                self.first.name: self.first.test[key].mean,
+                f"{self.second.name} ": self.second.test[key].mean,
+                **vars(difference),
+            }
+            for key, difference in self.differences.items()
+        ]
 
     @property
     def drawn_over(self) -> str:

@@ -10,6 +10,7 @@ from ..cache.answers import Answers
 from ..cache.manifest import Clip
 from ..cache.runs import Run
 from ..cache.spec import Modality
+from ..shown import Shown
 from .analysis.learned_weights import GATES, gate_columns
 from .json_values import plain
 from .metrics import Scheme, Scores
@@ -49,8 +50,8 @@ class ClipPrediction:
     model without such heads, and for classes."""
 
 
-@dataclass(frozen=True)
-class Prediction:
+@dataclass(frozen=True, repr=False)
+class Prediction(Shown):
     """A row's predictions of some clips."""
 
     row: str
@@ -68,6 +69,26 @@ class Prediction:
     """What a reader must know before believing a number, the gravest first."""
     faces: Mapping[str, bytes] = field(default_factory=dict)
     """JPEGs of the face crops of clips by id, where they were asked for."""
+
+    @property
+    def title(self) -> str:
+        """Of what, by what."""
+        return f"{self.row}, trained on {self.corpus}: {len(self.clips)} clips"
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """A row a clip."""
+        return [
+            {
+                "clip": clip.id,
+                "predicted": clip.word or "",
+                "score": clip.score.mean if clip.score else None,
+                "std": clip.score.std if clip.score else None,
+                **{name: spread.mean for name, spread in clip.probabilities.items()},
+                "from": ", ".join(clip.used),
+                "text": clip.text,
+            }
+            for clip in self.clips
+        ]
 
     @property
     def failed(self) -> tuple[ClipPrediction, ...]:

@@ -363,5 +363,6 @@ def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, str]:
         elif isinstance(value, list | tuple):
             found[before + key] = ", ".join(map(str, value)) or "none"
         else:
-            found[before + key] = "unset" if value is None else str(value)
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            found[before + key] = "unset" if value is None else text
     return found

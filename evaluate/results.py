@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from html import escape
 from typing import Any, Literal
 
 from ..cache.runs import InputRecord, Rival, Run
 from ..cache.runs.identity import variants
 from ..cache.spec import LETTERS, MODALITIES, Split
 from ..cache.sweeps import Sweep
+from ..shown import Shown
 from .analysis.analysis import Analyses
 from .analysis.missing_rates import Robustness
 from .analysis.published import Published
@@ -18,9 +20,9 @@ from .selection import LeftOut
 from .statistics import FEWEST_GROUPS, Difference, Spread
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Drawing:
-    """A finished figure for an HTML page."""
+    """A finished figure for an HTML page; a notebook shows it."""
 
     key: str
     title: str
@@ -35,6 +37,14 @@ class Drawing:
     """The row it is of, where each row has one of its own and the reader chooses."""
     figure: Any = field(default=None, repr=False, compare=False)
     """What matplotlib has drawn, for files of other types."""
+
+    def __repr__(self) -> str:
+        """Its title alone."""
+        return f"Drawing({self.key!r}, {self.title!r})"
+
+    def _repr_html_(self) -> str:
+        """The figure with its title and caption."""
+        return f"<h4>{escape(self.title)}</h4>{self.svg}<p>{escape(self.caption)}</p>"
 
 
 @dataclass(frozen=True)
@@ -150,8 +160,8 @@ class Tuned:
     """Fine-tuned minus frozen on the same test clips, by metric; empty without bootstrap."""
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(Shown):
     """The results of one experiment folder."""
 
     name: str
@@ -196,6 +206,25 @@ class Report:
     """What changed in the corpus since its features were made."""
     faces: Mapping[str, bytes] = field(default_factory=dict)
     """JPEGs of the face crops of the worst clips by id, where media are at hand."""
+
+    @property
+    def title(self) -> str:
+        """What was scored, and whether it means anything."""
+        said = f"{self.corpus}, {self.test_clips} test clips, best on validation: {self.headline}"
+        return said + (f"; untrained: {', '.join(self.untrained)}" if self.untrained else "")
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """A row a model and floor: mean and standard deviation over seeds of each test metric."""
+        return [
+            {
+                "model": row.model,
+                "inputs": row.letters,
+                "seeds": len(row.seeds),
+                **{key: spread.mean for key, spread in row.test.items()},
+                **{f"{key} ±": spread.std for key, spread in row.test.items() if row.seeds[1:]},
+            }
+            for row in (*self.rows, *self.floors)
+        ]
 
     @property
     def metrics(self) -> CorpusProtocol:

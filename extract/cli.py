@@ -10,6 +10,7 @@ from ..console import (
     PIPELINE,
     AsJson,
     ConfigFile,
+    PipelineFile,
     bars,
     exit_on_fault,
     fail,
@@ -36,8 +37,6 @@ CheckMedia = Annotated[
         "times moved (stat), or every one of them (full).",
     ),
 ]
-SHOWN = 10
-"""Failed clips listed on the terminal; failures.csv has them all."""
 
 
 def extract_command(
@@ -138,6 +137,25 @@ def doctor_command(
         raise typer.Exit(1)
 
 
+def fetch_command(config: ConfigFile = PIPELINE, json: AsJson = False) -> None:
+    """Download weights and tokenizers of the pipeline's encoders, for nodes without a network.
+
+    Each is loaded once, as the extraction will. Exit code 1: one of them cannot be had.
+    """
+    from .fetch import fetch
+    from .terminal import fetched_table
+
+    checked = pipeline(config)
+    with bars() as progress:
+        found = fetch(checked, progress)
+    if json:
+        print_json([vars(one) for one in found])
+    else:
+        out().print(fetched_table(found))
+    if faults := [one.fault for one in found if one.fault]:
+        fail("\n".join(faults))
+
+
 def faces_command(
     config: ConfigFile = PIPELINE,
     into: Annotated[
@@ -173,9 +191,9 @@ def faces_command(
         say(faces_text(sheets))
 
 
-def load(path: Path) -> "Config":
-    """The checked pipeline at `path`; raises ConfigError."""
-    return pipeline(path, table=True)
+def load(file: PipelineFile) -> "Config":
+    """The checked pipeline in `file`; raises ConfigError."""
+    return pipeline(file, table=True)
 
 
 def _engine(config: "Config", address: str | None, actors: int | None) -> "RayEngine":
@@ -200,7 +218,7 @@ def extract_stage(
     from .shards import Shard
 
     share = Shard.parse(shard) if shard else None
-    with exit_on_fault(STOPPED), bars() as progress:
+    with exit_on_fault(STOPPED), bars(config.corpus_cache, "extract") as progress:
         announce = None if quiet else _announce
         return extract(config, progress, share, announce, engine=engine, check=check)
 
@@ -214,7 +232,7 @@ def _announce(diagnosis: "Diagnosis") -> None:
 
 def show_result(result: "ExtractResult") -> None:
     """The tables of stores and of stages, and the failures, for people."""
-    from ..cache.failures import failed_text, failure_lines
+    from ..cache.failures import failed_text
     from .terminal import stage_table, store_table
 
     out().print(store_table(result))
@@ -227,11 +245,10 @@ def show_result(result: "ExtractResult") -> None:
         tell("every store is imported: there is nothing to extract")
     if result.noted:
         tell(f"{len(result.noted)} clips are not quite whole: gaps or a missing end, told above")
-    if not result.failures:
-        return
-    for line in failure_lines(result.failures, result.reasons, SHOWN):
-        tell(line)
-    tell(failed_text(result.failures, result.failures_file))
+    if result.failures:
+        for reason, count in result.reasons.items():
+            tell(f"{count:6d} x {reason}")
+        tell(failed_text(result.failures, result.failures_file))
 
 
 def result_json(result: "ExtractResult") -> dict[str, object]:

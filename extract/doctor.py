@@ -2,21 +2,23 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 from ..cache.leaks import leaks
 from ..cache.published_sizes import known_sizes
 from ..cache.spec import SPLITS, Modality, Split
+from ..cache.summary import size_text
 from ..cache.words import is_wordless
 from ..config import Config
 from ..errors import SedimentalError
 from ..installation import parts
 from ..progress import Progress
+from ..shown import Shown
 from .decode.media_files import Check, with_twins
 from .encoders.device import Arithmetic
 from .encoders.weights_state import weights_state
@@ -72,8 +74,8 @@ class StorePlan:
     """About how long the device works on them; None: not measured."""
 
 
-@dataclass(frozen=True)
-class Diagnosis:
+@dataclass(frozen=True, repr=False)
+class Diagnosis(Shown):
     """The corpus, the stores and the machine, and what is wrong with them."""
 
     versions: Mapping[str, str]
@@ -97,6 +99,29 @@ class Diagnosis:
     findings: tuple[Finding, ...]
     seconds: float | None = None
     """About how long the whole run takes; None: not measured."""
+
+    @property
+    def title(self) -> str:
+        """Of what, and what is in the way."""
+        clips = sum(self.splits.values())
+        found = [f"{f.level}: {f.text}" for f in self.findings][:2]
+        more = f" (and {len(self.findings) - 2} more)" if len(self.findings) > 2 else ""
+        return "\n".join([f"{self.corpus}, {clips} clips, on {self.device}{more}", *found])
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """A row a store."""
+        return [
+            {
+                "store": store.path.name,
+                "weights": store.weights,
+                "there": store.held,
+                "to do": store.todo,
+                "will fail": store.failed,
+                "MB": round(store.bytes / 1e6, 2),
+                "seconds": store.seconds,
+            }
+            for store in self.stores
+        ]
 
     @property
     def errors(self) -> tuple[str, ...]:
@@ -203,6 +228,8 @@ def _findings(diagnosis: Diagnosis, found: Survey) -> list[Finding]:
     def note(level: Literal["error", "warning"], text: str) -> None:
         findings.append(Finding(level, text))
 
+    for fault in found.faults:
+        note("error", fault)
     if not config.features:
         note("error", "[[features]]: none is asked for; `sedimental init` shows some.")
     if config.extract.device.startswith("cuda") and not _has(config.extract.device):
@@ -216,9 +243,9 @@ def _findings(diagnosis: Diagnosis, found: Survey) -> list[Finding]:
     if diagnosis.disk_needed > diagnosis.disk_free:
         note(
             "error",
-            f"{config.cache.root}: the features need about {_gb(diagnosis.disk_needed)}, "
-            f"{_gb(diagnosis.disk_free)} are free. Free some space, set cache.root to a larger "
-            "disk, or store less: fewer `layers`, a lower `rate`.",
+            f"{config.cache.root}: the features need about {size_text(diagnosis.disk_needed)}, "
+            f"{size_text(diagnosis.disk_free)} are free. Free some space, set cache.root to a "
+            "larger disk, or store less: fewer `layers`, a lower `rate`.",
         )
     elif diagnosis.disk_needed > NARROW * diagnosis.disk_free:
         note("warning", f"{config.cache.root}: the disk will be nearly full after this run.")
@@ -288,7 +315,3 @@ def _existing(path: Path) -> Path:
 
 def _free(path: Path) -> int:
     return shutil.disk_usage(_existing(path)).free
-
-
-def _gb(size: float) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

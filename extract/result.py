@@ -1,14 +1,16 @@
 """What an extraction did: a row a store, and every clip that failed with its reason."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..cache.failures import Failure
 from ..cache.manifest import Manifest
 from ..cache.spec import SPLITS, Modality, Split
 from ..cache.store.store import Store
+from ..shown import Shown
 from .stage_times import StageTime
 
 
@@ -33,7 +35,7 @@ class StoreOutcome:
     frames: int
     """Frames of all clips in the store."""
     bytes: int
-    """Size of the store on disk."""
+    """Of the features in the store, as `cache ls` has it."""
     coverage: Mapping[Split, tuple[int, int]]
     """Per split: clips with features, clips."""
 
@@ -58,13 +60,13 @@ def outcome_of(
         failed=failed,
         truncated=truncated,
         frames=int(store.frames.sum()),
-        bytes=sum(f.stat().st_size for f in store.path.rglob("*") if f.is_file()),
+        bytes=store.nbytes,
         coverage=coverage,
     )
 
 
-@dataclass(frozen=True)
-class ExtractResult:
+@dataclass(frozen=True, repr=False)
+class ExtractResult(Shown):
     """The whole run."""
 
     corpus: str
@@ -77,6 +79,27 @@ class ExtractResult:
     """Where the time went."""
     noted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Clips extracted now that are not quite whole, and what they lack: gaps, a missing end."""
+
+    @property
+    def title(self) -> str:
+        """Of which corpus, how long, and how many failed."""
+        failed = len({failure.clip for failure in self.failures})
+        return f"features of {self.corpus} on {self.device}, {self.seconds:.1f} s, {failed} failed"
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """A row a store."""
+        return [
+            {
+                "store": store.path.name,
+                "weights": store.weights,
+                "clips": store.held + store.new,
+                "new": store.new,
+                "failed": store.failed,
+                "frames": store.frames,
+                "MB": round(store.bytes / 1e6, 2),
+            }
+            for store in self.stores
+        ]
 
     @property
     def reasons(self) -> Mapping[str, int]:

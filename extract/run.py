@@ -12,7 +12,7 @@ from ..cache.failures import FAILURES, Failure, forget_failures, write_failures
 from ..cache.manifest import Manifest, write_manifest
 from ..cache.store.store import Store, open_store
 from ..config import Config
-from ..progress import Progress, Silent
+from ..progress import Progress, Silent, duration_text
 from .decode.clip_error import ClipError, clip_error
 from .decode.media_files import Check
 from .doctor import Diagnosis, diagnose, refuse, timed
@@ -30,7 +30,7 @@ from .streams.prefetch import Event, Job, ahead, decode_job
 from .streams.reference_input import golden
 from .streams.vision import VisionStream
 from .survey import Survey, Work, decoders, survey, workers
-from .terminal import duration_text, faster_text
+from .terminal import faster_text
 from .word_times.gather import gather, refuse_untimed, wanted
 
 WORTH_A_PROBE = 64

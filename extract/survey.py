@@ -20,11 +20,15 @@ from .corpora import load_manifest
 from .decode.clip_error import ClipError, clip_error
 from .decode.header import Header, read_header
 from .decode.media_files import Check, MediaFiles
+from .encoders.loading import EncoderError
 from .faces.mtcnn import one_thread
 from .plan import Lacking, Sized, ordered
 from .shards import Shard
 from .streams.raw_inputs import streams_of
 from .streams.streams import Stream, reads_media
+
+CLIPS, FILES = "looking at clips", "looking at media"
+"""Tasks of which a Progress is told."""
 
 
 @dataclass
@@ -71,18 +75,20 @@ class Survey:
     """Is told how far the looking at files is."""
     noted: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Clips that were extracted and are not quite whole, and what they lack."""
+    faults: tuple[str, ...] = ()
+    """Encoders that cannot be had, where nothing is made."""
 
     @cached_property
     def headers(self) -> Mapping[str, Header]:
         """Of every media file of the manifest; opens them all the first time it is asked."""
         paths = sorted({clip.media for clip in self.manifest.clips if clip.media})
-        self.progress.start("looking at media", len(paths), "file")
+        self.progress.start(FILES, len(paths), "file")
         found: dict[str, Header] = {}
         with decoders(self.config) as pool:
             read = pool.map(lambda path: read_header(self.manifest.root / path), paths)
             for path, header in zip(paths, read, strict=True):
                 found[path] = header
-                self.progress.advance("looking at media")
+                self.progress.advance(FILES)
         return found
 
     def foreseen(self, work: Work) -> Mapping[str, str]:
@@ -150,25 +156,38 @@ def survey(
 ) -> Survey:
     """Look at the corpus, or at a `manifest`, and at the stores that [[features]] describes.
 
-    Makes those that are new if it is to `create` them; without, nothing is written anywhere. Media
-    files are looked at as `check` says.
+    Makes those that are new if it is to `create` them; without, nothing is written anywhere, and
+    encoders that cannot be had are `faults`. Media files are looked at as `check` says.
     Raises ConfigError, ManifestError, EncoderError or StoreError.
     """
     handed, manifest = manifest is not None, manifest or load_manifest(config.corpus)
     if not handed:
         refuse_foreign(config, manifest)
     check_media(manifest, config)
+    told = progress or Silent()
     made_here = [f for f in config.features if not f.imported]
-    streams = [s for f in made_here for s in streams_of(f, config, manifest)]
+    streams, faults = list[Stream](), list[str]()
+    for table in made_here:
+        try:
+            streams += streams_of(table, config, manifest)
+        except EncoderError as fault:
+            if create:
+                raise
+            faults.append(str(fault))
     media: MediaFiles | None = None
     with decoders(config) as pool:
         if not handed and any(reads_media(stream) for stream in streams):
             media = MediaFiles(manifest.root, config.corpus_cache, check)
             media.look(manifest.clips, pool)
-        works = tuple(_work(stream, manifest, config, pool, create, media) for stream in streams)
+        told.start(CLIPS, len(streams) * len(manifest.clips))
+        works = tuple(
+            _work(stream, manifest, config, pool, create, media, told) for stream in streams
+        )
     paths = (find_store(config.corpus_cache, f, "") for f in config.features if f.imported)
     imported = tuple(open_store(path) for path in paths)
-    return Survey(config, manifest, works, shard, imported, handed, media, progress or Silent())
+    return Survey(
+        config, manifest, works, shard, imported, handed, media, told, faults=tuple(faults)
+    )
 
 
 def cores() -> int:
@@ -214,6 +233,7 @@ def _work(
     pool: ThreadPoolExecutor,
     create: bool,
     media: MediaFiles | None,
+    told: Progress,
 ) -> Work:
     """Open the stream's store and find out what it lacks."""
     folder, spec, format_ = config.corpus_cache, stream.spec, config.cache.format
@@ -234,6 +254,7 @@ def _work(
     present = writer.present() if writer.path.is_dir() else {}
     held = set()
     for clip, found in zip(manifest.clips, pool.map(source, manifest.clips), strict=True):
+        told.advance(CLIPS)
         if isinstance(found, ClipError):
             failures[clip.id] = found
             continue

@@ -1,6 +1,6 @@
 """What extraction has to show on a terminal: tables and lines of text, printed by cli.py."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -8,9 +8,11 @@ from rich.table import Table
 
 from ..cache.spec import is_untrained
 from ..cache.summary import size_text
+from ..progress import duration_text
 
 if TYPE_CHECKING:
     from .doctor import Diagnosis
+    from .fetch import Fetched
     from .result import ExtractResult
 
 LONG = 600.0
@@ -133,16 +135,14 @@ def diagnosis_json(diagnosis: "Diagnosis") -> dict[str, object]:
     return asdict(diagnosis) | {"ok": not diagnosis.errors}
 
 
-def duration_text(seconds: float) -> str:
-    """Seconds in words.
-
-    >>> duration_text(42), duration_text(754), duration_text(11_400)
-    ('42 s', '13 min', '3 h 10 min')
-    """
-    minutes = round(seconds / 60)
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+def fetched_table(found: "Sequence[Fetched]") -> Table:
+    """A row an encoder: where its weights are, and how many."""
+    table = Table("modality", "encoder", "weights", "commit", "parameters")
+    for one in found:
+        where = "cannot be had" if one.fault else one.weights
+        count = f"{one.parameters / 1e6:.1f} M" if one.parameters else "-"
+        table.add_row(one.modality, one.encoder, where, one.revision or "-", count)
+    return table
 
 
 def encoder_rows() -> list[dict[str, object]]:

@@ -113,13 +113,11 @@ def test_every_key_says_what_it_is() -> None:
         and kind not in (BaseModel, Section)
     ]
     assert Config in sections
-    plain = {"modality", "weight_decay", "batch_size"}
     silent = [
         f"{section.__name__}.{name}"
         for section in sections
         for name, field in section.model_fields.items()
         if not field.description
-        and name not in plain
         and section not in (Config,)
         and name not in ("text", "audio", "vision", "inputs")
     ]
@@ -269,3 +267,48 @@ def test_models_by_the_names_of_mmsa() -> None:
     found, (said,) = forgiven({"train": {"models": ["bert_mag", "tfn"]}})
     assert found["train"]["models"] == ["mag_bert", "tfn"]
     assert said.endswith('= "bert_mag" is read as "mag_bert".')
+
+
+def test_no_word_of_the_library_reaches_a_user(tmp_path: Path) -> None:
+    """Friction 7: every key with values of every kind, and every option of a model."""
+    import re
+
+    from sedimental.config import TAGS
+    from sedimental.config.forgiving import forgiven
+    from sedimental.config.pipeline import _validated
+    from sedimental.config.wording import sections
+    from sedimental.train.models import MODELS
+
+    odd: tuple[object, ...] = (
+        None,
+        True,
+        -1,
+        1.5,
+        "x",
+        "",
+        [],
+        [[]],
+        {},
+        {"a": 1},
+        [1, "x"],
+        float("nan"),
+        10**30,
+    )
+    said = set[str]()
+    for path, section in sections(Config, TAGS):
+        steps = path.split(".") if path else []
+        for key in section.model_fields:
+            for value in odd:
+                raw: dict[str, object] = {key: value}
+                for step in reversed(steps):
+                    raw = {step: raw}
+                if steps[:1] == ["features"]:
+                    table = {"modality": steps[1], "encoder": "tiny-bert", key: value}
+                    raw = {"features": [table]}
+                said |= set(_validated(forgiven(raw)[0])[1])
+    for name in MODELS:
+        said |= set(option_faults({"train": {name: {"dropout": "x", "classes": [], "heads": {}}}}))
+    assert len(said) > 500
+    words = r"Input |Extra inputs|valid |pattern|Field required|Value error|validator|instance of"
+    assert [text for text in said if re.search(words, text)] == []
+    assert [text for text in said if not text.endswith((".", "?"))] == []

@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 import sedimental
 
 ROOT = Path(__file__).parent.parent
-STAGES = ("config", "extract", "cache", "train", "evaluate")
+STAGES = ("config", "extract", "cache", "train", "evaluate", "reference")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from importlib.util import find_spec
 
 from ..cache.spec import LETTERS, MODALITIES
 from ..config import Config, ConfigError, SweepConfig, nearest
@@ -15,11 +16,18 @@ OF_SCORES = ("demo", "mmsa")
 
 def train_faults(config: Config) -> Iterator[str]:
     """Every fault, ``key.path: what is wrong``; model tables are checked by `option_faults`."""
+    yield from _tracker_faults(config)
     yield from _criterion_faults(config)
     yield from _subset_faults(config)
     yield from _class_faults(config)
     if config.sweep is not None:
         yield from _sweep_faults(config.sweep)
+
+
+def _tracker_faults(config: Config) -> Iterator[str]:
+    name = config.train.tracker
+    if name is not None and find_spec(name) is None:
+        yield f"train.tracker: {name} is not installed. `pip install {name}`, or take the key away."
 
 
 def tasks(config: Config) -> tuple[bool, bool]:

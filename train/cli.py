@@ -1,7 +1,7 @@
 """`sedimental train`: light models on cached layers, a run a model, subset and seed."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 Fresh = Annotated[
     bool, typer.Option("--fresh", help="Train runs again that are there with equal settings.")
 ]
-Stacked = Annotated[
-    Literal["auto", "on", "off"] | None,
-    typer.Option(help="Seeds together, as one stacked model or a process a core: train.stack."),
-]
 
 STOPPED = "stopped; finished runs are kept, the same command goes on from there."
 METRICS_OF_CLASSES = ("Accuracy", "Weighted_F1")
@@ -40,7 +36,6 @@ METRICS_OF_CLASSES = ("Accuracy", "Weighted_F1")
 
 def train_command(
     config: ConfigFile = PIPELINE,
-    stack: Stacked = None,
     fresh: Fresh = False,
     json: AsJson = False,
 ) -> None:
@@ -54,9 +49,6 @@ def train_command(
     checked = pipeline(config)
     for note in preset_notes(checked.train.models, checked.train.preset):
         tell(f"note: {note}")
-    if stack is not None:
-        section = checked.train.model_copy(update={"stack": stack})
-        checked = checked.model_copy(update={"train": section})
     runs, failures = train_stage(checked, fresh)
     if json and runs:
         print_json([run_json(run) for run in runs])
@@ -66,11 +58,15 @@ def train_command(
     end_with(failures)
 
 
-def end_with(failures: "Sequence[str]") -> None:
-    """List the runs that failed, if any did, and end with exit code 3."""
-    if failures:
-        count = f"{len(failures)} run{'' if len(failures) == 1 else 's'}"
-        tell("\n".join([f"finished, but {count} failed:", *failures]))
+def end_with(failures: "Sequence[str]", silent: "Sequence[str]" = ()) -> None:
+    """Count the runs that failed, if any did, and end with exit code 3.
+
+    `failures` were told when they happened; those of a sweep are `silent`, and listed here.
+    """
+    if failures or silent:
+        several = len(failures) + len(silent)
+        said = f"finished, but {several} run{'' if several == 1 else 's'} failed"
+        tell("\n".join([f"{said}:", *silent] if silent else [f"{said}, as told above"]))
         raise typer.Exit(3)
 
 
@@ -88,7 +84,7 @@ def train_stage(config: "Config", fresh: bool = False) -> "tuple[tuple[Run, ...]
         if launch is not None and launch.rank > 0:
             train(config, fresh=fresh)
             return (), ()
-        with bars() as progress:
+        with bars(config.experiment, "train") as progress:
             try:
                 return train(config, progress, fresh), ()
             except RunsFailedError as fault:
@@ -101,7 +97,7 @@ def sweep_stage(
     """Probe, then sweep, with progress on stderr."""
     from .sweep.probe import probe
 
-    with exit_on_fault(STOPPED), bars() as progress:
+    with exit_on_fault(STOPPED), bars(config.experiment, "sweep") as progress:
         found = probe(config, progress, fresh)
         if probe_only:
             return (found,)
@@ -124,7 +120,7 @@ def robustness_stage(
     """
     from .. import robustness
 
-    with exit_on_fault(STOPPED), bars() as progress:
+    with exit_on_fault(STOPPED), bars(config.experiment, "robustness") as progress:
         found = robustness(config, rates, masks, incomplete, progress, fresh, names)
     if not found:
         fail("no run of this pipeline is trained yet. `sedimental train` makes them.")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from ..cache.spec import Modality
+from ..cache.summary import size_text
 from .data.dataset import Corpus, Selection
 from .fit.loop import previous_of
 from .fit.optimizer import Stepper
@@ -72,7 +73,7 @@ class Cost:
 
     def __str__(self) -> str:
         return (
-            f"{self.weights / 1e6:.3g} M weights, {memory_text(self.bytes)}, "
+            f"{self.weights / 1e6:.3g} M weights, {size_text(self.bytes)}, "
             f"about {time_text(self.seconds)}"
         )
 
@@ -176,15 +177,6 @@ def tell(
         else:
             found = {m: size for m in plan.modalities if (size := sizes(m)) is not None}
             yield told(title, expected(plan, model, data, found), list(found))
-
-
-def memory_text(count: float) -> str:
-    """Bytes in words.
-
-    >>> memory_text(3e6), memory_text(7.24e9)
-    ('3 MB', '7.2 GB')
-    """
-    return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
 
 
 def time_text(seconds: float) -> str:

@@ -11,7 +11,7 @@ from ..cache.corpus_table import cached_manifest
 from ..cache.leaks import leaks
 from ..cache.manifest import Manifest
 from ..cache.run_warnings import run_warnings
-from ..cache.runs import Run, write_run
+from ..cache.runs import Epoch, Run, write_run
 from ..config import Config
 from ..errors import RunError, RunsFailedError, SedimentalError, StoreError
 from ..progress import Progress, Silent
@@ -38,6 +38,7 @@ from .plan import Plan, fold_of, hides_by_itself, made_together, per_fold, plan_
 from .processes.jobs import Job, Share
 from .processes.pool import Pool, workers_for
 from .record import finished_run, summary
+from .trackers import Tracking
 from .unfit import refuse_unfit
 
 News = Callable[[Config, bool], Iterator[str]]
@@ -314,10 +315,13 @@ def train_together(
         raise RunError(f"{plans[0].title} and others: {fault}") from fault
     progress.advance(TASK, sum(settings.epochs - len(fitted.history) for fitted in fits))
     seconds = (time.perf_counter() - began) / len(plans)
-    return [
+    made = [
         finished_run(plan, model, fitted, data, config, seconds)
         for plan, model, fitted in zip(plans, models, fits, strict=True)
     ]
+    for plan, (run, _) in zip(plans, made, strict=True):
+        Tracking(config, plan, progress).finish(run.metrics["test"], run.history)
+    return made
 
 
 def train_one(
@@ -336,6 +340,12 @@ def train_one(
     began = time.perf_counter()
     model = built(plan, data)
     protocol = config.evaluate.protocol
+    tracking = Tracking(config, plan, progress, ranks.lead)
+
+    def on_epoch(epoch: Epoch) -> None:
+        progress.advance(TASK)
+        tracking.epoch(epoch)
+
     try:
         fitted = fit(
             model,
@@ -343,14 +353,16 @@ def train_one(
             plan.settings,
             plan.seed,
             protocol,
-            lambda: progress.advance(TASK),
+            on_epoch,
             checkpoint,
             ranks,
         )
     except (RunError, Preempted) as fault:
         raise type(fault)(f"{plan.title}: {fault}") from fault
     progress.advance(TASK, plan.settings.epochs - len(fitted.history))  # if it stopped early
-    return finished_run(plan, model, fitted, data, config, time.perf_counter() - began, ranks)
+    made = finished_run(plan, model, fitted, data, config, time.perf_counter() - began, ranks)
+    tracking.finish(made[0].metrics["test"])
+    return made
 
 
 def built(plan: Plan, data: Selection) -> FusionModel:

@@ -10,6 +10,7 @@ from ...console import (
     PIPELINE,
     AsJson,
     ConfigFile,
+    PipelineFile,
     bars,
     fail,
     out,
@@ -111,7 +112,8 @@ def import_command(
         Dtype, typer.Option(help="Number type to keep; float16 rounds, in half the space.")
     ] = Dtype.float32,
     config: Annotated[
-        Path, typer.Option("--config", "-c", help="Pipeline to write if it is not there yet.")
+        PipelineFile,
+        typer.Option("--config", "-c", help="Pipeline to write if it is not there yet."),
     ] = PIPELINE,
     json: AsJson = False,
 ) -> None:
@@ -129,9 +131,9 @@ def import_command(
 
     if corpus is not None and not NAME.fullmatch(corpus):
         fail(f"--corpus {corpus!r}: take letters, digits, . _ and -.", 2)
-    there = config.is_file()
+    there = config.path.is_file()
     if root is None:
-        root = places(config).cache.root if there else config.parent / "features"
+        root = places(config).cache.root if there else config.path.parent / "features"
     names = _given(text, audio, vision)
     with working(f"reading {source}"):
         aligned = None if align is None else Aligned(align, collapse)
@@ -141,9 +143,9 @@ def import_command(
     folder = root / (corpus or corpus_name(source))
     with bars() as progress:
         received = receive(foreign, folder, names, dtype.value, progress=progress)
-    paste = lines(received, config)
+    paste = lines(received, config.path)
     if not there:
-        replace(config, whole(received, config))
+        replace(config.path, whole(received, config.path))
     if json:
         print_json(received_json(received) | {"pipeline": paste})
     else:

@@ -79,7 +79,7 @@ class Predictions:
         return self.labels[kept], self.values[kept]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """One trained model with everything needed to re-score, re-plot or predict with it."""
 
@@ -122,6 +122,11 @@ class Run:
     """How the features of each input are made; empty in runs of earlier versions."""
     identity: Identity | None = None
     """What it is a run of; None of a linear probe."""
+
+    def __repr__(self) -> str:
+        """Which it is, and its test scores."""
+        scores = ", ".join(f"{k} {v:.3f}" for k, v in list(self.metrics["test"].items())[:8])
+        return f"Run({self.row} seed {self.seed}: {scores})"
 
     @property
     def finetuned(self) -> bool:

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ...commands import App
+from ...completion import ROWS
 from ...console import (
     PIPELINE,
     AsJson,
-    Commands,
     ConfigFile,
+    PipelineFile,
     fail,
     out,
     pipeline,
@@ -24,9 +26,13 @@ if TYPE_CHECKING:
     from ...config import Config
     from .listing import Configuration
 
-app = typer.Typer(no_args_is_help=True, cls=Commands)
+app = App()
 Name = Annotated[
-    str, typer.Argument(help='A row ("uegd TAV"), or what `runs ls` calls it, or its beginning.')
+    str,
+    typer.Argument(
+        help='A row ("uegd TAV"), or what `runs ls` calls it, or its beginning.',
+        autocompletion=ROWS,
+    ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
@@ -140,7 +146,9 @@ def diff(first: Name, second: Name, config: ConfigFile = PIPELINE, json: AsJson 
 
 @app.command()
 def rm(
-    names: Annotated[list[str], typer.Argument(help="Runs, as `runs ls` calls them.")],
+    names: Annotated[
+        list[str], typer.Argument(help="Runs, as `runs ls` calls them.", autocompletion=ROWS)
+    ],
     config: ConfigFile = PIPELINE,
     yes: Yes = False,
     json: AsJson = False,
@@ -215,7 +223,8 @@ def prune(
 @app.command()
 def verify(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME...", help="Only these runs.")
+        list[str] | None,
+        typer.Argument(metavar="NAME...", help="Only these runs.", autocompletion=ROWS),
     ] = None,
     config: ConfigFile = PIPELINE,
     json: AsJson = False,
@@ -265,13 +274,13 @@ def migrate(config: ConfigFile = PIPELINE, json: AsJson = False) -> None:
         fail("\n".join(faults))
 
 
-def _folders(name: str, config: Path) -> tuple[Path, ...]:
+def _folders(name: str, config: PipelineFile) -> tuple[Path, ...]:
     from ...cache.runs.names import find_folders
 
     return find_folders(name, Path() if Path(name).is_dir() else pipeline(config).experiment)
 
 
-def _any_folders(name: str, config: Path) -> tuple[Path, ...]:
+def _any_folders(name: str, config: PipelineFile) -> tuple[Path, ...]:
     """As `_folders`, and also a run that was trained again, by its whole name."""
     from ...cache.runs.folder import list_superseded
 

@@ -11,12 +11,13 @@ from ...cache.runs.folder import MIGRATE, is_earlier, list_superseded
 from ...cache.store.atomic_write import remove
 from ...config import Config
 from ...errors import RunError
+from ...shown import Shown
 from ..selection import Planned, manifest_of, row_key, unfit
 
 State = Literal["current", "settings", "stale", "earlier", "damaged", "unchecked"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Configuration:
     """The runs of one configuration."""
 
@@ -31,6 +32,10 @@ class Configuration:
     superseded: tuple[Path, ...]
     """Folders of runs that were trained again."""
     nbytes: int
+
+    def __repr__(self) -> str:
+        """Which it is."""
+        return f"Configuration({self.name}, {self.state}, {len(self.runs)} runs)"
 
     def mean(self, split: Literal["valid", "test"], metric: str) -> float:
         """Over the seeds; NaN without any."""
@@ -61,9 +66,34 @@ class Configuration:
         }
 
 
-def listed(config: Config, planned: Planned | None = None) -> list[Configuration]:
+class Listing(Shown, tuple[Configuration, ...]):
+    """Every configuration of an experiment: a tuple that shows itself as a table."""
+
+    @property
+    def title(self) -> str:
+        """How many."""
+        return f"{len(self)} configuration{'' if len(self) == 1 else 's'}"
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """A row a configuration: mean test scores over its seeds."""
+        return [
+            {
+                "run": one.name,
+                "state": one.state,
+                "seeds": len(one.runs),
+                **{
+                    key: one.mean("test", key)
+                    for run in one.runs[:1]
+                    for key in run.metrics["test"]
+                },
+            }
+            for one in self
+        ]
+
+
+def listed(config: Config, planned: Planned | None = None) -> Listing:
     """`configurations` on the corpus table as it was taken in last."""
-    return configurations(config, manifest_of(config), planned)
+    return Listing(configurations(config, manifest_of(config), planned))
 
 
 def configurations(

@@ -15,7 +15,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "video_id": ("dialogue_id", "dialog_id", "conversation_id"),
     "clip_id": ("utterance_id", "utt", "turn"),
     "split": ("mode", "set", "subset", "partition", "fold"),
-    "label": ("sentiment", "score", "rating"),
+    "label": ("labels", "sentiment", "score", "rating", "annotation"),
     "class": ("emotion", "category"),
     "text": ("transcript", "transcription", "utterance", "sentence", "caption", "words"),
     "media": (
@@ -54,11 +54,9 @@ def load(name: str, path: Path, unsplit: bool = False) -> Manifest:
     def names(written: Sequence[str]) -> Mapping[str, str]:
         found = understood(written)
         head.update(found.get(column, column) for column in written)
-        notes.extend(
-            f'{path}: column "{column}" is read as {own}.'
-            for column, own in found.items()
-            if QUIET.get(column) != own
-        )
+        said = [f'"{c}" as {own}' for c, own in found.items() if QUIET.get(c) != own]
+        if said:
+            notes.append(f"{path}: columns are read so: {', '.join(said)}.")
         return found
 
     for row in read_rows(path, faults, needed(unsplit), names=names):

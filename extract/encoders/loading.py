@@ -17,6 +17,7 @@ from torch import nn
 
 from ...config import Features
 from ...errors import SedimentalError
+from .hub import commit_of, hub_answers
 from .presets.families import FAMILIES, NETWORKS, PART_OF, Family
 from .presets.table import PRESETS, Preset, slug
 
@@ -62,10 +63,19 @@ class Checkpoint:
     @property
     def where(self) -> Mapping[str, Any]:
         """Arguments that point any `from_pretrained` at this very checkpoint."""
-        return {
-            "pretrained_model_name_or_path": self.source,
-            "trust_remote_code": False,
-        } | ({"revision": self.revision} if self.revision else {})
+        return (
+            {
+                "pretrained_model_name_or_path": self.source,
+                "trust_remote_code": False,
+            }
+            | ({"revision": self.revision} if self.revision else {})
+            | _quietly(self.weights)
+        )
+
+
+def _quietly(weights: str) -> dict[str, Any]:
+    """Of the Hub only what is here already, where it does not answer."""
+    return {"local_files_only": True} if weights == "hub" and not hub_answers() else {}
 
 
 def resolve(features: Features) -> Checkpoint:
@@ -93,7 +103,7 @@ def resolve(features: Features) -> Checkpoint:
         commit = None
     else:
         config = _loaded_config(source, weights, features.revision)
-        commit = getattr(config, "_commit_hash", None) if weights == "hub" else None
+        commit = commit_of(source, features.revision) if weights == "hub" else None
         # a commit names its files for good, so they need not be read to know which they are
         digest = f"commit:{commit}" if commit else digest_of_folder(Path(source))
     family = _family(features, config)
@@ -197,7 +207,10 @@ def _loaded_config(source: str, weights: str, revision: str | None) -> Any:
             raise OSError("no config.json in this folder")
         return _narrowed(
             transformers.AutoConfig.from_pretrained(
-                source, revision=revision or "main", trust_remote_code=False
+                source,
+                revision=revision or "main",
+                trust_remote_code=False,
+                **_quietly(weights),
             )
         )
     except (OSError, ValueError) as fault:
@@ -208,6 +221,13 @@ def _loaded_config(source: str, weights: str, revision: str | None) -> Any:
             '`save_pretrained`, or try the machinery with weights = "random:0".'
         )
         reason = str(fault).strip().splitlines()[0]
+        if weights == "hub" and not hub_answers():
+            reason = "the Hub does not answer, and this machine has no copy of it."
+            remedy = (
+                "Run `sedimental fetch` where there is a network and the same Hub cache (HF_HOME), "
+                "point `weights` at a folder made by `save_pretrained`, or try the machinery with "
+                'weights = "random:0".'
+            )
         raise EncoderError(f"encoder {source}: cannot be found: {reason} {remedy}") from None
 
 

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ...cache.summary import size_text
+
 FIRST = 3.5
 """Tables of the size that the first convolution gives alive at once: itself, its norm, its
 activation, half of the second (measured: 22 MB a second of sound for WavLM-Large and its kin)."""
@@ -24,8 +26,8 @@ def too_long(config: Any, samples: int, kept: int, seconds: float) -> str | None
     if needed <= MARGIN * free:
         return None
     return (
-        f"a clip of {seconds:.0f} s needs {needed / 1e9:.1f} GB of memory in one piece, "
-        f"{free / 1e9:.1f} GB are free; cut it with start and end"
+        f"a clip of {seconds:.0f} s needs {size_text(needed)} of memory in one piece, "
+        f"{size_text(free)} are free; cut it with start and end"
     )
 
 

@@ -26,7 +26,7 @@ from sedimental.evaluate.analysis.published import published_for
 from sedimental.evaluate.figures.row_style import row_styles
 from sedimental.evaluate.figures.training_curves import training_figure
 from sedimental.evaluate.metrics import score
-from sedimental.evaluate.output.html import headline, layer_words, to_html
+from sedimental.evaluate.output.html import Drawings, draw, headline, layer_words, to_html
 from sedimental.evaluate.output.html_cells import minus
 from sedimental.evaluate.output.tables import to_csv, to_latex, to_markdown
 from sedimental.evaluate.output.terminal import halved, to_terminal
@@ -128,6 +128,12 @@ def manifest(folder: Path) -> Manifest:
 @pytest.fixture(scope="module")
 def report(folder: Path, manifest: Manifest) -> Report:
     return evaluate(folder, SETTINGS, manifest)
+
+
+@pytest.fixture(scope="module")
+def drawn(report: Report) -> Drawings:
+    """Its figures, drawn once."""
+    return draw(report)
 
 
 def test_rows_are_what_the_predictions_give(folder: Path, report: Report) -> None:
@@ -300,8 +306,8 @@ def read(html: str) -> Page:
     return page
 
 
-def test_page_is_whole_and_alone(report: Report, manifest: Manifest) -> None:
-    html = to_html(report)
+def test_page_is_whole_and_alone(report: Report, drawn: Drawings, manifest: Manifest) -> None:
+    html = to_html(report, drawn)
     page = read(html)
     assert "://" not in html
     assert "@import" not in html
@@ -383,21 +389,23 @@ def test_a_figure_that_would_say_nothing_is_left_out_with_the_reason(tmp_path: P
     assert "Label and prediction, uegd T. Left out: 4 test clips" in html
 
 
-def test_worst_clips_are_shown_with_their_faces(report: Report, folder: Path) -> None:
+def test_worst_clips_are_shown_with_their_faces(report: Report, drawn: Drawings) -> None:
     worst = report.analyses.worst
-    assert not [link for link in read(to_html(report)).loads if link.startswith("data:")]
+    assert not [link for link in read(to_html(report, drawn)).loads if link.startswith("data:")]
     pictures = {worst[0].id: b"\xff\xd8 one", worst[2].id: b"\xff\xd8 three"}
     shown = replace(report, faces=pictures)
-    links = [link for link in read(to_html(shown)).loads if link.startswith("data:")]
+    links = [link for link in read(to_html(shown, drawn)).loads if link.startswith("data:")]
     assert [base64.b64decode(link.partition(",")[2]) for link in links] == list(pictures.values())
     assert "faces" not in shown.to_json()
 
 
-def test_same_runs_give_the_same_page(folder: Path, manifest: Manifest, report: Report) -> None:
+def test_same_runs_give_the_same_page(
+    folder: Path, manifest: Manifest, report: Report, drawn: Drawings
+) -> None:
     again = evaluate(folder, SETTINGS, manifest)
     written = report.provenance.written
     again = replace(again, provenance=replace(again.provenance, written=written))
-    assert to_html(again) == to_html(report)
+    assert to_html(again) == to_html(report, drawn)
 
 
 @pytest.mark.parametrize("width", [80, 160])
@@ -567,7 +575,9 @@ BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
-def test_tables_sort_and_filter_in_a_browser(report: Report, tmp_path: Path) -> None:
+def test_tables_sort_and_filter_in_a_browser(
+    report: Report, drawn: Drawings, tmp_path: Path
+) -> None:
     drive = """<script>
     const table = document.querySelector("table[data-tools]");
     const order = () => [...table.tBodies[0].rows].filter(r => !r.hidden).map(r => r.dataset.words);
@@ -587,7 +597,7 @@ def test_tables_sort_and_filter_in_a_browser(report: Report, tmp_path: Path) -> 
     document.title = JSON.stringify(log);
     </script></body>"""
     page = tmp_path / "page.html"
-    page.write_text(to_html(report).replace("</body>", drive), encoding="utf-8")
+    page.write_text(to_html(report, drawn).replace("</body>", drive), encoding="utf-8")
     done = subprocess.run(
         [
             str(BROWSER),

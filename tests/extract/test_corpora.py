@@ -182,11 +182,8 @@ def test_columns_by_other_names_are_understood_and_said(tmp_path: Path) -> None:
     clip = manifest.clips[0]
     assert (clip.id, clip.text, clip.media, clip.label) == ("v$_$1", "hi", "a.mp4", 1.0)
     assert [note.partition(": ")[2] for note in manifest.notes] == [
-        'column "Video_ID" is read as video_id.',
-        'column "Clip_ID" is read as clip_id.',
-        'column "Label" is read as label.',
-        'column "Transcript" is read as text.',
-        'column "video_path" is read as media.',
+        'columns are read so: "Video_ID" as video_id, "Clip_ID" as clip_id, "Label" as label, '
+        '"Transcript" as text, "video_path" as media.',
     ]
 
 

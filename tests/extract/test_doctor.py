@@ -197,7 +197,7 @@ def test_doctor_foresees_what_can_be_seen_without_decoding(
     config = load_config(make_pipeline(table, ("vision", "audio"), kind="csv"))
     progress = Counted()
     plan = examine(config, probe=False, progress=progress)
-    assert progress.done == {"looking at media": 5}
+    assert progress.done == {"looking at clips": 12, "looking at media": 5}
     assert {s.modality: (s.todo, s.failed) for s in plan.stores} == {
         "vision": (5, 4),
         "audio": (5, 4),

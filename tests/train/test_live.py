@@ -395,7 +395,7 @@ def test_a_run_goes_on_from_its_checkpoint(
 
     epochs: list[int] = []
 
-    def die() -> None:
+    def die(_: object) -> None:
         epochs.append(1)
         if len(epochs) == 1:
             raise Killed
@@ -406,7 +406,7 @@ def test_a_run_goes_on_from_its_checkpoint(
         fit(model, data, plan.settings, plan.seed, "mosi", die, kept)
     assert not any("embeddings" in name for name in load_file(str(kept.path)))
     again = live_model(plan, data)
-    fitted = fit(again, data, plan.settings, plan.seed, "mosi", lambda: None, kept)
+    fitted = fit(again, data, plan.settings, plan.seed, "mosi", lambda _: None, kept)
     assert [e.train_loss for e in fitted.history] == [e.train_loss for e in straight.history]
     assert fitted.rivals["MAE"].best_epoch == straight.rivals["MAE"].best_epoch
     again.load_state_dict(fitted.state)

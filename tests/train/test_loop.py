@@ -154,7 +154,7 @@ def test_history_and_best_epoch() -> None:
     config = QUICK.model_copy(update={"epochs": 5, "schedule": "constant", "warmup": 0.0})
     shapes = {m: source.shape for m, source in data.sources.items()}
     model = build("uegd", model_options("uegd", SMALL), shapes, stream(1, "init"))
-    found = fit(model, data, config, 1, "mosi", lambda: ticks.append(1))
+    found = fit(model, data, config, 1, "mosi", lambda _: ticks.append(1))
     losses = [e.valid_loss for e in found.history]
     assert [e.epoch for e in found.history] == [1, 2, 3, 4, 5]
     assert len(ticks) == 5

@@ -81,7 +81,7 @@ def test_it_goes_on_where_it_was(
     data, path, told = corpus(), tmp_path / "kept", list[int]()
     whole = fit(made(name, data), data, SETTINGS, 1, "mosi")
 
-    def stop() -> None:
+    def stop(_: object) -> None:
         told.append(1)
         if len(told) == epochs:
             raise KeyboardInterrupt
@@ -95,7 +95,7 @@ def test_it_goes_on_where_it_was(
         SETTINGS,
         1,
         "mosi",
-        lambda: told.append(1),
+        lambda _: told.append(1),
         Checkpoint(path, "key"),
     )
     assert len(told) == 5  # those brought back are told, too

@@ -1,1 +1,1 @@
-"""The reference toolkit (MMSA, from PyPI) beside our baselines: `make reference`."""
+"""The reference pages, written from the code."""

@@ -59,7 +59,7 @@ def fit(
     settings: Settings | TrainConfig,
     seed: int,
     protocol: str,
-    on_epoch: Callable[[], None] = lambda: None,
+    on_epoch: Callable[[Epoch], None] = lambda _: None,
     checkpoint: Checkpoint | None = None,
     ranks: Ranks = ALONE,
 ) -> Fit:
@@ -82,12 +82,12 @@ def fit(
     track = Track(settings)
     flight = Flight(model, Stepper(model, settings, device, ranks), track, ranks)
     if kept.restore(flight):
-        for _ in track.history:
-            on_epoch()
+        for epoch in track.history:
+            on_epoch(epoch)
     while not track.finished:
         track.take(_epoch(flight, data, seed, protocol, kept), partial(weights_of, model))
         kept.at_epoch(flight)
-        on_epoch()
+        on_epoch(track.history[-1])
     return track.fit
 
 

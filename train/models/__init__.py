@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from ...cache.spec import Modality
-from ...config import ConfigError, TrainConfig, nearest
+from ...config import ConfigError, TrainConfig, in_words, nearest
 from ...errors import RunError
 from ...model_table import ADDED, FAULTS, GROUP
 from ...model_table import MODELS as MODELS
@@ -81,7 +81,7 @@ def encoder_recipe(
     which it has a preset, else as is usual for encoders of that kind."""
     from .shared.hooks import EncoderRecipe
 
-    module = _module(name)
+    module = module_of(name)
     general = getattr(module, "ENCODER", EncoderRecipe())
     recipes: Mapping[str, EncoderRecipe] = getattr(module, "ENCODERS", {})
     corpus = str(table.get("preset") or preset)
@@ -109,7 +109,7 @@ def within_text(name: str) -> bool:
 
 def presets_of(name: str) -> tuple[str, ...]:
     """Corpora that model `name` has published settings for, sorted."""
-    module = _module(name)
+    module = module_of(name)
     return tuple(sorted({*getattr(module, "PRESETS", {}), *getattr(module, "RECIPES", {})}))
 
 
@@ -184,10 +184,10 @@ def build(
 
 
 def _class(name: str) -> Any:
-    return getattr(_module(name), MODELS[name].partition(":")[2])
+    return getattr(module_of(name), MODELS[name].partition(":")[2])
 
 
-def _module(name: str) -> ModuleType:
+def module_of(name: str) -> ModuleType:
     """The file of model `name`; raises ConfigError if a package that adds it does not give one."""
     file, _, made = MODELS[name].partition(":")
     if name not in ADDED:
@@ -210,7 +210,7 @@ def _bound(name: str, table: Mapping[str, Any], preset: str | None) -> "tuple[An
     """(options, recipe) of model `name` under `table`; raises ConfigError with all its faults."""
     from .shared.hooks import Recipe
 
-    module = _module(name)
+    module = module_of(name)
     chosen, known = table.get("preset"), presets_of(name)
     if chosen is not None and chosen not in known:
         hint = nearest(str(chosen), known) or f" Known: {', '.join(known) or 'none'}."
@@ -256,7 +256,7 @@ def _bind(
                 checked = getattr(TrainConfig.model_validate({key: value}), key)
                 recipe_values[key] = UNLIMITED.get((key, checked), checked)
         except ValidationError as found:
-            faults += [f"{where}: {fault['msg']}." for fault in found.errors()]
+            faults += [f"{where}: {in_words(fault)}" for fault in found.errors()]
     return values, recipe_values, faults
 
 

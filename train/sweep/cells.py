@@ -84,6 +84,7 @@ def cell_of(
             "modalities": None,
             "seeds": section.seeds or config.train.seeds,
             "inputs": Inputs.model_validate(inputs),
+            "tracker": None,  # there would be hundreds
             arm.model: table,
         }
     )

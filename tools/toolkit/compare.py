@@ -1,6 +1,6 @@
 """Our baselines beside what `run_reference.py` found, on the same clips: a table in Markdown.
 
-    python -m reference.compare OUT [--clips 640 160 160] [--batch 32]
+    python -m toolkit.compare OUT [--clips 640 160 160] [--batch 32]
 
 OUT is the folder of `run_reference.py`, and gets table.md. Settings are those of the presets
 ``mmsa-mosi``, seeds, epochs and batches the reference's.

@@ -1,0 +1,49 @@
+"""The names of stores on the command line: as `cache ls` shows them, or the start of one."""
+
+from pathlib import Path
+
+from ...config import nearest
+from ...errors import StoreError, StoreNotFoundError
+from .store import list_stores
+
+
+def name_of(path: Path) -> str:
+    """``demo/vision-tiny-clip-1a2b3c4d``: corpus and folder."""
+    return f"{path.parent.name}/{path.name}"
+
+
+def named_store(name: str, root: Path) -> Path:
+    """The store below the cache `root` that `name` means.
+
+    `name` is what `name_of` says, the folder, the encoder, the digits at the folder's end, or the
+    beginning of any of these. Raises StoreNotFoundError where there is none, and StoreError where
+    there are several, with their names.
+    """
+    stores = list_stores(root)
+    wanted = name.rstrip("/")
+    matching = next((m for test in _TESTS if (m := [p for p in stores if test(p, wanted)])), [])
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        shown = ", ".join(map(name_of, matching))
+        raise StoreError(f"{name}: means {len(matching)} stores of {root}: {shown}. Name one.")
+    known = [name_of(path) for path in stores]
+    hint = nearest(name, [*known, *(path.name for path in stores)])
+    listed = hint or (f" Stores there: {', '.join(known)}." if known else " No store is there.")
+    raise StoreNotFoundError(f"{name}: no folder, and no store of {root}.{listed}")
+
+
+def _parts(path: Path) -> tuple[str, ...]:
+    whole, _, digits = path.name.rpartition("-")
+    return (name_of(path), path.name, whole, whole.partition("-")[2], digits)
+
+
+def _is(path: Path, name: str) -> bool:
+    return name in _parts(path)
+
+
+def _begins(path: Path, name: str) -> bool:
+    return bool(name) and any(part.startswith(name) for part in _parts(path))
+
+
+_TESTS = (_is, _begins)

@@ -1,0 +1,78 @@
+"""`sedimental explain` and `sedimental schema`: what the code knows of itself."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..completion import NAMES
+from ..console import AsJson, fail, out, print_json, say
+
+if TYPE_CHECKING:
+    from .entries import Entry
+
+
+def explain_command(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            help="A key (train.epochs, or epochs), a model (uegd), its option (uegd.hidden), an "
+            "encoder (wavlm-large) or a metric (Non0_acc_2); without one all of them are listed.",
+            autocompletion=NAMES,
+        ),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Say what a key, a model, an encoder or a metric is, and what may stand there."""
+    from ..config import nearest
+    from .entries import everything
+    from .find import matching, names_of
+
+    known = list(everything())
+    if name is None:
+        return _list(known, json)
+    found = matching(name, known)
+    if not found:
+        hint = nearest(name, names_of(known)) or " `sedimental explain` lists what there is."
+        fail(f"{name}: no key, model, option, encoder or metric.{hint}", 2)
+    if json:
+        return print_json([vars(entry) for entry in found])
+    say("\n\n".join(map(_text, found)))
+
+
+def schema_command(
+    path: Annotated[
+        Path | None, typer.Argument(help="File to write; without it, the schema is printed.")
+    ] = None,
+) -> None:
+    """Write the JSON Schema of pipeline.toml, by which editors complete and check it."""
+    from ..cache.store.atomic_write import replace
+    from .schema import as_text
+
+    if path is None:
+        return say(as_text())
+    replace(path, as_text())
+    say(f"wrote {path}: `#:schema ./{path.name}` in the first line of pipeline.toml names it.")
+
+
+def _text(entry: "Entry") -> str:
+    lines = [f"{entry.name}  ({entry.kind})", *entry.words.split("\n")]
+    if entry.values:
+        lines.append(f"value: {entry.values}; default: {entry.default}")
+    lines += [f"{what}: {said}" for what, said in entry.facts.items() if said]
+    return "\n  ".join(lines)
+
+
+def _list(known: "Sequence[Entry]", json: bool) -> None:
+    from rich.table import Table
+
+    if json:
+        return print_json([vars(entry) for entry in known])
+    table = Table("kind", "name", "what it is", show_lines=False)
+    for entry in known:
+        if entry.kind != "option":  # two hundred; `explain MODEL` names its own
+            table.add_row(entry.kind, entry.name, entry.words.split("\n")[0])
+    out().print(table)
+    say("`sedimental explain NAME` says more; options of a model are named as uegd.hidden.")

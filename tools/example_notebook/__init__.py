@@ -1,0 +1,1 @@
+"""The example notebook of the documentation."""
