@@ -41,7 +41,7 @@ def corpus(clips: Sequence[int]) -> Selection:
     names: list[Split] = [n for n, c in zip(SPLITS, clips, strict=True) for _ in range(c)]  # type: ignore[misc]
     ids = tuple(str(one) for part in parts for one in part["id"])
     labels = np.concatenate([part["regression_labels"] for part in parts]).astype(np.float64)
-    table = Table(ids, tuple(names), labels, dict.fromkeys(SPLITS, 0))
+    table = Table(ids, tuple(names), labels, dict.fromkeys(names, 0))
     sources = dict[Any, Source]()
     for m in MODALITIES:
         rows = [

@@ -10,6 +10,9 @@ are at hand (`generated_file.vectors`); schedulers take no `verbose` any more; i
 epochs, so a run is stopped from without.
 """
 
+# mypy: disable-error-code="assignment, method-assign, import-not-found"
+# (the toolkit is not in this environment, and its faults are mended from without)
+
 import argparse
 import json
 import sys
@@ -34,6 +37,8 @@ MEANS = ("lf_dnn", "tfn", "lmf")
 
 class Words(nn.Module):
     """What stands for BERT: the vector of each word."""
+
+    table: Tensor
 
     def __init__(self) -> None:
         """The table is a buffer: nothing of it learns."""

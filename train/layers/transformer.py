@@ -141,8 +141,8 @@ def with_positions(frames: Packed, positions: bool = True) -> Packed:
     if not positions:
         return frames.like(math.sqrt(width) * frames.rows)
     exact = torch.promote_types(frames.rows.dtype, torch.float32)  # also under mixed precision
-    positions = sinusoids((frames.step + 1).to(exact), width)
-    return frames.like(math.sqrt(width) * frames.rows + positions)
+    places = sinusoids((frames.step + 1).to(exact), width)
+    return frames.like(math.sqrt(width) * frames.rows + places)
 
 
 def xavier_init(module: AnyModule) -> AnyModule:
