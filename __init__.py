@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .cache.spec import Modality, StoredType
     from .cache.store.store import Store
     from .cache.sweeps import Sweep
+    from .cache.trials import Search
     from .config import Config
     from .evaluate.compare import Comparison
     from .evaluate.prediction import Prediction
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .extract.doctor import Diagnosis
     from .extract.result import ExtractResult
     from .progress import Progress
+    from .train.catalogue import Catalogue
     from .train.result import TrainResult
 
 __version__ = "0.2.0"
@@ -37,6 +39,7 @@ __all__ = [
     "NewClip",
     "__version__",
     "compare",
+    "cross",
     "doctor",
     "evaluate",
     "export_features",
@@ -44,6 +47,7 @@ __all__ = [
     "figures",
     "import_features",
     "load_config",
+    "models",
     "open_store",
     "predict",
     "probe",
@@ -51,6 +55,7 @@ __all__ = [
     "runs",
     "sweep",
     "train",
+    "tune",
 ]
 
 
@@ -97,6 +102,17 @@ def extract(
     return extract(config, progress, check=check)
 
 
+def models(config: Config | None = None) -> Catalogue:
+    """Every fusion model there is: its paper, what it needs, its size on the inputs of `config`.
+
+    Reads no features; where `config` has no stores yet, sizes are None and the reason is told.
+    """
+    from .extract.finetune.find import live_input
+    from .train.catalogue import catalogue
+
+    return catalogue(config, live_input)
+
+
 def train(config: Config, progress: Progress | None = None, fresh: bool = False) -> TrainResult:
     """Train a run for each model, modality subset and seed of [train]; finished ones are kept.
 
@@ -113,23 +129,49 @@ def train(config: Config, progress: Progress | None = None, fresh: bool = False)
     return TrainResult(train(config, progress, fresh, live_input, encoder_size, news))
 
 
+def tune(
+    config: Config, trials: int | None = None, progress: Progress | None = None
+) -> tuple[Search, ...]:
+    """Random search over the settings of each model and subset of [train], on validation alone.
+
+    `trials` goes before [train] `tune`. Test clips are neither read nor scored. Every trial is kept
+    and not trained again; a search that was stopped goes on. Raises as `train` does.
+    """
+    from .extract.finetune.find import live_input
+    from .train.sweep.tune import tune
+
+    return tune(config, trials, progress, live_input)
+
+
+def _look(config: Config, progress: Progress | None) -> None:
+    """Note what is new in the corpus, and take in what can be, before anything is made of it."""
+    from .checks import news
+
+    for text in news(config, update=True):
+        if progress is not None:
+            progress.note(f"warning: {text}")
+
+
 def sweep(config: Config, progress: Progress | None = None, fresh: bool = False) -> Sweep:
     """Train [sweep]'s models on every layer of every modality, then fusions on the best layers.
 
+    What changed in the corpus since it was extracted is noted, and taken in where it can be.
     Raises ConfigError, ManifestError, StoreError or RunError; Preempted on SIGTERM.
     """
     from .train.sweep.sweep import sweep
 
+    _look(config, progress)
     return sweep(config, progress, fresh)
 
 
 def probe(config: Config, progress: Progress | None = None, fresh: bool = False) -> Sweep:
     """Fit a linear probe on every layer of every modality: an answer in seconds.
 
-    Raises ManifestError, StoreError or RunError.
+    Looks at the corpus first, as `sweep` does. Raises ManifestError, StoreError or RunError.
     """
     from .train.sweep.probe import probe
 
+    _look(config, progress)
     return probe(config, progress, fresh)
 
 
@@ -155,6 +197,27 @@ def robustness(
     if files and incomplete:
         train_incomplete(config, rates, progress, fresh, live_input)
     return files
+
+
+def cross(
+    config: Config,
+    others: Sequence[Config] = (),
+    progress: Progress | None = None,
+    fresh: bool = False,
+    names: Sequence[str] = (),
+) -> tuple[Path, ...]:
+    """Test the trained runs on other corpora, whose pipelines are `others`, or [evaluate] also.
+
+    Their features must be cached, made as those that the runs were trained on; answers are mapped
+    linearly to their scale of labels. `report` shows the scores. Returns the files that were
+    written. Raises ConfigError, RunError, StoreError or ManifestError.
+    """
+    from .checks import load_config
+    from .extract.finetune.find import live_input
+    from .train.cross_corpus import cross_corpus
+
+    known = others or [load_config(path) for path in config.evaluate.also]
+    return cross_corpus(config, known, progress, fresh, live_input, names)
 
 
 def evaluate(config: Config, names: Sequence[str] = (), everything: bool = False) -> Report:
@@ -265,7 +328,7 @@ def import_features(
 def export_features(
     path: str | Path,
     config: Config,
-    to: Literal["mmsa", "npz", "fra", "utt", "csd"] = "mmsa",
+    to: str = "mmsa",
     layers: Mapping[Modality, str] | None = None,
     progress: Progress | None = None,
 ) -> Sent:
@@ -273,24 +336,18 @@ def export_features(
 
     `to`: ``mmsa`` is the feature pickle of MMSA, ``npz`` the same columns as plain arrays, ``fra``
     and ``utt`` MERBench's folder with a file a clip, of its frames or of their mean, ``csd`` a
-    folder of computational sequences. `layers` names ``ENCODER:LAYER`` by modality; without
+    folder of computational sequences, ``parquet`` a row a clip, ``webdataset`` tar shards, or what
+    an installed package adds. `layers` names ``ENCODER:LAYER`` by modality; without
     it those of [train.inputs] are written. Raises ExchangeError or StoreError.
     """
     from pathlib import Path
 
     from .cache.corpus_table import cached_manifest
-    from .cache.exchange.csd_write import write_csd
+    from .cache.exchange.export import export
     from .cache.exchange.export_features import choose
-    from .cache.exchange.merbench_write import write_tree
-    from .cache.exchange.mmsa_write import write_mmsa
 
-    manifest = cached_manifest(config)
     chosen = choose(config, layers or {})
-    if to in ("mmsa", "npz"):
-        return write_mmsa(Path(path), manifest, chosen, progress, to == "npz")
-    if to == "csd":
-        return write_csd(Path(path), manifest, chosen, progress)
-    return write_tree(Path(path), manifest, chosen, to == "utt", progress)
+    return export(to, Path(path), cached_manifest(config), chosen, progress)
 
 
 class _Package(ModuleType):

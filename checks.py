@@ -64,6 +64,8 @@ def news(config: Config, update: bool) -> Iterator[str]:
         yield told
     if told := media_news(config):
         yield told
+    if config.train.aligned and (told := words_news(config)):
+        yield told
 
 
 def table_news(config: Config, update: bool) -> str:
@@ -123,6 +125,25 @@ def media_news(config: Config) -> str:
     return (
         f"{len(shown)} media file{'' if one else 's'} {told} changed since their features were "
         f"extracted ({names}). `sedimental extract` makes those anew."
+    )
+
+
+def words_news(config: Config) -> str:
+    """Word times that are others now than those that inputs are aligned by; empty if none is."""
+    from .errors import CachedManifestError, ManifestError
+    from .extract.corpora import load_manifest
+    from .extract.word_times.gather import changed
+
+    try:
+        names = changed(config, load_manifest(config.corpus))
+    except (CachedManifestError, ManifestError):
+        return ""  # said where it is needed, or not there any more
+    if not names:
+        return ""
+    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return (
+        f"the word times of {len(names)} clips ({shown}) have changed since they were taken in; "
+        "until `sedimental extract`, those that were count."
     )
 
 

@@ -13,6 +13,7 @@ from .console import (
     PIPELINE,
     AsJson,
     ConfigFile,
+    PipelineFile,
     bars,
     corpus_news,
     exit_on_fault,
@@ -28,9 +29,10 @@ from .evaluate.cli import compare_command, report_command
 from .evaluate.runs.cli import app as runs_app
 from .extract.cli import CheckMedia, doctor_command, extract_command, faces_command, fetch_command
 from .extract.face_strips import face_strips
+from .extract.transcribe.cli import transcribe_command, with_table
 from .installation import require_stack
 from .reference.cli import explain_command, schema_command
-from .train.cli import train_command
+from .train.cli import models_command, train_command, tune_command
 
 app = App(rich_markup_mode="rich", pretty_exceptions_show_locals=False)
 
@@ -48,15 +50,18 @@ STACK = {
     "extract": ("torch", "torchvision"),
     "doctor": ("torch", "torchvision"),
     "fetch": ("torch", "torchvision"),
+    "transcribe": ("torch",),
     "predict": ("torch", "torchvision"),
     "train": ("torch",),
+    "models": ("torch",),
+    "tune": ("torch",),
     "sweep": ("torch",),
     "robustness": ("torch",),
 }
 """What a command is sure to load of the packages that have to belong together."""
 HELP = {"-h", "--help", "--encoders"}
 """What is answered without any of it."""
-TOGETHER = ("run", "extract", "sweep", "robustness")
+TOGETHER = ("run", "extract", "sweep", "tune", "robustness")
 """What writes, and is not made to be started several times at once by a launcher."""
 
 
@@ -211,6 +216,46 @@ def robustness(
 
 
 @app.command()
+def cross(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME...", help="Only these runs of the pipeline; unset: all."),
+    ] = None,
+    on: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--on",
+            help="Pipeline of another corpus; may be given several times.",
+            show_default="[evaluate] also",
+        ),
+    ] = None,
+    config: ConfigFile = PIPELINE,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Ask again what was asked of the same clips.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Test the trained runs on the test clips of other corpora; the scores stand in the report.
+
+    Their features must be extracted with the same encoders. Labels of another scale: scores are
+    mapped linearly, which is said.
+    """
+    from .evaluate.cli import report_stage
+    from .evaluate.output.terminal import cross_to_terminal
+    from .train.cli import cross_stage
+
+    checked = pipeline(config)
+    others = [pipeline(PipelineFile(path)) for path in on or checked.evaluate.also]
+    cross_stage(checked, others, fresh, names or ())
+    report, page = report_stage(checked, face_strips)
+    if json:
+        return print_json({"cross": report.to_json()["cross"], "page": str(page)})
+    for table in cross_to_terminal(report):
+        out().print(table)
+    say(f"report: {page}")
+
+
+@app.command()
 def predict(
     run: Annotated[
         str,
@@ -260,6 +305,9 @@ def predict(
     ] = False,
     port: Annotated[int, typer.Option(help="For --web; 0: a free one.", min=0, max=65535)] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+    predictions: Annotated[
+        Path | None, typer.Option(help="Also write them to this file: .csv or .parquet.")
+    ] = None,
     config: ConfigFile = PIPELINE,
     json: AsJson = False,
 ) -> None:
@@ -278,6 +326,10 @@ def predict(
     from .extract.windows import windows_of
     from .predicting import predict as predict_clips
 
+    if predictions is not None:
+        from .cache.table_file import check_table
+
+        check_table(predictions, "--predictions")
     windows = window is not None or by_subtitle
     if window is not None and by_subtitle:
         fail("--window, --by-subtitle: give one of them; subtitles are windows of their own.", 2)
@@ -306,6 +358,10 @@ def predict(
         return page.serve()
     with exit_on_fault("stopped; nothing of it is kept."), bars() as progress:
         found = asked(clips, table=table, progress=progress)
+    if predictions is not None:
+        from .evaluate.output.prediction_files import write_new_predictions
+
+        write_new_predictions(predictions, found)
     files: tuple[Path, ...] = ()
     if windows:
         from .evaluate.output.timeline_files import write_timeline
@@ -335,6 +391,10 @@ def init(
         ),
     ] = "demo",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    videos: Annotated[
+        Path | None,
+        typer.Option(help="Also write a table of the videos in this folder, without labels."),
+    ] = None,
 ) -> None:
     """Write a pipeline.toml to start from, and beside it the schema that editors check it by."""
     from .cache.store.atomic_write import replace
@@ -342,6 +402,7 @@ def init(
     from .reference.schema import LINE, SCHEMA
 
     here = Path(__file__).parent
+    preset = preset if videos is None else "csv"
     if preset not in presets():
         hint = nearest(preset, presets()) or f" Known: {', '.join(presets())}."
         fail(f'--preset "{preset}": there is none of this name. {hint}', 2)
@@ -349,16 +410,22 @@ def init(
         fail(f"{path} is there already. Name another file, or replace it with --force.", 2)
     folder = here if preset == "demo" else here / "extract/corpora/presets"
     text = (folder / f"{'pipeline' if preset == 'demo' else preset}.toml").read_bytes()
+    if videos is not None:
+        text = with_table(videos, path, text, force)
     replace(path, f"{LINE}\n".encode() + text)
     replace(path.with_name(SCHEMA), (here / "reference" / SCHEMA).read_bytes())
-    told = f"wrote {path}: look at [corpus], then `sedimental run`."
+    after = "look at [corpus], then `sedimental run`"
+    told = f"wrote {path}: {after if videos is None else '`sedimental transcribe` comes next'}."
     say(told)
 
 
 app.command("doctor", EXTRACTING)(doctor_command)
 app.command("extract", EXTRACTING)(extract_command)
 app.command("fetch")(fetch_command)
+app.command("transcribe")(transcribe_command)
 app.command("train", {**TRAINING, "stack": ("train.stack",)})(train_command)
+app.command("models")(models_command)
+app.command("tune", TRAINING)(tune_command)
 app.command("report")(report_command)
 app.command("compare")(compare_command)
 app.command("explain")(explain_command)

@@ -52,7 +52,7 @@ def read_checksums(folder: Path) -> dict[str, str]:
     try:
         found = json.loads(data)
         files = {str(name): str(value) for name, value in found["files"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise DamagedError(path, "is damaged") from None
     if data != _document(files):
         raise DamagedError(path, "is damaged")

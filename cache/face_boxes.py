@@ -4,14 +4,16 @@ import hashlib
 import io
 import json
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .safe_pickle.limits import PickleRefusedError
+from .safe_pickle.npy import load_npz
 from .spec import Scalar
 from .store.atomic_write import clear_stale, explained, remove, replace
 from .store.sealed_json import digest
@@ -92,15 +94,27 @@ def _read(file: Path) -> dict[str, Found] | None:
         written = file.read_bytes()
         if file.stem.removeprefix(PREFIX) != digest(written) and not _OLDER.fullmatch(file.name):
             return None
-        with np.load(io.BytesIO(written), allow_pickle=False) as kept:
-            counts, ends = kept["counts"], np.cumsum(kept["frames"])
-            starts = np.concatenate([[0], np.cumsum(counts)])
-            faces = kept["faces"]
-            return {
-                str(source): Found(counts[b:e], faces[starts[b] : starts[e]])
-                for source, b, e in zip(
-                    kept["sources"], [0, *ends[:-1].tolist()], ends.tolist(), strict=True
-                )
-            }
-    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile):
+        return _found(**load_npz(file))
+    except (OSError, PickleRefusedError, TypeError, ValueError):
         return None
+
+
+def _found(
+    sources: NDArray[Any], frames: NDArray[Any], counts: NDArray[Any], faces: NDArray[Any]
+) -> dict[str, Found]:
+    """What was found, by source; raises ValueError for arrays that do not belong together."""
+    whole = [a.ndim == 1 and a.dtype == np.int64 and (a >= 0).all() for a in (frames, counts)]
+    if (
+        not all(whole)
+        or (sources.ndim, sources.dtype.kind) != (1, "U")
+        or (faces.ndim, faces.dtype.name) != (2, "float32")
+        or (len(sources), len(counts)) != (len(frames), frames.sum())
+        or faces.shape != (counts.sum(), 5)
+    ):
+        raise ValueError("arrays that do not belong together")
+    ends = np.cumsum(frames)
+    places = np.concatenate([[0], np.cumsum(counts)])
+    return {
+        str(source): Found(counts[e - n : e], faces[places[e - n] : places[e]])
+        for source, n, e in zip(sources, frames.tolist(), ends.tolist(), strict=True)
+    }

@@ -28,9 +28,12 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "clips": ("id", "video_id", "clip_id", "context"),
     "splits": ("split",),
     "labels": ("label", "label_T", "label_A", "label_V", "category"),
+    # and `SEVERAL`, where any clip has them
     "texts": ("text", "context_text"),
 }
 """Parts of a table by the columns they are made of: what may change without the others."""
+SEVERAL = ("dimensions", "emotions")
+"""Columns that hold several labels a clip."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,11 @@ class Clip:
     """What was said before it where that makes no clips of the corpus, oldest first."""
     fold: int | None = None
     """The part of a cross-validation that tests it, from 0."""
+    dimensions: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Scores by dimension, as ``{"valence": 3.5, "arousal": 2.0}``; empty: not rated."""
+    emotions: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Intensities by emotion, where several may be there at once; 0: not there. Empty: not
+    rated."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -126,6 +134,9 @@ class Manifest:
         found = {}
         for name, columns in PARTS.items():
             rows = [[getattr(clip, column) for column in columns] for clip in self.clips]
+            if name == "labels" and any(c.dimensions or c.emotions for c in self.clips):
+                several = [[getattr(clip, column) for column in SEVERAL] for clip in self.clips]
+                rows = [[*row, *more] for row, more in zip(rows, several, strict=True)]
             if name == "splits" and self.folds:
                 rows = [[clip.fold] for clip in self.clips]
             text = json.dumps(rows, ensure_ascii=False)
@@ -134,8 +145,10 @@ class Manifest:
 
 
 def _plain(clip: Clip) -> dict[str, Any]:
-    """All columns; the fold only where there is one, so that other tables keep their digest."""
-    return {k: v for k, v in asdict(clip).items() if (k, v) != ("fold", None)}
+    """All columns; the fold and several labels only where there are any, so that other tables keep
+    their digest."""
+    own = asdict(clip).items()
+    return {k: v for k, v in own if (k, v) != ("fold", None) and (v or k not in SEVERAL)}
 
 
 def contexts(clips: Sequence[Clip]) -> dict[str, tuple[str, ...]]:
@@ -164,7 +177,7 @@ def manifest_bytes(manifest: Manifest, folder: Path) -> bytes:
     Lines end with a line feed, and with nothing else that Unicode calls a line. Paths are relative
     to `folder`, so that a project can be moved with its cache.
     """
-    rows = [{k: v for k, v in vars(c).items() if v not in (None, ())} for c in manifest.clips]
+    rows = [{k: v for k, v in vars(c).items() if v not in (None, (), {})} for c in manifest.clips]
     body = "".join(_line(row) for row in rows).encode()
     head = {"format": FORMAT, "corpus": manifest.corpus, "root": _relative(manifest.root, folder)}
     if manifest.table is not None:

@@ -7,7 +7,9 @@ import numpy as np
 from .runs import Run
 
 LEAVES = 2.0
-"""A training loss above this many times that of the first epoch has left its range."""
+"""A loss above this many times that of the first epoch has left its range. Validation has to say
+so too, whose loss is the task's own: that of training may gain terms as it goes, such as those of
+generated labels."""
 
 
 def run_warnings(run: Run) -> tuple[str, ...]:
@@ -27,18 +29,19 @@ def _warnings(run: Run) -> Iterator[str]:
                     f"training ended worse than the commonest class: Accuracy {own:.4f} on "
                     f"validation, {floor:.4f} with one answer for every clip. {_remedy(run)}"
                 )
-        else:
+        elif run.predictions.several is None or run.predictions.several.kind == "dimensions":
             own = float(np.abs(values - labels).mean())
-            floor = float(np.abs(train.mean() - labels).mean())
+            floor = float(np.abs(train.mean(axis=0) - labels).mean())
             if own > floor:
                 yield (
                     f"training ended worse than the mean predictor: MAE {own:.4f} on validation, "
                     f"{floor:.4f} with the mean training label for every clip. {_remedy(run)}"
                 )
     if run.history:
-        first = run.history[0].train_loss
+        first, seen = run.history[0].train_loss, run.history[0].valid_loss
         worst = max(run.history, key=lambda epoch: epoch.train_loss)
-        if worst.train_loss > LEAVES * first > 0:
+        left = any(epoch.valid_loss > LEAVES * seen for epoch in run.history)
+        if worst.train_loss > LEAVES * first > 0 and left:
             yield (
                 f"the training loss left the range of the first epoch: {worst.train_loss:.4g} in "
                 f"epoch {worst.epoch}, {first:.4g} in the first. {_remedy(run)}"

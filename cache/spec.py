@@ -29,6 +29,19 @@ SPLIT_NAMES: Mapping[str, Split] = {
 StoredType = Literal["float16", "float32"]
 Scalar = str | int | float | bool | None
 
+MOSEI_EMOTIONS = ("happy", "sad", "anger", "surprise", "disgust", "fear")
+"""The emotions of CMU-MOSEI, in the order of its label sequence: intensities from 0 to 3."""
+
+
+@dataclass(frozen=True)
+class Several:
+    """Several labels a clip: scores on named dimensions, or emotions that are there or not."""
+
+    kind: Literal["dimensions", "emotions"]
+    names: tuple[str, ...]
+    """In the order of the columns of labels and predictions (clips, names)."""
+
+
 SEMANTICS = 1
 """Version of what the entries mean: "0" = input of block 1, "n" = output of block n before any
 final norm, "final" = the encoder's final norm applied to the last block, where it has one."""

@@ -54,7 +54,8 @@ class Point:
     """Of each modality: a layer's name, or ``weighted``."""
     seeds: tuple[int, ...]
     scores: Mapping[Split, Mapping[str, tuple[float, ...]]]
-    """Validation and test scores by metric, a number a seed."""
+    """Validation and test scores by metric, a number a seed; of a cross-validated corpus a number
+    a part, the mean over its seeds."""
     settings: Mapping[str, Any]
     """What was varied (options), or found (a probe's penalty)."""
     folder: str
@@ -67,6 +68,13 @@ class Point:
     error: float | None = None
     """Standard error of `value` by the criterion: over folds; of a trained model, over validation
     clips and seeds. None: not known."""
+    parts: int = 0
+    """Of a cross-validated corpus: the parts that it was trained and tested on, one by one."""
+
+    @property
+    def count(self) -> int:
+        """Numbers in each of `scores`."""
+        return self.parts or len(self.seeds)
 
     def mean(self, split: Split, metric: str) -> float:
         """Mean over seeds; NaN if any seed's score is, or without such a metric."""
@@ -131,6 +139,11 @@ class Sweep(Shown):
     """By arm; empty for a probe."""
     failures: tuple[str, ...] = ()
     """Runs that failed, each with its reason; a choice of layers without any run has no point."""
+
+    @property
+    def parts(self) -> int:
+        """Parts of a cross-validated corpus that were gone through; 0 without any."""
+        return max((point.parts for point in self.points), default=0)
 
     @property
     def title(self) -> str:
@@ -280,7 +293,7 @@ def is_earlier(file: Path) -> bool:
     """Whether an earlier version, that kept no checksum, wrote the sweep."""
     try:
         return bool(json.loads(file.read_bytes()).get("format") == EARLIER)
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return False
 
 
@@ -315,7 +328,7 @@ def _read(file: Path) -> Sweep:
                 },
             }
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
         raise RunError(f"{file}: damaged, cannot be read as a sweep: {fault}. {remedy}") from fault
 
 

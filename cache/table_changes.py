@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from .manifest import Manifest
+from .manifest import SEVERAL, Manifest
 
-RATINGS = ("label", "label_T", "label_A", "label_V", "category")
+RATINGS = ("label", "label_T", "label_A", "label_V", "category", *SEVERAL)
 SHOWN = 3
 
 

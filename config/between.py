@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..registries import ADDED_CORPORA
 from .wording import nearest
 
 
@@ -18,6 +19,7 @@ def cross_faults(raw: Mapping[str, Any], live_keys: Sequence[str]) -> Iterator[s
 
     `live_keys` are the keys of [train.inputs] that mean something for a live encoder.
     """
+    yield from ADDED_CORPORA.faults
     corpus = _table(raw, "corpus")
     if corpus.get("kind", "demo") != "demo" and "path" not in corpus:
         yield f'corpus.path: kind = "{corpus["kind"]}" needs the path of its table or folder.'
@@ -29,6 +31,12 @@ def cross_faults(raw: Mapping[str, Any], live_keys: Sequence[str]) -> Iterator[s
         line, imported = _table(inputs, modality), _table(table).get("weights") == "imported"
         if imported and line.get("live") is True and line.get("encoder") == encoder:
             yield f"train.inputs.{modality}.live: {encoder} is imported; no encoder is there."
+        pool, asked = _table(table).get("pool", "none"), line.get("encoder") == encoder
+        if asked and "align" in line and modality != "audio" and pool != "none":
+            yield (
+                f"train.inputs.{modality}.align: there is one frame a clip where the table of "
+                f'"{encoder}" says pool = "{pool}"; take one of the two away.'
+            )
         if modality in made:
             if encoder in made[modality]:
                 yield f'features[{index}].encoder: a second {modality} table for "{encoder}".'

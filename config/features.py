@@ -1,11 +1,18 @@
 """[cache], [[features]] and [extract]: what is kept of which encoder, and how it is made."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from .base import DEVICE, Count, Fraction, LayerList, Number, Place, Positive, Section, Word
+from .base import DEVICE, FOLDER, Count, Fraction, LayerList, Number, Place, Positive, Section, Word
+
+OfClips = Literal["none", "mean", "mean+std", "mean+std+max"]
+HAND_MADE = ("log-mel", "egemaps")
+"""Encoders that learn nothing: filters, and descriptors that experts chose."""
+ENCODING = {"encoder", "weights", "revision", "layers", "name", "pool"}
+"""Keys that decide nothing about crops."""
 
 
 class CacheConfig(Section):
@@ -38,6 +45,9 @@ class Features(Section):
     """Commit, tag or branch on the Hub; the commit it resolves to is recorded."""
     layers: LayerList = "all"
     """Which layers to keep: 0 is the embedding, n the output of block n, -1 the last block."""
+    name: str | None = Field(default=None, pattern=FOLDER)
+    """What the store is called; unset: the preset, the end of the Hub id, or, of a folder that is
+    no copy of the preset, what its config.json or the folder says."""
 
     @property
     def imported(self) -> bool:
@@ -50,6 +60,8 @@ class VisionFeatures(Features):
 
     modality: Literal["vision"]
     """Faces."""
+    pool: OfClips = "none"
+    """All faces of a clip as one frame: their mean, beside it deviation and maximum."""
     fps: Annotated[Number, Field(gt=0)] = 3.0
     """Frames a second, picked by time stamp."""
     face_size: Positive = 256
@@ -73,7 +85,7 @@ class VisionFeatures(Features):
     @property
     def cropping(self) -> str:
         """All that decides which crops an encoder is given, as one text."""
-        return self.model_dump_json(exclude={"encoder", "weights", "revision", "layers"})
+        return self.model_dump_json(exclude=ENCODING)
 
 
 class AudioFeatures(Features):
@@ -83,10 +95,19 @@ class AudioFeatures(Features):
     """Sound."""
     rate: Annotated[Number, Field(gt=0, le=50)] = 5.0
     """Kept frames a second; 5 keeps every tenth 20 ms frame."""
-    pool: Literal["stride", "mean"] = "stride"
-    """Keep one frame of each hop, or the mean of its frames."""
+    pool: Literal["stride", "mean", "mean+std", "mean+std+max"] = "stride"
+    """Keep one frame of each hop, or the mean of its frames, beside it their deviation, and their
+    maximum. Of hand-made features the rate is 1 and this is "mean+std", where the table is silent:
+    one frame of them says little, and what tells voices apart is how they vary."""
     track: Count | None = None
     """Which of a file's audio tracks, from 0; unset: the default one, of those that decode."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hand_made(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and value.get("encoder") in HAND_MADE:
+            return {"rate": 1.0, "pool": "mean+std", **value}
+        return value
 
 
 class TextFeatures(Features):
@@ -94,6 +115,8 @@ class TextFeatures(Features):
 
     modality: Literal["text"]
     """Words."""
+    pool: OfClips = "none"
+    """All tokens of a clip as one frame: their mean, beside it deviation and maximum."""
     max_length: Positive = 512
     """Tokens kept, special tokens counted."""
     context: Count = 0

@@ -215,5 +215,8 @@ def _rooted(config: Config, base: Path) -> Config:
             "cache": at(config.cache, "root"),
             "words": at(config.words, "path"),
             "runs": at(config.runs, "root"),
+            "evaluate": config.evaluate.model_copy(
+                update={"also": tuple(base / path for path in config.evaluate.also)}
+            ),
         }
     )

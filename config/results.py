@@ -2,11 +2,16 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from .base import FOLDER, Count, LayerList, ModelNames, Place, Positive, Section, Seed, Switch
+from .label_range import label_range
+from .wording import nearest
+
+PROTOCOLS = ("mosi", "sims")
+"""Published ones, by name."""
 
 
 class SweepConfig(Section):
@@ -36,13 +41,27 @@ class SweepConfig(Section):
     """Runs trained at once on a CPU, each on one thread; 0 = one a core."""
 
 
+def _protocol(name: str) -> str:
+    if name in PROTOCOLS or label_range(name) is not None:
+        return name
+    raise ValueError(
+        f'"{name}" is no protocol.{nearest(name, PROTOCOLS)} Known: mosi, sims, and a range of '
+        'labels such as "1..5" or "0..1 at 0.4, 0.6".'
+    )
+
+
 class EvaluateConfig(Section):
     """[evaluate]: which numbers, and how sure."""
 
-    protocol: Literal["mosi", "sims"] = "mosi"
-    """Metric keys and bins: CMU-MOSI/MOSEI (labels in -3..3) or CH-SIMS (-1..1)."""
+    protocol: Annotated[str, AfterValidator(_protocol)] = "mosi"
+    """Metric keys and bins: `mosi` (CMU-MOSI and MOSEI, labels in -3..3), `sims` (CH-SIMS, -1..1),
+    or the range of other labels: of `"1..5"` the classes are five equal parts, of
+    `"1..5 at 2.5, 3.5"` those that the edges make; each ends with its upper edge."""
     bootstrap: Count = 1000
     """Resamples of the test clips for confidence intervals; 0: none."""
+    also: tuple[Place, ...] = ()
+    """Pipelines of other corpora, relative to this one, which `sedimental cross` tests the runs
+    on."""
     private: Switch = False
     """Leave what clips say, and the faces in them, out of the report, which may then be shared."""
 

@@ -107,8 +107,9 @@ class TrainConfig(Section):
     preset: str | None = None
     """Corpus whose published settings each model starts from, where its paper has some: `mosi`,
     `mosei`, `sims`, … A model's own table may name another. Unset: the model's defaults."""
-    task: Literal["auto", "regression", "classification"] = "auto"
-    """What is predicted: scores or classes; `auto` is scores where the corpus has any."""
+    task: Literal["auto", "regression", "classification", "dimensions", "emotions"] = "auto"
+    """What is predicted: a score, a class, several scores (valence, arousal), or which emotions are
+    there, where several may be; `auto` is the first of these that the corpus has."""
     criterion: str = "valid_loss"
     """What the kept epoch is best in, on validation: `valid_loss` (the task's own loss), or a
     metric by its key (`MAE`, `Corr`, `Non0_acc_2`, `Accuracy`, …)."""
@@ -124,8 +125,9 @@ class TrainConfig(Section):
     """Clips of a step."""
     accumulate: Positive | None = None
     """Batches whose gradients are summed before a step."""
-    loss: Literal["l1", "l2", "huber"] | None = None
-    """Distance of score and label; classes are trained by cross-entropy."""
+    loss: Literal["l1", "l2", "huber", "ccc"] | None = None
+    """Distance of score and label, or `ccc`: one less the concordance correlation of a batch.
+    Classes are trained by cross-entropy, emotions by the binary one of each."""
     optimizer: Literal["adam", "adamw"] | None = None
     """How weight decay is applied: as part of the gradient (adam) or beside it (adamw)."""
     learning_rate: Annotated[Number, Field(gt=0)] | None = None
@@ -170,6 +172,9 @@ class TrainConfig(Section):
     on from there to the very numbers of a run without the crash. Between epochs it is kept anyway;
     together it takes at most a twentieth of the time. 0: between epochs alone. When the system
     asks to end (SIGTERM) all is kept at the next step."""
+    tune: Positive = 30
+    """Settings that `sedimental tune` tries of each model and subset; the first are the pipeline's
+    own."""
     tracker: Literal["tensorboard", "mlflow", "wandb"] | None = None
     """Where else the curves of training go: files of TensorBoard or a database of MLflow in
     `trackers/` beside the runs, or Weights & Biases. Its package has to be installed."""

@@ -11,18 +11,20 @@ from numpy.typing import NDArray
 from ..cache.manifest import Manifest
 from ..cache.runs import Run, Scored, list_runs, read_run, read_scores
 from ..cache.sweeps import FILE, Point, Sweep, goodness, is_earlier, read_sweeps
+from .cross_validation import joined, parts_behind, parts_of
 
 
 def floor(run: Run) -> Run:
     """`run` with every prediction replaced by the mean training label, or the commonest class."""
     train = run.predictions.of("train")[0]
+    answer: float | NDArray[np.float64]
     if not train.size:
         answer = float("nan")
     elif run.predictions.classes:
         answer = float(np.bincount(train.astype(np.int64)).argmax())
     else:
-        answer = float(train.mean())
-    values = np.full_like(run.predictions.values, answer)
+        answer = train.mean(axis=0)  # of several labels, each its own
+    values = np.zeros_like(run.predictions.values) + answer
     shares = run.predictions.probabilities
     changed = replace(
         run.predictions,
@@ -32,8 +34,11 @@ def floor(run: Run) -> Run:
     return replace(run, modalities=(), predictions=changed, parameters=0, seconds=0.0, memory=0)
 
 
-def best_probe(experiment: Path, like: Run, sweeps: Sequence[Sweep]) -> Run | None:
-    """The probe of `experiment` that is best on validation, on the clips of `like`.
+def best_probe(
+    experiment: Path, like: Run, sweeps: Sequence[Sweep]
+) -> tuple[Run, tuple[Run, ...]] | None:
+    """The probe of `experiment` that is best on validation, on the clips of `like`; and its runs
+    of all parts, where the corpus is cross-validated.
 
     None without a probe among `sweeps`, or if none of its runs is on the table, the clips and the
     features of `like`.
@@ -48,10 +53,12 @@ def best_probe(experiment: Path, like: Run, sweeps: Sequence[Sweep]) -> Run | No
         for path, head in heads.items()
         if head.letters in points and _is_of(head, found, points[head.letters], like)
     ]
-    same = [run for path in fitting if _clips(run := read_run(path)) == _clips(like)]
+    runs = [read_run(path) for path in fitting]
+    same = [run for run in joined(runs) if _clips(run) == _clips(like)]
     if not same:
         return None
-    return max(same, key=lambda run: goodness(points[run.letters], found.criterion))
+    best = max(same, key=lambda run: goodness(points[run.letters], found.criterion))
+    return best, parts_behind(best, parts_of(runs))
 
 
 def _is_of(head: Scored, found: Sweep, point: Point, like: Run) -> bool:

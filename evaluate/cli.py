@@ -57,6 +57,10 @@ def report_command(
     no_text: Annotated[
         bool, typer.Option("--no-text", help="Leave transcripts of clips out of the report.")
     ] = False,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(help="Also write every clip as each run predicts it: .csv or .parquet."),
+    ] = None,
     figures: Annotated[
         bool, typer.Option("--figures", help="Also write each figure as PNG and PDF.")
     ] = False,
@@ -76,6 +80,10 @@ def report_command(
     checked = pipeline(config)
     if explain:
         return _explain(checked, json)
+    if predictions is not None:
+        from ..cache.table_file import check_table
+
+        check_table(predictions, "--predictions")
     faces = None if no_faces else context.obj
     if live:
         from .live import LiveReport
@@ -92,6 +100,10 @@ def report_command(
         from .output.mmsa import write_mmsa
 
         table = write_mmsa(checked.experiment, report)
+    if predictions is not None:
+        from .output.prediction_files import write_report_predictions
+
+        write_report_predictions(predictions, checked.experiment, report)
     if json:
         return print_json({**report.to_json(), "page": str(page), "mmsa": table and str(table)})
     show_report(report, page)

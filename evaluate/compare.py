@@ -12,11 +12,14 @@ from ..cache.manifest import Manifest
 from ..cache.runs import Run, read_run
 from ..cache.runs.identity import differences, variants
 from ..cache.runs.names import Current, find_folders
+from ..cache.spec import Several
 from ..config import EvaluateConfig
+from ..config.label_range import label_range
 from ..errors import RunError
 from ..shown import Shown
 from .analysis.analysis import mean_prediction
-from .metrics import Scheme, Scores, polarity_without_neutral
+from .cross_validation import joined
+from .metrics import THRESHOLD, Scheme, Scores, polarity_without_neutral
 from .statistics import (
     FEWEST_GROUPS,
     Difference,
@@ -104,10 +107,10 @@ def compare(
     settings = settings or EvaluateConfig.model_validate(
         {"protocol": a[0].protocol} if a[0].protocol else {}
     )
-    kinds = {run.predictions.classes for run in (*a, *b)}
+    kinds = {(run.predictions.classes, run.predictions.several) for run in (*a, *b)}
     if len(kinds) > 1:
         raise RunError(f"{first} and {second}: one predicts other classes than the other, or none.")
-    scheme: Scheme = a[0].predictions.classes or settings.protocol
+    scheme: Scheme = a[0].predictions.classes or a[0].predictions.several or settings.protocol
     ids = [_ids(run) for run in (*a, *b)]
     shared = set(ids[0]).intersection(*ids[1:])
     if not shared:
@@ -123,6 +126,9 @@ def compare(
     groups, resamples = video_groups(order, videos), settings.bootstrap or 1000
     ours, theirs = ([_of(run, order)[1] for run in runs] for runs in (a, b))
     names, apart = _named(a[0], b[0])
+    folders = Path(first).is_dir() and Path(second).is_dir()
+    if first != second and (folders or names[0] == names[1]):
+        names = _tails(first, second)
     question, hits = _hits(labels, [_joint(runs, order) for runs in (a, b)], scheme)
     return Comparison(
         first=_side(names[0], a, labels, ours, scheme),
@@ -141,7 +147,8 @@ def compare(
 
 def find_runs(name: str, experiment: Path, current: Current | None = None) -> tuple[Run, ...]:
     """The runs that `name` means; raises RunError where that is none, or several rows."""
-    return tuple(read_run(folder) for folder in find_folders(name, experiment, current))
+    found = [read_run(folder) for folder in find_folders(name, experiment, current)]
+    return tuple(joined(found))  # of a cross-validation each seed's parts are one
 
 
 def _named(a: Run, b: Run) -> tuple[tuple[str, str], dict[str, tuple[Any, Any]]]:
@@ -158,6 +165,19 @@ def _named(a: Run, b: Run) -> tuple[tuple[str, str], dict[str, tuple[Any, Any]]]
         return (a.row, b.row), found
     first, second = variants([ours, theirs])
     return (f"{a.row} ({first})", f"{b.row} ({second})"), found
+
+
+def _tails(first: str, second: str) -> tuple[str, str]:
+    """What two folders, or names, are called beside each other: without what both begin with.
+
+    >>> _tails("runs/demo/uegd-T-1a", "runs/demo/uegd-T-2b"), _tails("a/x", "a/x/seed-1")
+    (('uegd-T-1a', 'uegd-T-2b'), ('x', 'x/seed-1'))
+    """
+    ours, theirs = Path(first).parts, Path(second).parts
+    shared = 0
+    while shared < min(len(ours), len(theirs)) - 1 and ours[shared] == theirs[shared]:
+        shared += 1
+    return str(Path(*ours[shared:])), str(Path(*theirs[shared:]))
 
 
 def _side(
@@ -190,9 +210,14 @@ def _joint(runs: Sequence[Run], order: Sequence[str]) -> Scores:
 def _hits(
     labels: Scores, answers: Sequence[Scores], scheme: Scheme
 ) -> tuple[str, list[NDArray[np.bool_]]]:
+    if isinstance(scheme, Several):  # a hit is a clip that is nearer than a half in all columns
+        near = [np.abs(labels - guess).max(axis=1) < THRESHOLD for guess in answers]
+        return f"all {scheme.kind} within one half", near
     if isinstance(scheme, tuple):
         return "Accuracy", [labels == guess for guess in answers]
     if scheme == "sims":
         return "Mult_acc_2", [(labels > 0) == (guess > 0) for guess in answers]
+    if own := label_range(scheme):
+        return "Mult_acc_2", [(labels > own.middle) == (guess > own.middle) for guess in answers]
     pairs = [polarity_without_neutral(labels, guess) for guess in answers]
     return "Non0_acc_2", [truth == guess for truth, guess in pairs]

@@ -107,6 +107,7 @@ def _one(runs: Sequence[Run]) -> Run:
         labels=labels,
         values=values,
         classes=first.predictions.classes,
+        several=first.predictions.several,
         probabilities=np.array([shares[part][place] for *_, part, place in kept])  # type: ignore[index]
         if whole
         else None,

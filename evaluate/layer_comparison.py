@@ -83,19 +83,19 @@ def recommendation_words(sweep: Sweep, arm: str) -> str:
     if best is None:
         return ""
     show = protocol_of_sweep(sweep).metric(sweep.criterion).show
-    name = _named(best.choice, best.letters)
+    name, over = _named(best.choice, best.letters), "folds" if sweep.parts else "seeds"
     head = f"{best.letters}: {name}, valid {sweep.criterion} {show(best.value)}"
     if not best.runner_up:
         return f"{head}; nothing else was tried."
     sure = (
-        f"more than {best.clips} clips and the seeds leave to chance"
+        f"more than {best.clips} clips and the {over} leave to chance"
         if best.clear
         else f"no difference that {best.clips} clips can show"
     )
     error = "" if best.error is None else f", standard error {show(best.error)}"
     return (
         f"{head}, {show(best.margin)} ahead of {_named(best.runner_up, best.letters)} "
-        f"(spread over seeds {show(best.spread)}{error}): {sure}."
+        f"(spread over {over} {show(best.spread)}{error}): {sure}."
     )
 
 

@@ -1,7 +1,8 @@
 """The field's numbers as pure functions of two arrays: what was rated, what was predicted.
 
-Definitions are those of the metric code that CMU-MOSI, CMU-MOSEI and CH-SIMS papers share. Numpy
-alone is imported, so that training picks its epoch by the very number that stands in the table.
+Definitions are those of the metric code that CMU-MOSI, CMU-MOSEI and CH-SIMS papers share. Of
+other packages numpy alone is imported, so that training picks its epoch by the very number that
+stands in the table.
 
 Degenerate cases: no clips, or a value that is not finite, makes `score` NaN; the
 correlation with a constant is NaN; a class that is neither rated nor predicted has no F1 (NaN);
@@ -9,15 +10,24 @@ nothing here warns.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..cache.spec import Several
+from ..config.label_range import LabelRange, label_range
+
 Scores = NDArray[np.float64]
 Classes = NDArray[np.int64]
-Scheme = str | tuple[str, ...]
-"""How clips are scored: ``mosi``, ``sims``, or the names of the classes they fall into."""
+Scheme = str | tuple[str, ...] | Several
+"""How clips are scored: ``mosi``, ``sims``, a range of labels (``1..5``), the names of the classes
+they fall into, or the dimensions or emotions of which each clip has a label."""
+THRESHOLD = 0.5
+"""Probability from which on an emotion is predicted to be there."""
 
+RANGES: Mapping[str, tuple[float, float]] = {"mosi": (-3.0, 3.0), "sims": (-1.0, 1.0)}
+"""Lowest and highest label of each published protocol."""
 SIMS_EDGES_2 = (0.0,)
 SIMS_EDGES_3 = (-0.1, 0.1)
 SIMS_EDGES_5 = (-0.7, -0.1, 0.1, 0.7)
@@ -27,23 +37,32 @@ def score(labels: ArrayLike, predictions: ArrayLike, protocol: Scheme) -> dict[s
     """Every metric of `protocol`, in the field's keys and order, as fractions (not percent).
 
     `labels` and `predictions` are (clips,). ``mosi`` serves CMU-MOSI and CMU-MOSEI (labels in
-    -3..3), ``sims`` CH-SIMS (-1..1); under class names they are class numbers, see
-    `score_classes`. Raises ValueError if the two differ in length or `protocol` is unknown. A
+    -3..3), ``sims`` CH-SIMS (-1..1), a range such as ``1..5`` others; under class names they are
+    class numbers, see `score_classes`; of several labels a clip both are (clips, names), see
+    `score_several`. Raises ValueError if the two differ in length or `protocol` is unknown. A
     prediction that is not finite makes every number NaN: a diverged model has no score, and hiding
     its bad clips would flatter it.
     """
     truth, guess = np.asarray(labels, np.float64), np.asarray(predictions, np.float64)
+    if isinstance(protocol, Several):
+        return score_several(truth, guess, protocol)
     if truth.shape != guess.shape or truth.ndim != 1:
         raise ValueError(f"labels {truth.shape}, predictions {guess.shape}: one a clip is needed.")
     if isinstance(protocol, tuple):
         if np.isfinite(truth).all() and np.isfinite(guess).all():
             return score_classes(truth.astype(np.int64), guess.astype(np.int64), protocol)
         return dict.fromkeys(score_classes([], [], protocol), float("nan"))
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"evaluate.protocol: {protocol!r} is unknown. Known: mosi, sims.")
+    measure = PROTOCOLS.get(protocol)
+    if measure is None:
+        own = label_range(protocol)
+        if own is None:
+            raise ValueError(
+                f"evaluate.protocol: {protocol!r} is unknown. Known: mosi, sims, 1..5."
+            )
+        measure = partial(_score_range, own)
     if np.isfinite(truth).all() and np.isfinite(guess).all():
-        return PROTOCOLS[protocol](truth, guess)
-    return dict.fromkeys(PROTOCOLS[protocol](np.empty(0), np.empty(0)), float("nan"))
+        return measure(truth, guess)
+    return dict.fromkeys(measure(np.empty(0), np.empty(0)), float("nan"))
 
 
 def score_classes(
@@ -66,6 +85,34 @@ def score_classes(
         "Weighted_F1": weighted_f1(truth, guess),
         **{f"F1_{name}": class_f1(truth, guess, number) for number, name in enumerate(names)},
     }
+
+
+def score_several(truth: Scores, guess: Scores, several: Several) -> dict[str, float]:
+    """The means over the columns, then the numbers of each column.
+
+    Both are (clips, names), or empty. Of dimensions ``CCC`` and ``MAE``, then ``CCC_<name>``,
+    ``Corr_<name>`` and ``MAE_<name>``; of emotions (labels above 0 are there, predictions are
+    probabilities) ``Weighted_acc`` and ``F1``, then ``Weighted_acc_<name>`` and ``F1_<name>``, as
+    papers on CMU-MOSEI print them. A mean is NaN where a column's number is.
+    """
+    names = several.names
+    if not truth.size and not guess.size:
+        truth = guess = np.empty((0, len(names)))
+    if truth.shape != guess.shape or truth.shape[1:] != (len(names),):
+        raise ValueError(
+            f"labels {truth.shape}, predictions {guess.shape}: (clips, {len(names)}) are needed."
+        )
+    if not (np.isfinite(truth).all() and np.isfinite(guess).all()):
+        truth = guess = np.empty((0, len(names)))
+    parts: Mapping[str, Callable[[Scores, Scores], float]]
+    if several.kind == "dimensions":
+        parts = {"CCC": concordance, "Corr": correlation, "MAE": mean_absolute_error}
+        lead = ("CCC", "MAE")
+    else:
+        parts, lead = {"Weighted_acc": weighted_accuracy, "F1": emotion_f1}, ("Weighted_acc", "F1")
+    columns = list(zip(names, truth.T, guess.T, strict=True))
+    each = {f"{key}_{name}": of(t, g) for name, t, g in columns for key, of in parts.items()}
+    return {key: float(np.mean([each[f"{key}_{name}"] for name in names])) for key in lead} | each
 
 
 def accuracy(truth: Classes, guess: Classes) -> float:
@@ -104,6 +151,34 @@ def correlation(truth: Scores, guess: Scores) -> float:
     x, y = (v - v.mean() for v in (truth, guess))
     x, y = x / np.abs(x).max(), y / np.abs(y).max()  # squares of tiny numbers would vanish
     return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1))
+
+
+def concordance(truth: Scores, guess: Scores) -> float:
+    """Lin's concordance correlation coefficient, with population moments (clips,).
+
+    NaN with fewer than two clips, or where both sides are one and the same constant.
+    """
+    if truth.size < 2:
+        return float("nan")
+    spread = truth.var() + guess.var() + (truth.mean() - guess.mean()) ** 2
+    covariance = np.mean((truth - truth.mean()) * (guess - guess.mean()))
+    return float(2 * covariance / spread) if spread > 0 else float("nan")
+
+
+def weighted_accuracy(truth: Scores, guess: Scores) -> float:
+    """(TP · N / P + TN) / 2N of an emotion, P clips having it and N not: the mean of both recalls.
+
+    Tong et al. (ACL 2017), as papers on CMU-MOSEI have it. NaN where all clips have it, or none.
+    """
+    there, said = truth > 0, guess >= THRESHOLD
+    if there.all() or not there.any():
+        return float("nan")
+    return float((np.mean(said[there]) + np.mean(~said[~there])) / 2)
+
+
+def emotion_f1(truth: Scores, guess: Scores) -> float:
+    """Weighted F1 of an emotion's two classes, there or not."""
+    return weighted_f1((truth > 0).astype(np.int64), (guess >= THRESHOLD).astype(np.int64))
 
 
 def rounded(values: Scores, limit: int) -> Classes:
@@ -155,6 +230,31 @@ def _score_sims(truth: Scores, guess: Scores) -> dict[str, float]:
         "MAE": mean_absolute_error(truth, guess),
         "Corr": correlation(truth, guess),
     }
+
+
+def _score_range(own: LabelRange, truth: Scores, guess: Scores) -> dict[str, float]:
+    two = binned(truth, (own.middle,)), binned(guess, (own.middle,))
+    several = binned(truth, own.edges), binned(guess, own.edges)
+    return {
+        "Mult_acc_2": accuracy(*two),
+        "F1_score": weighted_f1(*two),
+        several_key(own): accuracy(*several),
+        "MAE": mean_absolute_error(truth, guess),
+        "Corr": correlation(truth, guess),
+    }
+
+
+def label_ends(protocol: str) -> tuple[float, float]:
+    """Lowest and highest label of a protocol; raises ValueError for an unknown one."""
+    own = label_range(protocol)
+    if protocol not in RANGES and own is None:
+        raise ValueError(f"evaluate.protocol: {protocol!r} is unknown. Known: mosi, sims.")
+    return RANGES[protocol] if own is None else (own.low, own.high)
+
+
+def several_key(own: LabelRange) -> str:
+    """The metric of a range's classes; of two it is that of the middle."""
+    return f"Mult_acc_{len(own.edges) + 1}"
 
 
 PROTOCOLS: Mapping[str, Callable[[Scores, Scores], dict[str, float]]] = {

@@ -13,7 +13,7 @@ from ..cache.spec import Modality
 from ..shown import Shown
 from .analysis.learned_weights import GATES, gate_columns
 from .json_values import plain
-from .metrics import Scheme, Scores
+from .metrics import THRESHOLD, Scheme, Scores
 from .protocols import CorpusProtocol, protocol_of
 from .results import Caution
 from .statistics import Spread
@@ -41,7 +41,8 @@ class ClipPrediction:
     """The finest class of the corpus' protocol that the mean score falls into: ``-2`` of seven for
     CMU-MOSI, ``<= -0.1`` of five for CH-SIMS; None for classes."""
     probabilities: Mapping[str, Spread]
-    """By class, over the seeds; empty where scores are predicted."""
+    """By class or emotion, over the seeds; of dimensions the scores. Empty where one score is
+    predicted."""
     weights: Mapping[Modality, float]
     """How much each of those used counts, mean over the seeds; empty for a model that does not
     say."""
@@ -63,7 +64,8 @@ class Prediction(Shown):
     protocol: str
     """Scale of the scores, ``mosi`` or ``sims``; ``classes``."""
     classes: tuple[str, ...]
-    """Names of the classes; empty where scores are predicted."""
+    """Names of the classes, or of the several labels of a clip; empty where one score is
+    predicted."""
     clips: tuple[ClipPrediction, ...]
     cautions: tuple[Caution, ...]
     """What a reader must know before believing a number, the gravest first."""
@@ -113,12 +115,15 @@ def predicted(
     `reasons` says why a clip has no features of a modality.
     """
     first = runs[0]
-    classes = first.predictions.classes
-    scheme: Scheme = classes or first.protocol
+    classes, several = first.predictions.classes, first.predictions.several
+    scheme: Scheme = classes or several or first.protocol
     protocol = protocol_of(scheme)
-    beside = _gates(runs, answers), {} if classes else _alone(first.modalities, answers)
+    one = not (classes or several)
+    beside = _gates(runs, answers), _alone(first.modalities, answers) if one else {}
+    names = several.names if several else protocol.bins
     found = tuple(
-        _clip(clip, place, answers, protocol, reasons, *beside) for place, clip in enumerate(clips)
+        _clip(clip, place, answers, protocol, names, reasons, *beside)
+        for place, clip in enumerate(clips)
     )
     return Prediction(
         row=first.row,
@@ -126,7 +131,7 @@ def predicted(
         modalities=first.modalities,
         seeds=tuple(run.seed for run in runs),
         protocol=protocol.key,
-        classes=classes,
+        classes=several.names if several else classes,
         clips=found,
         cautions=(*untrained(one for run in runs for one in run.inputs), *_notes(first)),
     )
@@ -137,24 +142,29 @@ def _clip(
     place: int,
     answers: Sequence[Answers],
     protocol: CorpusProtocol,
+    names: Sequence[str],
     reasons: Mapping[tuple[str, Modality], str],
     gates: Mapping[Modality, Scores],
     heads: Mapping[Modality, Scores],
 ) -> ClipPrediction:
     present = answers[0].present
     used = tuple(m for m, here in present.items() if here[place])
-    values = tuple(float(one.values[place]) for one in answers) if used else ()
-    score = Spread(values) if used and not protocol.of_classes else None
+    single = not (protocol.of_classes or protocol.of_several)
+    values = tuple(float(one.values[place]) for one in answers) if used and single else ()
+    score = Spread(values) if values else None
     shares = [one.probabilities[place] for one in answers if used and one.probabilities is not None]
     probabilities = {
         name: Spread(tuple(float(own[number]) for own in shares))
-        for number, name in enumerate(protocol.bins if shares else ())
+        for number, name in enumerate(names if shares else ())
     }
     word = level = None
     if score is not None and np.isfinite(score.mean):
         word = protocol.polarity(score.mean)
         level = protocol.bins[int(protocol.classes(np.array([score.mean]))[0])]
-    elif probabilities:
+    elif protocol.key == "emotions":
+        there = [name for name, own in probabilities.items() if own.mean >= THRESHOLD]
+        word = ", ".join(there) or ("none" if probabilities else None)
+    elif probabilities and protocol.of_classes:
         word = max(probabilities, key=lambda name: probabilities[name].mean)
     return ClipPrediction(
         id=clip.id,
@@ -188,10 +198,11 @@ def _gates(runs: Sequence[Run], answers: Sequence[Answers]) -> dict[Modality, Sc
 def _alone(modalities: Sequence[Modality], answers: Sequence[Answers]) -> dict[Modality, Scores]:
     """(clips,) scores of the heads for one modality each, mean over the seeds."""
     found = {
-        m: [one.extras[f"score_{m}"] for one in answers if f"score_{m}" in one.extras]
+        m: [own for one in answers if (own := one.extras.get(f"score_{m}")) is not None]
         for m in modalities
     }
-    return {m: np.asarray(np.mean(scores, axis=0)) for m, scores in found.items() if scores}
+    means = {m: np.asarray(np.mean(scores, axis=0)) for m, scores in found.items() if scores}
+    return {m: mean for m, mean in means.items() if mean.ndim == 1}  # of classes there is no score
 
 
 def _notes(run: Run) -> list[Caution]:

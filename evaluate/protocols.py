@@ -7,7 +7,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .metrics import SIMS_EDGES_3, SIMS_EDGES_5, Scheme, binned, rounded
+from ..cache.spec import Several
+from ..config.label_range import LabelRange, label_range
+from .metrics import SIMS_EDGES_3, SIMS_EDGES_5, Scheme, binned, rounded, several_key
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,19 @@ class CorpusProtocol:
         "undefined."
     )
 
+    own: LabelRange | None = None
+    """Of other labels than CMU's and CH-SIMS'."""
+
+    @property
+    def middle(self) -> float:
+        """The score that is neither negative nor positive."""
+        return self.own.middle if self.own else 0.0
+
+    @property
+    def of_several(self) -> bool:
+        """Whether clips have several labels each."""
+        return self.key in ("dimensions", "emotions")
+
     @property
     def of_classes(self) -> bool:
         """Whether clips fall into classes instead of having scores."""
@@ -67,18 +82,24 @@ class CorpusProtocol:
             return values.astype(np.int64)
         if self.key == "mosi":
             return rounded(values, 3) + 3
+        if self.own:
+            return binned(values, self.own.edges)
         return binned(np.clip(values, -1, 1), SIMS_EDGES_5)
 
     def polarity(self, value: float) -> str:
         """``negative``, ``neutral`` or ``positive``.
 
         Of MOSI by the whole number that the score rounds to, so that neutral is the middle one of
-        its seven classes; of CH-SIMS by the edges of its Acc-3.
+        its seven classes; of CH-SIMS by the edges of its Acc-3; of a range by its classes, of which
+        a middle one is neutral.
 
         >>> [MOSI.polarity(v) for v in (-0.6, 0.5, 2.0)], SIMS.polarity(0.1)
         (['negative', 'neutral', 'positive'], 'neutral')
         """
         one = np.array([value])
+        if self.own:
+            side = 2 * int(self.classes(one)[0]) - len(self.own.edges)
+            return ("negative", "neutral", "positive")[int(np.sign(side)) + 1]
         sign = np.sign(rounded(one, 3)) if self.key == "mosi" else binned(one, SIMS_EDGES_3) - 1
         return ("negative", "neutral", "positive")[int(sign[0]) + 1]
 
@@ -89,7 +110,75 @@ class CorpusProtocol:
 
 def protocol_of(scheme: Scheme) -> CorpusProtocol:
     """The protocol of that key, or of these classes."""
-    return _of_classes(scheme) if isinstance(scheme, tuple) else PROTOCOLS[scheme]
+    if isinstance(scheme, Several):
+        return _of_several(scheme)
+    if isinstance(scheme, tuple):
+        return _of_classes(scheme)
+    return PROTOCOLS[scheme] if scheme in PROTOCOLS else _of_range(scheme)
+
+
+@cache
+def _of_several(several: Several) -> CorpusProtocol:
+    listed, scores = ", ".join(several.names), several.kind == "dimensions"
+    parts = (
+        {
+            "CCC": (
+                "CCC",
+                False,
+                "Lin's concordance correlation coefficient: 1 where predictions "
+                "are the labels, less by bias and by another spread.",
+            ),
+            "Corr": ("Corr", False, "Pearson correlation of labels and predictions."),
+            "MAE": (
+                "MAE",
+                False,
+                "Mean absolute difference of label and prediction, in label units.",
+            ),
+        }
+        if scores
+        else {
+            "Weighted_acc": (
+                "WA",
+                True,
+                "Mean of the shares that are right of the clips with the "
+                "emotion and of those without it, predicted from a probability of one half on.",
+            ),
+            "F1": (
+                "F1",
+                True,
+                "F1 of the two classes, there and not there, averaged with the weights "
+                "with which they occur among the labels.",
+            ),
+        }
+    )
+    lead = ("CCC", "MAE") if scores else ("Weighted_acc", "F1")
+
+    def metric(key: str, name: str) -> Metric:
+        label, percent, words = parts[key]
+        of = f"Of {name}. " if name else f"Mean over {listed}. "
+        said = f"{of}{words}"
+        whole = f"{key}_{name}" if name else key
+        return Metric(whole, label, name, key != "MAE", percent, said)
+
+    return CorpusProtocol(
+        key=several.kind,
+        corpora=f"clips rated on {listed}" if scores else f"clips with any of {listed}",
+        low=-np.inf if scores else 0,
+        high=np.inf if scores else 1,
+        metrics=(
+            *(metric(key, "") for key in lead),
+            *(metric(key, name) for name in several.names for key in parts),
+        ),
+        bins=(),
+        first=lead[0],
+        second=lead[1],
+        floor="mean predictor" if scores else "training shares",
+        floor_words=(
+            "Answers every clip with the mean labels of the training split."
+            if scores
+            else "Answers every clip with the share of training clips that have each emotion."
+        ),
+    )
 
 
 @cache
@@ -136,6 +225,46 @@ def _of_classes(names: tuple[str, ...]) -> CorpusProtocol:
         second="Accuracy",
         floor="most frequent class",
         floor_words="Answers every clip with the class that is most frequent in training.",
+    )
+
+
+@cache
+def _of_range(name: str) -> CorpusProtocol:
+    own = label_range(name)
+    if own is None:
+        raise ValueError(f"evaluate.protocol: {name!r} is unknown.")
+    edges = [f"{edge:g}" for edge in own.edges]
+    listed, count = ", ".join(edges), len(edges) + 1
+    several = Metric(
+        several_key(own),
+        f"Acc-{count}",
+        "",
+        True,
+        True,
+        f"Share of clips in the right class of {count}, with edges at {listed}; each includes its "
+        "upper edge.",
+    )
+    two = Metric(
+        "Mult_acc_2",
+        "Acc-2",
+        "",
+        True,
+        True,
+        f"Share of clips in the right class of two: up to {own.middle:g} and above.",
+    )
+    return CorpusProtocol(
+        key=name,
+        corpora=f"labels from {own.low:g} to {own.high:g}; no paper's protocol",
+        low=own.low,
+        high=own.high,
+        metrics=(
+            two,
+            Metric("F1_score", "F1", "", True, True, f"{_F1}; classes as in Mult_acc_2."),
+            *((several,) if count > 2 else ()),
+            *(metric for metric in MOSI.metrics if metric.key in ("MAE", "Corr")),
+        ),
+        bins=(*(f"<= {edge}" for edge in edges), f"> {edges[-1]}"),
+        own=own,
     )
 
 

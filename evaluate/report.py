@@ -18,6 +18,7 @@ from ..cache.spec import MODALITIES, SPLITS, Split
 from ..config import Config, EvaluateConfig
 from ..errors import RunError
 from .analysis.analysis import analyse, scored_clips
+from .analysis.cross_corpus import read_cross
 from .analysis.missing_rates import read_robustness
 from .analysis.published import published_for
 from .baselines import best_probe, floor, probe_name, stale_sweeps, sweeps_of
@@ -105,13 +106,13 @@ def report_of(
             f"{folder}: holds runs of several corpora ({', '.join(corpora)}), which no table can "
             "compare. Give each corpus its own [runs] name."
         )
-    if len(found := sorted({run.predictions.classes for run in runs})) > 1:
+    if len(found := {scheme_of_run(run, settings) for run in runs}) > 1:
         raise RunError(
             f"{folder}: holds runs that predict scores and runs that predict classes, or runs of "
             "different classes, which no table can compare. Give each its own [runs] name."
         )
-    [classes] = found
-    scheme: Scheme = classes or settings.protocol
+    [scheme] = found
+    classes, several = runs[0].predictions.classes, runs[0].predictions.several
     protocol = protocol_of(scheme)
     parts, runs = parts_of(runs), joined(runs)
     groups = grouped(runs)
@@ -126,9 +127,10 @@ def report_of(
     rows = tuple(row for row, _ in scored.values())
     baseline, _ = _score([floor(runs[0])], *how, name=protocol.floor)
     sweeps = sweeps_of(folder, runs, manifest)
-    probe_run = best_probe(folder, runs[0], sweeps)
-    probe_run = None if parts else probe_run  # it knows one division alone
-    probe = None if probe_run is None else _score([probe_run], *how, name=probe_name(probe_run))[0]
+    probe = None
+    if (found_probe := best_probe(folder, runs[0], sweeps)) is not None:
+        one, its_parts = found_probe
+        probe = over_parts(_score([one], *how, name=probe_name(one))[0], its_parts, scheme)
     ranked = {row.name: groups[row.name] for row in _ranked(rows, protocol)}
     headline = next(iter(ranked))
     inputs = _inputs(groups)
@@ -137,8 +139,9 @@ def report_of(
     return Report(
         name=folder.resolve().name,
         corpus=runs[0].corpus,
-        protocol="classes" if classes else settings.protocol,
+        protocol=protocol.key,
         classes=classes,
+        several=several,
         rows=rows,
         baseline=baseline,
         probe=probe,
@@ -168,7 +171,10 @@ def report_of(
         analyses=analyse(headline, groups, protocol, manifest, tuple(ranked)),
         published=published_for(runs[0].corpus),
         sweeps=sweeps,
-        robustness=read_robustness(folder, groups, scheme),
+        robustness=read_robustness(
+            folder, {name: behind[name] or own for name, own in groups.items()}, scheme
+        ),
+        cross=read_cross(folder, groups, settings.bootstrap),
         drawings=_inner_figures(folder, ranked, protocol),
         provenance=_provenance(groups, settings, manifest),
     )
@@ -177,8 +183,13 @@ def report_of(
 def scheme_of(experiment: Path, settings: EvaluateConfig) -> Scheme:
     """How the runs of `experiment` are scored: their classes, or else the protocol asked for."""
     for path in list_runs(experiment):
-        return read_run(path).predictions.classes or settings.protocol
+        return scheme_of_run(read_run(path), settings)
     return settings.protocol
+
+
+def scheme_of_run(run: Run, settings: EvaluateConfig) -> Scheme:
+    """Its classes or its several labels, or else the protocol asked for."""
+    return run.predictions.classes or run.predictions.several or settings.protocol
 
 
 def _score(
@@ -342,7 +353,9 @@ def _provenance(
 def _settings(name: str, runs: Sequence[Run], apart: Set[str]) -> RowSettings:
     """Of one row, whose seeds differ in nothing but, perhaps, machines: `apart` of all rows."""
     run = runs[0]
-    inputs = {m: run.config.get("inputs", {}).get(m, {}) for m in run.modalities}
+    asked = run.config.get("inputs", {})
+    # an encoder's name, never the folder it lies in
+    inputs = {i.modality: {**asked.get(i.modality, {}), "encoder": i.encoder} for i in run.inputs}
     encoders = run.config.get("encoders", {})
     # what else is a table belongs to models, whose options are resolved already
     own = {k: v for k, v in run.config.items() if k not in TABLE and not isinstance(v, Mapping)}

@@ -7,10 +7,13 @@ functions of sums over clips, so a resample costs one small product instead of a
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cache.spec import Several
+from ..config.label_range import label_range
 from .metrics import (
     SIMS_EDGES_2,
     SIMS_EDGES_3,
     SIMS_EDGES_5,
+    THRESHOLD,
     Classes,
     Scheme,
     Scores,
@@ -19,6 +22,7 @@ from .metrics import (
     polarity_without_neutral,
     rounded,
     score,
+    several_key,
 )
 
 Counts = NDArray[np.int64]
@@ -45,6 +49,8 @@ def resampled_scores(
         labels, predictions = np.clip(labels, -1, 1), np.clip(predictions, -1, 1)
     sums = _Sums(groups, draws.astype(np.float64))
     with np.errstate(divide="ignore", invalid="ignore"):  # an empty resample is NaN by definition
+        if isinstance(protocol, Several):
+            return _several(sums, labels, predictions, protocol)
         if isinstance(protocol, tuple):
             pair = labels.astype(np.int64), predictions.astype(np.int64)
             return {
@@ -64,6 +70,16 @@ def resampled_scores(
                 "MAE": sums.mean(np.abs(predictions - labels)),
                 "Corr": sums.correlation(labels, predictions),
             }
+        if isinstance(protocol, str) and (own := label_range(protocol)) is not None:
+            two = binned(labels, (own.middle,)), binned(predictions, (own.middle,))
+            several = binned(labels, own.edges), binned(predictions, own.edges)
+            return {
+                "Mult_acc_2": sums.accuracy(*two),
+                "F1_score": sums.weighted_f1(*two),
+                several_key(own): sums.accuracy(*several),
+                "MAE": sums.mean(np.abs(predictions - labels)),
+                "Corr": sums.correlation(labels, predictions),
+            }
         has0, non0 = (
             polarity_with_neutral(labels, predictions),
             polarity_without_neutral(labels, predictions),
@@ -79,6 +95,26 @@ def resampled_scores(
             "MAE": sums.mean(np.abs(predictions - labels)),
             "Corr": sums.correlation(labels, predictions),
         }
+
+
+def _several(
+    sums: "_Sums", labels: Scores, predictions: Scores, several: Several
+) -> dict[str, Scores]:
+    """As `metrics.score_several`, of every resample."""
+    each: dict[str, Scores] = {}
+    for name, truth, guess in zip(several.names, labels.T, predictions.T, strict=True):
+        if several.kind == "dimensions":
+            each[f"CCC_{name}"] = sums.concordance(truth, guess)
+            each[f"Corr_{name}"] = sums.correlation(truth, guess)
+            each[f"MAE_{name}"] = sums.mean(np.abs(guess - truth))
+        else:
+            there, said = truth > 0, guess >= THRESHOLD
+            hits, right = sums.of(there & said) / sums.of(there), sums.of(~there & ~said)
+            each[f"Weighted_acc_{name}"] = (hits + right / sums.of(~there)) / 2
+            each[f"F1_{name}"] = sums.weighted_f1(there.astype(np.int64), said.astype(np.int64))
+    lead = ("CCC", "MAE") if several.kind == "dimensions" else ("Weighted_acc", "F1")
+    means = {k: np.mean([each[f"{k}_{name}"] for name in several.names], axis=0) for k in lead}
+    return means | each
 
 
 class _Sums:
@@ -113,6 +149,12 @@ class _Sums:
     def class_f1(self, truth: Classes, guess: Classes, number: int) -> Scores:
         rated, said = truth == number, guess == number
         return 2 * self.of(rated & said) / (self.of(rated) + self.of(said))
+
+    def concordance(self, truth: Scores, guess: Scores) -> Scores:
+        x, y = truth - truth.mean(), guess - truth.mean()  # the sums of squares lose no digits
+        mx, my = self.mean(x), self.mean(y)
+        vx, vy = self.mean(x * x) - mx**2, self.mean(y * y) - my**2
+        return 2 * (self.mean(x * y) - mx * my) / (vx + vy + (mx - my) ** 2)
 
     def correlation(self, truth: Scores, guess: Scores) -> Scores:
         # centred and scaled first: the sums of squares below then lose no digits

@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 from ..cache.runs import InputRecord, Rival, Run
 from ..cache.runs.identity import variants
-from ..cache.spec import LETTERS, MODALITIES, Split
+from ..cache.spec import LETTERS, MODALITIES, Several, Split
 from ..cache.sweeps import Sweep
 from ..shown import Shown
 from .analysis.analysis import Analyses
+from .analysis.cross_corpus import CrossCorpus
 from .analysis.missing_rates import Robustness
 from .analysis.published import Published
 from .json_values import plain
@@ -200,6 +201,10 @@ class Report(Shown):
     drawings: tuple[Drawing, ...]
     """Figures that need more of the runs than stands here."""
     provenance: Provenance
+    cross: tuple[CrossCorpus, ...] = ()
+    """Rows on the test clips of other corpora."""
+    several: Several | None = None
+    """The dimensions or emotions of which each clip has a label; None: it has one."""
     left_out: tuple[LeftOut, ...] = ()
     """Runs of the experiment that do not belong in it."""
     news: tuple[str, ...] = ()
@@ -234,7 +239,7 @@ class Report(Shown):
     @property
     def scheme(self) -> Scheme:
         """How clips are scored."""
-        return self.classes or self.protocol
+        return self.classes or self.several or self.protocol
 
     @property
     def floors(self) -> tuple[Row, ...]:

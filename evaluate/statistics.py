@@ -72,16 +72,16 @@ def seed_means(
 ) -> dict[str, Scores]:
     """Mean over seeds of each metric on each resample of the clips, (resamples,).
 
-    `labels` and each of `predictions` (one a seed) are (clips,); `groups` numbers each clip's
+    `labels` and each of `predictions` (one a seed) are (clips, …); `groups` numbers each clip's
     video, None: each clip by itself. A resample draws as many videos as there are, with
     replacement, and every seed is scored on the same draw. Equal `groups` and `seed` give equal
     draws, so that two models can be compared resample by resample. Fewer than `FEWEST_GROUPS`
     videos are ignored, and clips drawn.
     """
-    if not labels.size:
+    if not len(labels):
         return {key: np.full(resamples, np.nan) for key in score(labels, labels, protocol)}
     if groups is None or groups.max() + 1 < FEWEST_GROUPS:
-        groups = np.arange(labels.size)  # redrawing one or two videos would claim certainty
+        groups = np.arange(len(labels))  # redrawing one or two videos would claim certainty
     draws = draw_groups(int(groups.max()) + 1, resamples, seed)
     each = [resampled_scores(labels, p, protocol, groups, draws) for p in predictions]
     return {key: np.mean([s[key] for s in each], axis=0) for key in each[0]}

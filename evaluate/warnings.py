@@ -5,7 +5,9 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..cache.label_scale import fills
 from ..cache.leaks import leaks
 from ..cache.manifest import Manifest
 from ..cache.run_warnings import run_warnings
@@ -75,7 +77,7 @@ def _warnings(
     groups: Mapping[str, Sequence[Run]], rows: Sequence[Row], protocol: CorpusProtocol
 ) -> Iterator[str]:
     runs = [run for seeds in groups.values() for run in seeds]
-    if not protocol.of_classes:
+    if not (protocol.of_classes or protocol.of_several):
         yield from _scale(runs[0], protocol)
     if not scored_clips(runs[0])[0]:
         yield "The test split is empty: there is nothing to score."
@@ -112,7 +114,7 @@ def _warnings(
         row.name
         for row in rows
         if row.name not in {b.rsplit(" seed", 1)[0] for b in broken}
-        and not protocol.of_classes
+        and "Corr" in row.test
         and np.isnan(row.test["Corr"].mean)
     ]
     if constant:
@@ -140,13 +142,25 @@ def _scale(run: Run, protocol: CorpusProtocol) -> Iterator[str]:
     if outside:
         yield (
             f"{outside} of {labels.size} labels lie outside {protocol.low:g}..{protocol.high:g}, "
-            f'the scale of protocol "{protocol.key}". Set [evaluate] protocol to fit the corpus.'
+            f'the scale of protocol "{protocol.key}". Set [evaluate] protocol to fit the corpus, '
+            f"such as {_range_of(labels)}."
         )
     elif protocol.key == "mosi" and labels.size > 20 and np.abs(labels).max() <= 1:
         yield (
             'All labels lie within -1..1 although protocol "mosi" expects -3..3. For CH-SIMS set '
-            '[evaluate] protocol = "sims".'
+            f'[evaluate] protocol = "sims", for others their range, such as {_range_of(labels)}.'
         )
+    elif labels.size > 20 and not fills(labels.min(), labels.max(), protocol.low, protocol.high):
+        yield (
+            f"All labels lie within {labels.min():g}..{labels.max():g}, which is little of "
+            f"{protocol.low:g}..{protocol.high:g}, the scale of protocol "
+            f'"{protocol.key}": its classes may mean nothing here. If another scale was rated on, '
+            f"set [evaluate] protocol to its range, such as {_range_of(labels)}."
+        )
+
+
+def _range_of(labels: NDArray[np.float64]) -> str:
+    return f'protocol = "{labels.min():g}..{labels.max():g}"'
 
 
 def _mixed(groups: Mapping[str, Sequence[Run]]) -> Iterator[str]:
@@ -217,12 +231,14 @@ def _notes(
             "draw from: intervals are drawn over clips, and are too narrow if clips of one video "
             "are alike."
         )
-    metric = protocol.metric(protocol.second)
+    # accuracy on classes of unlike size is high where only the commonest is told
+    metric = protocol.metric(protocol.first if protocol.of_classes else protocol.second)
     sign = 1 if metric.higher else -1
     for floor in floors:
         bar = sign * floor.test[metric.key].mean
         if beaten := [r.name for r in rows if sign * r.test[metric.key].mean <= bar]:
-            yield f"No better in {metric.label} than the {floor.name}: {_list(beaten)}."
+            advice = _advice(beaten, groups) if floor.letters else ""
+            yield f"No better in {metric.label} than the {floor.name}: {_list(beaten)}.{advice}"
     late = [
         f"{name} ({count} of {len(seeds)} seeds)"
         for name, seeds in groups.items()
@@ -230,6 +246,16 @@ def _notes(
     ]
     if late:
         yield f"Still improving when training ended: {_list(late)}. More epochs may help."
+
+
+def _advice(beaten: Sequence[str], groups: Mapping[str, Sequence[Run]]) -> str:
+    """What to try where a linear probe is not beaten, by what these runs have not tried."""
+    runs = [run for name in beaten for run in groups.get(name, ())]
+    tried = ["the layers that `sedimental sweep` picks"]
+    if any(run.config.get("preset") for run in runs):
+        tried.append("no preset (papers' settings suit encoders that are fine-tuned)")
+    tried += ["another learning_rate", "more dropout or weight_decay"]
+    return f" To try: {', '.join(tried)}." if runs else ""
 
 
 def _recipes(groups: Mapping[str, Sequence[Run]]) -> Iterator[str]:

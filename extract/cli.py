@@ -105,6 +105,15 @@ def extract_command(
 
 
 def doctor_command(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="FILE...",
+            help="Only say what these files of features are, by their SHA-256.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
     config: ConfigFile = PIPELINE,
     probe: Annotated[
         bool,
@@ -121,6 +130,11 @@ def doctor_command(
     Exit code 1: the extraction cannot succeed as things are. 2: the pipeline or the table of the
     corpus is wrong.
     """
+    if files:
+        from ..cache.official_files import told
+
+        lines = [told(path) for path in files]
+        return print_json(lines) if json else say("\n".join(lines))
     from .doctor import examine
     from .terminal import diagnosis_json, diagnosis_tables, findings_text
 

@@ -16,6 +16,7 @@ from ..progress import Progress, Silent
 from .corpora import load_manifest
 from .decode.clip_error import clip_error
 from .decode.media import decode, media_source
+from .decode.media_files import MediaFiles
 from .faces.crops import Picture, resized
 from .faces.mtcnn import Boxes
 from .faces.track import Track
@@ -87,11 +88,13 @@ def _sheets(
 ) -> list[Sheet]:
     manifest = load_manifest(config.corpus)
     stream = VisionStream(table, config.cache.dtype, config.corpus_cache)
+    media = MediaFiles(manifest.root, config.corpus_cache)
 
     def known(clip: Clip) -> Found | None:
-        return boxes_of(clip, stream, manifest.root)
+        return boxes_of(clip, stream, media)
 
     with decoders(config) as pool:
+        media.look(manifest.clips, pool)
         found = zip(manifest.clips, pool.map(known, manifest.clips), strict=True)
         clips = [(clip, boxes) for clip, boxes in found if boxes is not None]
         if not clips:
@@ -141,10 +144,12 @@ def faces_text(sheets: Sequence[Sheet]) -> str:
     )
 
 
-def boxes_of(clip: Clip, stream: VisionStream, root: Path) -> Found | None:
-    """The faces found in `clip`; None if it was never looked at, or its file is not there."""
+def boxes_of(clip: Clip, stream: VisionStream, media: MediaFiles) -> Found | None:
+    """The faces found in `clip`; None if it was never looked at as it is now, or its file is not
+    there. The files of `media` have been looked at."""
     try:
-        return stream.boxes.get(media_source(clip, root)) if stream.boxes else None
+        source = media.source(clip, media_source(clip, media.root))
+        return stream.boxes.get(source) if stream.boxes else None
     except Exception:
         return None
 

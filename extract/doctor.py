@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 
 from ..cache.leaks import leaks
+from ..cache.official_files import official
 from ..cache.published_sizes import known_sizes
 from ..cache.spec import SPLITS, Modality, Split
 from ..cache.summary import size_text
@@ -37,7 +38,7 @@ LISTED = 5
 class Finding:
     """Something that is not as it should be."""
 
-    level: Literal["error", "warning"]
+    level: Literal["error", "warning", "note"]
     text: str
     """The thing, the place and the remedy."""
 
@@ -83,7 +84,9 @@ class Diagnosis(Shown):
     corpus: str
     splits: Mapping[Split, int]
     media: int
-    """Media files."""
+    """Media files that are there."""
+    listed: int
+    """Those that the table names."""
     unreadable: Mapping[str, str]
     """Media file to why it cannot be opened."""
     lengths: Lengths | None
@@ -177,11 +180,13 @@ def diagnose(found: Survey) -> Diagnosis:
     arithmetic = Arithmetic.of(config.extract)
     headers = found.headers if found.seen else {}
     stores = tuple(_plan(work, found) for work in found.works)
+    listed = {clip.media for clip in manifest.clips if clip.media}
     draft = Diagnosis(
         versions=parts(),
         corpus=manifest.corpus,
         splits=manifest.sizes,
-        media=len({clip.media for clip in manifest.clips if clip.media}),
+        media=sum((manifest.root / path).is_file() for path in listed),
+        listed=len(listed),
         unreadable={path: h.fault for path, h in headers.items() if h.fault},
         lengths=_lengths(found),
         stores=stores,
@@ -225,7 +230,7 @@ def _lengths(found: Survey) -> Lengths | None:
 def _findings(diagnosis: Diagnosis, found: Survey) -> list[Finding]:
     config, findings = found.config, list[Finding]()
 
-    def note(level: Literal["error", "warning"], text: str) -> None:
+    def note(level: Literal["error", "warning", "note"], text: str) -> None:
         findings.append(Finding(level, text))
 
     for fault in found.faults:
@@ -250,15 +255,18 @@ def _findings(diagnosis: Diagnosis, found: Survey) -> list[Finding]:
     elif diagnosis.disk_needed > NARROW * diagnosis.disk_free:
         note("warning", f"{config.cache.root}: the disk will be nearly full after this run.")
     if unreadable := diagnosis.unreadable:
-        whole = len(unreadable) == diagnosis.media and not found.handed
+        whole = len(unreadable) == diagnosis.listed and not found.handed
         shown = ", ".join(f"{path} ({why})" for path, why in list(unreadable.items())[:LISTED])
         more = f" and {len(unreadable) - LISTED} more" if len(unreadable) > LISTED else ""
         note(
             "error" if whole else "warning",
-            f"{len(unreadable)} of {diagnosis.media} media files below {found.manifest.root} "
+            f"{len(unreadable)} of {diagnosis.listed} media files below {found.manifest.root} "
             f"cannot be opened: {shown}{more}."
             + (" Check corpus.path." if whole else " Their clips will fail, the others will not."),
         )
+    for store in found.imported:
+        if known := official(store.spec.weights_digest):
+            note("note", f"{store.path.name}: imported from a file that is known: {known}.")
     for split in SPLITS:
         if not diagnosis.splits[split]:
             note("warning", f"the split {split} has no clips.")
@@ -273,7 +281,7 @@ def _findings(diagnosis: Diagnosis, found: Survey) -> list[Finding]:
         shown = ", ".join(changed[:LISTED]) + (", …" if len(changed) > LISTED else "")
         note(
             "warning",
-            f"{len(changed)} of {diagnosis.media} media files changed since their features were "
+            f"{len(changed)} of {diagnosis.listed} media files changed since their features were "
             f"made, size and ends alike: {shown}. Their clips are extracted anew.",
         )
     for text in leaks(with_twins(found.manifest, found.media)):

@@ -69,13 +69,15 @@ def drawer(
     import numpy as np
 
     from .contact_sheets import GAP, TILE, boxes_of, look_through
+    from .decode.media_files import MediaFiles
     from .streams.vision import VisionStream
     from .survey import decoders
 
     stream = VisionStream(table, config.cache.dtype, config.corpus_cache)
+    media = MediaFiles(root, config.corpus_cache)
 
     def strip(clip: Clip) -> bytes | None:
-        found = boxes_of(clip, stream, root)
+        found = boxes_of(clip, stream, media)
         seen = None if found is None else look_through(clip, found, root, table, CROPS)
         if seen is None or not seen.tiles:
             return None
@@ -89,6 +91,7 @@ def drawer(
 
     def strips(clips: Sequence[Clip]) -> dict[str, bytes]:
         with decoders(config) as pool:
+            media.look(clips, pool)
             made = zip(clips, pool.map(strip, clips), strict=True)
             return {clip.id: data for clip, data in made if data is not None}
 

@@ -18,8 +18,8 @@ from .new_clip import NewClip
 LONGEST = 40
 """Letters of a clip's name that is made of its words."""
 WORDLESS = (
-    "the run reads what is said, and nothing here makes words of sound. Give them by --text, "
-    '--text-file or a text column of the --table, or NewClip(text=…); "" predicts without words.'
+    "the run reads what is said. Give it by --text, --text-file or a text column of the --table "
+    '(`sedimental transcribe` fills one), or NewClip(text=…); "" predicts without words.'
 )
 
 

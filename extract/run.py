@@ -27,7 +27,7 @@ from .stage_times import Clock
 from .streams.background_writer import Storer
 from .streams.encoded import Chunk
 from .streams.prefetch import Event, Job, ahead, decode_job
-from .streams.reference_input import golden
+from .streams.reference_input import golden, independence
 from .streams.vision import VisionStream
 from .survey import Survey, Work, decoders, survey, workers
 from .terminal import faster_text
@@ -152,6 +152,8 @@ def _fill(found: Survey, clock: Clock, progress: Progress, estimate: Diagnosis |
         progress.start(work.name, len(todo.wanted))
         with clock.busy("load", 1):
             work.stream.load(arithmetic, clock)
+            if line := independence(work.stream, work.writer, bool(work.held)):
+                progress.note(line)
             if warning := work.writer.probe(golden(work.stream)):
                 progress.note(f"warning: {warning}")
     clock.stage("write", "MB")

@@ -87,9 +87,10 @@ def diagnosis_tables(diagnosis: "Diagnosis") -> tuple[Table, ...]:
 def _facts(diagnosis: "Diagnosis") -> Mapping[str, str]:
     splits = ", ".join(f"{count} {name}" for name, count in diagnosis.splits.items())
     facts = {"clips": f"{sum(diagnosis.splits.values())}: {splits}"}
-    if diagnosis.media:
+    if diagnosis.listed:
         bad = f", {len(diagnosis.unreadable)} cannot be opened" if diagnosis.unreadable else ""
-        facts["media files"] = f"{diagnosis.media}{bad}"
+        lost = f" of {diagnosis.listed}" if diagnosis.media < diagnosis.listed else ""
+        facts["media files"] = f"{diagnosis.media}{lost}{bad}"
     if (lengths := diagnosis.lengths) is not None:
         facts["length"] = (
             f"{duration_text(lengths.total)} in all; clips of {lengths.shortest:.1f} to "
@@ -126,7 +127,8 @@ def plan_text(diagnosis: "Diagnosis") -> str:
 
 def findings_text(diagnosis: "Diagnosis", errors: bool = True) -> str:
     """What is wrong, a line each, worst first; without `errors` the warnings alone."""
-    found = sorted(diagnosis.findings, key=lambda f: f.level)
+    levels = ("error", "warning", "note")
+    found = sorted(diagnosis.findings, key=lambda f: levels.index(f.level))
     return "\n".join(f"{f.level}: {f.text}" for f in found if errors or f.level == "warning")
 
 

@@ -111,11 +111,15 @@ def encoders() -> Iterator[Entry]:
 
 def metrics() -> Iterator[Entry]:
     """Every metric of the tables."""
+    from ..cache.spec import Several
     from ..evaluate.protocols import MOSI, SIMS, protocol_of
 
     found: dict[tuple[str, str], list[str]] = {}
     known = {}
-    for protocol in (MOSI, SIMS, protocol_of(("a class", "another", "a third"))):
+    of_classes = protocol_of(("a class", "another", "a third"))
+    dimensions = protocol_of(Several("dimensions", ("<dimension>",)))
+    emotions = protocol_of(Several("emotions", ("<emotion>",)))
+    for protocol in (MOSI, SIMS, of_classes, dimensions, emotions):
         for metric in protocol.metrics:
             key = "F1_<class>" if protocol.of_classes and metric.variant == "a class" else ""
             if protocol.of_classes and metric.key.startswith("F1_") and not key:

@@ -12,6 +12,7 @@ from ..cache.runs.folder import WEIGHTS
 from ..cache.store.sealed_json import COMPLETE, STORE
 from ..cache.sweeps import FILE as SWEEP
 from ..command_log import FOLDER as LOGS
+from ..evaluate.analysis.cross_corpus import PATTERN as CROSS
 from ..evaluate.analysis.missing_rates import FILE as ROBUSTNESS
 
 CORPUS = "<cache.root>/<corpus>"
@@ -36,6 +37,7 @@ def files() -> Iterator[tuple[str, str]]:
     yield f"{RUN}/history.csv", "losses and scores, an epoch a line"
     yield f"{RUN}/{REPRESENTATIONS}", "a vector a clip, for the report's maps"
     yield f"{RUN}/{ROBUSTNESS}", "predictions with features missing"
+    yield f"{RUN}/{CROSS}", "answers for the test clips of another corpus"
     yield f"{RUN}/{CHECKSUMS}", "of all files of the run"
     yield f"{EXPERIMENT}/{LOGS}/<command>-*.log", "what train, sweep and robustness told"
     yield (

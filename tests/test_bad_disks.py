@@ -2,6 +2,7 @@
 
 import csv
 import ctypes
+import json
 import os
 import shutil
 import signal
@@ -11,8 +12,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from sedimental.cli import app
@@ -56,8 +59,11 @@ class Experiment:
             assert call(*command, "-c", self.pipeline)[0] == 0
         [self.store] = (disk / "features" / "toy").glob("text-*")
         [self.run] = (disk / "runs" / "toy").glob("uegd-T*/seed-1")
+        self.name, self.outside = self.run.parent.name, outside
         self.export = outside / "export.pkl"
         assert call("cache", "export", self.export, "-c", self.pipeline)[0] == 0
+        self.packed = disk / "packed.zip"
+        assert call("runs", "pack", self.name, self.packed, "-c", self.pipeline)[0] == 0
 
     def quiet(self) -> dict[str, list[object]]:
         """Commands that have nothing to write."""
@@ -75,6 +81,18 @@ class Experiment:
             "info": ["cache", "info", self.store],
             "verify": ["cache", "verify", "--repair", self.store],
             "convert": ["cache", "convert", self.store, "--to", "zarr"],
+            "runs ls": ["runs", "ls", *c],
+            "runs show": ["runs", "show", self.name, *c],
+            "runs diff": ["runs", "diff", self.name, self.name, *c],
+            "runs verify": ["runs", "verify", *c],
+            "runs migrate": ["runs", "migrate", *c],
+            "runs prune": ["runs", "prune", "--yes", *c],
+            "compare": ["compare", self.name, self.name, *c],
+            "folders": ["compare", self.run, self.run.parent, "-c", self.disk / "none.toml"],
+            "export": ["cache", "export", self.outside / "again.pkl", *c],
+            "explain": ["explain", "train.epochs"],
+            "schema": ["schema"],
+            "fetch": ["fetch", *c],
         }
 
     def busy(self) -> dict[str, list[object]]:
@@ -93,6 +111,19 @@ class Experiment:
             "fra": ["cache", "export", "--to", "fra", self.disk / "fra", *c],
             "init": ["init", "--preset", "mosi", self.disk / "deep" / "new.toml"],
             "predict": ["predict", self.run, "--text", "a word", *c],
+            "csd": ["cache", "export", "--to", "csd", self.disk / "csd", *c],
+            "figures": ["report", "--figures", *c],
+            "pack": ["runs", "pack", self.name, self.disk / "run.zip", *c],
+            "unpack": ["runs", "unpack", self.packed, "--into", self.disk / "unpacked"],
+            "words": ["report", "--no-text", *c],
+        }
+
+    def removing(self) -> dict[str, list[object]]:
+        """Commands that take something away."""
+        c = ["-c", self.pipeline]
+        return {
+            "rm": ["cache", "rm", self.store, "--yes"],
+            "runs rm": ["runs", "rm", self.name, "--yes", *c],
         }
 
 
@@ -193,6 +224,69 @@ def test_what_has_is_one_line_and_leaves_nothing_half(
             shutil.rmtree(experiment.disk / "features" / "other", ignore_errors=True)
         Path(name).unlink(missing_ok=True) if Path(name).is_file() else None
     shutil.rmtree(experiment.disk / "deep", ignore_errors=True)
+
+
+def test_every_command_is_among_them(experiment: Experiment) -> None:
+    """A command that is added is tried on bad disks as well, but for three that need more."""
+
+    def leaves(group: Any, before: tuple[str, ...] = ()) -> Iterator[str]:
+        for name, command in group.commands.items():
+            if hasattr(command, "commands"):
+                yield from leaves(command, (*before, name))
+            else:
+                yield " ".join((*before, name))
+
+    tried = [*experiment.quiet().values(), *experiment.busy().values()]
+    tried += experiment.removing().values()
+    known = {" ".join(map(str, c[:2] if c[0] in ("runs", "cache") else c[:1])) for c in tried}
+    untried = {"cache faces", "cross", "transcribe"}
+    assert set(leaves(typer.main.get_command(app))) - known <= untried
+
+
+@pytest.mark.parametrize("state", ["read_only", "forbidden"])
+def test_what_cannot_be_taken_away_stays_whole(state: str, request: pytest.FixtureRequest) -> None:
+    experiment: Experiment = request.getfixturevalue(state)
+    before = snapshot(experiment.disk)
+    for name, command in experiment.removing().items():
+        code, errors = call(*command)
+        assert (name, code, len(errors)) == (name, 1, 1), errors
+    assert snapshot(experiment.disk) == before
+
+
+def test_nobody_reads_what_all_may_read(experiment: Experiment) -> None:
+    """Another user, without a home: commands that read work, others are one line."""
+    before = snapshot(experiment.disk)
+    for given, works in ((experiment.quiet(), True), (experiment.busy(), False)):
+        for name, command in given.items():
+            if "export" in command[:2] and works:
+                continue  # into a folder of root's
+            code, errors = as_nobody(*command)
+            wanted = (0, 0) if works or name == "predict" else (1, 1)
+            assert (name, code, len(errors)) == (name, *wanted), errors
+    assert snapshot(experiment.disk) == before
+
+
+def as_nobody(*command: object) -> tuple[int, list[str]]:
+    """`call` in a child that is nobody."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            tempfile.tempdir = None
+            os.environ["HOME"] = "/nonexistent"
+            os.write(writer, json.dumps(call(*command)).encode())
+        except BaseException as fault:
+            os.write(writer, json.dumps([-1, [repr(fault)]]).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        code, errors = json.loads(pipe.read())
+    os.waitpid(child, 0)
+    return code, errors
 
 
 def test_a_disk_that_cannot_be_read_is_one_line(experiment: Experiment) -> None:

@@ -41,7 +41,7 @@ def test_everything_has_words() -> None:
     ("name", "says"),
     [
         ("train.epochs", "Passes over the training split"),
-        ("pool", 'value: "stride" or "mean"; default: "stride"'),
+        ("case", 'value: "kept" or "lower"; default: "kept"'),
         ("UEGD", "arXiv:2210.15937"),
         ("uegd.hidden", "default: 256"),
         ("EMT-DLFR.heads", "train.emt_dlfr.heads"),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import sedimental
+from sedimental.cache.store.store import list_stores
 from sedimental.config import Config
 from sedimental.errors import SedimentalError
 from sedimental.shown import LINES, Shown
@@ -39,6 +40,7 @@ def results(made: Callable[..., Config]) -> dict[str, Any]:
             "uegd T", sedimental.NewClip(clip, "Well."), experiment=config.experiment
         ),
         "figure": sedimental.figures(report)[0],
+        "store": sedimental.open_store(list_stores(config.cache.root)[0]),
     }
 
 
@@ -50,6 +52,7 @@ def test_no_result_fills_a_screen(results: dict[str, Any]) -> None:
         assert len(text) < 2000, name
     assert "MAE" in repr(results["report"])
     assert "16 clips" in repr(results["doctor"])
+    assert repr(results["store"]).startswith("Store(text bert: 16 clips, ")
     assert "lf_dnn" in repr(results["train"])
     assert "… and" in repr(_Many())
 

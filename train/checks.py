@@ -7,11 +7,13 @@ from importlib.util import find_spec
 from ..cache.spec import LETTERS, MODALITIES
 from ..config import Config, ConfigError, SweepConfig, nearest
 from ..evaluate.metrics import score, score_classes
-from .models import MODELS, has_classes, model_options
+from .models import MODELS, has_classes, model_options, several_faults
 
-OF_CLASSES = ("meld", "mustard", "urfunny", "cherma")
-OF_SCORES = ("demo", "mmsa")
+OF_CLASSES = ("meld", "mustard", "urfunny", "cherma", "crema-d", "ravdess", "emobox")
+OF_SCORES = ("demo", "mmsa", "sims-v2")
 """Kinds of corpus by what their clips are rated with; any other may have either."""
+SEVERAL = ("dimensions", "emotions")
+"""Tasks with several labels a clip."""
 
 
 def train_faults(config: Config) -> Iterator[str]:
@@ -38,8 +40,14 @@ def tasks(config: Config) -> tuple[bool, bool]:
     return kind not in OF_CLASSES, kind not in OF_SCORES
 
 
+def may_be_several(config: Config) -> bool:
+    """Whether the pipeline may predict several labels of a clip."""
+    task, kind = config.train.task, config.corpus.kind
+    return task in SEVERAL or (task == "auto" and kind not in (*OF_CLASSES, *OF_SCORES))
+
+
 def _criterion_faults(config: Config) -> Iterator[str]:
-    scores, classes = tasks(config)
+    (scores, classes), several = tasks(config), may_be_several(config)
     known = ["valid_loss"]
     known += list(score([], [], config.evaluate.protocol)) if scores else []
     known += list(score_classes([], [], ())) if classes else []
@@ -49,8 +57,9 @@ def _criterion_faults(config: Config) -> Iterator[str]:
         wanted.append(("sweep.criterion", config.sweep.criterion))
     for where, name in wanted:
         of_a_class = classes and name.startswith("F1_")  # which classes there are, the table says
+        of_several = several and name.partition("_")[0] in ("CCC", "Corr", "MAE", "Weighted", "F1")
         lossy = where.startswith("sweep") and name == "valid_loss"
-        if lossy or not (name in known or of_a_class):
+        if lossy or not (name in known or of_a_class or of_several):
             measured = known[1:] if where.startswith("sweep") else known
             hint = nearest(name, measured) or f" Known: {', '.join(measured)}."
             yield f'{where}: "{name}" is not measured here.{hint}'
@@ -86,6 +95,10 @@ def _subset_faults(config: Config) -> Iterator[str]:
 def _class_faults(config: Config) -> Iterator[str]:
     """Models that predict scores alone, of a corpus that has classes alone."""
     scores, classes = tasks(config)
+    if config.train.task in SEVERAL:
+        yield from several_faults(dict.fromkeys(config.train.models), config.train.task)
+        if config.sweep is not None:
+            yield "sweep: tries layers on one label a clip. Take [sweep] out, or train.task."
     if scores or not classes:
         return
     for name in dict.fromkeys(

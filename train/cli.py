@@ -1,5 +1,6 @@
 """`sedimental train`: light models on cached layers, a run a model, subset and seed."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,7 +32,7 @@ Fresh = Annotated[
 ]
 
 STOPPED = "stopped; finished runs are kept, the same command goes on from there."
-METRICS_OF_CLASSES = ("Accuracy", "Weighted_F1")
+USUAL = (("MAE", "Corr"), ("Accuracy", "Weighted_F1"))
 
 
 def train_command(
@@ -56,6 +57,90 @@ def train_command(
         show_runs(runs)
         say(f"runs: {checked.experiment}")
     end_with(failures)
+
+
+def tune_command(
+    config: ConfigFile = PIPELINE,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Settings to try of each model; unset: train.tune.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Search a model's settings at random, on training and validation clips alone.
+
+    Test clips are not read. Every trial is kept below ``tune``, and the same command goes on where
+    it was stopped; the best one's settings are printed to paste.
+    """
+    from rich.table import Table
+
+    from .. import tune
+
+    checked = pipeline(config)
+    with exit_on_fault(STOPPED), bars(checked.experiment, "tune") as progress:
+        found = tune(checked, trials, progress)
+    if json:
+        print_json([asdict(search) | {"paste": search.snippet()} for search in found])
+    for search in () if json else found:
+        table = Table("trial", f"valid {search.criterion}", "best epoch", "s", "settings")
+        for trial in search.trials:
+            drawn = " ".join(f"{k}={v}" for k, v in trial.settings.items())
+            table.add_row(
+                f"{trial.number}{' *' if trial.number == search.best else ''}",
+                "failed" if trial.failure else f"{trial.value:.4f}",
+                str(trial.best_epoch),
+                f"{trial.seconds:.1f}",
+                drawn or "as pipeline.toml has it",
+            )
+        say(f"{search.model} {search.letters}; ranges: {search.source}, general ones ours")
+        out().print(table)
+        say(search.snippet())
+    end_with((), [t.failure for search in found for t in search.trials if t.failure])
+
+
+def models_command(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="MODEL...", help="Only these; unset: all.")
+    ] = None,
+    config: ConfigFile = PIPELINE,
+    cite: Annotated[bool, typer.Option("--cite", help="Print their papers as BibTeX.")] = False,
+    json: AsJson = False,
+) -> None:
+    """List the fusion models: paper, size on this pipeline's inputs, and what each needs.
+
+    Without a pipeline.toml, or before its features are extracted, sizes are left out.
+    """
+    from rich.table import Table
+
+    from ..config import nearest
+    from ..model_facts import cite as bibtex
+    from ..model_table import MODELS
+
+    asked = list(names or MODELS)
+    for name in asked:
+        if name not in MODELS:
+            hint = nearest(name, MODELS) or f" Known: {', '.join(MODELS)}."
+            fail(f'"{name}" is no model.{hint}', 2)
+    if cite and not json:
+        return say(bibtex(asked))
+    from .. import models
+
+    found = models(pipeline(config) if config.path.exists() or config != PIPELINE else None)
+    rows = [row for row in found.rows if row.name in asked]
+    if json:
+        return print_json([row.to_json() for row in rows])
+    table = Table("model", "paper", "year", "parameters", "needs")
+    for row in rows:
+        paper, count = row.facts.paper, row.parameters
+        table.add_row(
+            row.name,
+            paper.title if paper else "",
+            str(paper.year) if paper else "",
+            "" if count is None else f"{count:,}",
+            ", ".join(row.facts.needs),
+        )
+    out().print(table)
+    if found.unknown:
+        tell(f"parameters are not told: {found.unknown}")
 
 
 def end_with(failures: "Sequence[str]", silent: "Sequence[str]" = ()) -> None:
@@ -127,11 +212,28 @@ def robustness_stage(
     return found
 
 
+def cross_stage(
+    config: "Config", others: "Sequence[Config]", fresh: bool, names: "Sequence[str]"
+) -> "tuple[Path, ...]":
+    """Test the trained runs on other corpora with progress on stderr."""
+    from .. import cross
+
+    if not others:
+        fail('no other corpus is named: say --on PIPELINE, or also = ["…"] in [evaluate].', 2)
+    with exit_on_fault(STOPPED), bars() as progress:
+        found = cross(config, others, progress, fresh, names)
+    if not found:
+        fail("no run of this pipeline is trained yet. `sedimental train` makes them.")
+    return found
+
+
 def show_runs(runs: "tuple[Run, ...]") -> None:
     """A line a run."""
     from rich.table import Table
 
-    first, second = ("MAE", "Corr") if "MAE" in runs[0].metrics["test"] else METRICS_OF_CLASSES
+    known = runs[0].metrics["test"]
+    usual = next((pair for pair in USUAL if set(pair) <= known.keys()), None)
+    first, second = usual or tuple(known)[:2]
     table = Table(
         *("model", "inputs", "seed", "best epoch", f"valid {first}"),
         *(f"test {first}", f"test {second}", "s"),

@@ -5,13 +5,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..cache.corpus_table import cached_manifest
 from ..cache.manifest import Manifest
 from ..cache.runs import Identity, Run, Scored, read_run, read_scores, run_folder
 from ..cache.runs.folder import damages
 from ..cache.runs.identity import code_version, digest_of, identity_of
 from ..cache.spec import LETTERS, MODALITIES, Modality
-from ..config import Config, ConfigError, TrainConfig
+from ..config import Config, TrainConfig
 from ..errors import RunError
 from ..progress import Progress
 from .data.inputs import Input, find_inputs
@@ -19,6 +18,7 @@ from .data.live_inputs import FindLive, LiveInput, live_of
 from .fit.settings import Settings, settings_of
 from .live_model import Tuning
 from .models import encoder_recipe, inside_text_only, stacks, started, within_text, wordless
+from .parts import fold_of
 
 RECIPE = 3
 """Version of everything between a config and its predictions; raise it when the numbers change."""
@@ -89,32 +89,6 @@ class Plan:
         return found if found.key == self.key else None
 
 
-def fold_of(config: Config, manifest: Manifest) -> int | None:
-    """The part of a cross-validation that is tested; None where the corpus has none.
-
-    What works on one division of the clips (a sweep) has the first. Raises ConfigError for a part
-    that there is not.
-    """
-    if not manifest.folds:
-        return None
-    fold = config.corpus.fold or 0
-    if fold >= manifest.folds:
-        raise ConfigError(
-            f"corpus.fold: there is no part {fold}; the last of {manifest.folds} is "
-            f"{manifest.folds - 1}."
-        )
-    return fold
-
-
-def per_fold(config: Config) -> list[Config]:
-    """The pipeline once for each part of its cross-validation that is to be trained."""
-    count = 0 if config.corpus.folds is None else cached_manifest(config).folds
-    if not count or config.corpus.fold is not None:
-        return [config]
-    parts = [config.corpus.model_copy(update={"fold": fold}) for fold in range(count)]
-    return [config.model_copy(update={"corpus": part}) for part in parts]
-
-
 def title_of(row: str, identity: Identity) -> str:
     """``uegd TAV seed 1111``, of a cross-validation ``uegd TAV seed 1111 fold 2``."""
     fold = "" if identity.fold is None else f" fold {identity.fold}"
@@ -160,7 +134,8 @@ def plan_runs(
                 )
     inputs = find_inputs(config, live, words=hiding or bool(inside))
     fold = fold_of(config, manifest)
-    plans: dict[Path, Plan] = {}
+    divided = manifest if fold is None else manifest.of_fold(fold)
+    clips, plans = divided.sizes["train"], dict[Path, Plan]()
     for name in section.models:
         for letters in getattr(section, name).get("modalities", section.subsets):
             modalities = tuple(m for m in MODALITIES if LETTERS[m] in letters)
@@ -173,7 +148,7 @@ def plan_runs(
             if name in inside and "text" not in modalities:
                 raise RunError(f"train.modalities: {wordless(name, letters)}")
             tuning = tunings(section, name, used)
-            how = _options(section, name, tuning), settings_of(section, name, tuning)
+            how = _options(section, name, tuning), settings_of(section, name, tuning, clips)
             stack = () if tuning else stacked_seeds(section, name, how[1], device)
             decides = _configuration(config, manifest, name, *how, used, stack, tuning)
             for seed in section.seeds:

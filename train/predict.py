@@ -17,6 +17,7 @@ from ..cache.manifest import Manifest
 from ..cache.runs import InputRecord, Run, read_weights
 from ..cache.runs.identity import identity_of
 from ..cache.spec import Modality
+from ..cache.store.find import store_of
 from ..cache.store.store import open_store
 from ..config import Config, ConfigError
 from ..errors import RunError
@@ -26,6 +27,7 @@ from .data.live_inputs import FindLive, LiveInput
 from .data.load import Wanted, load
 from .data.standardize import Scaling
 from .fit.loop import predict
+from .fit.scoring import said
 from .fit.settings import settings_of
 from .live_model import LiveModel, Tuning
 from .models import model_options
@@ -33,9 +35,10 @@ from .models.shared.hooks import Forgets
 from .models.shared.interface import FusionModel
 from .models.shared.missing_frames import without_own_masking
 from .plan import Plan
-from .record import softmax
+from .record import OUTPUTS, softmax
 from .run import built, find_device
 
+Scale = tuple[NDArray[np.float64], NDArray[np.float64]]
 SCALINGS = "inputs."
 """Begins the names of the tensors in a weights file that are no weights."""
 
@@ -49,9 +52,10 @@ def answer(
     trained along. Raises RunError for a folder whose weights are gone or of another model,
     StoreError where features are not cached as the run read them.
     """
-    weights, scalings = _weights(folder)
+    weights, scalings, scale = _weights(folder)
     inputs = tuple(_input(record, run, config, live) for record in run.inputs)
-    table = Table.unrated(manifest.clips, run.predictions.classes)
+    own = run.predictions
+    table = Table.unrated(manifest.clips, own.classes, own.several, scale)
     corpus = load(table, inputs, scalings, find_device(config.train.device))
     every = torch.arange(len(table.ids))
     data = Selection(table, corpus.sources, {"test": every}, {}, corpus.labels)
@@ -59,14 +63,14 @@ def answer(
     present = {m: source.present for m, source in data.sources.items()}
     asked = torch.from_numpy(np.flatnonzero(np.logical_or.reduce(list(present.values()))))
     if not len(asked):
-        return _answers(table, asked, np.zeros((0, len(table.classes) or 1)), present, {})
+        return _answers(table, asked, np.zeros((0, table.heads or 1)), present, {})
     with without_own_masking(model.fusion if isinstance(model, LiveModel) else model):
         scores = predict(model, data, asked)
     return _answers(table, asked, scores.values, present, scores.extras)
 
 
-def _weights(folder: Path) -> tuple[dict[str, Tensor], dict[Modality, Wanted]]:
-    """The model's weights by name, and how each modality is scaled."""
+def _weights(folder: Path) -> tuple[dict[str, Tensor], dict[Modality, Wanted], Scale | None]:
+    """The model's weights by name, how each modality is scaled, and how its answers are."""
     try:
         found = load_tensors(read_weights(folder))
     except SafetensorError as fault:
@@ -81,7 +85,9 @@ def _weights(folder: Path) -> tuple[dict[str, Tensor], dict[Modality, Wanted]]:
         else Scaling(found[f"{SCALINGS}{m}.mean"], found[f"{SCALINGS}{m}.deviation"])
         for m in scaled
     }
-    return {k: v for k, v in found.items() if not k.startswith(SCALINGS)}, scalings
+    weights = {k: v for k, v in found.items() if not k.startswith((SCALINGS, OUTPUTS))}
+    scale = [found[name].numpy() for k in ("mean", "deviation") if (name := OUTPUTS + k) in found]
+    return weights, scalings, (scale[0], scale[1]) if scale else None
 
 
 def _input(
@@ -89,7 +95,10 @@ def _input(
 ) -> Input | LiveInput:
     made = run.extraction[record.modality]
     if not record.live:
-        store = open_store(config.corpus_cache / made.spec.folder_name)
+        if made.spec.weights.startswith("imported"):  # another file has a fingerprint of its own
+            store = store_of(config, record.modality, record.encoder)
+        else:
+            store = open_store(config.corpus_cache / made.spec.folder_name)
         store = aligned(config, record.modality, store, record.align)
         return Input(record.modality, store, record.layers, record.weighted, record.align)
     if live is None:
@@ -152,7 +161,7 @@ def _answers(
         whole[asked.numpy()] = own
         return whole
 
-    shares = spread(softmax(values)) if table.classes else None
-    best = values.argmax(axis=1).astype(np.float64) if table.classes else values.reshape(-1)
+    best = said(values, table) if table.heads else values.reshape(-1)
+    shares = spread(softmax(values)) if table.classes else spread(best) if table.several else None
     own = {name: spread(extra) for name, extra in extras.items()}
     return Answers(table.ids, spread(best), shares, present, own)

@@ -24,10 +24,13 @@ from .data.missing_features import undamaged
 from .distributed.ranks import ALONE, Ranks
 from .fit.early_stopping import Fit
 from .fit.loop import predict
-from .fit.scoring import metrics_of
+from .fit.scoring import metrics_of, said
 from .models.shared.interface import FusionModel
 from .peak_memory import peak_memory
 from .plan import Plan
+
+OUTPUTS = "outputs."
+"""Begins the names of the tensors in a weights file that turn answers into the labels' units."""
 
 
 def finished_run(
@@ -100,7 +103,8 @@ def _criterion(plan: Plan, fitted: Fit) -> str:
 
 def summary(run: Run) -> str:
     """``best epoch 12, valid MAE 0.7123``."""
-    name = "MAE" if "MAE" in run.metrics["valid"] else "Accuracy"
+    valid = run.metrics["valid"]
+    name = "MAE" if "Corr" in valid else next(iter(valid))
     return f"best epoch {run.best_epoch}, valid {name} {run.metrics['valid'][name]:.4f}"
 
 
@@ -123,9 +127,10 @@ def _final(
         ids=tuple(table.ids[row] for row in listed),
         splits=splits,
         labels=truth,
-        values=answers.argmax(axis=1).astype(np.float64) if table.classes else answers,
+        values=said(answers, table),
         classes=table.classes,
         probabilities=softmax(answers) if table.classes else None,
+        several=table.several,
     )
     own = {name: value.cpu().double().numpy() for name, value in model.outputs().items()}
     metrics = {}
@@ -178,7 +183,9 @@ def _weights(fitted: Fit, data: Selection) -> dict[str, Tensor]:
     scales = {m: s.scaling for m, s in data.sources.items() if s.scaling is not None}
     sources = {m: undamaged(source) for m, source in data.sources.items()}
     normed = [m for m, s in sources.items() if isinstance(s, Reading) and s.normed]
+    scale = dict(zip(("mean", "deviation"), data.table.scale or (), strict=False))
     return {
+        **{f"{OUTPUTS}{name}": torch.from_numpy(value) for name, value in scale.items()},
         **{name: value.contiguous() for name, value in fitted.state.items()},
         **{f"inputs.{m}.mean": scale.mean.cpu() for m, scale in scales.items()},
         **{f"inputs.{m}.deviation": scale.deviation.cpu() for m, scale in scales.items()},

@@ -7,7 +7,7 @@ model anew at every rate, as the papers' curves have it.
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -29,12 +29,15 @@ from .data.dataset import Selection
 from .data.live_inputs import FindLive, live_of
 from .data.missing_features import MASK_SEED, Case, Special, damaged
 from .fit.loop import predict
+from .fit.scoring import said
 from .live_model import LiveModel
 from .models import MODELS
 from .models.shared.hooks import Remembers, Training
 from .models.shared.interface import FusionModel
 from .models.shared.missing_frames import without_own_masking
+from .parts import per_fold
 from .plan import Plan
+from .record import OUTPUTS
 from .run import Workshop, built, train
 
 TASK = "robustness"
@@ -61,24 +64,43 @@ def robustness(
     Each of `rates` is tried on all modalities together and, for runs on several, on each alone,
     with `masks` random masks, the same for every run; `train.special_tokens` says what becomes of
     [CLS] and [SEP] of cached text. A run that was tested so before is not tested
-    again unless `fresh`; one that is not trained is left out. `live` finds inputs whose encoders
+    again unless `fresh`; one that is not trained is left out. Of a cross-validation each part's
+    runs are tested on their own test clips. `live` finds inputs whose encoders
     were trained along: their words are lost before they are read, as [UNK]. Returns the files, of
     all runs.
     """
     told = progress or Silent()
-    shop = Workshop(config, told, live)
-    asked = _named(shop, names)
-    plans = [plan for plan in asked if plan.finished(told) is not None and _whole(plan, told)]
-    cases = {plan.title: _cases(plan, rates) for plan in plans}
-    special = config.train.special_tokens
+    shops = [Workshop(part, told, live) for part in per_fold(config)]
+    asked = _named(shops, names)
+    tested = [
+        [plan for plan in own if plan.finished(told) is not None and _whole(plan, told)]
+        for own in asked
+    ]
+    cases = {plan.title: _cases(plan, rates) for plans in tested for plan in plans}
     told.start(TASK, sum(len(own) for own in cases.values()) * masks, "test set")
+    found: list[Path] = []
+    for shop, plans in zip(shops, tested, strict=True):
+        found += _tested(shop, plans, cases, masks, fresh)
+    return tuple(found)
+
+
+def _tested(
+    shop: Workshop,
+    plans: Sequence[Plan],
+    cases: Mapping[str, tuple[Case, ...]],
+    masks: int,
+    fresh: bool,
+) -> list[Path]:
+    """The files of `plans`, which read one division of the clips."""
+    told, special = shop.progress, shop.config.train.special_tokens
     found = []
     for plan in plans:
         file, own = plan.folder / FILE, cases[plan.title]
         if fresh or _head(file) != _wanted(plan, own, masks, special):
             data = shop.open(plans).select(plan.modalities)
             model = restore(plan, data)
-            values = np.empty((len(own), masks, len(data.rows["test"])))
+            shape = len(data.rows["test"]), *data.table.labels.shape[1:]
+            values = np.empty((len(own), masks, *shape))
             with without_own_masking(model.fusion if isinstance(model, LiveModel) else model):
                 for number, case in enumerate(own):
                     for mask in range(masks):
@@ -89,7 +111,7 @@ def robustness(
         else:
             told.advance(TASK, len(own) * masks)
         found.append(file)
-    return tuple(found)
+    return found
 
 
 def train_incomplete(
@@ -133,7 +155,9 @@ def restore(plan: Plan, data: Selection) -> FusionModel:
             model.begin(Training(len(data.table.ids), rows, data.labels[rows], plan.seed))
     weights = load_tensors(read_weights(plan.folder))
     try:
-        model.load_state_dict({k: v for k, v in weights.items() if not k.startswith("inputs.")})
+        model.load_state_dict(
+            {k: v for k, v in weights.items() if not k.startswith(("inputs.", OUTPUTS))}
+        )
     except RuntimeError as fault:
         raise RunError(
             f"{plan.folder}: its weights do not fit {plan.model} as it is now. "
@@ -142,26 +166,31 @@ def restore(plan: Plan, data: Selection) -> FusionModel:
     return model
 
 
-def _named(shop: Workshop, names: Sequence[str]) -> list[Plan]:
+def named_plans(shop: Workshop, names: Sequence[str]) -> list[Plan]:
     """The plans that `names` mean; all without any."""
+    return _named([shop], names)[0]
+
+
+def _named(shops: Sequence[Workshop], names: Sequence[str]) -> list[list[Plan]]:
+    """The same of several shops, each with its own."""
     if not names:
-        return shop.plans
-    own = {plan.folder: plan for plan in shop.plans}
+        return [shop.plans for shop in shops]
+    own = {plan.folder: plan for shop in shops for plan in shop.plans}
     planned = {folder.parent for folder in own}
 
     def current(folders: Sequence[Path]) -> list[Path]:
         return [folder for folder in folders if folder in planned]
 
-    found: dict[Path, Plan] = {}
+    found = set[Path]()
     for name in names:
-        for folder in find_folders(name, shop.config.experiment, current):
+        for folder in find_folders(name, shops[0].config.experiment, current):
             if folder not in own:
                 raise RunError(
                     f"{name}: {folder} is of other settings than pipeline.toml has, or of a seed "
                     "that it does not list; robustness tests the pipeline's own runs."
                 )
-            found[folder] = own[folder]
-    return list(found.values())
+            found.add(folder)
+    return [[plan for plan in shop.plans if plan.folder in found] for shop in shops]
 
 
 def _whole(plan: Plan, progress: Progress) -> bool:
@@ -186,9 +215,8 @@ def _cases(plan: Plan, rates: Sequence[float]) -> tuple[Case, ...]:
 
 
 def _answers(model: FusionModel, data: Selection) -> NDArray[np.float64]:
-    """(test clips,) scores, or class numbers."""
-    found = predict(model, data, data.rows["test"]).values
-    return found.argmax(axis=1).astype(np.float64) if found.ndim == 2 else found
+    """(test clips, …) what is scored: `fit.scoring.said`."""
+    return said(predict(model, data, data.rows["test"]).values, data.table)
 
 
 def _wanted(plan: Plan, cases: Sequence[Case], masks: int, special: Special) -> dict[str, Any]:

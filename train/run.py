@@ -12,6 +12,7 @@ from ..cache.leaks import leaks
 from ..cache.manifest import Manifest
 from ..cache.run_warnings import run_warnings
 from ..cache.runs import Epoch, Run, write_run
+from ..cache.spec import SPLITS, Split
 from ..config import Config
 from ..errors import RunError, RunsFailedError, SedimentalError, StoreError
 from ..progress import Progress, Silent
@@ -33,8 +34,9 @@ from .fit.stacked_seeds import fit_stacked
 from .live_model import LiveModel
 from .models import build
 from .models.shared.interface import FusionModel
+from .parts import divided, per_fold
 from .peak_memory import forget_peak
-from .plan import Plan, fold_of, hides_by_itself, made_together, per_fold, plan_runs, title_of
+from .plan import Plan, hides_by_itself, made_together, plan_runs, title_of
 from .processes.jobs import Job, Share
 from .processes.pool import Pool, workers_for
 from .record import finished_run, summary
@@ -103,7 +105,7 @@ def _train(shop: "Workshop", sizes: Sizes | None) -> tuple[Run, ...]:
     if fresh and shop.ranks.lead:
         for plan in waiting:
             shop.checkpoint(plan).clear()
-    refuse_unfit(waiting, len(shop.table.classes))
+    refuse_unfit(waiting, shop.table.heads, shop.table.several)
     if waiting and sizes is not None and shop.ranks.lead:
         shop.tell(waiting, sizes)
     for run in shop.make_all(waiting):
@@ -126,24 +128,26 @@ class Workshop:
         notice: Notice | None = None,
         ranks: Ranks = ALONE,
         again: bool = False,
+        needed: Sequence[Split] = SPLITS,
     ) -> None:
         """Plans alone; no features are read before `open`. None: the `manifest` is read too.
 
         `notice` may ask to end early. All of `ranks` make each run together, so that there is
         nothing to stack or to give away. `again`: what is made takes the place of a finished run
-        of the same identity, which is kept beside it.
+        of the same identity, which is kept beside it. `needed`: splits that have to have clips.
         """
         self.again = again
         self.progress, self.notice, self.ranks = progress, notice or Notice(), ranks
         self.config = config if ranks.count == 1 else _shared(config)
         manifest = manifest or cached_manifest(config)
-        fold = fold_of(config, manifest)
-        divided = manifest if fold is None else manifest.of_fold(fold)
-        self.leaks = leaks(divided)
-        self.table = Table.of(divided, config.train.task)
+        own = divided(config, manifest)
+        self.leaks = leaks(own)
+        self.table = Table.of(own, config.train.task, needed)
         self.device = find_device(config.train.device)
         for criterion in (config.train.criterion, *config.train.also):
-            check_criterion(criterion, config.evaluate.protocol, self.table.classes)
+            check_criterion(
+                criterion, self.table.classes or self.table.several or config.evaluate.protocol
+            )
         self.plans = plan_runs(self.config, manifest, self.device.type, live)
         self.failures: list[str] = []
         """Runs that failed, each with its reason."""
@@ -369,8 +373,7 @@ def built(plan: Plan, data: Selection) -> FusionModel:
     """The model of `plan` with its first weights, on the device; live encoders in front of it."""
     forget_peak(data.labels.device)
     shapes = {m: source.shape for m, source in data.sources.items()}
-    classes = len(data.table.classes)
-    model = build(plan.model, plan.options, shapes, stream(plan.seed, "init"), classes)
+    model = build(plan.model, plan.options, shapes, stream(plan.seed, "init"), data.table.heads)
     if live := live_of(plan.inputs):
         sources = {m: undamaged(source) for m, source in data.sources.items()}
         readings = {m: source for m, source in sources.items() if isinstance(source, Reading)}

@@ -30,16 +30,6 @@ SHOWN = 5
 """Clips without features that are named on the terminal."""
 
 
-class Kind(StrEnum):
-    """What an export writes."""
-
-    mmsa = "mmsa"
-    fra = "fra"
-    utt = "utt"
-    csd = "csd"
-    npz = "npz"
-
-
 class LabelKinds(StrEnum):
     """What labels are."""
 
@@ -160,17 +150,19 @@ def import_command(
 
 def export_command(
     path: Annotated[
-        Path, typer.Argument(help="File (mmsa) or folder to write.", show_default=False)
+        Path,
+        typer.Argument(help="File (mmsa, npz, parquet) or folder to write.", show_default=False),
     ],
     to: Annotated[
-        Kind,
+        str,
         typer.Option(
             "--to",
             help="mmsa: the feature pickle that MMSA loads. fra, utt: MERBench's folder with a "
             "file a clip, of its frames or of their mean. csd: a folder of computational "
-            "sequences. npz: the columns of mmsa as plain numpy arrays.",
+            "sequences. npz: the columns of mmsa as plain numpy arrays. parquet: a row a clip "
+            "(needs pyarrow). webdataset: a folder of tar shards, a sample a clip.",
         ),
-    ] = Kind.mmsa,
+    ] = "mmsa",
     config: ConfigFile = PIPELINE,
     text: Annotated[
         str | None,
@@ -190,30 +182,25 @@ def export_command(
 ) -> None:
     """Write cached layers as the files that other tools of the field load."""
     from ..corpus_table import cached_manifest
-    from .csd_write import write_csd
+    from .added_formats import check_name
+    from .export import export
     from .export_features import choose
-    from .merbench_write import write_tree
-    from .mmsa_write import write_mmsa
     from .terminal import sent_json, sent_table
 
+    check_name(to)
     checked = places(config)
     manifest = cached_manifest(checked)
     chosen = choose(checked, _given(text, audio, vision))
     with bars() as progress:
-        if to in (Kind.mmsa, Kind.npz):
-            sent = write_mmsa(path, manifest, chosen, progress, to is Kind.npz)
-        elif to is Kind.csd:
-            sent = write_csd(path, manifest, chosen, progress)
-        else:
-            sent = write_tree(path, manifest, chosen, to is Kind.utt, progress)
+        sent = export(to, path, manifest, chosen, progress)
     if json:
         print_json(sent_json(sent))
     else:
         out().print(sent_table(sent))
     notes = list(sent.notes)
-    if to is Kind.mmsa and any(one.lacking for one in sent.shipped):
+    if to == "mmsa" and any(one.lacking for one in sent.shipped):
         notes.append("a clip without features of a modality is one frame of zeros there.")
-    if to is Kind.mmsa and any(one.unmasked for one in sent.shipped):
+    if to == "mmsa" and any(one.unmasked for one in sent.shipped):
         notes.append("frames without a face are written as they are stored: MMSA masks none.")
     _warn([f"note: {note}" for note in notes])
 

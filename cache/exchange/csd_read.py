@@ -8,6 +8,7 @@ says the splits.
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from ...errors import SedimentalError
 from ..alignment.time_align import COLLAPSE, align
 from ..manifest import Clip
 from ..safe_pickle.limits import shown
-from ..spec import MODALITIES, SPLIT_NAMES, Modality, Split
+from ..spec import MODALITIES, MOSEI_EMOTIONS, SPLIT_NAMES, Modality, Split
 from ..store.clip_features import ClipFeatures
 from .csd_file import CsdFile, Rows, segment_of
 from .foreign import INTERNAL, Absent, ExchangeError, Offer, features, refuse, with_contexts
@@ -34,6 +35,8 @@ GUESSES: Mapping[Modality, tuple[str, ...]] = {
 LABELS, CLASSES = "label", "class"
 PAUSE = "sp"
 """The word that marks a pause."""
+ALL_LABELS = 1 + len(MOSEI_EMOTIONS)
+"""Columns of CMU-MOSEI's label sequence: sentiment, then its emotions."""
 
 
 @dataclass(frozen=True)
@@ -206,13 +209,27 @@ class CsdFolder:
                     label = rows.features[number]
                     labels.append(label if isinstance(label, str) else label[:1].tolist())
                     wide = max(wide, 0 if isinstance(label, str) else len(label))
+                    emotions = {}
+                    if not isinstance(label, str) and len(label) == ALL_LABELS:
+                        emotions = dict(zip(MOSEI_EMOTIONS, label[1:].tolist(), strict=True))
                     clip = Clip(
-                        id_, video, id_.partition(INTERNAL)[2], "train", start=begin, end=end
+                        id=id_,
+                        video_id=video,
+                        clip_id=id_.partition(INTERNAL)[2],
+                        split="train",
+                        start=begin,
+                        end=end,
+                        emotions={e: v for e, v in emotions.items() if abs(v) < math.inf},
                     )
                     found.append(replace(clip, text=_transcript(said, clip, self._segments[id_])))
         if said:
             said.__exit__(None, None, None)
-        if wide > 1:
+        if wide == ALL_LABELS:
+            self.notes.append(
+                f"of {wide} labels a segment the first is sentiment, the others are taken for the "
+                'six emotions of CMU-MOSEI (train.task = "emotions").'
+            )
+        elif wide > 1:
             self.notes.append(f"of {wide} labels a segment the first, sentiment, is taken.")
         if not found:
             raise ExchangeError(f"{rated}: no segment in it.")

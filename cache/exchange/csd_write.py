@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...progress import Progress, Silent
 from ..manifest import Clip, Manifest
-from ..spec import SPLITS
+from ..spec import MOSEI_EMOTIONS, SPLITS
 from ..store.atomic_write import explained, fresh
 from .csd_file import DATA, FEATURES, INTERVALS, METADATA
 from .csd_read import SPLITS_FILE
@@ -107,6 +107,9 @@ def _interval(clip: Clip, chosen: Sequence[Chosen]) -> NDArray[np.float64]:
 
 def _labels(clips: Sequence[Clip]) -> tuple[str, dict[str, NDArray[Any]]]:
     if clips and clips[0].label is not None:
+        if all(list(clip.emotions) == list(MOSEI_EMOTIONS) for clip in clips):
+            rows = {clip.id: [clip.label, *clip.emotions.values()] for clip in clips}
+            return "All Labels", {id_: np.array([row], np.float64) for id_, row in rows.items()}
         return LABELS, {clip.id: np.array([[clip.label]], np.float64) for clip in clips}
     return CLASSES, {clip.id: np.array([[str(clip.category).encode()]], object) for clip in clips}
 

@@ -141,9 +141,18 @@ def _input(config: Config, modality: Modality) -> tuple[str, LayerChoice] | None
 
 
 def labelled(manifest: Manifest) -> tuple[Clip, ...]:
-    """The clips that have what the corpus's others have: a score, else a class."""
+    """The clips that have what the corpus's others have: a score, else a class.
+
+    Raises ExchangeError where none has either.
+    """
     key = "label" if any(clip.label is not None for clip in manifest.clips) else "category"
-    return tuple(clip for clip in manifest.clips if getattr(clip, key) is not None)
+    found = tuple(clip for clip in manifest.clips if getattr(clip, key) is not None)
+    if not found and manifest.clips:
+        raise ExchangeError(
+            f"{manifest.corpus}: no clip has a score or a class, which is all that this format "
+            "holds. --to parquet and --to webdataset keep every label."
+        )
+    return found
 
 
 def shipped(one: Chosen, clips: Sequence[Clip]) -> Shipped:

@@ -1,17 +1,21 @@
 """What a file of somebody's features holds, whatever its kind: clips, and features to be taken."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import SedimentalError
-from ..manifest import Clip, contexts
+from ..manifest import Clip, Manifest, contexts
 from ..spec import Modality, Scalar
 from ..store.clip_features import ClipFeatures
+
+if TYPE_CHECKING:
+    from ...progress import Progress
+    from .export_features import Chosen, Sent
 
 MOST_FAULTS = 50
 """Faults told at once; the rest are counted."""
@@ -62,6 +66,21 @@ class Foreign(Protocol):
 
     def take(self, modality: Modality) -> Iterator[ClipFeatures | Absent]:
         """Every clip's features, once: what was handed out is let go of."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A form of feature files that an installed package adds, by an entry point of the group
+    ``sedimental.formats``; its name there is what ``cache export --to`` calls it."""
+
+    title: str
+    """Its kind in words."""
+    fits: Callable[[Path], bool] = lambda path: False
+    """Whether the file or folder at a path is of this form, as far as a look at it tells."""
+    open: "Callable[[Path, Mapping[Modality, str]], Foreign] | None" = None
+    """Opens it; the names are those that the user gives the modalities' features."""
+    write: "Callable[[Path, Manifest, Sequence[Chosen], Progress], Sent] | None" = None
+    """Writes chosen features of a manifest's clips; see `export_features`."""
 
 
 def named(id_: str) -> tuple[str, str]:

@@ -7,23 +7,17 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ..official_files import official
 from ..safe_pickle.globals import HINTS
 from ..safe_pickle.load import load_plain
 from ..safe_pickle.npy import load_npy, load_npz, torch_file
 from ..spec import SPLIT_NAMES, Modality
 from . import csd_read, merbench, mmsa_read
+from .added_formats import open_added
 from .foreign import ExchangeError, Foreign
 from .labels import LabelKind
 from .merbench import Language
 
-OFFICIAL = {
-    "78e0f8b5": "MOSI/Processed/unaligned_50.pkl",
-    "d3994fd2": "MOSI/Processed/aligned_50.pkl",
-    "ad8b23d5": "MOSEI/Processed/unaligned_50.pkl",
-    "45eccfb7": "MOSEI/Processed/aligned_50.pkl",
-    "c9e20c13": "SIMS/Processed/unaligned_39.pkl",
-}
-"""How the SHA-256 that MMSA states for its own files begin."""
 FOREIGN_MAGIC = {
     b"\x1f\x8b": "packed with gzip: unpack it first (`gunzip FILE`).",
     b"7z": "packed with 7-Zip: unpack it first (`7z x FILE`).",
@@ -47,12 +41,15 @@ def open_foreign(
     """The features at `path`, whatever holds them.
 
     A file: a pickle, .npz or .npy of MMSA's or MultiBench's tables, or a .csd. A folder: MERBench's
-    layout, .csd files, or a folder a split with a .npy a column. Of a folder, `names` says which
+    layout, .csd files, or a folder a split with a .npy a column. Forms that installed packages add
+    come first. Of a folder, `names` says which
     features are which modality; `labels` what the labels are, and `language` which of MERBench's
     two transcripts is meant, where the data do not say; `aligned` puts .csd sequences on the steps
     of one of them. Raises ExchangeError or PickleRefusedError
     with what is wrong.
     """
+    if (added := open_added(path, names)) is not None:
+        return added
     if path.is_dir():
         if any(path.glob("*.csd")):
             return csd_read.open_folder(path, names, labels, None, aligned)
@@ -68,8 +65,8 @@ def open_foreign(
         return csd_read.open_folder(path.parent, names, labels, path, aligned)
     digest = _digest([path])
     found = mmsa_read.open_tables(path, digest, _content(path), labels)
-    if official := OFFICIAL.get(digest[:8]):
-        found.notes.insert(0, f"its SHA-256 begins as that of MMSA's own {official}.")
+    if known := official(digest):
+        found.notes.insert(0, f"{known}.")
     return found
 
 

@@ -3,16 +3,14 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from ..label_scale import fills
 from ..manifest import Manifest
 from ..published_sizes import title_of
 from .import_features import LAYER, Received
 
 WIDEST_SIMS, WIDEST_MOSI = 1.0, 3.0
 """Labels of CH-SIMS are at most this large, and those of CMU-MOSI and CMU-MOSEI."""
-FILLED = 0.6
-"""Share of a scale that labels reach on both sides if they were rated on it."""
 PUBLISHED = ("mosi", "mosei", "sims")
 """Corpora for which papers of models state settings that differ from a model's defaults."""
 
@@ -54,7 +52,7 @@ def models(received: Received) -> tuple[str, ...]:
 class Scale:
     """Whose metrics fit the labels, and what of that is a guess."""
 
-    protocol: Literal["mosi", "sims"]
+    protocol: str
     notes: tuple[str, ...] = ()
 
 
@@ -69,20 +67,20 @@ def scale(manifest: Manifest) -> Scale:
         return Scale("mosi")
     said = f"labels lie between {low:g} and {high:g}"
     if low < -WIDEST_MOSI or high > WIDEST_MOSI:
-        middle = f"{(low + high) / 2:g}"
         note = (
-            f"{said}: the scale of no published protocol. Acc-2, Acc-5 and Acc-7 mean nothing on "
-            f"it; MAE and Corr do. For the others, subtract the neutral label (perhaps {middle}) "
-            "in the source and import it again."
+            f"{said}: the scale of no published protocol. The pipeline takes these for its ends, "
+            "and five equal parts for its classes; if it is wider, or has other classes, say so in "
+            '[evaluate] protocol = "LOW..HIGH at EDGE, EDGE".'
         )
-        return Scale("mosi", (note,))
+        return Scale(f"{low:g}..{high:g}", (note,))
     if low < -WIDEST_SIMS or high > WIDEST_SIMS:
         return Scale("mosi")
-    if low <= -FILLED * WIDEST_SIMS and high >= FILLED * WIDEST_SIMS:
+    if fills(low, high, -WIDEST_SIMS, WIDEST_SIMS):
         return Scale("sims")
     note = (
         f"{said}, which fills neither the scale of CH-SIMS (-1 to 1) nor that of CMU-MOSI (-3 to "
-        '3): protocol "sims" is a guess. Set [evaluate] protocol to the scale that was rated on.'
+        '3): protocol "sims" is a guess. Set [evaluate] protocol to the scale that was rated on, '
+        f'such as "{low:g}..{high:g}".'
     )
     return Scale("sims", (note,))
 

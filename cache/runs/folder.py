@@ -245,7 +245,7 @@ def is_earlier(folder: Path) -> bool:
     try:
         head = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         return bool(head.get("format") == EARLIER)
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return False
 
 

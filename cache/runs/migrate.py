@@ -37,7 +37,15 @@ def migrate(folder: Path) -> Path:
         head: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         predictions = read_predictions((folder / "predictions.csv").read_bytes().decode())
         identity = _identity(head, predictions)
-    except (OSError, ValueError, KeyError, TypeError, StopIteration) as fault:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        StopIteration,
+        RecursionError,
+    ) as fault:
         raise RunError(
             f"{folder}: cannot be taken over: {fault}. Remove it and `sedimental train` anew."
         ) from fault

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..extraction import Extraction
 from ..representations import Representations
-from ..spec import LETTERS, MODALITIES, Modality, Split, is_untrained
+from ..spec import LETTERS, MODALITIES, Modality, Several, Split, is_untrained
 from .identity import Identity
 
 
@@ -65,16 +65,18 @@ class Predictions:
     ids: tuple[str, ...]
     splits: tuple[Split, ...]
     labels: NDArray[np.float64]
-    """(clips,) scores, or numbers of `classes`."""
+    """(clips,) scores, or numbers of `classes`; (clips, names) of `several`."""
     values: NDArray[np.float64]
-    """(clips,) what is predicted, in the same terms."""
+    """What is predicted, in the same terms; of emotions the probability that they are there."""
     classes: tuple[str, ...] = ()
     """Names of the classes; empty where scores are predicted."""
     probabilities: NDArray[np.float64] | None = None
     """(clips, classes)"""
+    several: Several | None = None
+    """What the columns are where a clip has several labels."""
 
     def of(self, split: Split) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(labels, predictions) of one split, each (clips,)."""
+        """(labels, predictions) of one split, each (clips, …)."""
         kept = np.array([s == split for s in self.splits], dtype=bool)
         return self.labels[kept], self.values[kept]
 

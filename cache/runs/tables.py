@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spec import SPLITS
+from ..spec import SPLITS, Several
 from .run import Epoch, Predictions
 
 
@@ -41,6 +41,9 @@ def read_history(text: str) -> tuple[Epoch, ...]:
 
 _PROBABILITY = "probability_"
 """Begins the columns that only predictions of classes have, one a class."""
+_LABEL, _ANSWER = "label_", "prediction_"
+"""Begin the columns of several labels a clip, one a dimension or emotion; an emotion is answered by
+its probability."""
 
 
 def predictions_text(predictions: Predictions) -> str:
@@ -48,6 +51,14 @@ def predictions_text(predictions: Predictions) -> str:
     classes, shares = predictions.classes, predictions.probabilities
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
+    if (several := predictions.several) is not None:
+        begins = (_LABEL, _ANSWER if several.kind == "dimensions" else _PROBABILITY)
+        heads = [f"{begin}{name}" for begin in begins for name in several.names]
+        table.writerow(["id", "split", *heads])
+        numbers = np.hstack([predictions.labels, predictions.values]).tolist()
+        for clip, split, row in zip(predictions.ids, predictions.splits, numbers, strict=True):
+            table.writerow([clip, split, *row])
+        return out.getvalue()
     own = [f"{_PROBABILITY}{name}" for name in classes]
     table.writerow(["id", "split", "label", "prediction", *own])
     rows = zip(
@@ -67,8 +78,26 @@ def predictions_text(predictions: Predictions) -> str:
 def read_predictions(text: str) -> Predictions:
     """What `predictions_text` wrote; raises as `read_history` does, and StopIteration."""
     with io.StringIO(text, newline="") as file:
-        rows = list(csv.DictReader(file))
+        reader = csv.DictReader(file)
+        rows = list(reader)
     splits = [next(s for s in SPLITS if s == row["split"]) for row in rows]
+    heads = list(reader.fieldnames or ())
+    if names := tuple(head.removeprefix(_LABEL) for head in heads if head.startswith(_LABEL)):
+        emotions = f"{_PROBABILITY}{names[0]}" in heads
+        begin = _PROBABILITY if emotions else _ANSWER
+        labels, values = (
+            np.array([[float(row[f"{b}{n}"]) for n in names] for row in rows]).reshape(
+                -1, len(names)
+            )
+            for b in (_LABEL, begin)
+        )
+        return Predictions(
+            ids=tuple(row["id"] for row in rows),
+            splits=tuple(splits),
+            labels=labels,
+            values=values,
+            several=Several("emotions" if emotions else "dimensions", names),
+        )
     columns = [name for name in (rows[0] if rows else ()) if name.startswith(_PROBABILITY)]
     classes = tuple(name.removeprefix(_PROBABILITY) for name in columns)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from .arrays import Order, numbers_of
 from .limits import Budget, RefusedError, shown
-from .values import ArraySaid, DtypeSaid, Global, OldText, text_of
+from .values import ArraySaid, DtypeSaid, Global, LatinText, OldText, text_of
 
 KEYS = frozenset({str, bytes, int, float, bool, type(None)})
 """Types of keys: their hashes cannot be made to agree in masses, and none holds another value."""
@@ -26,7 +26,7 @@ HINTS = {
 def key_of(value: Any) -> Any:
     """`value` as a key of a dict or a member of a set; raises RefusedError for anything else."""
     kind = type(value)
-    if kind is OldText:
+    if kind is OldText or kind is LatinText:
         return value.text
     if kind not in KEYS:
         raise RefusedError(f"it holds a {shown(kind.__name__)} as a key")
@@ -133,6 +133,9 @@ class Globals:
         if text_of(encoding) not in ("latin1", "latin-1"):
             raise RefusedError(f"it asks for the codec {shown(repr(text_of(encoding)))}")
         if type(value) is OldText:
+            return value.raw
+        if type(value) is LatinText:
+            self._charge(len(value.raw))
             return value.raw
         if type(value) is not str:
             raise RefusedError("it makes bytes of what is no text")

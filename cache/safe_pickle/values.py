@@ -1,5 +1,6 @@
 """What stands on the reader's stack beside plain data, and the one pass that makes it plain."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,14 @@ from .limits import Budget, Limits, RefusedError
 
 WEIGHT = 16
 """Bytes that a value counts where a result is weighed as if nothing in it were shared."""
+FEW = 16
+"""Values in a container that is sooner looked at again, where it is shared, than remembered."""
+
+_ESCAPES = re.compile(rb"\\(x[0-9a-fA-F]{2}|[\\'\"abfnrtv])")
+_SIGNS = {
+    ord(sign): code
+    for sign, code in zip(b"\\'\"abfnrtv".decode(), b"\\'\"\a\b\f\n\r\t\v", strict=True)
+}
 
 
 class OldText:
@@ -27,6 +36,40 @@ class OldText:
             return self.raw.decode("utf-8")
         except UnicodeDecodeError:
             return self.raw.decode("latin-1")
+
+
+def quoted(line: bytes) -> OldText:
+    """What a line of protocol 0 says between its quotes; ValueError where it has none.
+
+    >>> quoted(b"'a\\\\x41\\\\n'").raw
+    b'aA\\n'
+    """
+    if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in b"'\"":
+        raise ValueError("a string without its quotes")
+    return OldText(_ESCAPES.sub(_unescaped, line[1:-1]))
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    said = match[1]
+    return bytes([int(said[1:], 16) if said[:1] == b"x" else _SIGNS[said[0]]])
+
+
+class LatinText:
+    """A long text, kept as what it is in Latin-1: protocol 2 writes the bytes of arrays so, and the
+    array takes them as they lie here."""
+
+    __slots__ = ("raw",)
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+
+    def __sizeof__(self) -> int:
+        return self.raw.__sizeof__()
+
+    @property
+    def text(self) -> str:
+        """The text."""
+        return self.raw.decode("latin-1")
 
 
 class Global:
@@ -113,12 +156,16 @@ class Plain:
         kind = type(value)
         if kind is str or kind is bytes:
             return value, WEIGHT + len(value), 0
-        if kind is OldText:
+        if kind is OldText or kind is LatinText:
             return value.text, WEIGHT + len(value.raw), 0
         if kind is DtypeSaid or kind is Global:
             raise RefusedError("it holds the name of a type where a value should be")
         if kind not in _CONTAINERS:
             return value, WEIGHT, 0
+        if (kind is list or kind is tuple) and len(value) <= FEW and _is_plain(value):
+            if depth >= self._limits.depth:
+                raise RefusedError(f"it is nested more than {self._limits.depth} deep")
+            return value, _weight(value), 1
         key = id(value)
         if (found := self._done.get(key)) is None:
             if key in self._open:
@@ -138,9 +185,9 @@ class Plain:
         kind = type(value)
         if kind is dict:
             values, weight, deep = self._each(value.values(), depth)
-            for name, own in zip(value, values, strict=True):
-                value[name] = own
-                weight += len(name) if type(name) is str else 0
+            if type(values) is list:
+                value.update(zip(value, values, strict=True))
+            weight += sum(len(name) for name in value if type(name) is str)
             return value, weight + WEIGHT * len(value), deep
         if kind is ArraySaid:
             if value.array is not None:
@@ -150,13 +197,20 @@ class Plain:
             values, weight, deep = self._each(value.items, depth)
             return value.with_objects(values), weight, deep
         values, weight, deep = self._each(value, depth)
+        if values is value:
+            return value, weight, deep
         if kind is tuple:
             return tuple(values), weight, deep
         if kind is list:
             value[:] = values
         return value, weight, deep
 
-    def _each(self, values: Any, depth: int) -> tuple[list[Any], int, int]:
+    def _each(self, values: Any, depth: int) -> tuple[Any, int, int]:
+        """A list of the values, plain, or `values` itself if they all are; weight and depth."""
+        if _is_plain(values):
+            weight = _weight(values)
+            self._budget.weigh(weight)
+            return values, weight, 1
         found, weight, deep = [], WEIGHT, 0
         for value in values:
             kind = type(value)
@@ -171,4 +225,16 @@ class Plain:
         return found, weight, deep + 1
 
 
+def _is_plain(values: Any) -> bool:
+    """Whether all of `values` may stay as they are: no container, nothing that stands for more."""
+    return _PLAIN.issuperset(map(type, values))
+
+
+def _weight(values: Any) -> int:
+    """Of a container of such."""
+    letters = sum(len(value) for value in values if type(value) in (str, bytes))
+    return WEIGHT * (1 + len(values)) + letters
+
+
+_PLAIN = frozenset({int, float, bool, complex, type(None), str, bytes})
 _CONTAINERS = frozenset({dict, list, tuple, set, frozenset, ArraySaid})

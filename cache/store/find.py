@@ -8,7 +8,7 @@ from ...errors import StoreError, StoreNotFoundError
 from ..spec import FeatureSpec, Modality
 from .store import Store, open_store
 
-UNSTATED = ("context", "case")
+UNSTATED = ("context", "case", "pool")
 """Settings that a store states only where they are not the usual ones."""
 
 
@@ -44,7 +44,7 @@ def find_store(folder: Path, table: AnyFeatures, dtype: str) -> Path:
             spec = open_store(path, allow_partial=True).spec
         except StoreNotFoundError:
             continue  # a folder of this name without a single part
-        if table.encoder not in (spec.encoder, spec.source, *_last_part(table, spec)):
+        if not _is_meant(table, spec):
             continue
         if differs := _differences(table, spec, dtype):
             others.append(f"{path.name} has {', '.join(differs)}")
@@ -60,9 +60,14 @@ def find_store(folder: Path, table: AnyFeatures, dtype: str) -> Path:
     )
 
 
-def _last_part(table: AnyFeatures, spec: FeatureSpec) -> tuple[str, ...]:
-    """The table's name of the encoder, if it is a path or Hub id whose end is the store's name."""
-    return (table.encoder,) if table.encoder.rstrip("/").endswith(f"/{spec.encoder}") else ()
+def _is_meant(table: AnyFeatures, spec: FeatureSpec) -> bool:
+    """Whether the store is of the table's encoder: by the name it is given, else by its own, or as
+    a path or Hub id that ends with the store's name or with that of the folder it was made from."""
+    if table.name is not None:
+        return spec.encoder == table.name
+    last = Path(table.encoder).name
+    of_folder = spec.weights == "folder" and last == spec.source
+    return table.encoder in (spec.encoder, spec.source) or last == spec.encoder or of_folder
 
 
 def _differences(table: AnyFeatures, spec: FeatureSpec, dtype: str) -> list[str]:

@@ -70,7 +70,7 @@ def read_head(path: Path) -> tuple[Head, Mapping[str, Place]]:
             file.seek(ranges[DATASET][0])
             text = file.read(ranges[DATASET][1])
         head = Head.from_json(unseal("part", json.loads(text), path))
-    except (ValueError, KeyError, TypeError) as fault:
+    except (ValueError, KeyError, TypeError, RecursionError) as fault:
         raise CorruptStoreError(f"{path}: not a part in HDF5 ({fault}). {REPAIR}") from None
     except OSError as fault:
         raise unreadable(path, fault) from fault

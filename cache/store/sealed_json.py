@@ -69,7 +69,7 @@ def read_record(kind: str, path: Path) -> dict[str, Any]:
         raise unreadable(path, fault) from fault
     try:
         document = json.loads(data)
-    except ValueError:  # not JSON, or not even text
+    except (ValueError, RecursionError):  # not JSON, or not even text
         document = None
     body = unseal(kind, document, path)
     if data != dump(document) + b"\n":

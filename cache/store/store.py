@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,11 @@ from .ragged import Ragged, Statistics, pooled
 from .read_ranges import Longs, bytes_of, fill, read_range
 from .sealed_json import COMPLETE, STORE, read_record
 from .statistics import statistics
+from .stretches import Stretches
+
+if TYPE_CHECKING:
+    import h5py
+    import zarr
 
 Allocate = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
 """Makes the buffer that is read into: numpy's, or one a device copies from without staging."""
@@ -78,15 +83,6 @@ def _missing(path: Path, completion: Mapping[str, Any], parts: Sequence[Part]) -
     return ""
 
 
-class _Stretches(NamedTuple):
-    """Frames that lie next to each other, to be read one stretch after the other."""
-
-    part: Longs
-    begin: Longs
-    """First frame within the part."""
-    frames: Longs
-
-
 class Store:
     """One encoder's features of one corpus, as they were when the store was opened."""
 
@@ -129,6 +125,12 @@ class Store:
         self._begin = begins[at] - begins[first[self._part]]
         self._lengths = np.array([sum(part.head.frames) for part in parts], dtype=np.int64)
         self._files: dict[tuple[int, str], Path] = {}
+
+    def __repr__(self) -> str:
+        """Which encoder's it is, and how much it holds."""
+        spec, frames = self.spec, int(self.frames.sum())
+        held = f"{len(self.clips)} clips, {frames} frames, {len(spec.layers)} layers"
+        return f"Store({spec.modality} {spec.encoder}: {held})"
 
     @property
     def nbytes(self) -> int:
@@ -227,6 +229,45 @@ class Store:
             shares.append((int(valid.sum()), mean, std, absmax))
         return pooled((len(self.spec.layers), self.spec.width), shares)
 
+    def rows(self, layer: int, first: int, last: int) -> NDArray[Any]:
+        """(last - first, width) of the stored entry at position `layer`, from all clips' frames."""
+        shape = (1, last - first, self.spec.width)
+        values: NDArray[Any] = self._allocate(shape, np.dtype(self.spec.dtype))
+        wanted = self._all.between(first, last)
+        self._fill(values, HIDDEN, np.array([layer], dtype=np.int64), wanted)
+        return values.reshape(shape[1:])
+
+    def stretches(self, layer: int) -> Iterator[tuple[Path, int, int]]:
+        """Where the bytes of the stored entry at position `layer` lie, all clips' frames in order:
+        file, offset and length of each stretch."""
+        row = np.dtype(self.spec.dtype).itemsize * self.spec.width
+        for part, begin, frames in zip(*(column.tolist() for column in self._all), strict=True):
+            start = self._parts[part].places[HIDDEN].offset + layer * int(self._lengths[part]) * row
+            yield self._file(part, HIDDEN).resolve(), start + begin * row, frames * row
+
+    def as_zarr(self) -> "zarr.Group":
+        """The whole store as a read-only Zarr group, for zarr-python and ``xarray.open_zarr``.
+
+        ``hidden`` (layer, frame, width) is read from the parts, a chunk when it is asked for;
+        ``clip`` (frame,) numbers the clip of each frame in the attribute ``clips``; ``times``,
+        ``durations`` and ``valid`` (frame,) are as in `side`.
+        """
+        import zarr
+
+        from .zarr_view import ZarrView
+
+        return zarr.open_group(ZarrView(self), mode="r")
+
+    def as_h5py(self) -> "h5py.File":
+        """The whole store as an HDF5 file in memory, whose datasets are the parts' own bytes.
+
+        ``hidden/<layer>`` (frames, width) of all clips in order, ``offsets`` (clips + 1,) of the
+        first frame of each of ``clips``, and ``times``, ``durations`` and ``valid`` (frames,).
+        """
+        from .hdf5_view import open_view
+
+        return open_view(self)
+
     def _ranks(self, clips: Sequence[str]) -> Longs:
         try:
             return np.array([self._rank[clip] for clip in clips], dtype=np.int64)
@@ -243,19 +284,19 @@ class Store:
         frames = self.frames if ranks is None else self.frames[ranks]
         return np.concatenate([[0], np.cumsum(frames)]).astype(np.int64)
 
-    def _stretches(self, ranks: Longs | None) -> "_Stretches":
+    def _stretches(self, ranks: Longs | None) -> Stretches:
         """Where the frames of these clips lie; None: of all, whose neighbours are found once."""
         if ranks is None:
             return self._all
-        return _Stretches(self._part[ranks], self._begin[ranks], self.frames[ranks])
+        return Stretches(self._part[ranks], self._begin[ranks], self.frames[ranks])
 
     @cached_property
-    def _all(self) -> "_Stretches":
+    def _all(self) -> Stretches:
         """Of all clips, as few stretches as there can be."""
         part, begin, frames = self._part, self._begin, self.frames
         new = (np.diff(part) != 0) | (begin[1:] != begin[:-1] + frames[:-1])
         first = np.flatnonzero(np.concatenate([[True] if len(part) else [], new]))
-        return _Stretches(part[first], begin[first], np.add.reduceat(frames, first))
+        return Stretches(part[first], begin[first], np.add.reduceat(frames, first))
 
     def _read(self, layers: Layers | None, ranks: Longs | None) -> Ragged:
         asked = np.array(self.spec.positions(self.spec.layers if layers is None else layers))
@@ -266,7 +307,7 @@ class Store:
         clips = self.clips if ranks is None else tuple(self.clips[r] for r in ranks)
         return Ragged(values, offsets, clips)
 
-    def _fill(self, out: NDArray[Any], name: str, layers: Longs, wanted: "_Stretches") -> None:
+    def _fill(self, out: NDArray[Any], name: str, layers: Longs, wanted: Stretches) -> None:
         """Read rows of array `name` into `out`: for each of `layers` the frames `wanted`."""
         used, file = np.unique(wanted.part, return_inverse=True)
         parts = [self._parts[p] for p in used]

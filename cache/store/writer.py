@@ -1,5 +1,6 @@
 """How features get into a store: in immutable parts, each safe on disk before `add` returns."""
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import StoreError
-from ..spec import FeatureSpec
+from ..spec import FeatureSpec, Scalar
 from . import index
 from .atomic_write import clear_stale, explained, replace
 from .clip_features import ClipFeatures, check, overflow
@@ -40,6 +41,8 @@ class StoreWriter:
         self.path, self.spec = path, spec
         self._suffix = FORMATS[format].SUFFIX
         self._manifest = index.new_manifest(path)
+        self.recorded: Mapping[str, Scalar] = {}
+        """What the store on disk has recorded of how it was made."""
 
     @classmethod
     def create(
@@ -68,11 +71,20 @@ class StoreWriter:
                 f"{path}: holds features of fingerprint {found.fingerprint}, not "
                 f"{spec.fingerprint}. Use another cache.root in pipeline.toml for one of the two."
             )
+        writer.recorded = found.recorded
         return writer
 
     def present(self) -> Mapping[str, str]:
         """The clips in all parts now on disk, each with the digest of its source."""
         return index.held(index.read_parts(self.path, self.spec.fingerprint))
+
+    def note(self, values: Mapping[str, Scalar]) -> None:
+        """Record more of how the features are made, beside what changes them, in the store."""
+        self.recorded = {**self.recorded, **values}
+        self.spec = dataclasses.replace(self.spec, recorded={**self.spec.recorded, **values})
+        stated = dataclasses.replace(self.spec, recorded=self.recorded)
+        with explained(self.path / STORE):
+            replace(self.path / STORE, record("store", {"spec": stated.to_json()}))
 
     def probe(self, values: NDArray[Any]) -> str:
         """Keep, or compare with those kept, the features (layers, frames, width) of a fixed input.

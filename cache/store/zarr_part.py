@@ -45,7 +45,14 @@ def read_head(path: Path) -> tuple[Head, Mapping[str, Place]]:
     try:
         document = json.loads(file.read_bytes())
         head = Head.from_json(unseal("part", document["attributes"][ATTRIBUTE], file))
-    except (ValueError, KeyError, TypeError, FileNotFoundError, NotADirectoryError) as fault:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+        FileNotFoundError,
+        NotADirectoryError,
+    ) as fault:
         raise CorruptStoreError(f"{file}: not the metadata of a part ({fault}). {REPAIR}") from None
     except OSError as fault:
         raise unreadable(file, fault) from fault

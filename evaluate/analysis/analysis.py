@@ -106,6 +106,8 @@ def analyse(
     runs = rows[name]
     ordered = {row: rows[row] for row in (name, *ranked, *rows)}
     ids, labels = scored_clips(runs[0])
+    if protocol.of_several:
+        return _of_several(name, rows, ordered)
     videos = {c.id: c.video_id for c in manifest.clips} if manifest else None
     groups = video_groups(ids, videos)
     # other rows stand beside this one only where they were scored on the same clips
@@ -128,6 +130,23 @@ def analyse(
         histories={row: tuple(r.history for r in seeds) for row, seeds in rows.items()},
         best_epochs={row: tuple(r.best_epoch for r in seeds) for row, seeds in rows.items()},
         worst=_worst(ids, labels, runs, manifest),
+    )
+
+
+def _of_several(
+    name: str, rows: Mapping[str, Sequence[Run]], ordered: Mapping[str, Sequence[Run]]
+) -> Analyses:
+    """What can be said where a clip has several labels: how training went, gates and layers."""
+    return Analyses(
+        name=name,
+        fits=(),
+        gates=gates_of(ordered),
+        layers=mixtures_of(ordered),
+        variances=(),
+        video=None,
+        histories={row: tuple(r.history for r in seeds) for row, seeds in rows.items()},
+        best_epochs={row: tuple(r.best_epoch for r in seeds) for row, seeds in rows.items()},
+        worst=(),
     )
 
 

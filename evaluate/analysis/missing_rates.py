@@ -71,7 +71,8 @@ SPECIAL: Mapping[str, str] = {
 def read_robustness(
     experiment: Path, groups: Mapping[str, Sequence[Run]], scheme: Scheme
 ) -> tuple[Robustness, ...]:
-    """What is known of each row of which every seed was tested; raises RunError for a bad file."""
+    """What is known of each row of which every seed was tested, in every part of a
+    cross-validation; raises RunError for a bad file."""
     found = []
     for name, runs in groups.items():
         folders = [folder_of(experiment, run) for run in runs]
@@ -131,12 +132,12 @@ def _summary(name: str, runs: Sequence[Run], kept: Sequence[_Kept], scheme: Sche
     cases = [c for c in kept[0].cases if all(c in other.cases for other in kept)]
     scored = []
     for case in cases:
-        seeds = []
+        found = []
         for run, one in zip(runs, kept, strict=True):
             labels = run.predictions.of("test")[0]
             masks = one.values[one.cases.index(case)]
-            seeds.append(_mean([_scores(labels, answers, scheme) for answers in masks]))
-        scored.append((case, seeds))
+            found.append(_mean([_scores(labels, answers, scheme) for answers in masks]))
+        scored.append((case, _over_parts(runs, found)))
     curves: dict[str, dict[str, Curve]] = {}
     for of in dict.fromkeys(case["of"] for case in cases if case["kind"] == "rate"):
         own = sorted(
@@ -145,7 +146,18 @@ def _summary(name: str, runs: Sequence[Run], kept: Sequence[_Kept], scheme: Sche
         )
         curves[of] = {key: _curve(key, own) for key in own[0][1][0]}
     drops = {c["of"]: _mean(seeds) for c, seeds in scored if c["kind"] == "drop"}
-    return Robustness(name, curves, drops, len(runs))
+    return Robustness(name, curves, drops, len({run.seed for run in runs}))
+
+
+def _over_parts(
+    runs: Sequence[Run], scores: Sequence[Mapping[str, float]]
+) -> Sequence[Mapping[str, float]]:
+    """`scores` of `runs`; of a cross-validation the mean over seeds of each part."""
+    parts: dict[int | None, list[Mapping[str, float]]] = {}
+    for run, own in zip(runs, scores, strict=True):
+        fold = None if run.identity is None else run.identity.fold
+        parts.setdefault(fold, []).append(own)
+    return scores if None in parts else [_mean(own) for own in parts.values()]
 
 
 def _trained_incomplete(
@@ -159,10 +171,11 @@ def _trained_incomplete(
         trained = [run for run in own if run is not None]
         rates = {float(run.config["missing_rate"]) for run in trained}
         if len(trained) == len(runs) and len(rates) == 1:
-            points.append((rates.pop(), [_test_scores(run, scheme) for run in trained]))
+            own_scores = [_test_scores(run, scheme) for run in trained]
+            points.append((rates.pop(), _over_parts(trained, own_scores)))
     if not points:
         return {}
-    whole = (0.0, [_test_scores(run, scheme) for run in runs])
+    whole = (0.0, _over_parts(runs, [_test_scores(run, scheme) for run in runs]))
     ordered = sorted([whole, *points], key=lambda point: point[0])
     return {key: _curve(key, ordered) for key in whole[1][0]}
 

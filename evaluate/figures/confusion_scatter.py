@@ -42,8 +42,8 @@ def _scatter(report: Report, found: RowFit, most: int) -> Drawing | None:
     step = -(-x.size // most)
     with Canvas(key, 400) as canvas:
         axes = canvas.panels[0]
-        reach = float(max(protocol.high, np.abs(x).max())) * 1.05
-        ends = [-protocol.high, protocol.high]
+        ends = [protocol.low, protocol.high]
+        room = 0.05 * (protocol.high - protocol.low)
         axes.plot(ends, ends, color=MUTED, lw=1, ls=(0, (4, 3)))
         axes.plot(
             x[::step],
@@ -66,8 +66,8 @@ def _scatter(report: Report, found: RowFit, most: int) -> Drawing | None:
                 mew=0.8,
                 lw=1.4,
             )
-        axes.set_xlim(-reach, reach)
-        axes.set_ylim(-protocol.high * 1.1, protocol.high * 1.1)
+        axes.set_xlim(min(protocol.low, x.min()) - room, max(protocol.high, x.max()) + room)
+        axes.set_ylim(protocol.low - room, protocol.high + room)
         axes.set_xlabel("prediction")
         axes.set_ylabel("label")
     drawn = f" {x[::step].size} of {x.size} clips are drawn." if step > 1 else ""

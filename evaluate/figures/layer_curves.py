@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ...cache.spec import LETTERS, MODALITIES, Modality, Split
+from ...cache.spec import LETTERS, MODALITIES, Modality
 from ...cache.sweeps import Point, Sweep
 from ..layer_comparison import metric_keys, protocol_of_sweep
 from ..results import Drawing
@@ -16,7 +16,8 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5, 1, 1.5)), (0, (1, 1)))
 
 
 def sweep_figures(sweeps: Sequence[Sweep]) -> tuple[Drawing, ...]:
-    """A figure a metric: test and validation scores of every layer of every modality."""
+    """A figure a metric: validation scores of every layer of every modality, and of the picked and
+    the last one those of test."""
     if not sweeps:
         return ()
     main = next((s for s in sweeps if s.kind == "sweep"), sweeps[0])
@@ -26,7 +27,7 @@ def sweep_figures(sweeps: Sequence[Sweep]) -> tuple[Drawing, ...]:
 
 
 def layer_figure(sweep: Sweep, probe: Sweep | None, key: str) -> Drawing | None:
-    """`key` by layer; a line an arm for test, dotted for validation, the probe in grey."""
+    """`key` by layer on validation, a line an arm, the probe in grey; diamonds for test."""
     metric = protocol_of_sweep(sweep).metric(key)
     modalities = [m for m in MODALITIES if m in sweep.encoders and sweep.encoders[m].layers]
     if not modalities:
@@ -38,13 +39,13 @@ def layer_figure(sweep: Sweep, probe: Sweep | None, key: str) -> Drawing | None:
             colour = MODALITY_COLOURS[modality]
             if probe is not None and modality in probe.encoders:
                 own = probe.curve(probe.arms[0], modality)
-                _line(axes, own, names, "test", key, MUTED, (0, (4, 2)), "", "linear probe, test")
+                _line(axes, own, names, key, MUTED, (0, (4, 2)), "", "linear probe, held out")
             for number, arm in enumerate(arms):
                 points = sweep.curve(arm, modality)
                 said = f"{arm}, " if len(arms) > 1 else ""
                 _band(axes, points, names, key, colour)
-                _line(axes, points, names, "valid", key, colour, (0, (1, 1.6)), "", f"{said}valid")
-                _line(axes, points, names, "test", key, colour, DASHES[number], "o", f"{said}test")
+                _line(axes, points, names, key, colour, DASHES[number], "o", f"{said}valid")
+                _tested(axes, sweep, arm, modality, key, f"{said}test of picked and last")
                 _mark(axes, sweep, arm, modality, key)
             step = -(-len(names) // 13)
             axes.set_xticks(range(0, len(names), step), names[::step])
@@ -64,16 +65,17 @@ def layer_figure(sweep: Sweep, probe: Sweep | None, key: str) -> Drawing | None:
     return Drawing(
         canvas.key,
         f"{key} by layer",
-        f"Each modality alone, {model}. Solid: test; dotted: validation{band}. The ring: the layer "
-        f"that validation picked by {sweep.criterion}."
+        f"Each modality alone, {model}, on validation{band}. The ring: the layer picked by "
+        f"{sweep.criterion}. Diamonds: test, of the picked and the last layer alone."
         + (f" {hidden} more variants are in the table." if hidden > 0 else ""),
         canvas.svg,
         figure=canvas.figure,
     )
 
 
-def _values(points: Sequence[Point], split: Split, key: str) -> Any:
-    return np.array([point.scores[split].get(key, (np.nan,)) for point in points], dtype=np.float64)
+def _held_out(point: Point, key: str) -> tuple[float, ...]:
+    """Over the folds of a probe, over the seeds of a model."""
+    return tuple(point.folds.get(key) or point.scores["valid"].get(key, (np.nan,)))
 
 
 def _places(points: Sequence[Point], names: Sequence[str]) -> list[int]:
@@ -84,7 +86,6 @@ def _line(
     axes: Any,
     points: Sequence[Point],
     names: Sequence[str],
-    split: Split,
     key: str,
     colour: str,
     dashes: Any,
@@ -94,10 +95,10 @@ def _line(
     kept = [point for point in points if point.choice in names]
     axes.plot(
         _places(kept, names),
-        _values(kept, split, key).mean(axis=1) if kept else [],
+        [np.mean(_held_out(point, key)) for point in kept],
         color=colour,
         ls=dashes,
-        lw=1.2 if split == "valid" or not marker else 1.8,
+        lw=1.8 if marker else 1.2,
         marker=marker,
         ms=4,
         mec=PAPER,
@@ -107,11 +108,13 @@ def _line(
 
 
 def _band(axes: Any, points: Sequence[Point], names: Sequence[str], key: str, colour: str) -> None:
-    values = _values(points, "test", key)
-    if len(points) and values.shape[1] > 1:
-        mean, deviation = values.mean(axis=1), values.std(axis=1)
+    kept = [point for point in points if point.choice in names]
+    values = [_held_out(point, key) for point in kept]
+    if any(len(own) > 1 for own in values):
+        mean = np.array([np.mean(own) for own in values])
+        deviation = np.array([np.std(own) for own in values])
         axes.fill_between(
-            _places(points, names),
+            _places(kept, names),
             mean - deviation,
             mean + deviation,
             color=colour,
@@ -120,13 +123,31 @@ def _band(axes: Any, points: Sequence[Point], names: Sequence[str], key: str, co
         )
 
 
+def _tested(axes: Any, sweep: Sweep, arm: str, modality: Modality, key: str, label: str) -> None:
+    """Test scores of the layers that may be looked at on test."""
+    encoder, letter = sweep.encoders[modality], LETTERS[modality]
+    asked = dict.fromkeys((sweep.picks.get(arm, {}).get(modality), encoder.last))
+    points = [p for name in asked if name and (p := sweep.find(arm, letter, name)) is not None]
+    axes.plot(
+        _places(points, encoder.layers),
+        [point.mean("test", key) for point in points if point.choice in encoder.layers],
+        ls="none",
+        marker="D",
+        ms=5,
+        color=ACCENT,
+        mec=PAPER,
+        mew=0.6,
+        label=label,
+    )
+
+
 def _mark(axes: Any, sweep: Sweep, arm: str, modality: Modality, key: str) -> None:
     chosen = sweep.picks.get(arm, {}).get(modality)
     point = None if chosen is None else sweep.find(arm, LETTERS[modality], chosen)
     if point is not None and chosen in sweep.encoders[modality].layers:
         axes.plot(
             [sweep.encoders[modality].layers.index(chosen)],
-            [point.mean("test", key)],
+            [np.mean(_held_out(point, key))],
             ls="none",
             marker="o",
             ms=11,

@@ -31,7 +31,7 @@ def map_figures(
     """What `found` of `run` looks like, by PCA: the fused vectors split by split, then the test
     clips as each modality alone represents them. What would say nothing is left out with a reason.
     """
-    if found is None or WHOLE not in found.vectors:
+    if protocol.of_several or found is None or WHOLE not in found.vectors:
         return ()
     title = "Representations, PCA"
     if len(found.rows) < FEWEST:
@@ -105,7 +105,7 @@ def grouped_labels(
     """The group of each clip, and the groups' names: its class, or the sign of its score."""
     if protocol.of_classes:
         return labels.astype(np.int64), protocol.bins
-    return (np.sign(labels) + 1).astype(np.int64), GROUPS
+    return (np.sign(labels - protocol.middle) + 1).astype(np.int64), GROUPS
 
 
 def _map(

@@ -79,7 +79,10 @@ def rows_figure(report: Report, key: str) -> Drawing | None:
         else ""
     )
     title = {"Corr": "Correlation with the labels", "MAE": "Mean absolute error"}.get(
-        key, "Accuracy" if key == "Accuracy" else f"{metric.label}, {metric.variant}"
+        key,
+        "Accuracy"
+        if key == "Accuracy"
+        else ", ".join(filter(None, (metric.label, metric.variant))),
     )
     return Drawing(
         canvas.key,

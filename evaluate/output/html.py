@@ -17,7 +17,7 @@ from ..figures.confusion_scatter import MOST_ROWS
 from ..figures.layer_curves import sweep_figures
 from ..figures.missing_rate_curves import robustness_figures
 from ..figures.row_style import RowStyle, model_styles
-from ..protocols import Metric
+from ..protocols import Metric, protocol_of
 from ..results import Drawing, Report, Row
 from ..statistics import FEWEST_GROUPS, LEVEL, Difference, Spread
 from .html_cells import Cell, minus, order, plain_cell
@@ -147,6 +147,11 @@ def to_html(report: Report, drawn: Drawings | None = None, exported: Collection[
         sweep=sweep,
         robust=[_robust(row, metrics) for row in report.robustness],
         robust_words=special_words(report.robustness),
+        crossed=[
+            (one, [(m.key, spread_text(m, one.test[m.key], len(one.seeds))) for m in known])
+            for one in report.cross
+            for known in [protocol_of(one.scheme).metrics]
+        ],
         robust_drawings=_groups(drawn.robust),
         sweep_drawings=_groups(drawn.layers),
         several=any(len(row.seeds) > 1 for row in report.rows),
@@ -183,6 +188,7 @@ def _contents(report: Report, drawn: Drawings) -> list[tuple[str, str]]:
         ("published", "Published results", report.published),
         ("layer", "Which layer", report.sweeps),
         ("figures", "Figures", drawn.behind),
+        ("cross", "On other corpora", report.cross),
         ("robustness", "Missing features", report.robustness),
         ("variance", "Variance", report.test_clips and report.analyses.variances),
         ("worst", "Worst clips", report.test_clips),

@@ -48,7 +48,7 @@ def sweep_part(report: Report) -> SweepPart | None:
     sweep = report.sweeps[-1]
     protocol, keys = protocol_of_sweep(sweep), metric_keys(sweep)
     metrics = tuple(m for m in protocol.metrics if m.label != "F1" or m.key == protocol.first)
-    spreads = any(len(point.seeds) > 1 for each in report.sweeps for point in each.points)
+    spreads = any(point.count > 1 for each in report.sweeps for point in each.points)
     blank, floor = BLANK if spreads else "", report.baseline.test
     pairs = [(split, key) for split in ("valid", "test") for key in keys]
     return SweepPart(

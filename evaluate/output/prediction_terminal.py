@@ -5,14 +5,12 @@ from typing import TYPE_CHECKING
 from ...cache.spec import LETTERS
 from ...escape import for_terminal
 from ..prediction import ClipPrediction, Prediction
+from ..protocols import protocol_of
 from ..statistics import Spread
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
-
-HEADS = {"mosi": "of 7", "sims": "of 5"}
-"""Heads of the column of the finest class, by protocol."""
 
 
 def prediction_to_terminal(found: Prediction) -> "Group":
@@ -51,9 +49,13 @@ def _table(found: Prediction) -> "Table":
     table.add_column("clip")
     for name in found.classes or ("score",):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("class" if found.classes else "sentiment", no_wrap=True)
+    table.add_column(
+        "there" if found.protocol == "emotions" else "class" if found.classes else "sentiment",
+        no_wrap=True,
+    )
     if not found.classes:
-        table.add_column(HEADS[found.protocol], justify="right", no_wrap=True)
+        finest = f"of {len(protocol_of(found.protocol).bins)}"
+        table.add_column(finest, justify="right", no_wrap=True)
     table.add_column("from", no_wrap=True)
     for m in weighed:
         table.add_column(f"weight {LETTERS[m]}", justify="right", no_wrap=True)

@@ -9,7 +9,13 @@ from ...cache.store.atomic_write import replace
 from ...cache.sweeps import Sweep
 from ...escape import for_csv, for_markdown
 from ..figures.layer_curves import sweep_figures
-from ..layer_comparison import comparisons, layer_lines, metric_keys, protocol_of_sweep
+from ..layer_comparison import (
+    comparisons,
+    is_compared,
+    layer_lines,
+    metric_keys,
+    protocol_of_sweep,
+)
 from .tables import spread_text
 
 
@@ -27,7 +33,8 @@ def write_sweep_files(experiment: str | Path, sweeps: Sequence[Sweep]) -> tuple[
 
 
 def to_csv(sweep: Sweep) -> str:
-    """A row a single layer; each metric of each split as ``<split>_<key>_mean`` and ``_std``."""
+    """A row a single layer; each metric of each split as ``<split>_<key>_mean`` and ``_std``. Test
+    is left empty but for the picked and the last layer (`is_compared`)."""
     keys = [m.key for m in protocol_of_sweep(sweep).metrics]
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
@@ -36,9 +43,11 @@ def to_csv(sweep: Sweep) -> str:
     table.writerow(["model", "modality", "layer", "seeds", "picked", *heads])
     for line in layer_lines(sweep):
         numbers: list[str] = []
+        shown = is_compared(sweep, line)
         for split, key in pairs:
             spread = line.spread(split, key)
-            numbers += [_field(spread.mean), _field(spread.std)]
+            kept = shown or split == "valid"
+            numbers += [_field(spread.mean), _field(spread.std)] if kept else ["", ""]
         own = [
             for_csv(line.arm),
             line.letters,
@@ -61,7 +70,7 @@ def to_markdown(sweeps: Sequence[Sweep]) -> str:
         ["---", "---", "---", *["---:"] * (len(metrics) + 1)],
     ]
     for line in comparisons(sweeps):
-        seeds = len(line.point.seeds)
+        seeds = line.point.count
         cells = [protocol.metric(first).show(line.spread("valid", first).mean)]
         cells += [spread_text(m, line.spread("test", m.key), seeds) for m in metrics]
         words = line.choice

@@ -99,7 +99,7 @@ def comparison_table(sweeps: Sequence[Sweep]) -> "Table":
     for key in keys:
         table.add_column(f"test\n{key}", justify="right", no_wrap=True)
     for line in comparisons(sweeps):
-        seeds = len(line.point.seeds)
+        seeds = line.point.count
         cells = [spread_text(protocol.metric(k), line.spread("test", k), seeds) for k in keys]
         valid = protocol.metric(keys[0]).show(line.spread("valid", keys[0]).mean)
         style = "dim" if line.linear else "bold" if line.picked else ""

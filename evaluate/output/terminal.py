@@ -64,7 +64,36 @@ def to_terminal(report: Report, width: int = 80) -> "Group":
         table.add_row(*cells)
     styles = {"untrained": "bold yellow", "warning": "yellow", "note": "dim"}
     lines = [Text(f"{c.kind}: {c.text}", style=styles[c.kind]) for c in report.cautions]
-    return Group(table, *lines)
+    return Group(table, *cross_to_terminal(report), *lines)
+
+
+def cross_to_terminal(report: Report) -> "list[Table]":
+    """A table for each other corpus that rows were tested on."""
+    from rich import box
+    from rich.table import Table
+
+    found = []
+    corpora = dict.fromkeys((one.corpus, one.scheme, one.said) for one in report.cross)
+    for corpus, scheme, said in corpora:
+        own = [o for o in report.cross if (o.corpus, o.scheme, o.said) == (corpus, scheme, said)]
+        metrics = protocol_of(scheme).metrics
+        table = Table(
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+            title=f"trained on {report.corpus}, tested on {corpus}, {own[0].clips} test clips",
+            title_justify="left",
+            title_style="bold",
+            caption=said or None,
+            caption_justify="left",
+        )
+        table.add_column("")
+        for metric in metrics:
+            table.add_column(halved(metric.key), justify="right", no_wrap=True)
+        for one in own:
+            cells = [spread_text(m, one.test[m.key], len(one.seeds)) for m in metrics]
+            table.add_row(one.name, *(cell.replace(" ± ", "\n±") for cell in cells))
+        found.append(table)
+    return found
 
 
 def comparison_to_terminal(found: Comparison) -> "Group":

@@ -53,6 +53,6 @@ def _moment(folder: Path) -> str | None:
     """When the report that lies in `folder` was written."""
     try:
         found = json.loads((folder / "report.json").read_bytes())["provenance"]["written"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return found if isinstance(found, str) else None

@@ -4,14 +4,35 @@ from dataclasses import replace
 
 from ...cache.corpus_table import table_path
 from ...cache.manifest import MANIFEST, Manifest, read_manifest
+from ...cache.spec import MOSEI_EMOTIONS
 from ...config import CorpusConfig
-from . import cherma, csv_table, demo, meld, mmsa, mustard, urfunny
+from ...registries import ADDED_CORPORA, PluginError
+from . import (
+    cherma,
+    crema_d,
+    csv_table,
+    demo,
+    emobox,
+    iemocap,
+    meld,
+    mer2023,
+    mmsa,
+    msp_podcast,
+    mustard,
+    ravdess,
+    sims_v2,
+    urfunny,
+)
 from .divide import divided
+
+UNSPLIT = ("crema-d", "ravdess")
+"""Kinds whose releases have no splits: dealt out as under ``split = "auto"``."""
 
 
 def load_manifest(corpus: CorpusConfig) -> Manifest:
     """The clips that [corpus] describes; raises ManifestError with every fault of the table."""
-    found = divided(_loaded(corpus), corpus)
+    how = {"split": "auto"} if corpus.kind in UNSPLIT and corpus.folds is None else {}
+    found = divided(_loaded(corpus), corpus.model_copy(update=how))
     return replace(found, table=table_path(corpus) or found.table)
 
 
@@ -33,5 +54,28 @@ def _loaded(corpus: CorpusConfig) -> Manifest:
             return urfunny.load(name, path)
         case "cherma":
             return cherma.load(name, path)
+        case "mosei":
+            return mmsa.load(name, path, unsplit, MOSEI_EMOTIONS)
+        case "sims-v2":
+            return sims_v2.load(name, path, corpus.unlabelled)
+        case "iemocap":
+            return iemocap.load(name, path, corpus.emotions, corpus.folds == len(iemocap.SESSIONS))
+        case "crema-d":
+            return crema_d.load(name, path)
+        case "ravdess":
+            return ravdess.load(name, path)
+        case "msp-podcast":
+            return msp_podcast.load(name, path, corpus.tests)
+        case "mer2023":
+            return mer2023.load(name, path, corpus.tests, corpus.unlabelled)
+        case "emobox":
+            return emobox.load(name, path)
         case "imported":
             return read_manifest(path / MANIFEST)
+    found = ADDED_CORPORA.load(corpus.kind)(corpus)  # its own faults are ManifestError
+    if not isinstance(found, Manifest):
+        raise PluginError(
+            f'{ADDED_CORPORA.group}: "{corpus.kind}" gives {type(found).__name__}, not a Manifest. '
+            "Mend the package that adds it, or uninstall it."
+        )
+    return found

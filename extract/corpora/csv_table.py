@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from ...cache.alignment.word import Word
 from ...cache.manifest import Clip, Manifest
-from .table import Faults, Line, finished, read_rows
+from .table import Faults, Line, Row, finished, read_rows
 from .word_times import read_words
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -28,11 +29,17 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "label_T": (),
     "label_A": (),
     "label_V": (),
+    "valence": (),
+    "arousal": ("activation",),
+    "dominance": (),
     "speaker": ("speaker_id", "actor", "subject"),
 }
 """The columns that are read, and what they are called elsewhere; the first that is there counts."""
 QUIET = {"mode": "split"}
 """Names that are as good as ours: not a word is said of them."""
+DIMENSIONS = ("valence", "arousal", "dominance")
+SEVERAL = {"dimensions": "dimension_", "emotions": "emotion_"}
+"""What the names of columns of several labels a clip begin with; the rest is the label's name."""
 
 
 def load(name: str, path: Path, unsplit: bool = False) -> Manifest:
@@ -40,7 +47,9 @@ def load(name: str, path: Path, unsplit: bool = False) -> Manifest:
 
     Columns: ``split`` (or ``mode``) and ``label`` (a number) or ``class`` (a name) are needed, and
     ``id`` or ``video_id`` with ``clip_id``; ``text media start end word_times label_T label_A
-    label_V speaker`` may be there, any other is ignored. Names that differ in case or are those of
+    label_V speaker`` may be there, any other is ignored. Instead of one label a clip may have
+    several: scores in the columns ``valence``, ``arousal``, ``dominance`` or ``dimension_<name>``,
+    or emotions in ``emotion_<name>`` (above 0: it is there). Names that differ in case or are of
     `COLUMNS` are understood, which the manifest's notes say. Without a ``media`` column it is a
     corpus of texts. An `unsplit` table needs no split: all are for training until they are dealt
     out. Raises ManifestError with every fault and its line.
@@ -89,6 +98,8 @@ def load(name: str, path: Path, unsplit: bool = False) -> Manifest:
                     label_A=row.number("label_A"),
                     label_V=row.number("label_V"),
                     category=row.text("class"),
+                    dimensions=several_labels(row, "dimensions"),
+                    emotions=several_labels(row, "emotions"),
                     speaker=row.text("speaker"),
                 ),
             )
@@ -100,7 +111,17 @@ def load(name: str, path: Path, unsplit: bool = False) -> Manifest:
 def needed(unsplit: bool) -> tuple[tuple[str, ...], ...]:
     """The columns that must be there, each with those that do as well."""
     split = () if unsplit else (("split",),)
-    return (("id", "video_id"), ("id", "clip_id"), *split, ("label", "class"), ("text", "media"))
+    labels = ("label", "class", *DIMENSIONS, *SEVERAL.values())
+    return (("id", "video_id"), ("id", "clip_id"), *split, labels, ("text", "media"))
+
+
+def several_labels(row: Row, kind: Literal["dimensions", "emotions"]) -> dict[str, float]:
+    """The labels of one kind that a row has, by name; an empty cell is not among them."""
+    begin = SEVERAL[kind]
+    columns = [c for c in row.cells if c.startswith(begin)]
+    columns += [c for c in DIMENSIONS if c in row.cells] if kind == "dimensions" else []
+    named = {column: row.number(column) for column in columns}
+    return {c.removeprefix(begin): value for c, value in named.items() if value is not None}
 
 
 def understood(written: Sequence[str]) -> dict[str, str]:

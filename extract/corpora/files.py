@@ -1,8 +1,9 @@
 """Files of a corpus: found, and read as text or JSON, or one clear fault."""
 
+import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,14 @@ def read_json(path: Path, remedy: str) -> Any:
     except (ValueError, RecursionError) as fault:
         why = "nested too deeply" if isinstance(fault, RecursionError) else fault
         raise ManifestError(f"{path}: not valid JSON: {why}. {remedy}") from None
+
+
+def tenth(names: Iterable[str]) -> frozenset[str]:
+    """A tenth of `names`, at least one: the first in order of the hash of each, so that what else
+    there is changes little."""
+    digests = {name: hashlib.blake2b(name.encode(errors="replace")).digest() for name in names}
+    ordered = sorted(digests, key=lambda name: digests[name])
+    return frozenset(ordered[: max(1, round(len(ordered) / 10))])
 
 
 def is_there(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """The layout CMU-MOSI, CMU-MOSEI and CH-SIMS share: label.csv and Raw/<video>/<clip>.mp4."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ...cache.manifest import Clip, Manifest
@@ -10,12 +11,13 @@ COLUMNS = ("video_id", "clip_id", "text", "label")
 SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".mpg", ".flv")
 
 
-def load(name: str, folder: Path, unsplit: bool = False) -> Manifest:
+def load(name: str, folder: Path, unsplit: bool = False, emotions: Sequence[str] = ()) -> Manifest:
     """The corpus in `folder`; ids stay strings, so that clip "0001" keeps its zeros.
 
     Columns in any order: video_id, clip_id, text, label, mode; label_T, label_A, label_V and
     speaker may be there (empty cells allowed), others are ignored. An `unsplit` table needs no
-    mode: all are for training until they are dealt out. Raises ManifestError with every fault and
+    mode: all are for training until they are dealt out. `emotions` are columns of their own, of
+    intensities, of which several may be above 0. Raises ManifestError with every fault and
     its line.
     """
     table = folder / "label.csv"
@@ -26,7 +28,8 @@ def load(name: str, folder: Path, unsplit: bool = False) -> Manifest:
         )
     faults = Faults(table)
     rows: list[tuple[Line, Clip]] = []
-    for row in read_rows(table, faults, COLUMNS if unsplit else (*COLUMNS, "mode")):
+    needed = (*COLUMNS, *emotions, *(() if unsplit else ("mode",)))
+    for row in read_rows(table, faults, needed):
         video, clip = row.required("video_id"), row.required("clip_id")
         rows.append(
             (
@@ -43,6 +46,7 @@ def load(name: str, folder: Path, unsplit: bool = False) -> Manifest:
                     label_A=row.number("label_A"),
                     label_V=row.number("label_V"),
                     speaker=row.text("speaker"),
+                    emotions={e: v for e in emotions if (v := row.number(e)) is not None},
                 ),
             )
         )

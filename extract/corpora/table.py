@@ -143,10 +143,11 @@ def _check_head(
 ) -> None:
     for column in required:
         choices = (column,) if isinstance(column, str) else column
-        if not set(choices) & set(head):
+        begins = tuple(choice for choice in choices if choice.endswith("_"))
+        if not set(choices) & set(head) and not any(c.startswith(begins) for c in head if begins):
             close = [c for k in choices for c in difflib.get_close_matches(k, head, 1, 0.5)]
             hint = f' Is it the one called "{close[0]}"?' if close else ""
-            wanted = " or ".join(map(repr, choices))
+            wanted = " or ".join(map(repr, choices[:2]))  # the usual ones
             faults.add(1, f"no column {wanted} among {', '.join(head)}.{hint}")
     for column, count in Counter(name for name in head if name).items():
         if count > 1:

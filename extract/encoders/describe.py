@@ -9,14 +9,15 @@ import torch
 import transformers
 
 from ...cache.spec import FeatureSpec, Modality, Scalar, StoredType
-from ...config import Features
+from ...config import AnyFeatures
 from ...errors import StoreError
 from .hidden import has_final, layer_names
 from .loading import Checkpoint, EncoderError
+from .pooling import parts
 
 
 def describe(
-    features: Features,
+    features: AnyFeatures,
     modality: Modality,
     checkpoint: Checkpoint,
     dtype: StoredType,
@@ -34,7 +35,7 @@ def describe(
         weights=checkpoint.weights,
         weights_digest=checkpoint.digest,
         layers=names,
-        width=config.hidden_size,
+        width=config.hidden_size * parts(features.pool),
         dtype=dtype,
         preprocessing=preprocessing,
         recorded={

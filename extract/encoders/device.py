@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -14,6 +14,10 @@ from ...cache.spec import StoredType
 from ...config import ExtractConfig
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+Sharing = Literal["any lengths", "equal lengths", "one by one"]
+"""Which clips may share a batch."""
+SHARINGS: tuple[Sharing, ...] = get_args(Sharing)
+"""From the freest to the strictest."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +60,30 @@ class Arithmetic:
         ):
             yield
 
+    @property
+    def name(self) -> str:
+        """Precision and kind of device: ``fp32 on cpu``."""
+        precision = next(name for name, kind in PRECISIONS.items() if kind is self.precision)
+        return f"{precision} on {self.device.type}"
+
     @staticmethod
-    def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    def batches(
+        lengths: Sequence[int], budget: int, sharing: Sharing = "any lengths"
+    ) -> Iterator[list[int]]:
         """Indices grouped by similar length; a batch times its longest length stays in `budget`.
 
         >>> list(Arithmetic.batches([5, 1, 4, 1], 8))
         [[1, 3], [2], [0]]
+        >>> list(Arithmetic.batches([3, 1, 2, 1], 8, "equal lengths"))
+        [[1, 3], [2], [0]]
         """
         batch: list[int] = []
         for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
-            if batch and (len(batch) + 1) * lengths[index] > budget:
+            if batch and (
+                (len(batch) + 1) * lengths[index] > budget
+                or (sharing == "equal lengths" and lengths[batch[0]] != lengths[index])
+                or sharing == "one by one"
+            ):
                 yield batch
                 batch = []
             batch.append(index)

@@ -18,10 +18,13 @@ from torch import nn
 from ...config import Features
 from ...errors import SedimentalError
 from .hub import commit_of, hub_answers
-from .presets.families import FAMILIES, NETWORKS, PART_OF, Family
+from .presets.families import FAMILIES, PART_OF, Family
 from .presets.table import PRESETS, Preset, slug
 
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin", "config.json")
+GENERIC = ("model", "models", "weights", "checkpoint", "pretrained", "encoder", "output")
+"""Names of folders that say nothing of what lies in them."""
+SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
 UNUSED = ("masked_spec_embed", "pooler", "mask_token")
 """Parameters that a checkpoint may lack: no hidden state depends on them."""
 POOLED = ("BertModel", "RobertaModel", "XLMRobertaModel", "ViTModel")
@@ -107,8 +110,32 @@ def resolve(features: Features) -> Checkpoint:
         # a commit names its files for good, so they need not be read to know which they are
         digest = f"commit:{commit}" if commit else digest_of_folder(Path(source))
     family = _family(features, config)
-    return Checkpoint(
-        slug(features.encoder), family, config, weights, source, commit, digest, preset
+    name = _name(features, weights, source, config, preset)
+    return Checkpoint(name, family, config, weights, source, commit, digest, preset)
+
+
+def _name(features: Features, weights: str, source: str, config: Any, preset: Preset | None) -> str:
+    """What the store is called: never after a preset that the weights are not of."""
+    if features.name is not None:
+        return features.name
+    asked = preset is None and not Path(features.encoder).is_dir()  # a Hub id
+    if weights != "folder" or asked or (preset is not None and _is_of(config, preset)):
+        return slug(features.encoder)
+    folder = Path(source).resolve()
+    stated = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    own = str(stated.get("_name_or_path", "")).rstrip("/")
+    known = {slug(hub) for one in PRESETS.values() if (hub := one.hub)} | PRESETS.keys()
+    for name in (own, *(part.name for part in (folder, *folder.parents))):
+        # weights trained further still name what they began from
+        if name and slug(name) not in known and slug(name).lower() not in GENERIC:
+            return slug(name)
+    return slug(folder.name)
+
+
+def _is_of(config: Any, preset: Preset) -> bool:
+    """Whether a configuration is the preset's, by all sizes that both tell."""
+    return config.model_type in (preset.family, PART_OF.get(preset.family)) and all(
+        getattr(config, key) == preset.config[key] for key in SIZES if key in preset.config
     )
 
 
@@ -242,7 +269,7 @@ def _family(features: Features, config: Any) -> Family:
     if name not in FAMILIES:
         raise EncoderError(
             f"encoder {features.encoder}: model type {config.model_type!r} is not supported. "
-            f"Supported: {', '.join(NETWORKS)}."
+            f"Supported: {', '.join(n for n, f in FAMILIES.items() if f.config)}."
         )
     if FAMILIES[name].modality != modality:
         raise EncoderError(

@@ -15,8 +15,9 @@ from ...config import AudioFeatures
 from ..decode.clip_error import MediaError
 from ..decode.sound import Waveform, at_rate
 from .budget import Budget
-from .device import Arithmetic
+from .device import Arithmetic, Sharing
 from .loading import Checkpoint, EncoderError
+from .pooling import pooled
 from .rates import RateError, hop, place
 
 SECONDS_PER_BATCH = {"cpu": 30, "cuda": 480}
@@ -46,8 +47,8 @@ class SoundEncoder(ABC):
     Raises EncoderError if the encoder's own frames cannot be cut into the asked `rate`.
     """
 
-    paddable = True
-    """Whether clips of different lengths can share a batch; else only equal ones do."""
+    sharing: Sharing = "any lengths"
+    """Which clips may share a batch; measured after loading (`batch_independence`)."""
 
     def __init__(
         self,
@@ -87,7 +88,7 @@ class SoundEncoder(ABC):
         pieces = [(i, piece) for i, c in enumerate(clips) for piece in self._pieces(c.samples)]
         lengths = [self._cost(piece) for _, piece in pieces]
         found: dict[int, NDArray[Any]] = {}
-        for group in self._groups(lengths, self.budget.most):
+        for group in self.arithmetic.batches(lengths, self.budget.most, self.sharing):
             hidden = self.budget.run(
                 group, lengths, lambda b: self._forward([pieces[i][1] for i in b])
             )
@@ -109,23 +110,13 @@ class SoundEncoder(ABC):
         """Samples that a piece takes up in a batch."""
         return len(piece)
 
-    def _groups(self, lengths: Sequence[int], budget: int) -> list[list[int]]:
-        batches = list(self.arithmetic.batches(lengths, budget))
-        if self.paddable:
-            return batches
-        equal: dict[tuple[int, int], list[int]] = {}
-        for number, batch in enumerate(batches):
-            for index in batch:
-                equal.setdefault((number, lengths[index]), []).append(index)
-        return list(equal.values())
-
     def _kept(self, frames: int) -> int:
         return -(-frames // self.hop)
 
     def _pooled(self, hidden: Tensor, real: Tensor) -> Tensor:
         """`pooled`, owning its memory, so that the rest of the layer is freed."""
         kept = pooled(hidden, real, self.hop, self.pool)
-        return kept if self.pool == "mean" and self.hop > 1 else kept.clone()
+        return kept.clone() if kept.data_ptr() == hidden.data_ptr() else kept
 
     def _features(self, clip: Sound, values: NDArray[Any]) -> ClipFeatures:
         frames, step = values.shape[1], self.hop * self.stride / self.processing.sample_rate
@@ -148,21 +139,6 @@ def resampled(waveform: Waveform, rate: int, frames: Callable[[int], int]) -> ND
             f"sound of {len(waveform.samples) / waveform.rate:.3f} s is too short for a frame"
         )
     return samples
-
-
-def pooled(hidden: Tensor, real: Tensor, hop: int, pool: str) -> Tensor:
-    """Every hop-th frame, or the mean of each hop's real frames: (batch, kept, width).
-
-    `real` (batch, frames) is True where a frame is not padding.
-    """
-    if pool == "stride" or hop == 1:
-        return hidden[:, ::hop]
-    batch, frames, width = hidden.shape
-    short = -frames % hop
-    weights = torch.nn.functional.pad(real, (0, short)).view(batch, -1, hop, 1)
-    padded = torch.nn.functional.pad(hidden.float(), (0, 0, 0, short))
-    total = (padded.view(batch, -1, hop, width) * weights).sum(2)
-    return total / weights.sum(2).clamp(min=1)
 
 
 def real_frames(frames: Sequence[int], longest: int, device: torch.device) -> Tensor:

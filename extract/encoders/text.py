@@ -16,11 +16,12 @@ from ...cache.spec import Scalar
 from ...cache.store.writer import ClipFeatures
 from ...config import TextFeatures
 from .budget import Budget
-from .device import Arithmetic
+from .device import Arithmetic, Sharing
 from .frozen import frozen
 from .hidden import stacked, tapped
 from .loading import Checkpoint, EncoderError
 from .made_tokenizers import HAN, Script, made_tokenizer
+from .pooling import pooled_clip
 
 TOKENS_PER_BATCH = {"cpu": 2_048, "cuda": 65_536}
 TOKENS_PER_WORD = 1.4
@@ -98,9 +99,11 @@ class TextEncoder(TokenReader):
     """Hidden states of every token; special tokens are kept and marked.
 
     A clip's features do not depend on its batch: in fp32 to 1e-5 of the layer's largest value, in
-    fp16 to 2e-3 and in bf16 to 2e-2 (measured up to base size).
+    fp16 to 2e-3 and in bf16 to 2e-2 (measured up to base size; `batch_independence` sees to it).
     With `context`, side array `own` marks the clip's own words among those said before it.
     """
+
+    sharing: Sharing = "any lengths"
 
     def __init__(
         self,
@@ -110,8 +113,10 @@ class TextEncoder(TokenReader):
         max_length: int,
         arithmetic: Arithmetic,
         context: int = 0,
+        pool: str = "none",
     ) -> None:
         super().__init__(tokenizer, max_length)
+        self.pool = pool
         self.family, self.layers, self.arithmetic = checkpoint.family, layers, arithmetic
         self.context = context
         self.cut: set[str] = set()
@@ -125,7 +130,7 @@ class TextEncoder(TokenReader):
         self.cut |= {clip.id for clip, own in zip(clips, tokens, strict=True) if own.cut}
         lengths = [len(t.ids) for t in tokens]
         found: dict[int, ClipFeatures] = {}
-        for batch in self.arithmetic.batches(lengths, self.budget.most):
+        for batch in self.arithmetic.batches(lengths, self.budget.most, self.sharing):
             hidden = self.budget.run(
                 batch, lengths, lambda b: self._forward([tokens[i].ids for i in b])
             )
@@ -153,7 +158,7 @@ class TextEncoder(TokenReader):
     def _features(self, clip: Words, tokens: Tokens, values: NDArray[Any]) -> ClipFeatures:
         # words carry no time of their own here
         unknown = np.full(len(tokens.ids), np.nan, dtype=np.float32)
-        return ClipFeatures(
+        found = ClipFeatures(
             id=clip.id,
             source=clip.source,
             values=values,
@@ -167,6 +172,7 @@ class TextEncoder(TokenReader):
             }
             | ({"own": tokens.own} if self.context else {}),
         )
+        return pooled_clip(found, self.pool, tokens.own if self.context else None)
 
 
 def longest(checkpoint: Checkpoint) -> int:
@@ -223,6 +229,7 @@ def preprocessing_of(settings: TextFeatures, tokenizer: Any) -> dict[str, Scalar
         "tokenizer": tokenizer_digest(tokenizer),
     }
     found |= {"context": settings.context} if settings.context else {}
+    found |= {"pool": settings.pool} if settings.pool != "none" else {}
     return found | ({"case": settings.case} if settings.case != "kept" else {})
 
 

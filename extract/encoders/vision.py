@@ -14,7 +14,7 @@ from transformers import AutoImageProcessor
 
 from ...cache.spec import Scalar
 from .budget import Budget
-from .device import Arithmetic
+from .device import Arithmetic, Sharing
 from .frozen import frozen
 from .hidden import blocks_of, stacked, tapped
 from .loading import Checkpoint
@@ -52,6 +52,8 @@ class Processing:
 class VisionEncoder:
     """Hidden states of single pictures; a frame's features depend on nothing but its crop."""
 
+    sharing: Sharing = "any lengths"
+
     def __init__(
         self,
         checkpoint: Checkpoint,
@@ -69,13 +71,17 @@ class VisionEncoder:
     @property
     def batch(self) -> int:
         """Crops that are best encoded at once."""
-        return self.budget.most
+        return 1 if self.sharing == "one by one" else self.budget.most
 
     def encode(self, crops: NDArray[np.uint8]) -> NDArray[Any]:
         """(layers, crops, width) of RGB crops (crops, side, side, 3)."""
-        parts = self.budget.run(
-            range(len(crops)), [1] * len(crops), lambda b: self._forward([crops[i] for i in b])
-        )
+        ones = [1] * len(crops)
+        groups = self.arithmetic.batches(ones, len(crops), self.sharing)
+        parts = [
+            part
+            for group in groups
+            for part in self.budget.run(group, ones, lambda b: self._forward([crops[i] for i in b]))
+        ]
         self.arithmetic.settle()
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 

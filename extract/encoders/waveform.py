@@ -25,13 +25,14 @@ class WaveformEncoder(SoundEncoder):
     need three ways: with layer norm in the convolutions the attention mask does it; data2vec's
     stack of positional convolutions leaks in spite of the mask and is zeroed between (see
     `sealed`); with a norm over time in the first convolution nothing helps, and only clips of equal
-    length share a batch.
+    length share a batch. What leaks otherwise is found by `batch_independence`.
     """
 
     def _load(self, checkpoint: Checkpoint) -> None:
         self.model: Any = frozen(checkpoint, self.layers, self.arithmetic)
-        # A norm over time mixes padding into every frame, whatever mask is given.
-        self.paddable = norms_by_layer(self.config)
+        self.masked = norms_by_layer(self.config)
+        # a norm over time mixes padding into every frame, whatever mask is given
+        self.sharing = "any lengths" if self.masked else "equal lengths"
 
     def frames(self, samples: int) -> int:
         """Frames that the convolutions make of so many samples."""
@@ -53,7 +54,7 @@ class WaveformEncoder(SoundEncoder):
                 self.model, self.family, self.layers, lambda hidden: self._pooled(hidden, real)
             ) as found,
         ):
-            self.model(batch.to(device), attention_mask=mask.long() if self.paddable else None)
+            self.model(batch.to(device), attention_mask=mask.long() if self.masked else None)
             hidden = stacked(found, self.layers)
         return self.arithmetic.unpacked(hidden, [self._kept(n) for n in frames])
 

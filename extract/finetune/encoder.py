@@ -6,6 +6,7 @@ off: LayerDrop, and masking of audio frames, whose draws come from NumPy's globa
 """
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -15,9 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from ...config import InputConfig
+from ..encoders.batch_independence import TOLERANCE, difference
 from ..encoders.hidden import blocks_of, has_final, highest_block, tapped
 from ..encoders.loading import Checkpoint, EncoderError, load_model
-from ..encoders.sound import pooled, real_frames
+from ..encoders.pooling import pooled
+from ..encoders.sound import real_frames
 from ..encoders.waveform import frames_of, normalized, norms_by_layer, sealed
 from ..encoders.wavlm import stretch
 from .lora import with_adapters
@@ -282,6 +285,8 @@ class LiveSound(LiveEncoder):
             self.model.encoder.dropout = nn.Identity()
             if not has_final(self.model.config, self.family):  # its norm comes before block 1
                 self.model.encoder.layer_norm = nn.Identity()
+        elif self.paddable:
+            self.paddable = self._padding_stays_out()
 
     def forward(
         self,
@@ -311,6 +316,24 @@ class LiveSound(LiveEncoder):
             self.model(batch, attention_mask=mask.long() if self.paddable else None)
         entries = [pooled(entry, real, self.hop, self.pool) for entry in self._entries(found)]
         return torch.stack(entries, dim=1)
+
+    def _padding_stays_out(self) -> bool:
+        """Whether a short sound gives beside a longer one what it gives alone, as extraction asks
+        of frozen encoders: no list of families knows. Without weights there is nothing to ask."""
+        rate = math.prod(self.model.config.conv_stride)
+        draws = torch.Generator().manual_seed(1)
+        short, longer = 5 * rate, 20 * rate
+        sounds = 0.1 * torch.randn(2, longer, generator=draws)
+        if sounds.is_meta:
+            return True
+        learning = self.training
+        self.eval()
+        with torch.no_grad():
+            alone = self(sounds[:1, :short], [short])
+            beside = self(sounds, [short, longer])[:1, :, : alone.shape[2]]
+        self.train(learning)
+        apart = difference(beside[0].numpy(), alone[0].numpy())
+        return apart <= TOLERANCE[torch.float32]
 
     def _freeze_more(self) -> None:
         """The convolutions, as in every paper that trains such encoders, and the vector that masks

@@ -40,6 +40,11 @@ def live_input(
         wanted = waveform_spec(stream.processing, stream.track)
     else:
         raise EncoderError(f"encoder {table.encoder}: encoders of faces cannot be live.")
+    if isinstance(table, TextFeatures) and table.pool != "none":
+        raise EncoderError(
+            f"train.inputs.text: a live encoder reads every token, and the table of "
+            f'"{table.encoder}" says pool = "{table.pool}". Take that out.'
+        )
     names = layer_names(stream.spec, settings.layers)
     if names == ("0",):
         raise EncoderError(

@@ -163,6 +163,7 @@ class TextStream(_Whole):
             self.max_length,
             arithmetic,
             self.settings.context,
+            self.settings.pool,
         )
 
     @property

@@ -19,6 +19,7 @@ from ..encoders import vision
 from ..encoders.describe import describe
 from ..encoders.device import Arithmetic
 from ..encoders.loading import resolve
+from ..encoders.pooling import parts, pooled_clip
 from ..faces.batched_detector import FaceFinder
 from ..faces.crops import Picture
 from ..faces.frame_chunks import Collector, Piece
@@ -94,6 +95,7 @@ class VisionStream:
             "std": " ".join(map(str, self.processing.std)),
         }
         preprocessing |= self.processing.unusual
+        preprocessing |= {"pool": features.pool} if features.pool != "none" else {}
         self.spec = describe(features, "vision", self.checkpoint, dtype, preprocessing)
         self.boxes = BoxStore(folder, self.detection) if folder else None
         self.finder: FaceFinder | None = None
@@ -273,11 +275,12 @@ class VisionStream:
 
     def _features(self, id_: str, clip: Clipped) -> ClipFeatures:
         use = np.array(clip.track.use)
-        values = np.zeros((len(self.spec.layers), len(use), self.spec.width), self.spec.dtype)
+        width = self.spec.width // parts(self.settings.pool)
+        values = np.zeros((len(self.spec.layers), len(use), width), self.spec.dtype)
         for index, row in clip.rows.items():
             values[:, index] = row
         boxes = np.stack(clip.track.boxes)
-        return ClipFeatures(
+        found = ClipFeatures(
             id=id_,
             source=clip.source,
             values=values,
@@ -290,3 +293,4 @@ class VisionStream:
                 "face": ~np.isnan(boxes[:, 0]),
             },
         )
+        return pooled_clip(found, self.settings.pool)

@@ -1,5 +1,6 @@
 """Word times in a folder of files: CTM, TextGrid, WebVTT and .csd, found by a clip's names."""
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -60,8 +61,13 @@ class WordFiles:
 
         A file of the clip's own (``<video>$_$<clip>``, ``<video>_<clip>``, ``<video>/<clip>``)
         counts from the clip's beginning; one of its media file, or of its video where the clip is a
-        cut of it, from that file's, and is cut. Raises ManifestError for a file that is none.
+        cut of it, from that file's, and is cut. Times that are none (endless, or ending before they
+        begin) count as not known. Raises ManifestError for a file that is none.
         """
+        found = self._of(clip)
+        return None if found is None else [_sound(word) for word in found]
+
+    def _of(self, clip: Clip) -> list[Word] | None:
         video, own = clip.video_id, clip.clip_id
         for name in (clip.id, f"{video}_{own}", f"{video}/{own}"):
             if (found := self._words(name)) is not None:
@@ -117,6 +123,14 @@ def _rows(file: CsdFile, key: str) -> list[Word]:
         raise ManifestError(f"{file.path}: holds numbers, no words.")
     spans = rows.intervals.tolist()
     return [Word(str(w), a, b) for w, (a, b) in zip(rows.features, spans, strict=True)]
+
+
+def _sound(word: Word) -> Word:
+    times = (word.start, word.end)
+    if word.start is None or word.end is None:
+        return replace(word, start=None, end=None)
+    good = all(math.isfinite(t) for t in times if t is not None) and word.start <= word.end
+    return word if good else replace(word, start=None, end=None)
 
 
 def _cut(words: list[Word], clip: Clip) -> list[Word]:

@@ -61,6 +61,8 @@ def gather(
     found: dict[str, WordTimes] = {}
     failures: list[Failure] = []
     left: list[tuple[Clip, str]] = []
+    # else a table has some, which are kept in case
+    asked = config.train.aligned or settings.path is not None
     whose = aligner_digest(settings.aligner, settings.revision) if settings.aligner else ""
     with ExitStack() as stack:
         files = WordFiles.below(settings.path, stack) if settings.path else None
@@ -71,7 +73,7 @@ def gather(
                     found[clip.id] = _laid(clip, said)
                 elif settings.aligner:
                     left.append((clip, _source(clip, manifest.root, whose)))
-                else:
+                elif asked:
                     raise ClipError("read", "no word times")
             except ClipError as fault:
                 failures.append(Failure(clip.id, "text", TASK, fault.stage, fault.reason))
@@ -88,6 +90,23 @@ def gather(
         )
     write_words(path, found)
     return tuple(failures)
+
+
+def changed(config: Config, manifest: Manifest) -> tuple[str, ...]:
+    """Clips whose word times, in the table or in files, are others now than those kept."""
+    known, found = read_words(config.corpus_cache), list[str]()
+    with ExitStack() as stack:
+        path = config.words.path
+        files = WordFiles.below(path, stack) if path else None
+        for clip in manifest.clips:
+            try:
+                said = manifest.word_times.get(clip.id) or _filed(files, clip)
+                now = _laid(clip, said).source if said else None
+            except ClipError:
+                continue
+            if now is not None and (clip.id not in known or known[clip.id].source != now):
+                found.append(clip.id)
+    return tuple(found)
 
 
 def _name(shard: Shard | None) -> str:

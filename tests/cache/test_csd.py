@@ -85,7 +85,7 @@ def test_keys_of_segments_and_labels_with_emotions(tmp_path: Path) -> None:
     found = open_foreign(tmp_path / "x", {})
     assert [c.label for c in found.clips] == [-1, 0, 1]
     assert {c.split for c in found.clips} == {found.clips[0].split}  # a video is in one split
-    assert any("of 7 labels a segment the first" in note for note in found.notes)
+    assert any("the six emotions of CMU-MOSEI" in note for note in found.notes)
     assert any("by a rule" in note for note in found.notes)
     *held, last = found.take("audio")
     assert [one.values.shape for one in held if not isinstance(one, Absent)] == [(1, 2, 4)] * 2

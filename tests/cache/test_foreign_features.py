@@ -327,7 +327,7 @@ def test_columns_that_one_split_lacks_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "corpus", "protocol", "said"),
     [
-        ((1, 5), "mine", "mosi", "labels lie between 1 and 5: the scale of no published"),
+        ((1, 5), "mine", "1..5", "labels lie between 1 and 5: the scale of no published"),
         ((-0.08, 0.86), "mine", "sims", "is a guess"),
         ((-1, 0.8), "mine", "sims", None),
         ((-2.4, 1.2), "mine", "mosi", None),

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import time
+import tracemalloc
 import zipfile
 from collections import Counter, OrderedDict, defaultdict
 from pathlib import Path
@@ -273,6 +274,70 @@ def test_every_cut_and_every_flipped_byte_is_an_answer() -> None:
             for mutated in (bytes(changed), data[:place]):
                 with contextlib.suppress(PickleRefusedError):
                     plain(mutated)
+
+
+def nested(random: np.random.Generator) -> Any:
+    """Some 100 kB of small values, so that stretches of the file end within every kind of them."""
+    words = ["", "no", "\u00e9", "\u6211\u5f88", "x" * 254, "\u00e9" * 128, "y" * 70_000, "\ud800"]
+    return {
+        "rows": [[float(x), int(x * 1e5), words[k % 6], None, k % 2 == 0] for k, x in
+                 enumerate(random.normal(0, 1, 1_500))],
+        "scores": random.normal(0, 1, 9_000).tolist(),
+        "few": [0.5] * 4,
+        "clips": {f"c{k}": {"at": (k, k + 1, k / 2), "of": b"z" * (k % 300)} for k in range(800)},
+        "words": words,
+        "numbers": [0, 255, 256, 65_535, 65_536, -1, 2**31, 2**70, True, 1.5],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_where_a_stretch_of_the_file_ends_changes_nothing(protocol: int) -> None:
+    """The same values from wherever the stretches begin, which are of 64 kB."""
+    random = np.random.default_rng(0)
+    value = nested(random)
+    for shift in (0, 1, 7, 4_000):
+        data = pickle.dumps(["s" * shift, value], protocol=protocol)
+        assert typed(plain(data)[1]) == typed(pickle.loads(data)[1])
+    data = pickle.dumps(value, protocol=protocol)
+    for end in (10, 65_535, 65_536, 65_537, len(data) - 1):  # cut short
+        with pytest.raises(PickleRefusedError, match="damaged"):
+            plain(data[:end])
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_large_array_is_in_memory_once(protocol: int) -> None:
+    """Protocol 2 writes it as text, which would be kept beside it."""
+    array = np.random.default_rng(0).normal(0, 1, (4, 500_000)).astype(np.float32)
+    data = pickle.dumps(dict(enumerate(array)), protocol=protocol)
+    size = array.nbytes
+    tracemalloc.start()
+    found = plain(data)
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert all(np.array_equal(found[k], row) for k, row in enumerate(array))
+    assert kept < 1.1 * size
+    assert peak < 2.2 * size  # a row of four as text, as its bytes, and as it is read
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x80\x02K\x01(0.", b"\x80\x02K\x01K\x020.", b"K\x01(K\x02K\x031."]
+)
+def test_what_is_taken_off_the_stack_is_gone(data: bytes) -> None:
+    assert plain(data) == pickle.loads(data) == 1
+
+
+def test_long_text_is_text_and_bytes_both() -> None:
+    """Kept as bytes until its use tells."""
+    for letter in ("a", "\u00e9", "\u6211"):
+        text = letter * 70_000
+        for protocol in (0, 2, 4):
+            assert plain(pickle.dumps([text, {text: 1}], protocol=protocol)) == [text, {text: 1}]
+    raw = bytes(range(256)) * 300
+    assert plain(pickle.dumps([raw, raw], protocol=2)) == [raw, raw]
+    huge = "\u00e9" * (1 << 23) + "\u6211" * 10  # longer than any transcript
+    with pytest.raises(PickleRefusedError, match="enormous text"):
+        plain(pickle.dumps(huge, protocol=4))
+    assert plain(pickle.dumps(huge[:-10] * 2, protocol=4)) == huge[:-10] * 2
 
 
 def test_the_way_out_of_what_is_not_plain_is_said() -> None:

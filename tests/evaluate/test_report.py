@@ -47,6 +47,7 @@ def simulate(
     corpus: str = "demo",
     videos: int = 30,
     scale: float = 1.0,
+    shift: float = 0.0,
     model: str = "uegd",
     change: Change = lambda run: run,
 ) -> Manifest:
@@ -55,13 +56,14 @@ def simulate(
     ids = [f"v{v:02d}$_${c}" for v in range(videos) for c in range(4)]
     thirds: tuple[Split, ...] = ("train", "valid", "test")
     splits = tuple(thirds[v * 3 // videos] for v in range(videos) for _ in range(4))
-    labels = np.clip(np.round(rng.normal(0, 1.2, len(ids)) * 3) / 3, -3, 3) * scale
+    labels = np.clip(np.round(rng.normal(0, 1.2, len(ids)) * 3) / 3, -3, 3) * scale + shift
     for letters in subsets:
         modalities = tuple(m for m in MODALITIES if LETTERS[m] in letters)
         for seed in seeds:
             noise = np.random.default_rng([seed, *map(ord, letters)])
             known = 1 - math.prod(1 - SKILL[x] for x in letters)
-            values = labels * known + scale * noise.normal(0, 1 - known, len(ids))
+            values = shift + (labels - shift) * known
+            values += scale * noise.normal(0, 1 - known, len(ids))
             inputs = tuple(
                 InputRecord(
                     m,
@@ -345,7 +347,7 @@ def test_every_row_has_its_own_settings(tmp_path: Path) -> None:
     assert (first.name, first.recipe["epochs"]) == ("mmml T", "9")
     assert (second.name, second.recipe["epochs"]) == ("uegd TA", "3")
     assert first.recipe["patience"] == "unset"
-    assert first.recipe["inputs.text.encoder"] == "tiny-bert"
+    assert first.recipe["inputs.text.encoder"] == "tiny-text"  # its name, as the run has it
     assert not {"seeds", "uegd", "uegd.width", "inputs.text.live"} & set(first.recipe)
     assert (first.environment, second.environment) == (
         {"python": "3.12", "device": "cpu"},

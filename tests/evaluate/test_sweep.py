@@ -195,6 +195,21 @@ def test_floors_stand_in_every_table(report: Any) -> None:
     assert "ridge probe" in to_html(report)
 
 
+def test_the_report_says_what_does_not_beat_the_probe_and_what_to_try(tmp_path: Path) -> None:
+    def said(noise: float) -> list[str]:
+        root = tmp_path / f"{noise}"
+        write_sweep(root / "probe", sweep_of("probe", "ridge", 1))
+        keep(root / "probe", run_of("TAV", 0, 0.3, "ridge"))
+        keep(root, run_of("TAV", 1, noise, config={"epochs": 3, "preset": "mosi"}))
+        return [c.text for c in evaluate(root, SETTINGS).cautions if "ridge probe" in c.text]
+
+    [weak] = said(0.9)
+    assert weak.startswith("No better in MAE than the ridge probe TAV: uegd TAV. To try: ")
+    assert "the layers that `sedimental sweep` picks" in weak
+    assert "no preset" in weak
+    assert not said(0.1)
+
+
 def test_a_probe_of_other_clips_is_no_floor(tmp_path: Path) -> None:
     keep(tmp_path, run_of("T", 1, 0.5))
     write_sweep(tmp_path / "probe", sweep_of("probe", "ridge", 1))
@@ -228,6 +243,12 @@ def test_sweep_files_parse_back(folder: Path, report: Any) -> None:
     assert [r["layer"] for r in rows if r["picked"] == "1"] == ["2", "1", "3"]
     point = report.sweeps[-1].find("uegd", "T", "2")
     assert float(rows[2]["test_Corr_mean"]) == pytest.approx(point.mean("test", "Corr"))
+    sweep = report.sweeps[-1]
+    tested = {(r["modality"], r["layer"]) for r in rows if r["test_Corr_mean"]}
+    picked = {(LETTERS[m], layer) for m, layer in sweep.picks["uegd"].items()}
+    assert tested == picked | {(LETTERS[m], own.last) for m, own in sweep.encoders.items()}
+    assert all(r["valid_Corr_mean"] for r in rows)
+    assert "test of picked and last" in files[2].read_text()
     cells = {line.count("|") for line in files[1].read_text().splitlines()}
     assert len(cells) == 1
     assert files[2].read_text().startswith('<svg xmlns="http://www.w3.org/2000/svg"')

@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+import sedimental
+from sedimental.cache.corpus_table import cached_manifest
 from sedimental.cache.leaks import leaks
+from sedimental.cache.runs import read_run
 from sedimental.cli import app
-from sedimental.config import CorpusConfig
+from sedimental.config import CorpusConfig, load_config
 from sedimental.errors import ManifestError
 from sedimental.extract.corpora import load_manifest
 from sedimental.extract.corpora.divide import deal
@@ -170,3 +173,91 @@ def test_one_fold_can_be_a_job_of_its_own(tmp_path: Path) -> None:
     answer = CliRunner().invoke(app, ["train", "-c", str(path)])
     assert answer.exit_code == 2
     assert "corpus.fold: there is no part 3" in answer.stderr
+
+
+def test_sweep_probe_and_robustness_go_through_all_folds(tmp_path: Path) -> None:
+    """They took the first fold alone; validation clips were those of fold 0 throughout."""
+    table(tmp_path / "corpus.csv", clips=60)
+    path = tmp_path / "pipeline.toml"
+    path.write_text(PIPELINE + "[sweep]\nlayers = [0, -1]\nseeds = [1]\nepochs = 1\n")
+    told("extract", "-c", str(path))
+    told("train", "-c", str(path))
+    probe, swept = json.loads(told("sweep", "-c", str(path), "--json").stdout)
+    for found in (probe, swept):
+        assert {point["parts"] for point in found["points"]} == {3}
+        assert all(len(point["scores"]["test"]["MAE"]) == 3 for point in found["points"])
+    assert swept["recommended"]["uegd"]["clips"] == 60  # each is validated on once
+    [cell] = (tmp_path / "runs").rglob("sweep/uegd.T.0")
+    seen: dict[str, float] = {}
+    for folder in sorted(cell.glob("*/seed-1-fold-*")):
+        run = read_run(folder)
+        own = dict(zip(run.predictions.ids, run.predictions.splits, strict=True))
+        seen |= {clip: run.metrics["test"]["MAE"] for clip, s in own.items() if s == "test"}
+    assert len(seen) == 60
+    [point] = [p for p in swept["points"] if p["choice"] == "0"]
+    assert sorted(point["scores"]["test"]["MAE"]) == pytest.approx(sorted(set(seen.values())))
+    shown = told("sweep", "-c", str(path)).stdout
+    assert "spread over folds" in " ".join(shown.split())
+    report = json.loads(told("robustness", "-c", str(path), "--rates", "0,1", "--json").stdout)[
+        "robustness"
+    ]
+    assert len(list((tmp_path / "runs").rglob("uegd-T-*/seed-*/robustness.npz"))) == 6
+    [row] = report
+    page = json.loads(told("report", "-c", str(path), "--json").stdout)
+    # at rate 0 what robustness says is what the table says: means over folds
+    whole = page["rows"][0]["test"]["MAE"]
+    assert row["curves"]["all"]["MAE"]["values"][0] == pytest.approx(whole["mean"], abs=1e-4)
+    assert row["seeds"] == 2
+    assert len(page["probe"]["test"]["MAE"]["seeds"]) == 3
+
+
+def test_a_sweep_of_one_fold_is_of_its_clips(tmp_path: Path) -> None:
+    """With `fold = 2` the runs were of fold 2 and the validation clips of fold 0."""
+    table(tmp_path / "corpus.csv", clips=60)
+    path = tmp_path / "pipeline.toml"
+    text = PIPELINE.replace("folds = 3", "folds = 3\nfold = 2")
+    path.write_text(text + "[sweep]\nlayers = [0, -1]\nseeds = [1]\nepochs = 1\n")
+    told("extract", "-c", str(path))
+    probe, _ = json.loads(told("sweep", "-c", str(path), "--json").stdout)
+    config = load_config(path)
+    wanted = {clip.id for clip in cached_manifest(config).of_fold(2).split("test")}
+    assert all(point["parts"] == 0 for point in probe["points"])
+    for folder in (tmp_path / "runs").rglob("seed-*-fold-*"):
+        own = read_run(folder).predictions
+        tested = {clip for clip, split in zip(own.ids, own.splits, strict=True) if split == "test"}
+        assert folder.name.endswith("fold-2")
+        assert tested == wanted
+
+
+def test_python_s_sweep_looks_at_the_table_first(tmp_path: Path) -> None:
+    """Labels that were edited counted for the command alone, and not for `sedimental.probe`."""
+    corpus = tmp_path / "corpus.csv"
+    table(corpus, clips=60)
+    path = tmp_path / "pipeline.toml"
+    path.write_text(PIPELINE.replace("folds = 3\n", 'split = "auto"\n'))
+    told("extract", "-c", str(path))
+    config = load_config(path)
+    first = sedimental.probe(config)
+    lines = corpus.read_text().splitlines()
+    place = lines[0].split(",").index("label")
+    cells = [line.split(",") for line in lines[1:]]
+    for row in cells:
+        row[place] = f"{-float(row[place]) / 2:g}"
+    corpus.write_text("\n".join([lines[0], *map(",".join, cells)]) + "\n")
+    notes = Notes()
+    again = sedimental.probe(config, notes)
+    assert again.manifest != first.manifest
+    assert any("label" in note for note in notes.notes)
+    assert cached_manifest(config).digest == again.manifest
+
+
+class Notes:
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def start(self, task: str, total: int, unit: str = "clip") -> None: ...
+
+    def advance(self, task: str, by: int = 1) -> None: ...
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)

@@ -81,6 +81,7 @@ def test_what_cannot_succeed_is_refused_before_anything_is_loaded(
     shutil.rmtree(corpus / "Raw/demo_01a")
     (finding,) = [f for f in examine(load_config(path)).findings if f.level == "error"]
     assert "2 of 2 media files" in finding.text
+    assert examine(load_config(path)).media == 0  # what is not there is not counted
     assert "Check corpus.path" in finding.text
     gpu = make_pipeline(make_corpus(2), ("vision",), more="[extract]\ndevice = 'cuda:7'\n")
     assert (

@@ -16,7 +16,7 @@ from sedimental.config import AudioFeatures, TextFeatures, VisionFeatures
 from sedimental.extract.encoders import sound as sound_module
 from sedimental.extract.encoders import vision, waveform
 from sedimental.extract.encoders.audio import Sound, SoundEncoder, audio_encoder, load_processing
-from sedimental.extract.encoders.device import Arithmetic
+from sedimental.extract.encoders.device import Arithmetic, Sharing
 from sedimental.extract.encoders.hidden import has_final, layer_names
 from sedimental.extract.encoders.loading import Checkpoint, load_model, resolve
 from sedimental.extract.encoders.made_tokenizers import made_tokenizer
@@ -287,9 +287,9 @@ def test_a_face_is_the_library_s_one_by_one(folders: Mapping[str, Path], name: s
         same_layers(name, folder, ours, out, 1)
 
 
-def padded_error(folder: Path, paddable: bool = True) -> float:
+def padded_error(folder: Path, sharing: Sharing = "any lengths") -> float:
     encoder: Any = speech(folder)
-    encoder.paddable = paddable
+    encoder.sharing = sharing
     sounds = voices()
     together = encoder.encode(sounds)
     return max(
@@ -308,8 +308,8 @@ def test_data2vec_leaks_where_its_convolutions_are_not_sealed(
 
 
 def test_a_norm_over_time_cannot_be_padded(folders: Mapping[str, Path]) -> None:
-    assert padded_error(folders["hubert-group"], paddable=False) <= EXACT
-    assert padded_error(folders["hubert-group"], paddable=True) > 0.05
+    assert padded_error(folders["hubert-group"], "equal lengths") <= EXACT
+    assert padded_error(folders["hubert-group"]) > 0.05
 
 
 @pytest.mark.parametrize("name", AUDIO)

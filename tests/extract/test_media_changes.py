@@ -14,7 +14,9 @@ from sedimental.cache.media_index import MEDIA, read_media
 from sedimental.checks import news
 from sedimental.cli import app
 from sedimental.config import Config, load_config
+from sedimental.extract.contact_sheets import contact_sheets
 from sedimental.extract.doctor import examine
+from sedimental.extract.face_strips import face_strips
 
 
 @pytest.fixture
@@ -135,3 +137,28 @@ def test_one_recording_under_two_names_is_told_before_and_after(
     assert new(config) == 4
     found = leaks(cached_manifest(config))
     assert any(text.startswith("1 recording in two splits, under two ids") for text in found)
+
+
+def test_contact_sheets_show_no_faces_of_what_a_file_was(
+    make_corpus: Any, make_pipeline: Any, tmp_path: Path
+) -> None:
+    """`cache faces` looked up found faces without what a file that changed adds to its source: it
+    drew the old boxes over the new frames, and none once they were found anew."""
+    folder = make_corpus(2)
+    config = load_config(make_pipeline(folder, modalities=("vision",)))
+    files = sorted(folder.rglob("*.mp4"))
+    larger(files)
+    aged(files)
+    assert new(config) == 2
+
+    def shown() -> int:
+        return sum(len(sheet.clips) for sheet in contact_sheets(config, tmp_path / "sheets"))
+
+    assert shown() == 2
+    change_middle(files[1])
+    assert shown() == 1
+    ids = [clip.id for clip in cached_manifest(config).clips]
+    assert len(face_strips(config, ids)) == 1
+    assert new(config) == 1
+    assert shown() == 2
+    assert len(face_strips(config, ids)) == 2

@@ -29,7 +29,9 @@ CPU = Arithmetic(torch.device("cpu"), torch.float32)
 
 
 def table(encoder: str, **settings: Any) -> AudioFeatures:
-    return AudioFeatures(modality="audio", encoder=encoder, **{"rate": 50, **settings})
+    return AudioFeatures(
+        modality="audio", encoder=encoder, **{"rate": 50, "pool": "stride", **settings}
+    )
 
 
 def opened(encoder: str, arithmetic: Arithmetic = CPU, **settings: Any) -> SoundEncoder:

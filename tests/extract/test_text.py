@@ -10,6 +10,8 @@ import transformers
 
 from sedimental.cache.manifest import Clip, Manifest
 from sedimental.config import TextFeatures
+from sedimental.extract.decode.clip_error import ClipError
+from sedimental.extract.decode.media import Media
 from sedimental.extract.encoders.device import Arithmetic
 from sedimental.extract.encoders.loading import EncoderError, resolve
 from sedimental.extract.encoders.made_tokenizers import made_tokenizer
@@ -205,3 +207,33 @@ def test_context_is_part_of_the_fingerprint_and_of_a_clip_s_source() -> None:
 def test_chinese_is_counted_by_characters() -> None:
     assert about(CHINESE) > 12
     assert abs(about("we like it") - 4.2) < 1e-9
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " \t\n",
+        "\u200b\u200d\u2060",
+        "\ufeff",
+        "\x07\x1b",
+        "\u00ad",
+        "\ufe0f",
+        "\u3164",
+        "\u0301",
+        "\U000e0041",
+        "\u2028\u0085",
+    ],
+    ids=ascii,
+)
+def test_what_shows_nothing_is_empty_text_to_the_stream(text: str) -> None:
+    """R17: features of [CLS] and [SEP] were stored of it."""
+    stream = TextStream(table("tiny-bert"), "float32")
+    clip = Clip("a", "v", "0", "train", text)
+    with pytest.raises(ClipError, match="empty text"):
+        stream.source(clip, Path())
+    with pytest.raises(ClipError, match="empty text"):
+        stream.prepare(clip, Media())
+    seen = Clip("a", "v", "0", "train", f"{text}?")
+    assert stream.prepare(seen, Media()) == f"{text}?"
+    assert stream.source(seen, Path())

@@ -18,6 +18,7 @@ import sedimental
 from sedimental.cache.alignment.word_times import read_words
 from sedimental.cache.manifest import Clip, read_manifest
 from sedimental.cache.store.find import store_of
+from sedimental.checks import news
 from sedimental.config import Config, ConfigError, load_config
 from sedimental.errors import ManifestError, RunError
 from sedimental.extract.corpora.word_times import read_cell
@@ -328,12 +329,33 @@ def test_other_word_times_are_another_run(table: MakeTable, tmp_path: Path) -> N
     sedimental.extract(config)
     first = sedimental.train(config)[0].identity
     text = (tmp_path / "clips.csv").read_text()
+    assert not list(news(config, False))
     (tmp_path / "clips.csv").write_text(text.replace("0.3333333333333333", "0.3"))
+    assert "the word times of 8 clips" in " ".join(news(config, False))
     sedimental.extract(config)
+    assert not list(news(config, False))
     second = sedimental.train(config)[0].identity
     assert first is not None
     assert second is not None
     assert first.digest != second.digest
+
+
+def test_a_clip_without_times_is_told_where_times_are_asked_for(
+    table: MakeTable, tmp_path: Path
+) -> None:
+    text = '[[features]]\nmodality = "text"\nencoder = "tiny-bert"\n'
+    config = table("", features=text, count=4)
+    file = tmp_path / "clips.csv"
+    head, first, *rest = file.read_text().splitlines()
+    bare = first[: first.index(',"[[')] + ","
+    file.write_text("\n".join([head, bare, *rest]) + "\n")
+    assert not sedimental.extract(config).failures
+    assert len(read_words(config.corpus_cache)) == 3
+    line = '[train.inputs]\ntext = { encoder = "tiny-bert", align = "words" }\n'
+    aligned = table(line, features=text, count=4)
+    file.write_text("\n".join([head, bare, *rest]) + "\n")
+    [failure] = sedimental.extract(aligned).failures
+    assert failure.reason == "no word times"
 
 
 def test_without_times_it_is_said_before_anything_is_done(table: MakeTable) -> None:

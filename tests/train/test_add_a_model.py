@@ -11,7 +11,8 @@ import pytest
 
 import sedimental
 from sedimental.config import ConfigError, load_config
-from sedimental.model_table import MODELS, of_packages
+from sedimental.model_table import GROUP, MODELS
+from sedimental.registries import of_packages
 from sedimental.train import models
 
 ROOT = Path(sedimental.__path__[0])
@@ -117,10 +118,11 @@ def test_a_package_that_does_not_give_its_model_is_named(
     _, _, point = recipe()
     plugin(tmp_path, point + "uegd = my_package.mine:Other\nBad-Name = a:B\n", None)
     monkeypatch.syspath_prepend(tmp_path)
-    added, faults = of_packages(MODELS)
+    found = of_packages(GROUP, MODELS, "model", "_")
+    added, faults = found.places, found.faults
     assert added == {"mine": "my_package.mine:Mine"}
     assert [fault.partition(": ")[2] for fault in faults] == [
-        '"Bad-Name" of my-package: a model\'s name is small letters, digits and underscores.',
+        '"Bad-Name" of my-package: a model\'s name is small letters, digits and _.',
         '"uegd" of my-package: there is a model of that name already.',
     ]
     monkeypatch.setattr(models, "MODELS", MODELS | added)

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sedimental.cache.run_warnings import run_warnings
-from sedimental.cache.runs import Run
+from sedimental.cache.runs import Epoch, Run, list_runs, read_run
 from sedimental.config import Config
 from sedimental.extract.finetune.find import live_input
 from sedimental.progress import Silent
@@ -19,6 +20,8 @@ from sedimental.train.data.standardize import measure
 from sedimental.train.live_model import LiveModel
 from sedimental.train.run import Workshop, built, train
 from sedimental.train.sweep.linear_probe import Scale
+
+from ..evaluate.test_report import simulate
 
 MakeConfig = Callable[..., Config]
 DEAD = (4e-32, 7e-9, 0.0)
@@ -102,3 +105,19 @@ def test_training_that_ends_worse_than_the_mean_says_so(made: MakeConfig) -> Non
     assert isinstance(run, Run)
     assert any("worse than the mean predictor: MAE" in text for text in run_warnings(run))
     assert any(text.startswith("warning: uegd T seed 1: training ended worse") for text in heard)
+
+
+def test_a_loss_that_gains_terms_has_not_left_its_range(tmp_path: Path) -> None:
+    """Generated labels add to the training loss as they move; the task's own is validation's."""
+    simulate(tmp_path, ("T",), seeds=(1,))
+    [folder] = list_runs(tmp_path)
+    run = read_run(folder)
+
+    def told(train: list[float], valid: list[float]) -> bool:
+        history = tuple(
+            Epoch(k, a, b, 1e-3, 0.1, {}) for k, (a, b) in enumerate(zip(train, valid, strict=True))
+        )
+        return any("left the range" in text for text in run_warnings(replace(run, history=history)))
+
+    assert not told([1.2, 1.1, 2.6, 2.9], [1.2, 1.1, 1.1, 1.0])
+    assert told([1.2, 1.1, 2.6, 2.9], [1.2, 1.1, 2.7, 3.0])

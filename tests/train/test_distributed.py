@@ -34,6 +34,7 @@ PARITY = """
 models = [
     "uegd", "emt_dlfr", "glomo", "sugrm", "mmml",
     "ef_lstm", "lf_dnn", "tfn", "lmf", "mult", "misa", "self_mm", "mmim", "tfr_net",
+    "mlf_dnn", "mfm",
 ]
 seeds = [3]
 stack = "off"
@@ -135,6 +136,19 @@ width = 8
 audio_hidden = 4
 vision_hidden = 4
 memory = 3
+dropout = 0.0
+[train.mlf_dnn]
+hidden = 8
+dropout = 0.0
+[train.mfm]
+text_hidden = 4
+audio_hidden = 4
+vision_hidden = 4
+memory = 4
+inner = 8
+latent = 4
+factor = 4
+decoder = 4
 dropout = 0.0
 """
 """31 training clips, so that of the last batch's one clip the first process has none. Not stacked:

@@ -42,6 +42,14 @@ SMALL: dict[str, dict[str, object]] = {
     "tfr_net": {"width": 12, "heads": 2, "levels": 1},
     "misa": {"width": 16, "recurrent": 8, "feedforward": 32},
     "self_mm": {"fusion_width": 24},
+    "mtfn": {"text_width": 8, "audio_width": 4, "vision_width": 4, "hidden": 16},
+    "mfn": {"text_hidden": 16, "audio_hidden": 8, "memory": 16, "inner": 32},
+    "graph_mfn": {"text_hidden": 16, "audio_hidden": 8, "memory": 16, "vertex": 16},
+    "mfm": {"text_hidden": 16, "audio_hidden": 8, "memory": 16, "latent": 16, "decoder": 8},
+    "mctn": {"width": 24},
+    "tetfn": {"width": 8, "heads": 2, "layers": 1, "memory_layers": 1, "hidden": 8},
+    "almt": {"width": 16, "heads": 2, "tokens": 2, "fusion_layers": 1},
+    "lnln": {"width": 16, "heads": 2, "tokens": 2, "fusion_layers": 1},
     "mmim": {"width": 24, "audio_hidden": 8, "vision_hidden": 8, "memory": 8},
 }
 """Options of each model that is big for a test; others are tested as they are."""
@@ -269,19 +277,19 @@ def test_a_model_table_may_hold_recipe_keys_and_a_preset() -> None:
 def test_settings_come_from_table_then_section_then_recipe() -> None:
     section = TrainConfig(learning_rate=1e-3, clip_norm=0, uegd={"epochs": 7}, epochs=9)  # type: ignore[call-arg]
     settings = settings_of(section, "uegd")
-    assert (settings.epochs, settings.learning_rate, settings.batch_size) == (7, 1e-3, 16)
+    assert (settings.epochs, settings.learning_rate, settings.batch_size) == (7, 1e-3, 32)
     assert settings.clip_norm is None
     assert settings.mask_time == 0.2
+    paper = settings_of(TrainConfig(preset="mosi"), "uegd", clips=1284)
+    assert (paper.epochs, paper.batch_size, paper.learning_rate) == (50, 16, 1e-4)
+    few, many = (settings_of(TrainConfig(), "uegd", clips=clips).epochs for clips in (160, 9989))
+    assert few > many  # about as many steps, whatever the corpus's size
 
 
 @every_model
 def test_classes_get_logits(name: str) -> None:
     options = model_options(name, SMALL.get(name, {}))
     generator = torch.Generator().manual_seed(0)
-    if not hasattr(options, "classes"):
-        with pytest.raises(RunError, match=f"{name} predicts scores only"):
-            build(name, options, shapes(MODALITIES), generator, classes=3)
-        return
     model = build(name, options, shapes(MODALITIES), generator, classes=3)
     batch = replace(batch_of([5, 1, 7, 2]), labels=torch.tensor([0, 1, 2, 0]))
     assert model(batch).prediction.shape == (4, 3)

@@ -13,9 +13,11 @@ from torch import Tensor
 
 from sedimental.cache.spec import MODALITIES, Modality
 from sedimental.config import load_config
+from sedimental.train.models import build, model_options
 from sedimental.train.models.self_mm import ENCODER, PRESETS, RECIPES, Options, SelfMM
 from sedimental.train.models.shared.hooks import Training
 from sedimental.train.models.shared.interface import Batch, InputShape, Output
+from sedimental.train.models.sugrm.label_generator import LabelMemory
 from sedimental.train.run import train
 
 MakeFeatures = Callable[..., Path]
@@ -279,3 +281,45 @@ def test_recalibrated_self_mm_reads_gated_frames() -> None:
     plain.load_state_dict(model.state_dict(), strict=False)
     wanted = plain(replace(whole, features=shown)).prediction
     torch.testing.assert_close(model(whole).prediction, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["self_mm", "sugrm"])
+def test_classes_have_a_generated_label_each(name: str) -> None:
+    """Ours: a score a class, 1 for a clip's own and -1 for others, moved by the models' rule."""
+    table = {"width": 8, "heads": 2} if name == "sugrm" else {}
+    shapes = {m: InputShape(WIDTHS[m]) for m in MODALITIES}
+    options, draw = model_options(name, table), torch.Generator().manual_seed(0)
+    model: Any = build(name, options, shapes, draw, classes=3)
+    batch = replace(batch_of(torch.arange(CLIPS)), labels=torch.arange(CLIPS) % 3)
+    model.begin(Training(CLIPS, torch.arange(CLIPS), batch.labels, 0))
+    first = model(batch)
+    assert first.prediction.shape == first.extras["label_text"].shape == (CLIPS, 3)
+    own = torch.nn.functional.one_hot(batch.labels, 3) > 0
+    for m in MODALITIES:
+        assert torch.equal(first.extras[f"label_{m}"], torch.where(own, 1.0, -1.0))
+        assert first.losses[f"unimodal_{m}"] == 0
+    model.after_step(batch, first, 1)
+    model.after_step(batch, model(batch), 2)
+    later = model(batch)
+    moved = later.extras["label_text"] - first.extras["label_text"]
+    assert moved.abs().sum(dim=0).min() > 0  # those of every class
+    assert later.extras["label_text"].abs().max() <= 1
+    assert later.losses["unimodal_text"] > 0
+    # each class is generated as a score of its own would be
+    alone = LabelMemory(MODALITIES, *_of(model.memory))
+    alone.begin(Training(CLIPS, torch.arange(CLIPS), torch.where(own[:, 1], 1.0, -1.0), 0))
+    alone.bank.copy_(model.memory.bank)
+    features = torch.randn(4, CLIPS, model.memory.width, generator=draw)
+    known = batch.masks["audio"].any(dim=1).expand(3, -1)
+    alone.labels.copy_(model.memory.labels[:, 1])
+    for memory in (alone, model.memory):
+        memory.after_step(torch.arange(CLIPS), features, known, 3)
+    torch.testing.assert_close(model.memory.labels[:, 1], alone.labels)
+    state = model.state_dict()
+    again: Any = build(name, options, shapes, torch.Generator().manual_seed(1), classes=3)
+    again.load_state_dict(state)
+    assert torch.equal(again.memory.labels, model.memory.labels)
+
+
+def _of(memory: LabelMemory) -> tuple[Any, ...]:
+    return memory.width, memory.generator, memory.first, memory.exclude_zero

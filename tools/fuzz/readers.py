@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from .corpora import MINIATURES, corpus_reader
 from .tables import odd_tables
+from .words import read_words, words_seed
 
 Read = Callable[[Path], None]
 
@@ -382,6 +384,86 @@ def _checkpoint(folder: Path) -> None:
     checkpoint._read(folder / "checkpoint.safetensors", "k")
 
 
+def _faces_seed(folder: Path) -> None:
+    from sedimental.cache.face_boxes import BoxStore, Found
+
+    boxes = BoxStore(folder, {"detector": "x", "fps": 3.0})
+    counts = np.array([1, 0, 2])
+    boxes.add({source: Found(counts, np.ones((3, 5), "f4") * k) for k, source in enumerate("ab")})
+    (kept,) = boxes.path.glob("faces-*.npz")
+    # of an earlier version, whose name says nothing of its bytes
+    (boxes.path / "faces-20260101T000000000000-0a0b0c0d.npz").write_bytes(kept.read_bytes())
+
+
+def _faces(folder: Path) -> None:
+    from sedimental.cache.face_boxes import BoxStore
+
+    boxes = BoxStore(folder, {"detector": "x", "fps": 3.0})
+    for source in "ab":
+        found = boxes.get(source)
+        assert found is None or len(found.frames) == len(found.counts)
+
+
+def _sweep_seed(folder: Path) -> None:
+    from sedimental.cache.sweeps import Encoder, Point, Recommendation, Sweep, write_sweep
+
+    def point(choice: str, value: float) -> Point:
+        scores: Any = {s: {"MAE": (value, value + 0.1)} for s in ("valid", "test")}
+        layers: Any = {"text": choice}
+        return Point("uegd", "uegd", "T", choice, layers, (1, 2), scores, {"x": 1}, "f", 1.0)
+
+    best = Recommendation("T", "1", {"text": "1"}, 0.5, "2", 0.1, 0.01, 0.02, 9)
+    points = point("1", 0.5), point("2", 0.6)
+    for key, kind in (("k", "sweep"), ("l", "probe")):
+        encoders: Any = {"text": Encoder("tiny", "hub", "ff", ("1", "2"), "2")}
+        picks: Any = {"uegd": {"text": "1"}}
+        kinds: Any = kind
+        write_sweep(
+            folder / kind,
+            Sweep(
+                kind=kinds,
+                key=key,
+                corpus="x",
+                protocol="mosi",
+                classes=(),
+                criterion="MAE",
+                manifest="mm",
+                encoders=encoders,
+                points=points,
+                picks=picks,
+                recommended={"uegd": best},
+            ),
+        )
+
+
+def _sweep(folder: Path) -> None:
+    """As it lies; and, where it is JSON still, with a checksum that fits it."""
+    from sedimental.cache.sweeps import FILE, _text, is_earlier, read_sweep, read_sweeps
+    from sedimental.errors import RunError
+    from sedimental.evaluate.output.sweep_terminal import to_terminal
+
+    faults = []
+    for file in sorted(folder.glob(f"*/{FILE}")):
+        try:
+            is_earlier(file)
+            to_terminal(read_sweeps(file.parent))
+        except RunError as fault:
+            faults.append(fault)
+        try:
+            found = json.loads(file.read_bytes())
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(found, dict):
+            own = {key: value for key, value in found.items() if key not in ("format", "blake2b")}
+            file.write_text(_text(own), encoding="utf-8")
+            try:
+                read_sweep(file.parent)
+            except RunError as fault:
+                faults.append(fault)
+    if faults:
+        raise faults[0]
+
+
 def _media_seed(folder: Path) -> None:
     from fractions import Fraction
 
@@ -455,6 +537,7 @@ PICKLE_WORDS = (
 )
 JSON_WORDS = (b"null", b"[]", b"{}", b"true", b'"a"', b"[1]", b'{"a":1}')
 READERS: dict[str, Reader] = {
+    "words": Reader(words_seed, read_words, (b"1e999", b"null", b'"', b"<00:01.000>", b"-->")),
     "pickle": Reader(_plain_seed, _each(_plain, "*.pkl"), PICKLE_WORDS, alone=True),
     "npy": Reader(_npy_seed, _each(_npy, "*.npy"), (b"|O", b"<U9", b"(3, 3)", b"True"), alone=True),
     "npz": Reader(_npz_seed, _each(_npz, "*.npz"), PICKLE_WORDS, alone=True),
@@ -480,6 +563,7 @@ READERS: dict[str, Reader] = {
     "meld": Reader(_meld_seed, _meld, (b"joy", b"\r\n")),
     "mustard": Reader(_mustard_seed, _mustard, JSON_WORDS),
     "cherma": Reader(_cherma_seed, _cherma, JSON_WORDS),
+    **{kind: Reader(MINIATURES[kind], corpus_reader(kind), JSON_WORDS) for kind in MINIATURES},
     "toml": Reader(
         _toml_seed, _toml, (b"[[", b"]]", b" = ", b"[train]", b"nan", b"1979-05-27", b"{")
     ),
@@ -487,5 +571,7 @@ READERS: dict[str, Reader] = {
     "store": Reader(_store_seed, _store, JSON_WORDS),
     "run": Reader(_run_seed, _run, JSON_WORDS),
     "checkpoint": Reader(_checkpoint_seed, _checkpoint, JSON_WORDS),
+    "faces": Reader(_faces_seed, _faces, (b"PK\x03\x04", b"|O", b"<U9", b"(3, 3)")),
+    "sweep": Reader(_sweep_seed, _sweep, JSON_WORDS),
     "media": Reader(_media_seed, _media, (b"moov", b"stts", b"mdat"), also=_media_errors()),
 }

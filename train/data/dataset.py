@@ -7,108 +7,18 @@ to the longest clip of the batch, and a mask of the frames that are real.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...cache.manifest import Clip, Manifest
-from ...cache.spec import LETTERS, MODALITIES, SPLITS, Modality, Split
+from ...cache.spec import MODALITIES, SPLITS, Modality, Split
 from ...errors import RunError
 from ..models.shared.interface import Batch, InputShape
 from .standardize import Scaling
-
-Wanted = Literal["auto", "regression", "classification"]
-
-
-@dataclass(frozen=True)
-class Table:
-    """The labelled clips of a corpus, in manifest order: what can be trained on and scored."""
-
-    ids: tuple[str, ...]
-    splits: tuple[Split, ...]
-    labels: NDArray[np.float64]
-    """Scores, or numbers of `classes`."""
-    unlabelled: Mapping[Split, int]
-    """Clips left out because they have no label."""
-    classes: tuple[str, ...] = ()
-    """Their names, sorted; empty where scores are predicted."""
-    targets: Mapping[Modality, NDArray[np.float64]] = field(default_factory=dict)
-    """Labels of single modalities (clips,), NaN where missing; those the corpus has at all."""
-    previous: NDArray[np.int64] | None = None
-    """(clips, steps) rows of the clips before each in its video and split, nearest first; then -1.
-    None: not known."""
-
-    @classmethod
-    def of(cls, manifest: Manifest, task: Wanted = "auto") -> "Table":
-        """The clips that have what `task` predicts; raises RunError if a split has none."""
-        if task == "auto":
-            scored = any(c.label is not None for c in manifest.clips)
-            task = "regression" if scored else "classification"
-        key = "label" if task == "regression" else "category"
-        clips = [c for c in manifest.clips if getattr(c, key) is not None]
-        unlabelled = {s: sum(getattr(c, key) is None for c in manifest.split(s)) for s in SPLITS}
-        for split in SPLITS:
-            if not any(c.split == split for c in clips):
-                raise RunError(
-                    f"{manifest.corpus}: the {split} split has no labelled clip "
-                    f"({unlabelled[split]} without a {key}). Training needs train, valid and test "
-                    "clips: add them to the corpus table, then `sedimental extract`."
-                )
-        classes = () if task == "regression" else tuple(sorted({str(c.category) for c in clips}))
-        if len(classes) == 1:
-            raise RunError(f"{manifest.corpus}: every clip is of the class {classes[0]!r}.")
-        return cls(
-            ids=tuple(c.id for c in clips),
-            splits=tuple(c.split for c in clips),
-            labels=np.array(
-                [classes.index(str(c.category)) if classes else c.label for c in clips],
-                dtype=np.float64,
-            ),
-            unlabelled=unlabelled,
-            classes=classes,
-            targets={} if classes else _targets(clips),
-            previous=_previous(clips),
-        )
-
-    @classmethod
-    def unrated(cls, clips: Sequence[Clip], classes: tuple[str, ...]) -> "Table":
-        """Clips to ask a trained model about: at least one; labels are not looked at, and zero."""
-        return cls(
-            ids=tuple(c.id for c in clips),
-            splits=tuple(c.split for c in clips),
-            labels=np.zeros(len(clips)),
-            unlabelled={},
-            classes=classes,
-            previous=_previous(clips),
-        )
-
-    def rows(self, split: Split) -> NDArray[np.int64]:
-        """Row numbers of one split's clips."""
-        return np.flatnonzero(np.array(self.splits) == split)
-
-
-def _targets(clips: Sequence[Clip]) -> dict[Modality, NDArray[np.float64]]:
-    found = {
-        m: np.array([getattr(c, f"label_{LETTERS[m]}") for c in clips], dtype=np.float64)
-        for m in MODALITIES
-    }
-    return {m: values for m, values in found.items() if not np.isnan(values).all()}
-
-
-def _previous(clips: Sequence[Clip]) -> NDArray[np.int64]:
-    """Rows of each clip's context among `clips`, nearest first, -1 where it has no more."""
-    row = {(c.id, c.split): k for k, c in enumerate(clips)}
-    chains = [
-        [row[name, c.split] for name in reversed(c.context) if (name, c.split) in row]
-        for c in clips
-    ]
-    found = np.full((len(clips), max(map(len, chains))), -1, dtype=np.int64)
-    for k, chain in enumerate(chains):
-        found[k, : len(chain)] = chain
-    return found
+from .table import Table as Table
 
 
 def joined(values: NDArray[np.floating], weighted: bool) -> Tensor:
@@ -241,7 +151,7 @@ class Selection:
     """(clips,) int64 row numbers in the table; training clips without any feature left out."""
     coverage: Mapping[Split, Mapping[str, int]]
     labels: Tensor
-    """(all clips of the table,) float32, or int64 class numbers; on the device."""
+    """(all clips of the table, …): `Table.learned`, float32 where it is float64; on the device."""
     targets: Mapping[Modality, Tensor] = field(default_factory=dict)
     """(all clips of the table,) float32, on the device."""
 
@@ -319,7 +229,7 @@ class Corpus:
     table: Table
     sources: Mapping[Modality, Gatherer]
     labels: Tensor
-    """(clips,) float32 scores or int64 class numbers, on the device."""
+    """(clips, …): `Table.learned`, float32 where it is float64; on the device."""
     targets: Mapping[Modality, Tensor] = field(default_factory=dict)
     """(clips,) float32, on the device."""
 

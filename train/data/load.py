@@ -69,11 +69,12 @@ def load(
         if isinstance(one, Input) and one.align:
             source = replace(source, shape=replace(source.shape, aligned=True))
         sources[one.modality] = reading(table, live, source, how, device) if live else source
-    kind = np.int64 if table.classes else np.float32
+    learned = table.learned
+    labels = learned.astype(np.float32) if learned.dtype == np.float64 else learned
     return Corpus(
         table=table,
         sources=sources,
-        labels=torch.from_numpy(table.labels.astype(kind)).to(device),
+        labels=torch.from_numpy(labels).to(device),
         targets={
             m: torch.from_numpy(values.astype(np.float32)).to(device)
             for m, values in table.targets.items()

@@ -46,7 +46,8 @@ class Scores:
     """A model's answers for some clips, in the order asked."""
 
     values: NDArray[np.float64]
-    """(clips,) scores, or (clips, classes) unnormalised."""
+    """(clips,) scores, or (clips, classes) unnormalised; (clips, names) of several labels a clip,
+    dimensions in their units, emotions unnormalised."""
     extras: Mapping[str, NDArray[np.float64]]
     """Named, (clips, …)."""
     representations: Mapping[str, NDArray[np.float32]]
@@ -74,6 +75,11 @@ def fit(
         settings = resolve(Recipe(**stated(settings)), settings)
     kept = checkpoint or Checkpoint()
     rows, device = data.rows["train"], data.labels.device
+    if settings.loss == "ccc" and ranks.count > 1:
+        raise RunError(
+            'train.loss: "ccc" compares the clips of a batch, which several processes share. Train '
+            "with one process, or with another loss."
+        )
     if isinstance(model, Remembers):
         told = Training(len(data.table.ids), rows.to(device), _labels(data), seed)
         with torch.no_grad():
@@ -207,7 +213,7 @@ def validate(
     if not np.isfinite(answers).all():
         raise RunError(f"Epoch {epoch}, validation: a prediction is not finite. {REMEDY}")
     truth = data.table.labels[rows.numpy()]  # an index of one row is no number
-    loss = loss_of(answers, truth, settings.loss)
+    loss = loss_of(answers, rows.numpy(), data.table, settings.loss)
     return loss, metrics_of(answers, truth, data.table, protocol)
 
 
@@ -246,7 +252,7 @@ def predict(
     back = torch.cat(parts).argsort().numpy()
     answers = _joined([said for said, _ in found], back)
     return Scores(
-        values=answers.pop(""),
+        values=data.table.restored(answers.pop("")),
         extras=answers,
         representations=_joined([seen for _, seen in found], back),
     )

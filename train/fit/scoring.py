@@ -1,26 +1,42 @@
-"""What is predicted: a score a clip, or a class; its loss, and the field's numbers for it."""
+"""What is predicted: scores or classes of a clip; their loss, and the field's numbers for them."""
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...evaluate.metrics import score, score_classes
+from ...evaluate.metrics import Scheme, score
 from ..data.dataset import Table
 from ..layers.losses import Distance, task_loss
 
 
-def loss_of(answers: NDArray[np.float64], labels: NDArray[np.float64], distance: Distance) -> float:
-    """`task_loss` of many clips at once, in float64; answers of two axes are logits of classes."""
-    truth = torch.from_numpy(labels)
-    if answers.ndim == 2:
-        truth = truth.long()
-    return float(task_loss(torch.from_numpy(answers), truth, distance))
+def loss_of(
+    answers: NDArray[np.float64], rows: NDArray[np.int64], table: Table, distance: Distance
+) -> float:
+    """`task_loss` of many clips at once, in float64, as training has it; `answers` are of the
+    table's `rows`, in the form that `loop.predict` gives."""
+    learned = torch.from_numpy(table.scaled(answers))
+    return float(task_loss(learned, torch.from_numpy(table.learned[rows]), distance))
+
+
+def said(answers: NDArray[np.float64], table: Table) -> NDArray[np.float64]:
+    """Logits as what is scored: class numbers (clips,), probabilities of emotions (clips, names);
+    scores are that already."""
+    if table.classes:
+        return np.asarray(answers.argmax(axis=1), np.float64)
+    if table.several is not None and table.several.kind == "emotions":
+        return sigmoid(answers)
+    return answers
+
+
+def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 / (1 + exp(-logits)), without overflow."""
+    found: NDArray[np.float64] = 0.5 * (1 + np.tanh(0.5 * logits))
+    return found
 
 
 def metrics_of(
     answers: NDArray[np.float64], labels: NDArray[np.float64], table: Table, protocol: str
 ) -> dict[str, float]:
-    """The numbers of `protocol` for scores, those of the table's classes for logits."""
-    if answers.ndim == 2:
-        return score_classes(labels, answers.argmax(axis=1), table.classes)
-    return score(labels, answers, protocol)
+    """The numbers of `protocol` for scores, those of the table's classes or columns for logits."""
+    scheme: Scheme = table.classes or table.several or protocol
+    return score(labels, said(answers, table), scheme)

@@ -7,11 +7,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ...config import ConfigError, TrainConfig, nearest
-from ...evaluate.metrics import score, score_classes
+from ...evaluate.metrics import Scheme, score
 from ..models import UNLIMITED, started
 from ..models.shared.hooks import Recipe
-
-LOWER_IS_BETTER = ("valid_loss", "MAE")
 
 
 @dataclass(frozen=True)
@@ -34,17 +32,20 @@ class Settings(Recipe):
         value = loss if self.criterion == "valid_loss" else metrics[self.criterion]
         if np.isnan(value):
             return float("inf")
-        return float(value if self.criterion in LOWER_IS_BETTER else -value)
+        lower = self.criterion == "valid_loss" or self.criterion.startswith("MAE")
+        return float(value if lower else -value)
 
 
-def settings_of(section: TrainConfig, model: str, live: Collection[str] = ()) -> Settings:
+def settings_of(
+    section: TrainConfig, model: str, live: Collection[str] = (), clips: int = 0
+) -> Settings:
     """The settings of runs of `model`: its own table, before [train], before its recipe.
 
-    `live` are the modalities whose encoders are trained along. Raises ConfigError for faults in the
-    model's table.
+    It trains on so many `clips` (0: not known); encoders of the modalities `live` are trained
+    along. Raises ConfigError for faults in the model's table.
     """
     table = getattr(section, model)
-    _, recipe = started(model, table, section.preset, live)
+    _, recipe = started(model, table, section.preset, live, clips)
     # what the model's table says is in the recipe already, and goes before [train]
     general = {k: v for k, v in stated(section).items() if k not in table}
     return resolve(replace(recipe, **general), section)
@@ -64,10 +65,9 @@ def stated(section: TrainConfig) -> dict[str, Any]:
     return {k: UNLIMITED.get((k, v), v) for k, v in given.items() if v is not None}
 
 
-def check_criterion(criterion: str, protocol: str, classes: tuple[str, ...]) -> None:
+def check_criterion(criterion: str, scheme: Scheme) -> None:
     """Raises ConfigError, naming what there is, if `criterion` is none of it."""
-    metrics = score_classes([], [], classes) if classes else score([], [], protocol)
-    known = ["valid_loss", *metrics]
+    known = ["valid_loss", *score([], [], scheme)]
     if criterion not in known:
         hint = nearest(criterion, known) or f" Known: {', '.join(known)}."
         raise ConfigError(f'train.criterion: "{criterion}" is not measured here.{hint}')

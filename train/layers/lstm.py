@@ -57,6 +57,52 @@ class LSTM(nn.LSTM):
         return states
 
 
+class LSTMCells(nn.LSTM):
+    """A one-way LSTM of one layer that also tells its cell states, step by step."""
+
+    weight_ih_l0: Tensor
+    weight_hh_l0: Tensor
+    bias_ih_l0: Tensor
+    bias_hh_l0: Tensor
+
+    def __init__(self, width: int, hidden: int) -> None:
+        """For frames of length `width`; `hidden` units."""
+        super().__init__(width, hidden)
+
+    def forward(self, frames: Packed) -> tuple[Packed, Packed]:  # type: ignore[override]
+        """Frames (N, width) -> hidden states and cell states, (N, hidden) each."""
+        order, sizes = steps_first(frames)
+        bias = self.bias_ih_l0 + self.bias_hh_l0
+        gates = functional.linear(frames.rows.index_select(0, order), self.weight_ih_l0, bias)
+        h = c = gates.new_zeros(sizes[0] if sizes else 0, self.hidden_size)
+        states, cells = [h[:0]], [h[:0]]
+        for own in torch.split(gates, sizes) if sizes else ():
+            n = len(own)
+            i, f, g, o = (own + h[:n] @ self.weight_hh_l0.T).chunk(4, dim=1)
+            c = torch.sigmoid(f) * c[:n] + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(c)
+            states.append(h)
+            cells.append(c)
+        hidden, cell = torch.cat(states), torch.cat(cells)
+        blank = torch.empty_like(hidden)
+        return (
+            frames.like(blank.index_copy(0, order, hidden)),
+            frames.like(blank.index_copy(0, order, cell)),
+        )
+
+
+def steps_first(frames: Packed) -> tuple[Tensor, list[int]]:
+    """Rows in the order in which a recurrence needs them: all first frames, the clip with most
+    frames first, then all second ones; and how many frames each step has."""
+    lengths = frames.counts
+    longest = np.argsort(-lengths, kind="stable")
+    first = (np.cumsum(lengths) - lengths)[longest]
+    steps = np.arange(lengths.max(initial=0))[:, None]
+    there = steps < lengths[longest]
+    order = torch.from_numpy((first + steps)[there]).to(frames.rows.device)
+    return order, there.sum(axis=1).tolist()
+
+
 class GRU(nn.GRU):
     """A two-way `nn.GRU` of one layer, with its names and its first weights."""
 
@@ -66,16 +112,11 @@ class GRU(nn.GRU):
 
     def forward(self, frames: Packed) -> Packed:  # type: ignore[override]
         """Frames (N, width) -> states (N, 2 * hidden)."""
-        rows, lengths = frames.rows, frames.counts
+        rows = frames.rows
         if not len(rows):
             return frames.like(rows.new_zeros(0, 2 * self.hidden_size))
-        # as the library packs sequences: first frames of all, the longest first, then second frames
-        longest = np.argsort(-lengths, kind="stable")
-        first = (np.cumsum(lengths) - lengths)[longest]
-        steps = np.arange(lengths.max())[:, None]
-        there = steps < lengths[longest]
-        order = torch.from_numpy((first + steps)[there]).to(rows.device)
-        packed = PackedSequence(rows.index_select(0, order), torch.from_numpy(there.sum(axis=1)))
+        order, sizes = steps_first(frames)  # as the library packs sequences
+        packed = PackedSequence(rows.index_select(0, order), torch.tensor(sizes))
         states = super().forward(packed)[0].data
         return frames.like(torch.empty_like(states).index_copy(0, order, states))
 

@@ -1,6 +1,6 @@
 """The table of fusion models, and the way from a name in pipeline.toml to a model."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from importlib import import_module
 from types import ModuleType
@@ -45,10 +45,10 @@ def model_recipe(name: str, table: Mapping[str, Any], preset: str | None = None)
 
 
 def started(
-    name: str, table: Mapping[str, Any], preset: str | None, live: Collection[str]
+    name: str, table: Mapping[str, Any], preset: str | None, live: Collection[str], clips: int = 0
 ) -> "tuple[Any, Recipe]":
-    """(options, recipe) of model `name` as a pipeline trains it, the modalities `live` read by
-    encoders that are trained along.
+    """(options, recipe) of model `name` as a pipeline trains it on so many `clips`, the modalities
+    `live` read by encoders that are trained along.
 
     With a preset that the model has they are the paper's for that corpus; without one they start
     from `starting_points`. The table goes before either. Raises ConfigError as `model_options`.
@@ -56,7 +56,7 @@ def started(
     options, recipe = _bound(name, table, preset)
     if (table.get("preset") or preset) in presets_of(name):
         return options, recipe
-    start = starting_points.frozen(name, "text" in live)
+    start = starting_points.frozen(name, "text" in live, clips)
     known = {f.name for f in fields(options)}
     own = {k: v for k, v in start.options.items() if k in known and k not in table}
     how = {k: v for k, v in start.recipe.items() if k not in table}
@@ -99,6 +99,23 @@ def stacks(name: str) -> bool:
 def has_classes(name: str) -> bool:
     """Whether model `name` can predict classes."""
     return hasattr(model_options(name, {}), "classes")
+
+
+def has_several(name: str) -> bool:
+    """Whether model `name` can predict several labels of a clip: any that has a head for classes,
+    unless its class says ``one_label = True``, as its losses sort clips by their label."""
+    return has_classes(name) and not getattr(_class(name), "one_label", False)
+
+
+def several_faults(names: Iterable[str], kind: str) -> list[str]:
+    """A line for each model that cannot predict several `kind` (dimensions, emotions) at once."""
+    able = [name for name in MODELS if has_several(name)]
+    return [
+        f"train.models: {name} predicts one label a clip, and the corpus has several {kind}. "
+        f"Models that can: {', '.join(able)}."
+        for name in names
+        if name not in able
+    ]
 
 
 def within_text(name: str) -> bool:

@@ -129,6 +129,6 @@ class EFLSTM(Baseline):
         steps = [lay(f, mask, self.steps) for f, mask in zip(frames, masks, strict=True)]
         together = torch.cat(steps, dim=2)
         if self.norm is not None:
-            together = self.norm(together, torch.ones_like(batch.labels, dtype=torch.bool))
+            together = self.norm(together, torch.ones_like(batch.index, dtype=torch.bool))
         states, _ = self.lstm(together)
         return self.answer(self.post(self.dropout(states[:, -1])), {})

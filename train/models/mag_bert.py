@@ -31,15 +31,15 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from ...cache.spec import MODALITIES, Modality
+from ...cache.spec import Modality
 from ...config import Fraction, Positive
 from ..layers.packed import Packed
 from .mag_gate import AdaptationGate, laid_over, of_words
-from .shared.hooks import Between, EncoderRecipe, Recipe
-from .shared.interface import Batch, InputShape, Output, shaped
-from .shared.layer_mix import LayerMixes
+from .shared.hooks import EncoderRecipe, Recipe
+from .shared.inside_text import InsideText, Shown
+from .shared.interface import InputShape
 
 
 @dataclass(frozen=True)
@@ -72,76 +72,38 @@ RECIPE = Recipe(
 ENCODER = EncoderRecipe(2e-5, 0.01, source=RECIPE.source)
 
 
-class MAGBert(nn.Module):
+class MAGBert(InsideText):
     """A text encoder whose words are moved by voice and face while it reads them."""
 
-    within_text = True
+    gate: AdaptationGate | None
 
     def __init__(self, options: Options, inputs: Mapping[Modality, InputShape]) -> None:
         """For text, by a live encoder, and what else is among `inputs`.
 
         Raises ValueError without text.
         """
-        super().__init__()
-        if "text" not in inputs:
-            raise ValueError("mag_bert: works inside a text encoder, and there is no text.")
-        self.text_block, shape = options.block, inputs["text"]
-        self.modalities = tuple(m for m in MODALITIES if m in inputs)
-        self.others: tuple[Modality, ...] = tuple(m for m in self.modalities if m != "text")
-        widths = {m: inputs[m].width for m in self.others}
-        self.mixes = LayerMixes(inputs)
-        self.aligned = {m for m in self.others if inputs[m].aligned}
-        inner = shape.width // shape.stacked
-        self.gate: AdaptationGate | None = None
-        if widths:
-            self.gate = AdaptationGate(inner, widths, options.beta, options.gate_dropout)
-        self.pooler = nn.Linear(shape.width, shape.width)
-        self.dropout = nn.Dropout(options.dropout)
-        self.head = nn.Linear(shape.width, options.classes)
+        self.beta, self.gate_dropout = options.beta, options.gate_dropout
+        super().__init__("mag_bert", options, inputs)
 
-    def between(self, batch: Batch, clips: Tensor) -> Between:
-        """The gate, for the rows `clips` of `batch`."""
-        if (gate := self.gate) is None:
-            return lambda hidden, tokens: hidden
-        shown = {
-            m: (
-                self.mixes.mixed(m, batch.features[m].index_select(0, clips)),
-                batch.masks[m][clips],
-            )
-            for m in self.others
-        }
-        widths = [frames.shape[2] for frames, _ in shown.values()]
-        words = batch.words["text"][clips] if self.aligned and "text" in batch.words else None
+    def mover(self, width: int, others: Mapping[Modality, int]) -> AdaptationGate:
+        """The gate."""
+        return AdaptationGate(width, others, self.beta, self.gate_dropout)
 
-        def gated(hidden: Tensor, tokens: Tensor) -> Tensor:
-            laid = [
-                laid_over(frames, real, tokens)
-                if words is None or m not in self.aligned
-                else of_words(frames, real, words[:, : tokens.shape[1]])
-                for m, (frames, real) in shown.items()
-            ]
+    def moved(self, hidden: Tensor, tokens: Tensor, shown: Shown, words: Tensor | None) -> Tensor:
+        """Z (clips, tokens, d) -> Z̄."""
+        assert self.gate is not None
+        gate, widths = self.gate, [frames.shape[2] for frames, _ in shown.values()]
+        laid = [
+            laid_over(frames, real, tokens)
+            if words is None or m not in self.aligned
+            else of_words(frames, real, words[:, : tokens.shape[1]])
+            for m, (frames, real) in shown.items()
+        ]
 
-            def of_rows(rows: Tensor) -> Tensor:
-                words, *frames = torch.split(rows, [hidden.shape[2], *widths], dim=1)
-                moved: Tensor = gate(words, dict(zip(self.others, frames, strict=True)))
-                return moved
+        def of_rows(rows: Tensor) -> Tensor:
+            states, *frames = torch.split(rows, [hidden.shape[2], *widths], dim=1)
+            found: Tensor = gate(states, dict(zip(self.others, frames, strict=True)))
+            return found
 
-            states = Packed.of(torch.cat([hidden, *laid], dim=2), tokens)
-            return states.map(of_rows).unpacked()
-
-        return gated
-
-    def forward(self, batch: Batch) -> Output:
-        """Scores, of text that the encoder has read with `between` inside."""
-        text, mask = self.mixes.mixed("text", batch.features["text"]), batch.masks["text"]
-        first = text[torch.arange(len(text), device=text.device), mask.int().argmax(dim=1)]
-        pooled = torch.tanh(self.pooler(first)) * mask.any(dim=1, keepdim=True)
-        answers = self.head(self.dropout(pooled))
-        return Output(
-            prediction=shaped(answers),
-            representations={"fused": pooled.detach()},
-        )
-
-    def outputs(self) -> Mapping[str, Tensor]:
-        """``layers_<modality>`` (layers,) of every weighted input, summing to one."""
-        return self.mixes.weights
+        together = Packed.of(torch.cat([hidden, *laid], dim=2), tokens)
+        return together.map(of_rows).unpacked()

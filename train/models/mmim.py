@@ -134,6 +134,9 @@ ENCODER = EncoderRecipe(5e-5, 1e-4, source="MMSA's configuration of MMIM")
 class MMIM(nn.Module):
     """A fusion that keeps what modalities know of each other, and what it knows of them."""
 
+    one_label = True
+    """Its memories are of clips of one class, or of one side of zero."""
+
     def __init__(self, options: Options, inputs: Mapping[Modality, InputShape]) -> None:
         """For the modalities of `inputs`, any of them."""
         super().__init__()

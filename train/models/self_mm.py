@@ -27,6 +27,8 @@ Departures, and choices where the paper is silent:
   what they bring are SUGRM's for CMU-MOSEI, which tells none for this use.
 - Labels change from epoch 2 on, and the unimodal heads learn from epoch 3 on: the loss is 0 while
   y_s = y_m. `labels_from` is ours.
+- Classes are ours, as in SUGRM: the fused head has logits and cross-entropy; a modality's head and
+  generated label are a score a class, 1 or -1 at first.
 - The share of units dropped is ours, and so is the weight decay, which is none.
 """
 
@@ -45,7 +47,7 @@ from ..layers.dropout import Dropout
 from ..layers.packed import Packed
 from .shared.baseline import dense, reference_recipe
 from .shared.hooks import EncoderRecipe, Group, Recipe, Training
-from .shared.interface import Batch, InputShape, Output
+from .shared.interface import Batch, InputShape, Output, shaped
 from .shared.layer_mix import layer_weights
 from .shared.utterance import EndState, Pick, Tokens, end_state_encoders
 from .sugrm.label_generator import Generator, LabelMemory, unimodal_loss
@@ -109,6 +111,8 @@ class Options:
     """Weight decay of audio's LSTM; unset: the run's."""
     vision_decay: Annotated[float, Field(ge=0)] | None = None
     """The same of vision's."""
+    classes: Positive = 1
+    """1: a score a clip; more: logits of that many classes. Taken from the corpus in training."""
 
     def __post_init__(self) -> None:
         if len(set(self.unimodal_tasks)) < len(self.unimodal_tasks):
@@ -173,17 +177,17 @@ ENCODERS: Mapping[str, EncoderRecipe] = {
 class Head(nn.Module):
     """A vector -> its feature F* and a score."""
 
-    def __init__(self, inputs: int, width: int, dropout: float, layers: int) -> None:
+    def __init__(self, inputs: int, width: int, dropout: float, layers: int, classes: int) -> None:
         """For vectors of length `inputs`; the feature is `width` long."""
         super().__init__()
         self.space = nn.Sequential(Dropout(dropout), nn.Linear(inputs, width), nn.ReLU())
         self.further = dense([width] * layers, 0.0)
-        self.score = nn.Linear(width, 1)
+        self.score = nn.Linear(width, classes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, inputs) -> (batch, width), (batch,)."""
+        """(batch, inputs) -> (batch, width), (batch[, classes])."""
         feature = self.space(x)
-        return feature, self.score(self.further(feature)).squeeze(-1)
+        return feature, shaped(self.score(self.further(feature)))
 
 
 class SelfMM(nn.Module):
@@ -224,17 +228,19 @@ class SelfMM(nn.Module):
                     sizes[m] = like_sugrm.width
         drops = {"fusion": options.fusion_dropout, "vision": options.vision_dropout}
         share = {k: options.dropout if v is None else v for k, v in drops.items()}
-        layers = options.head_layers
-        self.fusion = Head(sum(sizes.values()), fusion_width, share["fusion"], layers)
+        how = options.head_layers, options.classes
+        self.fusion = Head(sum(sizes.values()), fusion_width, share["fusion"], *how)
         self.heads = nn.ModuleDict(
-            {
-                m: Head(sizes[m], widths[m], share.get(m, options.dropout), layers)
-                for m in self.tasks
-            }
+            {m: Head(sizes[m], widths[m], share.get(m, options.dropout), *how) for m in self.tasks}
         )
         self.widest = max([fusion_width, *(widths[m] for m in self.tasks)])
         self.memory = LabelMemory(
-            self.tasks, self.widest, options.labels, options.labels_from, options.exclude_zero
+            self.tasks,
+            self.widest,
+            options.labels,
+            options.labels_from,
+            options.exclude_zero,
+            options.classes,
         )
 
     def forward(self, batch: Batch) -> Output:

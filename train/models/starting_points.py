@@ -2,16 +2,18 @@
 
 The papers' values are each model's own (Options and RECIPE, by preset). Most were found with a text
 encoder that is fine-tuned along, and for as many epochs as patience lets; a pipeline gets them by
-naming a preset. Without one it starts from here: what learns on cached layers (a vector of frozen
-text is pooled, for its first token says little before it is trained), and, where an encoder is
-live, few epochs, warm-up, clipping, decay beside the gradient and a rate that suits the encoder.
+naming a preset. Without one it starts from here.
 
-Pooling and GLoMo's rate were compared on a text corpus of 2,199 clips with frozen layers (MAE of
-Self-MM 1.11 -> 0.945, MMIM 1.04 -> 0.906, GLoMo 0.946 -> 0.894). Values beside live encoders are
-what is usual for BERT-like ones; they have not been tuned. Keys of [train] and of a model's own
-table go before all of them.
+On cached layers a linear probe is hard to beat, and what beats it is much the same for all models:
+a vector of frozen text is pooled (its first token says little before it is trained), every batch is
+a step, weights decay beside the gradient, and the rate falls to zero within a few hundred steps,
+whatever the corpus's size (`epochs_for`). Where an encoder is live: few epochs, warm-up, clipping,
+decay beside the gradient and a rate that suits the encoder. docs/real.md has what was measured.
+
+Keys of [train] and of a model's own table go before all of them.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,12 +31,37 @@ class Start:
     """By field of `Recipe`."""
 
 
+STEADY: Mapping[str, Any] = {
+    "learning_rate": 5e-4,
+    "batch_size": 32,
+    "accumulate": 1,
+    "patience": None,
+    "optimizer": "adamw",
+    "weight_decay": 3.0,
+    "warmup": 0.1,
+    "schedule": "cosine",
+    "drops": (),
+}
+"""Any model's recipe on cached layers. A weight shrinks by rate times decay in a step, over a run
+by half: less changes nothing in so few steps."""
+STEPS = 500
+"""That a frozen run takes at least, as far as `MOST_EPOCHS` let it."""
+FEWEST_EPOCHS, MOST_EPOCHS = 6, 60
+
+
+def _frozen(options: Mapping[str, Any] | None = None, **recipe: Any) -> Start:
+    return Start(options or {}, {**STEADY, **recipe})
+
+
+POOLED: Mapping[str, Any] = {"text": "mean"}
 FROZEN: Mapping[str, Start] = {
-    "self_mm": Start({"text": "mean"}, {"accumulate": 1, "clip_norm": 1.0}),
-    "mmim": Start({"text": "mean"}, {"accumulate": 1}),
-    "mmml": Start(
+    "uegd": _frozen(weight_decay=0.1, clip_norm=1.0),
+    "emt_dlfr": _frozen(POOLED, weight_decay=0.1, clip_norm=1.0),
+    "glomo": _frozen({"text": "sequence"}),
+    "sugrm": _frozen({"labels_from": 6}, learning_rate=1e-3),
+    "mmml": _frozen(
         {
-            "text": "mean",
+            **POOLED,
             "width": 64,
             "layers": 1,
             "heads": 4,
@@ -43,11 +70,19 @@ FROZEN: Mapping[str, Start] = {
             "head_inner": 32,
             "restoring_feedforward": 128,
         },
-        {"learning_rate": 1e-3},
+        learning_rate=1e-3,
     ),
-    "glomo": Start({}, {"learning_rate": 5e-4, "batch_size": 64, "patience": 8}),
+    "ef_lstm": _frozen(learning_rate=1e-3, clip_norm=1.0),
+    "lf_dnn": _frozen(clip_norm=1.0),
+    "tfn": _frozen(clip_norm=1.0),
+    "lmf": _frozen(learning_rate=1e-3, clip_norm=1.0),
+    "mult": _frozen(learning_rate=1e-3, clip_norm=1.0),
+    "misa": _frozen(learning_rate=1e-4, weight_decay=0.1, loss="l1", clip_norm=1.0),
+    "self_mm": _frozen(POOLED, learning_rate=1e-3, weight_decay=0.1, clip_norm=1.0),
+    "mmim": _frozen(POOLED, clip_norm=1.0),
+    "tfr_net": _frozen(learning_rate=1e-3, clip_norm=1.0),
 }
-"""On cached layers alone, by model; others start from their papers' values."""
+"""On cached layers, by model; those that packages add start from their own values."""
 FEW_EPOCHS: Mapping[str, Any] = {
     "epochs": 8,
     "patience": 3,
@@ -61,21 +96,29 @@ FEW_EPOCHS: Mapping[str, Any] = {
     "drops": (),
 }
 """Any model's recipe where an encoder is live."""
-LIVE_RATES: Mapping[str, float] = {
-    "uegd": 5e-4,
-    "glomo": 1e-4,
-    "mmml": 1e-4,
-    "misa": 2e-4,
-    "tfr_net": 2e-4,
-}
+LIVE_RATES: Mapping[str, float] = {"glomo": 1e-4, "mmml": 1e-4, "misa": 2e-4, "tfr_net": 2e-4}
 """Of the model's own weights beside a live encoder; others keep their frozen rate, at most 1e-3."""
 MOST_LIVE_RATE = 1e-3
 
 
-def frozen(model: str, text_live: bool) -> Start:
-    """Where `model` starts on cached layers; options of live text are the paper's."""
-    found = FROZEN.get(model, Start())
-    return Start({}, found.recipe) if text_live else found
+def frozen(model: str, text_live: bool, clips: int = 0) -> Start:
+    """Where `model` starts on cached layers of so many training `clips` (0: not known); options of
+    live text are the paper's."""
+    found = FROZEN.get(model)
+    if found is None:
+        return Start()
+    epochs = {"epochs": epochs_for(clips, found.recipe["batch_size"])}
+    return Start({} if text_live else found.options, {**found.recipe, **epochs})
+
+
+def epochs_for(clips: int, batch_size: int) -> int:
+    """Passes over so many clips that make `STEPS` steps.
+
+    >>> epochs_for(160, 32), epochs_for(1284, 32), epochs_for(9989, 32)
+    (60, 13, 6)
+    """
+    steps = math.ceil(clips / batch_size)
+    return min(MOST_EPOCHS, max(FEWEST_EPOCHS, math.ceil(STEPS / max(1, steps))))
 
 
 def live(model: str, frozen_rate: float) -> Start:

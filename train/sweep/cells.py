@@ -10,6 +10,7 @@ from ...cache.spec import LETTERS, Modality
 from ...cache.sweeps import Point
 from ...config import Config, InputConfig, Inputs, LayerChoice, RunsConfig, SweepConfig
 from ...progress import Progress
+from ..parts import per_fold
 from ..plan import Plan, plan_runs
 from .grid import Arm
 
@@ -34,28 +35,43 @@ class Cell:
         return "".join(LETTERS[m] for m in self.layers)
 
     def plans(self, manifest: Manifest) -> list[Plan]:
-        """Its runs, a seed each."""
+        """Its runs, a seed each, of a cross-validated corpus a seed and part each."""
+        return [plan for _, plans in self.by_part(manifest) for plan in plans]
+
+    def by_part(self, manifest: Manifest) -> list[tuple[Config, list[Plan]]]:
+        """The runs of each part that is to be gone through, with the pipeline of that part."""
         from ..run import find_device
 
-        return plan_runs(self.config, manifest, find_device(self.config.train.device).type)
+        device = find_device(self.config.train.device).type
+        parts = per_fold(self.config, manifest)
+        return [(part, plan_runs(part, manifest, device)) for part in parts]
 
     def point(self, runs: Iterable[Scored]) -> Point:
         """What its finished runs come to."""
         kept = list(runs)
+        folds = [run.identity.fold if run.identity else None for run in kept]
+        several = None not in folds and len(set(folds)) > 1
+        parts: dict[int | None, list[Scored]] = {}
+        for number, (run, fold) in enumerate(zip(kept, folds, strict=True)):
+            parts.setdefault(fold if several else number, []).append(run)
         return Point(
             arm=self.arm.name,
             model=self.arm.model,
             letters=self.letters,
             choice=self.choice,
             layers=self.layers,
-            seeds=tuple(run.seed for run in kept),
+            seeds=tuple(dict.fromkeys(run.seed for run in kept)),
             scores={
                 split: {
-                    key: tuple(run.metrics[split][key] for run in kept)
+                    key: tuple(
+                        sum(run.metrics[split][key] for run in own) / len(own)
+                        for own in parts.values()
+                    )
                     for key in kept[0].metrics[split]
                 }
                 for split in ("valid", "test")
             },
+            parts=len(parts) if several else 0,
             settings=self.arm.varied,
             folder=self.config.experiment.name,
             seconds=sum(run.seconds for run in kept),

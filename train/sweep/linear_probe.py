@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from ...cache.manifest import Manifest
 from ...cache.spec import SPLITS, Split
+from ...errors import RunError
 from ...evaluate.metrics import score, score_classes
 from ..data.divisors import divisors
+from ..data.table import Wanted, resolved
 from .folds import groups_of
 from .linear_fits import Linear, Matrix, probabilities, ridge, softmax_regression
 
@@ -29,10 +31,15 @@ class Labelled:
     """(clips,) what must stay together when clips are held out: the video, or the speaker."""
 
     @classmethod
-    def of(cls, manifest: Manifest, protocol: str, task: str = "auto") -> "Labelled":
+    def of(cls, manifest: Manifest, protocol: str, task: Wanted = "auto") -> "Labelled":
         """Those with a score; where no clip has one, or `task` says so, those with a class."""
-        scored = any(c.label is not None for c in manifest.clips)
-        regression = task == "regression" or (task == "auto" and scored)
+        task = resolved(manifest, task)
+        if task in ("dimensions", "emotions"):
+            raise RunError(
+                f"{manifest.corpus}: probe and sweep read one label a clip, and this corpus has "
+                f'{task}. Say train.task = "classification" if its clips have classes too.'
+            )
+        regression = task == "regression"
         key = "label" if regression else "category"
         kept = [c for c in manifest.clips if getattr(c, key) is not None]
         classes = () if regression else tuple(sorted({str(c.category) for c in kept}))

@@ -29,6 +29,7 @@ from ...config import Config, SweepConfig
 from ...errors import RunError
 from ...progress import Progress, Silent
 from ..data.inputs import Input
+from ..parts import divided, fold_of, per_fold
 from .blas_threads import single_threaded
 from .cross_validation import cross_validated
 from .folds import grouped_folds
@@ -59,11 +60,13 @@ def probe(config: Config, progress: Progress | None = None, fresh: bool = False)
     limits = {"layers": "all", "modalities": None}
     section = (config.sweep or SweepConfig()).model_copy(update=limits)
     manifest = cached_manifest(config)
-    clips = Labelled.of(manifest, config.evaluate.protocol, config.train.task)
+    divisions = [divided(part, manifest) for part in per_fold(config, manifest)]
+    parts = [Labelled.of(own, config.evaluate.protocol, config.train.task) for own in divisions]
+    clips = parts[0]
     inputs = _known(swept_inputs(config, section), clips, told)
     criterion = section.criterion or default_criterion(clips.classes)
     folder = config.experiment / "probe"
-    key = _key(manifest, clips, inputs, section, config, criterion)
+    key = _key(manifest, parts, inputs, section, config, criterion)
     kept = read_sweep(folder)
     if kept is not None and kept.key == key and not fresh:
         told.note("probe: nothing changed, the finished one stands")
@@ -73,42 +76,50 @@ def probe(config: Config, progress: Progress | None = None, fresh: bool = False)
     jobs = [(one, layer) for one in inputs for layer in encoders[one.modality].layers]
     told.start(TASK, len(jobs), "layer")
 
-    held = np.full(len(clips.ids), -1, dtype=np.int64)
-    learned = np.concatenate([clips.rows("train"), clips.rows("valid")])
-    held[learned] = grouped_folds([clips.groups[k] for k in learned])
+    held = [_held(own) for own in parts]
 
-    def work(job: tuple[Input, str]) -> tuple[Probe, Folds, float]:
+    def fitted_of(pooled: Sequence[NDArray[np.float32]]) -> tuple[list[Probe], list[Folds]]:
+        fits = [fit_probe(pooled, own) for own in parts]
+        return fits, [cross_validated(pooled, *own) for own in zip(parts, held, strict=True)]
+
+    def work(job: tuple[Input, str]) -> tuple[list[Probe], list[Folds], float]:
         one, layer = job
         began = time.perf_counter()
         pooled = pool_layer(one.store, layer, clips.ids, valid[one.modality])
-        fitted, folds = fit_probe([pooled], clips), cross_validated([pooled], clips, held)
+        fits, folds = fitted_of([pooled])
         told.advance(TASK)
-        return fitted, folds, time.perf_counter() - began
+        return fits, folds, time.perf_counter() - began
 
     with single_threaded(), ThreadPoolExecutor(os.cpu_count(), "sedimental-probe") as pool:
         done = dict(zip(jobs, pool.map(work, jobs), strict=True))
     model = "softmax" if clips.classes else "ridge"
     points = [
-        _point(model, {one.modality: layer}, fitted, folds, criterion, seconds)
-        for (one, layer), (fitted, folds, seconds) in done.items()
+        _point(model, {one.modality: layer}, fits, folds, criterion, seconds)
+        for (one, layer), (fits, folds, seconds) in done.items()
     ]
     picks: dict[Modality, str] = {}
     for one in inputs:
         own = [p for p in points if p.letters == LETTERS[one.modality]]
         picks[one.modality] = settled(own, criterion).choice
-    keeper = _Keeper(config, clips, manifest, folder, fresh)
+    configs = per_fold(config, manifest)
+    keepers = [
+        _Keeper(config, own, manifest, folder, fresh, fold_of(part, manifest))
+        for part, own in zip(configs, parts, strict=True)
+    ]
     for one in inputs:
         layer = picks[one.modality]
-        fitted, _, seconds = done[one, layer]
-        keeper.keep([(one, layer)], fitted, seconds)
+        fits, _, seconds = done[one, layer]
+        for keeper, fitted in zip(keepers, fits, strict=True):
+            keeper.keep([(one, layer)], fitted, seconds / len(fits))
     if len(inputs) > 1:
         began = time.perf_counter()
         chosen = [(one, picks[one.modality]) for one in inputs]
         pooled = [pool_layer(o.store, layer, clips.ids, valid[o.modality]) for o, layer in chosen]
-        joined, folds = fit_probe(pooled, clips), cross_validated(pooled, clips, held)
+        fits, folds = fitted_of(pooled)
         seconds = time.perf_counter() - began
-        points.append(_point(model, picks, joined, folds, criterion, seconds))
-        keeper.keep(chosen, joined, seconds)
+        points.append(_point(model, picks, fits, folds, criterion, seconds))
+        for keeper, fitted in zip(keepers, fits, strict=True):
+            keeper.keep(chosen, fitted, seconds / len(fits))
     found = Sweep(
         kind="probe",
         key=key,
@@ -149,13 +160,20 @@ Folds = Mapping[str, tuple[float, ...]]
 def _point(
     model: str,
     layers: Mapping[Modality, str],
-    fitted: Probe,
-    folds: Folds,
+    fits: Sequence[Probe],
+    by_part: Sequence[Folds],
     criterion: str,
     seconds: float,
 ) -> Point:
-    known = [value for value in folds[criterion] if value == value]
-    error = float(np.std(known, ddof=1) / np.sqrt(len(known))) if len(known) > 1 else None
+    """Of one fit, or of one for each part of a cross-validated corpus."""
+    errors = []
+    for own in by_part:
+        known = [value for value in own[criterion] if value == value]
+        if len(known) > 1:
+            errors.append(float(np.std(known, ddof=1) / np.sqrt(len(known))))
+    # the parts share most of their clips: their mean is hardly surer than each of them
+    error = sum(errors) / len(errors) if errors else None
+    first = fits[0]
     return Point(
         arm=model,
         model=model,
@@ -164,13 +182,15 @@ def _point(
         layers=layers,
         seeds=(SEED,),
         scores={
-            split: {k: (v,) for k, v in fitted.scores[split].items()} for split in ("valid", "test")
+            split: {k: tuple(one.scores[split][k] for one in fits) for k in first.scores[split]}
+            for split in ("valid", "test")
         },
-        settings={"penalty": fitted.linear.penalty},
+        settings={"penalty": first.linear.penalty},
         folder="",
         seconds=seconds,
-        folds=folds,
+        folds={k: tuple(v for own in by_part for v in own[k]) for k in by_part[0]},
         error=error,
+        parts=len(fits) if len(fits) > 1 else 0,
     )
 
 
@@ -183,6 +203,8 @@ class _Keeper:
     manifest: Manifest
     folder: Path
     again: bool
+    fold: int | None
+    """The part of a cross-validated corpus that it is tested on."""
 
     def keep(self, used: Sequence[tuple[Input, str]], fitted: Probe, seconds: float) -> None:
         """`used` are its inputs, each with the layer that was read."""
@@ -199,6 +221,7 @@ class _Keeper:
                 "protocol": clips.protocol,
             },
             SEED,
+            self.fold,
         )
         run = Run(
             corpus=self.config.corpus.slug,
@@ -273,17 +296,27 @@ def _input_identity(one: Input, layer: str) -> dict[str, object]:
     }
 
 
+def _held(clips: Labelled) -> NDArray[np.int64]:
+    """(clips,) fold of each training and validation clip, -1 of others."""
+    held = np.full(len(clips.ids), -1, dtype=np.int64)
+    learned = np.concatenate([clips.rows("train"), clips.rows("valid")])
+    held[learned] = grouped_folds([clips.groups[k] for k in learned])
+    return held
+
+
 def _key(
     manifest: Manifest,
-    clips: Labelled,
+    parts: Sequence[Labelled],
     inputs: Sequence[Input],
     section: SweepConfig,
     config: Config,
     criterion: str,
 ) -> str:
+    clips = parts[0]
     decides = {
         "recipe": RECIPE,
         "manifest": manifest.digest,
+        **({"splits": [own.splits for own in parts]} if manifest.folds else {}),
         "classes": clips.classes,
         "protocol": clips.protocol,
         "criterion": criterion,

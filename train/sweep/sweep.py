@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from ...cache.corpus_table import cached_manifest
 from ...cache.manifest import Manifest
 from ...cache.runs import Scored
@@ -17,6 +19,7 @@ from ...errors import RunError, RunsFailedError
 from ...evaluate.metrics import score, score_classes
 from ...progress import Progress, Silent
 from ..distributed.sigterm import Notice, noticing
+from ..parts import divided, per_fold
 from ..plan import Plan
 from ..processes.jobs import Job, Share
 from ..processes.pool import Pool, cores
@@ -57,25 +60,30 @@ class _Sweeping:
         self.pool, self.notice = pool, notice
         self.section = config.sweep or SweepConfig()
         self.manifest = cached_manifest(config)
-        self.labelled = Labelled.of(self.manifest, config.evaluate.protocol, config.train.task)
+        divisions = [divided(part, self.manifest) for part in per_fold(config, self.manifest)]
+        how = config.evaluate.protocol, config.train.task
+        self.parts = [Labelled.of(one, *how) for one in divisions]
+        self.labelled = self.parts[0]
         self.arms = arms(config, self.section)
         self.inputs = swept_inputs(config, self.section)
         self.fusions = fusions(self.inputs, self.section)
         self.criterion = self.section.criterion or default_criterion(self.labelled.classes)
         _check(self.criterion, self.labelled)
         self.encoders = {i.modality: encoder_of(i, config, self.section) for i in self.inputs}
-        rows = self.labelled.rows("valid")
-        self.validation = Validation(
-            ids=tuple(self.labelled.ids[k] for k in rows),
-            groups=tuple(self.labelled.groups[k] for k in rows),
-            criterion=self.criterion,
-            protocol=config.evaluate.protocol,
-        )
+        self.validations = [
+            Validation(
+                ids=tuple(own.ids[k] for k in own.rows("valid")),
+                groups=tuple(own.groups[k] for k in own.rows("valid")),
+                criterion=self.criterion,
+                protocol=config.evaluate.protocol,
+            )
+            for own in self.parts
+        ]
         self.points: dict[tuple[str, str, str], Point] = {}
         self.drawn: dict[tuple[str, str, str], Scores] = {}
         self.failures: list[str] = []
         self.done: dict[Path, Scored] = {}
-        self.planned: dict[str, list[Plan]] = {}
+        self.planned: dict[str, list[tuple[Config, list[Plan]]]] = {}
 
     def all(self) -> Sweep:
         """The whole of it."""
@@ -163,12 +171,12 @@ class _Sweeping:
             own,
             lambda p: self.drawn[p.arm, p.letters, p.choice],
             self.criterion,
-            len(self.validation.ids),
+            sum(len(own.ids) for own in self.validations),
         )
 
     def train(self, whole: Sequence[Cells]) -> None:
         """Train what is not done of all these cells, then keep their points."""
-        missing = [(job, cells) for cells in whole if (job := self.missing(cells)) is not None]
+        missing = [(job, cells) for cells in whole for job in self.missing(cells)]
         if missing:
             from ..worker import make_jobs
 
@@ -179,28 +187,36 @@ class _Sweeping:
             if not self.read(cell):
                 continue
             point, key = cell.point(self.read(cell)), (cell.arm.name, cell.letters, cell.choice)
-            runs = [run for plan in self.plans(cell) if (run := plan.finished()) is not None]
-            self.drawn[key] = self.validation.drawn(runs)
+            self.drawn[key] = self.drawn_of(cell)
             error = error_of(point, self.drawn[key], self.criterion)
             self.points[key] = replace(point, error=error)
 
-    def missing(self, cells: Cells) -> Job | None:
-        """What is still to be trained of `cells`."""
-        shares = []
+    def drawn_of(self, cell: Cell) -> Scores:
+        """What chance among the validation clips makes of `cell`; the mean over parts."""
+        found = []
+        for validation, (_, plans) in zip(self.validations, self.by_part(cell), strict=True):
+            runs = [run for plan in plans if (run := plan.finished()) is not None]
+            found += [validation.drawn(runs)] if runs else []
+        whole: Scores = np.mean(found, axis=0)
+        return whole
+
+    def missing(self, cells: Cells) -> list[Job]:
+        """What is still to be trained of `cells`; a job for each part, whose clips are its own."""
+        shares: dict[int, list[Share]] = {}
         for cell in cells:
-            plans = self.plans(cell)
-            for plan in plans:
-                run = None if self.fresh else plan.scored()
-                if run is not None:
-                    self.done[plan.folder] = run
-                    self.progress.advance(TASK, plan.settings.epochs)
-            left = [plan for plan in plans if plan.folder not in self.done]
-            if any(plan.stack for plan in left):  # a stack is made as a whole or not at all
-                left = plans
-            if left:
-                titles = tuple(plan.title for plan in left)
-                shares.append(Share(cell.config, titles, again=self.fresh))
-        return Job(tuple(shares)) if shares else None
+            for number, (config, plans) in enumerate(self.by_part(cell)):
+                for plan in plans:
+                    run = None if self.fresh else plan.scored()
+                    if run is not None:
+                        self.done[plan.folder] = run
+                        self.progress.advance(TASK, plan.settings.epochs)
+                left = [plan for plan in plans if plan.folder not in self.done]
+                if any(plan.stack for plan in left):  # a stack is made as a whole or not at all
+                    left = plans
+                if left:
+                    titles = tuple(plan.title for plan in left)
+                    shares.setdefault(number, []).append(Share(config, titles, again=self.fresh))
+        return [Job(tuple(own)) for own in shares.values()]
 
     def read(self, cell: Cell) -> list[Scored]:
         """The scores of the finished runs of `cell`; none if all of them failed."""
@@ -219,10 +235,14 @@ class _Sweeping:
         return found
 
     def plans(self, cell: Cell) -> list[Plan]:
-        """The runs of `cell`, worked out once."""
+        """The runs of `cell`, of all parts."""
+        return [plan for _, plans in self.by_part(cell) for plan in plans]
+
+    def by_part(self, cell: Cell) -> list[tuple[Config, list[Plan]]]:
+        """The runs of `cell` by part, worked out once."""
         name = cell.config.runs.name or ""
         if name not in self.planned:
-            self.planned[name] = cell.plans(self.manifest)
+            self.planned[name] = cell.by_part(self.manifest)
         return self.planned[name]
 
     def epochs(self, cells: Cells) -> int:

@@ -49,7 +49,7 @@ def _text(name: str) -> Family:
     return Family("text", "tokens", f"{name}Model", f"{name}Config", ("encoder.layer",))
 
 
-FAMILIES: Mapping[str, Family] = {
+FAMILIES: dict[str, Family] = {
     "clip_vision_model": Family(
         "vision",
         "pixels",
@@ -101,7 +101,7 @@ FAMILIES: Mapping[str, Family] = {
     "xlm-roberta": _text("XLMRoberta"),
     "electra": _text("Electra"),
 }
-"""By `model_type` of the configuration."""
+"""By `model_type` of the configuration; `table` adds those of installed packages."""
 PART_OF = {"clip": "clip_vision_model"}
 """Checkpoints of several towers, and the family of the tower that is used."""
 NETWORKS = tuple(name for name, family in FAMILIES.items() if family.config)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ....config import nearest
+from ....registries import of_packages
 from ..rates import NATIVE, RateError, hop
 from .audio import AUDIO
 from .families import CLIP_PIXELS, FAMILIES, PART_OF, Family
@@ -14,7 +15,29 @@ from .vision import VISION
 
 __all__ = ["CLIP_PIXELS", "FAMILIES", "PART_OF", "PRESETS", "Family", "Preset"]
 
-PRESETS: Mapping[str, Preset] = {**VISION, **AUDIO, **TEXT}
+_OURS: Mapping[str, Preset] = {**VISION, **AUDIO, **TEXT}
+ADDED_FAMILIES = of_packages("sedimental.families", tuple(FAMILIES), "family")
+"""A `Family` by its `model_type`."""
+ADDED = of_packages("sedimental.encoders", tuple(_OURS), "encoder")
+"""A `Preset` by its name."""
+
+
+def _added() -> tuple[dict[str, Preset], dict[str, str]]:
+    """Presets of installed packages, and what is wrong with others: also of no known family."""
+    families, odd = ADDED_FAMILIES.objects(Family)
+    FAMILIES.update(families)
+    good, broken = ADDED.objects(Preset)
+    for name, preset in list(good.items()):
+        if preset.family not in FAMILIES:
+            why = odd.get(preset.family) or f"there is no family {preset.family}."
+            broken[name] = f'{ADDED.group}: "{name}": {why}'
+            del good[name]
+    return good, broken
+
+
+_GOOD, UNUSABLE = _added()
+PRESETS: Mapping[str, Preset] = {**_OURS, **_GOOD}
+"""Those of installed packages as well: entry points of the group ``sedimental.encoders``."""
 
 
 def encoder_faults(raw: Mapping[str, Any], folder: Path | None = None) -> Iterable[str]:
@@ -23,6 +46,7 @@ def encoder_faults(raw: Mapping[str, Any], folder: Path | None = None) -> Iterab
     With the file's `folder`, a name of which there is a store in the cache is good: nothing has to
     be encoded to train on that.
     """
+    yield from (*ADDED_FAMILIES.faults, *ADDED.faults)
     stores = _store_names(raw, folder) if folder is not None else frozenset[str]()
     tables = raw.get("features", ())
     for index, table in enumerate(tables if isinstance(tables, list) else ()):
@@ -31,7 +55,9 @@ def encoder_faults(raw: Mapping[str, Any], folder: Path | None = None) -> Iterab
         if table.get("weights") == "imported":
             continue  # any name is good: nothing is encoded
         where = f"features[{index}]"
-        if name in PRESETS:
+        if name in UNUSABLE:
+            yield f"{where}.encoder: {UNUSABLE[name]}"
+        elif name in PRESETS:
             yield from _preset_faults(where, name, table)
         elif "/" not in name and not Path(name).is_dir():
             if f"{table.get('modality')}-{slug(name)}" in stores:

@@ -13,6 +13,7 @@ from ...layers.lstm import LSTM
 from ...layers.packed import Packed
 from ...layers.whole_batch import alone
 from ..shared.interface import InputShape
+from ..shared.utterance import Pick
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,13 @@ class View:
 
 
 class TextEncoder(nn.Module):
-    """Cached token states as they are: [CLS] for the utterance, the tokens up to [SEP] local."""
+    """Cached token states as they are: [CLS], or the mean of all, for the utterance, the tokens up
+    to [SEP] local."""
 
-    def __init__(self, shape: InputShape) -> None:
+    def __init__(self, shape: InputShape, pick: Pick) -> None:
         """For tokens of this shape."""
         super().__init__()
-        self.out = shape.width
+        self.pick, self.out = pick, shape.width
 
     def local(self, X: Packed) -> Packed:
         """Those frames of `X` that are local features."""
@@ -63,7 +65,7 @@ class TextEncoder(nn.Module):
 
     def forward(self, X: Packed) -> tuple[Tensor, Packed]:
         """(N, width) -> h (B, width), H (N', width)."""
-        return X.first(), self.local(X)
+        return X.mean() if self.pick == "mean" else X.first(), self.local(X)
 
 
 class RecurrentEncoder(nn.Module):

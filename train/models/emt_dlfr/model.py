@@ -6,7 +6,7 @@ Symbols, with B clips, M modalities, T_m frames of modality m, width d:
 
     X_m  (B, T_m, width)   cached features; X̂ complete, X̃ with frames missing
     H_m  (B, T_m, d)       local features: text tokens between [CLS] and [SEP], LSTM outputs (Eq. 1)
-    h_m  (B, d_m)          utterance vector: text row 0 ([CLS]), the LSTM's last output
+    h_m  (B, d_m)          utterance vector: text row 0 ([CLS]) or mean, the LSTM's last output
     G    (B, M, d)         global context, at first the projected h_m (Eq. 8)
     g    (B, M * d)        its last state, flattened
     ŷ    (B,)              sentiment, in the labels' unit, not clipped
@@ -51,10 +51,10 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ....cache.spec import MODALITIES, Modality
 from ...layers.linear import Linear
+from ...layers.losses import task_loss
 from ...layers.packed import Packed
 from ...layers.whole_batch import alone
 from ..shared.hooks import Group
@@ -158,8 +158,7 @@ class EMTDLFR(nn.Module):
             both = {m: Packed.batch([seen[m], whole[m]]) for m in self.modalities}
             view, complete = self.see(both, promote).halves()
             alike = self._attraction(view, complete, whole)
-            measure = functional.cross_entropy if self.options.classes else functional.l1_loss
-            error = measure(complete.prediction, batch.labels)
+            error = task_loss(complete.prediction, batch.labels)
             losses["attraction"] = self.options.attraction * alike
             losses["complete"] = self.options.attraction * error
         else:
@@ -248,7 +247,7 @@ def _encoder(
 ) -> TextEncoder | RecurrentEncoder:
     """Unimodal feature encoder (Eq. 1)."""
     if modality == "text":
-        return TextEncoder(shape)
+        return TextEncoder(shape, options.text)
     hidden, out = (
         (options.audio_hidden, options.audio_out)
         if modality == "audio"

@@ -9,6 +9,7 @@ from pydantic import Field
 from ....config import Fraction, Positive
 from ..shared.hooks import EncoderRecipe, Recipe
 from ..shared.missing_frames import MASK_SEED, Special
+from ..shared.utterance import Pick
 
 NotNegative = Annotated[float, Field(ge=0)]
 
@@ -37,6 +38,8 @@ class Options:
     """One unit for all modalities (for all pairs, with `ooll`)."""
     share_layers: bool = True
     """One set of units, and of poolings, for all layers."""
+    text: Pick = "first"
+    """The utterance vector of a text: its `first` token, [CLS], as in the paper, or the `mean`."""
     audio_hidden: Positive = 32
     """LSTM units for audio."""
     audio_out: Positive = 16

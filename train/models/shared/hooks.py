@@ -152,7 +152,7 @@ class Recipe:
     whole_groups: bool = False
     """Whether that last group is dropped instead, as in the reference toolkit, where it is not the
     epoch's only one."""
-    loss: Literal["l1", "l2", "huber"] = "l1"
+    loss: Literal["l1", "l2", "huber", "ccc"] = "l1"
     mask_time: float = 0.0
     mask_width: float = 0.0
     optimizer: Literal["adam", "adamw"] = "adam"

@@ -47,6 +47,9 @@ class Tokens(nn.Module):
 class EndState(nn.Module):
     """The last state of an LSTM, or the end states of one each way, side by side."""
 
+    project: nn.Linear | None
+    """To another length, where one is asked for."""
+
     def __init__(self, shape: InputShape, hidden: int, out: int = 0, two_way: bool = False) -> None:
         """For frames of this shape; `hidden` units each way.
 
@@ -58,7 +61,7 @@ class EndState(nn.Module):
         self.mix = None if shape.layers is None else LayerMix(shape.layers)
         kind = TwoWayLSTM if two_way else LSTM
         self.lstm = kind(shape.width, hidden)
-        self.project = nn.Linear(states, out) if out else None
+        self.register_module("project", nn.Linear(states, out) if out else None)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """As `Tokens`, but (batch, out)."""

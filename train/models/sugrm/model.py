@@ -37,6 +37,8 @@ Departures, and choices where paper and released code differ:
   ±H, with H the largest label.
 - Labels change after a step from epoch 2 on; as the unimodal loss is 0 while y_s = y_m, unimodal
   heads begin to learn in epoch 3, as released. `labels_from` is ours.
+- Classes are ours: the fused head has logits and cross-entropy; a modality's head and generated
+  label are a score a class, 1 or -1 at first, each by the rule above.
 - Table 4's Transformer and LSTM are described in `ablations`; its rows on Self-MM are options of
   `self_mm`.
 - Text enters as cached features, or by a live encoder: the paper fine-tunes BERT with the rest.
@@ -56,7 +58,7 @@ from ...layers.linear import Linear
 from ...layers.losses import Distance
 from ...layers.packed import Packed
 from ..shared.hooks import EncoderRecipe, Group, Recipe, Training
-from ..shared.interface import Batch, InputShape, Output
+from ..shared.interface import Batch, InputShape, Output, shaped
 from ..shared.layer_mix import LayerMixes
 from .ablations import MultimodalTransformer, PlainLSTM
 from .label_generator import Generator, LabelMemory, unimodal_loss
@@ -118,6 +120,8 @@ class Options:
     """Learning rate of the sequence encoder, times the run's: 5e-4 of 1e-3."""
     sequence_decay: Decay = 1e-3
     """Weight decay of the sequence encoder."""
+    classes: Positive = 1
+    """1: a score a clip; more: logits of that many classes. Taken from the corpus in training."""
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -210,12 +214,12 @@ class Head(nn.Module):
             nn.Dropout(options.output_dropout),
             nn.Linear(options.width, options.width),
         )
-        self.score = nn.Linear(options.width, 1)
+        self.score = nn.Linear(options.width, options.classes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, inputs) -> (batch, width), (batch,)."""
+        """(batch, inputs) -> (batch, width), (batch[, classes])."""
         feature = self.space(x)
-        return feature, self.score(feature).squeeze(-1)
+        return feature, shaped(self.score(feature))
 
 
 class SUGRM(nn.Module):
@@ -243,7 +247,13 @@ class SUGRM(nn.Module):
         self.sequence = encoders[options.sequence](widths, sizes_of(options))
         self.fusion = Head(len(self.modalities) * options.width, options)
         self.heads = nn.ModuleDict({m: Head(options.width, options) for m in self.tasks})
-        self.memory = LabelMemory(self.tasks, options.width, options.labels, options.labels_from)
+        self.memory = LabelMemory(
+            self.tasks,
+            options.width,
+            options.labels,
+            options.labels_from,
+            classes=options.classes,
+        )
 
     def forward(self, batch: Batch) -> Output:
         """Scores; ``unimodal_<modality>`` losses in training, once `begin` was called.
@@ -266,7 +276,7 @@ class SUGRM(nn.Module):
         common |= {m: own.detach() for m, (own, _) in zip(self.tasks, made, strict=True)}
         if not self.memory.begun or not self.tasks:
             return Output(prediction, extras=extras, representations=common)
-        labels = self.memory.of(batch.index)  # (tasks, batch)
+        labels = self.memory.of(batch.index)  # (tasks, batch[, classes])
         extras |= {f"label_{m}": y for m, y in zip(self.tasks, labels, strict=True)}
         if not self.training:
             return Output(prediction, extras=extras, representations=common)

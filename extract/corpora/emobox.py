@@ -1,0 +1,98 @@
+"""EmoBox: the splits of 32 corpora of emotional speech, as its JSON Lines files have them.
+
+Ma et al., Interspeech 2024, arXiv:2406.07162. The folder is one fold of one corpus, like
+``data/iemocap/fold_1``, with a file a split, ``<corpus>_train_fold_1.jsonl``, ``…_test_…`` and,
+for some corpora, ``…_valid_…``. A line is an object a recording::
+
+    {"key": "iemocap-Ses01F_impro01_F000", "dataset": "iemocap", "wav": "downloads/…/a.wav",
+     "sample_rate": 16000, "length": 1.9, "task": "category", "emo": "neutral"}
+
+Paths of sound count from the first folder, of this one and those above it, from where the first is
+found. Where there is no file for validation, a tenth of the training recordings is validated on, in
+order of the hash of their key. Splits of recordings in parts (``channel``, ``start_time``) are cut.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ...cache.manifest import Clip, Manifest
+from ...cache.spec import Split
+from ...errors import ManifestError
+from .files import is_there, read_text, tenth
+from .table import Faults, Line, combined
+
+WORDS: dict[Split, tuple[str, ...]] = {
+    "train": ("train",),
+    "valid": ("valid", "dev", "val"),
+    "test": ("test",),
+}
+ABOVE = 4
+"""So many folders above are looked into for the sound."""
+
+
+def load(name: str, folder: Path) -> Manifest:
+    """The fold in `folder`, each recording its own video; raises ManifestError with every fault."""
+    files = {split: _file(folder, words) for split, words in WORDS.items()}
+    lacking = [split for split in ("train", "test") if files[split] is None]
+    if lacking:
+        raise ManifestError(
+            f"{folder}: no .jsonl file with {' or '.join(lacking)} in its name. corpus.path is the "
+            "folder of one fold, like data/iemocap/fold_1."
+        )
+    tables = [
+        (_rows(path, faults := Faults(path), split, files["valid"] is None), faults)
+        for split, path in files.items()
+        if path is not None
+    ]
+    first = next((clip.media for rows, _ in tables for _, clip in rows if clip.media), "")
+    places = [folder, *folder.resolve().parents[:ABOVE]]
+    root = next((place for place in places if first and is_there(place / first)), folder)
+    return combined(name, root, tables)
+
+
+def _file(folder: Path, words: tuple[str, ...]) -> Path | None:
+    found = sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
+    return next((p for word in words for p in found if word in p.stem.lower().split("_")), None)
+
+
+def _rows(path: Path, faults: Faults, split: Split, without: bool) -> list[tuple[Line, Clip]]:
+    found = list[tuple[Line, Clip]]()
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            entry: Any = json.loads(line)
+        except (ValueError, RecursionError) as fault:
+            faults.add(number, f"not valid JSON: {fault or 'nested too deeply'}.")
+            continue
+        told = [entry.get(k) for k in ("key", "wav", "emo")] if isinstance(entry, dict) else []
+        texts = [text for text in told if isinstance(text, str) and text]
+        if len(texts) < 3:
+            faults.add(number, "should be an object with the texts key, wav and emo.")
+            continue
+        key, wav, emotion = texts
+        clip = Clip(
+            id=f"{key}$_$0",
+            video_id=key,
+            clip_id="0",
+            split=split,
+            media=wav,
+            start=_seconds(entry, "start_time", number, faults),
+            end=_seconds(entry, "end_time", number, faults),
+            category=emotion,
+        )
+        found.append((number, clip))
+    held = tenth(clip.id for _, clip in found) if split == "train" and without else frozenset()
+    return [(n, replace(c, split="valid") if c.id in held else c) for n, c in found]
+
+
+def _seconds(entry: dict[str, Any], key: str, line: int, faults: Faults) -> float | None:
+    value = entry.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e9:
+        faults.add(line, f"{key} is {value!r}, not seconds.")
+        return None
+    return float(value)

@@ -1,0 +1,90 @@
+"""All fusion models in one table: papers, needs, and how large each is on a pipeline's inputs."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..config import Config
+from ..errors import SedimentalError
+from ..model_facts import Facts, facts_of
+from ..model_table import MODELS
+from .data.inputs import find_inputs
+from .data.live_inputs import FindLive
+from .models import build, started
+from .unfit import input_shape
+
+
+@dataclass(frozen=True)
+class CatalogueRow:
+    """One model."""
+
+    name: str
+    facts: Facts
+    parameters: int | None
+    """Trained weights on the pipeline's inputs, with its options and without encoders; None where
+    there is no pipeline, no store or no fit."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What `sedimental models --json` prints."""
+        paper = self.facts.paper
+        return {
+            "model": self.name,
+            "paper": paper and paper.title,
+            "authors": paper and paper.authors.split(" and "),
+            "venue": paper and paper.venue,
+            "year": paper and paper.year,
+            "arxiv": (paper and paper.arxiv) or None,
+            "needs": list(self.facts.needs),
+            "parameters": self.parameters,
+            "bibtex": paper and paper.bibtex(self.name),
+        }
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All of them."""
+
+    rows: tuple[CatalogueRow, ...]
+    unknown: str
+    """Why parameters are not told of any; empty where they are."""
+
+
+def catalogue(config: Config | None, live: FindLive | None = None) -> Catalogue:
+    """Every model there is; no features are read.
+
+    `config` gives the inputs by whose widths models are counted; `live` finds those whose encoders
+    are trained.
+    """
+    shapes, why = {}, "no pipeline.toml"
+    if config is not None:
+        try:
+            inputs = find_inputs(config, live)
+            shapes = {one.modality: input_shape(one) for one in inputs}
+            why = "" if shapes else "[train.inputs] names no input"
+        except SedimentalError as fault:
+            why = str(fault).split("\n")[0]
+    rows = []
+    for name in MODELS:
+        count = None
+        if config is not None and shapes:
+            section = config.train
+            options, _ = started(name, getattr(section, name), section.preset, section.live)
+            count = _parameters(name, options, shapes)
+        rows.append(CatalogueRow(name, facts_of(name), count))
+    return Catalogue(tuple(rows), why)
+
+
+def _parameters(name: str, options: Any, shapes: Any) -> int | None:
+    generator = torch.Generator().manual_seed(0)
+    try:
+        try:
+            with torch.device("meta"):  # no memory, and no time
+                model = build(name, options, shapes, generator)
+        except (NotImplementedError, RuntimeError):  # a model that looks at its first weights
+            model = build(name, options, shapes, generator)
+    except SedimentalError:
+        return None
+    assert isinstance(model, nn.Module)
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -1,0 +1,203 @@
+"""`tune`: random search over a model's settings, on training and validation clips alone.
+
+Test clips are taken out of the corpus before anything is planned or read: no trial has their
+labels, features or scores, and none depends on them.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ...cache.corpus_table import cached_manifest
+from ...cache.manifest import Manifest
+from ...cache.runs import Run
+from ...cache.trials import FOLDER, Search, Trial, write_search
+from ...config import Config, ConfigError, RunsConfig
+from ...errors import RunError
+from ...progress import Progress, Silent
+from ..data.live_inputs import FindLive
+from ..distributed.sigterm import Notice, noticing
+from ..fit.settings import stated
+from ..models import module_of, started
+from ..models.ranges import Range, ranges_of, source_of
+from ..parts import divided
+from ..run import TASK as TRAINING
+from ..run import Workshop
+
+TASK = "tune"
+"""The one task whose progress is told: trials of all models."""
+DRAWS = 200
+"""Draws that a trial may take to find settings that go together."""
+
+
+def tune(
+    config: Config,
+    trials: int | None = None,
+    progress: Progress | None = None,
+    live: FindLive | None = None,
+    manifest: Manifest | None = None,
+) -> tuple[Search, ...]:
+    """Try `trials` settings (unset: [train] `tune`) of each model and subset of [train].
+
+    Trial 0 is the pipeline as it stands; what is drawn for others follows from the first seed and
+    the trial's number alone, and keys that the pipeline sets are left as they are. Every trial is a
+    run of its own below ``tune``, kept, and not trained again while its settings and features
+    stand: a search that was killed goes on, and one of more trials begins with those there are.
+    Raises ConfigError, ManifestError, StoreError or RunError; Preempted, when all is kept, if the
+    system asks to end by SIGTERM.
+    """
+    told, section = progress or Silent(), config.train
+    count = section.tune if trials is None else trials
+    seen = without_test(config, manifest or cached_manifest(config))
+    rows = [
+        (name, letters)
+        for name in section.models
+        for letters in getattr(section, name).get("modalities", section.subsets)
+    ]
+    if not (rows and section.seeds):
+        raise RunError(
+            "[train] asks for no run: it needs models, seeds and [train.inputs], "
+            "as `sedimental init` writes them."
+        )
+    told.start(TASK, count * len(rows), "trial")
+    with noticing() as notice:
+        search = _Searching(config, told, live, seen, notice)
+        return tuple(search.all(name, letters, count) for name, letters in rows)
+
+
+def without_test(config: Config, manifest: Manifest) -> Manifest:
+    """The corpus less its test clips; of a cross-validation less those of the part in question."""
+    own = divided(config, manifest)
+    clips = tuple(replace(c, fold=None) for c in own.clips if c.split != "test")
+    return replace(own, clips=clips)
+
+
+class _Searching:
+    def __init__(
+        self,
+        config: Config,
+        progress: Progress,
+        live: FindLive | None,
+        manifest: Manifest,
+        notice: Notice,
+    ) -> None:
+        self.config, self.progress, self.live = config, progress, live
+        self.manifest, self.notice = manifest, notice
+        self.opened: dict[str, Workshop] = {}
+        """By subset, the workshop that has read its features."""
+
+    def all(self, model: str, letters: str, count: int) -> Search:
+        """All trials of `model` on the subset `letters`, written after each."""
+        section = self.config.train
+        table = {k: v for k, v in getattr(section, model).items() if k != "modalities"}
+        done = list[Trial]()
+        search = Search(
+            model, letters, section.criterion, table, (), None, source_of(module_of(model), model)
+        )
+        for number in range(count):
+            done.append(self.trial(model, letters, table, number))
+            search = replace(search, trials=tuple(done), best=best_of(done, section.criterion))
+            write_search(self.config.experiment, search)
+            self.progress.advance(TASK)
+        return search
+
+    def trial(self, model: str, letters: str, table: Mapping[str, Any], number: int) -> Trial:
+        """One of them, read or trained."""
+        section = self.config.train
+        settings = self.drawn(model, letters, table, number)
+        name = f"{model}.{letters}.{number:03d}"
+        train = section.model_copy(
+            update={
+                "models": (model,),
+                "modalities": (letters,),
+                "seeds": section.seeds[:1],
+                "stack": "off",
+                "tracker": None,
+                model: {**table, **settings},
+            }
+        )
+        runs = RunsConfig(root=self.config.experiment / FOLDER, name=name)
+        own = self.config.model_copy(update={"train": train, "runs": runs})
+        shop = Workshop(
+            own,
+            _Quiet(self.progress),
+            self.live,
+            self.manifest,
+            self.notice,
+            needed=("train", "valid"),
+        )
+        [plan] = shop.plans
+        run = plan.finished()
+        if run is None:
+            if letters in self.opened:
+                shop.share(self.opened[letters].open(shop.plans))
+            self.opened.setdefault(letters, shop)
+            made = shop.try_make([plan])
+            run = made[0] if made else None
+        folder = plan.folder.relative_to(self.config.experiment).as_posix()
+        if run is None:
+            failure = shop.failures[-1]
+            return Trial(number, settings, plan.seed, float("nan"), 0, (), 0.0, folder, failure)
+        value = criterion_of(run, section.criterion)
+        return Trial(
+            number, settings, run.seed, value, run.best_epoch, run.history, run.seconds, folder
+        )
+
+    def drawn(
+        self, model: str, letters: str, table: Mapping[str, Any], number: int
+    ) -> dict[str, float | int | str]:
+        """The settings of trial `number`: of every range whose key the pipeline leaves open."""
+        if number == 0:
+            return {}
+        section = self.config.train
+        options, recipe = started(model, table, section.preset, section.live)
+        ranges = ranges_of(module_of(model), model, options, recipe.learning_rate)
+        fixed = {*table, *stated(section)}
+        free: dict[str, Range] = {key: one for key, one in ranges.items() if key not in fixed}
+        if not free:
+            raise ConfigError(f"train.{model}: every key that could be drawn is set. Unset some.")
+        text = f"{model}:{letters}:{section.seeds[0]}:{number}"
+        digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+        random = np.random.default_rng(int.from_bytes(digest))
+        for _ in range(DRAWS):
+            settings = {key: one.draw(random) for key, one in free.items()}
+            try:
+                started(model, {**table, **settings}, section.preset, section.live)
+            except ConfigError:  # they do not go together
+                continue
+            return settings
+        raise ConfigError(f"train.{model}: no settings of its ranges go with what is set.")
+
+
+class _Quiet:
+    """Passes on no word and no epoch of single trials: there are dozens."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def start(self, task: str, total: int, unit: str = "clip") -> None:
+        """Said already."""
+
+    def advance(self, task: str, by: int = 1) -> None:
+        """Trials are told, not epochs."""
+        if task != TRAINING:
+            self._progress.advance(task, by)
+
+    def note(self, message: str) -> None:
+        """What failed stands in the trial."""
+
+
+def criterion_of(run: Run, criterion: str) -> float:
+    """Of its best epoch, on validation."""
+    best = run.history[run.best_epoch - 1]
+    return best.valid_loss if criterion == "valid_loss" else best.valid[criterion]
+
+
+def best_of(trials: list[Trial], criterion: str) -> int | None:
+    """Number of the best of `trials`, the first of equals; None where all failed."""
+    known = [trial for trial in trials if not np.isnan(trial.value)]
+    sign = 1 if criterion == "valid_loss" or criterion.startswith("MAE") else -1
+    return min(known, key=lambda trial: sign * trial.value).number if known else None
