@@ -6,7 +6,7 @@ QUICK := tests/cache tests/evaluate tests/extract tests/train/test_models.py $(w
 SLOW := killed or ray
 export PYTHONSAFEPATH := 1# ./evaluate must never hide an installed package of that name
 
-.PHONY: help install run test lint types unit wheel lock newest oldest docs bench real reference notebook demo fuzz clean
+.PHONY: help install run test lint types unit wheel lock newest oldest docs bench real toolkit reference notebook demo fuzz clean
 
 help:     ## List the targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -91,6 +91,16 @@ reference: install  ## docs/reference and the schema of pipeline.toml, from the 
 notebook: install  ## Run docs/example.ipynb anew (fetches nbclient and a kernel into build/)
 	$(BIN)/uv pip install --quiet --target build/notebook nbformat nbclient ipykernel
 	PYTHONPATH=tools:build/notebook $(BIN)/python -m example_notebook
+
+TOOLKIT_CLIPS ?= 1284 229 686
+TOOLKIT_MODELS ?= lmf,tfn,lf_dnn,self_mm,mmim,misa,mult
+
+toolkit: install  ## The reference toolkit (MMSA, into an environment of its own) beside our baselines: build/toolkit/table.md (hours)
+	mkdir -p build/toolkit && test -d build/toolkit/venv || $(BIN)/uv venv --quiet build/toolkit/venv
+	$(BIN)/uv pip install --quiet --python build/toolkit/venv/bin/python MMSA
+	PYTHONPATH=tools $(BIN)/python -m toolkit.generated_file build/toolkit/clips.pkl --clips $(TOOLKIT_CLIPS)
+	build/toolkit/venv/bin/python -P tools/toolkit/run_reference.py build/toolkit/clips.pkl build/toolkit --batch 32 --models $(TOOLKIT_MODELS)
+	PYTHONPATH=tools $(BIN)/python -m toolkit.compare build/toolkit --batch 32 --clips $(TOOLKIT_CLIPS)
 
 demo: install  ## Draw and speak the demo corpus anew (needs espeak-ng)
 	PYTHONPATH=tools $(BIN)/python -m demo_corpus.make_demo extract/corpora/demo

@@ -1,6 +1,6 @@
 """Presets ``mmsa-…``: each baseline as the reference toolkit (MMSA 2.2.1) builds and trains it.
 
-Counts and settings were read off its own models and configuration; `make reference` compares
+Counts and settings were read off its own models and configuration; `make toolkit` compares
 functions and learning with it where it is installed.
 """
 

@@ -135,12 +135,14 @@ def sinusoids(position: Tensor, width: int) -> Tensor:
     return functional.pad(waves, (0, width % 2))
 
 
-def with_positions(frames: Packed) -> Packed:
+def with_positions(frames: Packed, positions: bool = True) -> Packed:
     """(N, d) times sqrt(d), plus the sinusoids of the frames' places in their clips, from 1."""
     width = frames.rows.shape[1]
+    if not positions:
+        return frames.like(math.sqrt(width) * frames.rows)
     exact = torch.promote_types(frames.rows.dtype, torch.float32)  # also under mixed precision
-    positions = sinusoids((frames.step + 1).to(exact), width)
-    return frames.like(math.sqrt(width) * frames.rows + positions)
+    places = sinusoids((frames.step + 1).to(exact), width)
+    return frames.like(math.sqrt(width) * frames.rows + places)
 
 
 def xavier_init(module: AnyModule) -> AnyModule:
@@ -164,14 +166,16 @@ class SequenceEncoder(nn.Module):
         attention_dropout: float,
         dropout: float,
         embedding_dropout: float,
-        causal: bool = False,
+        reference: bool = False,
         inner_dropout: float | None = None,
     ) -> None:
-        """Feed-forward layers are four times as wide as the frames."""
+        """Feed-forward layers are four times as wide as the frames. `reference`: `causal`
+        attention, and no positions."""
         super().__init__()
+        self.positions = not reference
         shares = attention_dropout, dropout
         self.layers = nn.ModuleList(
-            TransformerLayer(width, heads, 4 * width, *shares, True, causal, inner_dropout)
+            TransformerLayer(width, heads, 4 * width, *shares, True, reference, inner_dropout)
             for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width)
@@ -180,7 +184,7 @@ class SequenceEncoder(nn.Module):
 
     def forward(self, frames: Packed) -> Packed:
         """(N, d) -> (N, d)."""
-        frames = with_positions(frames).map(self.dropout)
+        frames = with_positions(frames, self.positions).map(self.dropout)
         for layer in self.layers:
             frames = layer(frames)
         return frames.map(self.norm)

@@ -70,7 +70,8 @@ class Options:
     """Share dropped of what every transformer begins with."""
     reference: bool = False
     """As the reference toolkit: clips lose kernel - 1 frames in the convolutions, frames see as
-    many later ones as two sequences differ in length, blocks norm both by one norm."""
+    many later ones as two sequences differ in length, blocks norm both by one norm, and there are
+    no positions."""
     classes: Positive = 1
     """1: a score a clip; more: logits of that many classes. Taken from the corpus in training."""
 
@@ -165,6 +166,7 @@ class MulT(Baseline):
         kernels = dict(zip(MODALITIES, options.kernels, strict=True))
         attention = options.attention_dropout or (share, share, share)
         reads = dict(zip(MODALITIES, attention, strict=True))
+        self.exact = exact
         self.text_dropout = Dropout(options.text_dropout)
         self.convolutions = nn.ModuleDict(
             {
@@ -216,7 +218,7 @@ class MulT(Baseline):
 
     def _crossed(self, frames: Mapping[Modality, Packed]) -> dict[Modality, Packed]:
         """X̂_m (N_m, d) of each modality -> all its Z_{n→m} side by side, (N_m, (M - 1) d)."""
-        start = {m: with_positions(x) for m, x in frames.items()}
+        start = {m: with_positions(x, not self.exact) for m, x in frames.items()}
         return {
             m: x.like(
                 torch.cat(

@@ -11,8 +11,8 @@ Departures, and choices where the paper is silent:
 
 - Text enters as cached token states, not as word vectors; its vector comes of the LSTM's last state
   at a real token.
-- The head is linear, in the labels' unit, where the paper has a sigmoid that is scaled; the loss is
-  that of [train].
+- The head is linear, in the labels' unit, where the paper has a sigmoid that is scaled (`limit`);
+  the loss is that of [train].
 - Of fewer than three modalities Z is the product of those in use. Where a clip lacks one, [0; 1]
   leaves the products of the others as they are.
 - The vector of text is as wide as its LSTM. Dropout behind every layer, and the recipe, are ours.
@@ -21,7 +21,10 @@ Departures, and choices where the paper is silent:
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
+import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -63,14 +66,16 @@ class Options:
     dropout acts there and not within the nets, and the layer on text's last state is linear."""
     tensor_dropout: Fraction = 0.0
     """Share dropped of the outer product; with `input_norm` none is behind the layers over it."""
+    limit: Annotated[float, Field(ge=0)] = 0.0
+    """Scores lie in ±limit, by a sigmoid that is scaled, as in the paper; 0: the head is linear."""
     classes: Positive = 1
     """1: a score a clip; more: logits of that many classes. Taken from the corpus in training."""
 
 
 PRESETS: Mapping[str, Options] = {
-    "mmsa-mosi": Options(32, 32, 128, 3, 64, 0.3, 128, True, 0.5),
-    "mmsa-mosei": Options(128, 16, 128, 3, 16, 0.4, 128, True, 0.4),
-    "mmsa-sims": Options(256, 32, 128, 3, 32, 0.4, 128, True, 0.4),
+    "mmsa-mosi": Options(32, 32, 128, 3, 64, 0.3, 128, True, 0.5, 3.0),
+    "mmsa-mosei": Options(128, 16, 128, 3, 16, 0.4, 128, True, 0.4, 3.0),
+    "mmsa-sims": Options(256, 32, 128, 3, 32, 0.4, 128, True, 0.4, 3.0),
 }
 """What the reference toolkit builds, by corpus."""
 RECIPE = replace(baseline_parts.RECIPE, learning_rate=1e-3)
@@ -105,7 +110,7 @@ class TFN(Baseline):
         super().__init__(inputs)
         self.subnets = embedding_subnets(inputs, options)
         size = math.prod(w + 1 for w in embedding_widths(self.modalities, options).values())
-        self.dropout = Dropout(options.tensor_dropout)
+        self.dropout, self.limit = Dropout(options.tensor_dropout), options.limit
         share = 0.0 if options.input_norm else options.dropout
         self.post = dense([size, options.hidden, options.hidden], share)
         self.head = nn.Linear(options.hidden, options.classes)
@@ -113,4 +118,7 @@ class TFN(Baseline):
     def forward(self, batch: Batch) -> Output:
         """Scores."""
         own = {m: self.subnets[m](self.frames(batch, m), batch.masks[m]) for m in self.modalities}
-        return self.answer(self.post(self.dropout(fusion_tensor(list(own.values())))), own)
+        output = self.answer(self.post(self.dropout(fusion_tensor(list(own.values())))), own)
+        if not self.limit or output.prediction.dim() > 1:
+            return output
+        return replace(output, prediction=self.limit * (2 * torch.sigmoid(output.prediction) - 1))

@@ -5,7 +5,7 @@ clip's text says; audio and vision frames lean in a direction by what voice and 
 is a mixture of the three that disagree. Text stands there twice, as ids of words (`text_bert`) and
 as their vectors (`text`): whoever reads the ids by the table of `vectors` sees the same features.
 
-Run as ``python -P tools/reference/generated_file.py OUT.pkl [--clips 1284 229 686]``.
+Run as ``python -P tools/toolkit/generated_file.py OUT.pkl [--clips 1284 229 686]``.
 """
 
 import argparse

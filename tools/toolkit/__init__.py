@@ -1,0 +1,1 @@
+"""The reference toolkit (MMSA, from PyPI) beside our baselines: `make toolkit`."""
