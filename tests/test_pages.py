@@ -23,7 +23,7 @@ from sedimental.extract.new_clip import NewClip
 from sedimental.loopback import HEADER, Loopback, Request
 from sedimental.predict_page import PredictPage
 
-from .evaluate.test_report import simulate
+from .evaluate.test_report import simulate  # type: ignore[import-not-found]
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -68,7 +68,7 @@ def predicted(clips: list[NewClip]) -> Prediction:
         at = found[1].media, found[1].start, found[1].end
         found[1] = ClipPrediction("gap", *at, "", (), {}, None, None, None, {}, {}, {})
     seeds, reads = (1, 2), ("text", "audio", "vision")
-    return Prediction("uegd TAV", "demo", reads, seeds, "mosi", (), tuple(found), ())
+    return Prediction("uegd TAV", "demo", reads, seeds, "mosi", (), tuple(found), ())  # type: ignore[arg-type]
 
 
 def test_only_this_machine_s_own_pages_are_answered() -> None:

@@ -15,7 +15,7 @@ from sedimental.cli import app
 from sedimental.errors import RunError
 from sedimental.evaluate.runs.card import model_card
 
-from ..evaluate.test_report import simulate
+from ..evaluate.test_report import simulate  # type: ignore[import-not-found]
 
 RUNNER = CliRunner()
 Members = dict[str, bytes]

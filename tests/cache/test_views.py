@@ -28,12 +28,12 @@ from sedimental.errors import ConfigError
 def made(folder: Path, format: str, clips: int = 9) -> Store:
     """A store of several parts, of which some clips were written again."""
     spec = FeatureSpec("audio", "toy", "toy", None, "hub", "00", ("0", "1", "final"), 3)
-    by, writer = np.random.default_rng(0), StoreWriter.create(folder, spec, format)
+    by, writer = np.random.default_rng(0), StoreWriter.create(folder, spec, format)  # type: ignore[arg-type]
     for names in (range(clips), range(2, 4), range(clips - 2, clips)):
         values = [by.normal(size=(3, 1 + k % 4, 3)).astype("f2") for k in names]
         writer.add(
             [
-                ClipFeatures(
+                ClipFeatures(  # type: ignore[call-arg]
                     f"v$_${k}",
                     f"{len(own)}",
                     own,
@@ -61,7 +61,7 @@ def test_zarr_reads_the_whole_store_chunk_by_chunk(
     np.testing.assert_array_equal(hidden[:], whole.values)
     np.testing.assert_array_equal(hidden[1, 3:9], whole.values[1, 3:9])
     clip: Any = group["clip"]
-    assert [group.attrs["clips"][k] for k in clip[:]] == [  # type: ignore[index, call-overload]
+    assert [group.attrs["clips"][k] for k in clip[:]] == [  # type: ignore[index]
         name for name, n in zip(store.clips, store.frames, strict=True) for _ in range(n)
     ]
     valid: Any = group["valid"]
@@ -182,11 +182,11 @@ def test_parquet_has_a_row_a_clip_where_pyarrow_is(
 
 def test_tables_are_csv_or_parquet(tmp_path: Path) -> None:
     columns = {"id": ["=a", "b"], "score": [1.5, None]}
-    write_table(tmp_path / "x.csv", columns)
+    write_table(tmp_path / "x.csv", columns)  # type: ignore[arg-type]
     with (tmp_path / "x.csv").open(newline="") as file:
         assert list(csv.reader(file)) == [["id", "score"], ["'=a", "1.5"], ["b", ""]]
     with pytest.raises(ConfigError, match=r"--predictions .*x\.txt: should end in \.csv"):
         check_table(tmp_path / "x.txt", "--predictions")
     parquet = pytest.importorskip("pyarrow.parquet")
-    write_table(tmp_path / "x.parquet", columns)
+    write_table(tmp_path / "x.parquet", columns)  # type: ignore[arg-type]
     assert parquet.read_table(tmp_path / "x.parquet").to_pydict() == columns

@@ -25,7 +25,7 @@ from sedimental.extract.streams.reference_input import independence
 from sedimental.extract.streams.streams import stream_of
 
 CPU = Arithmetic(torch.device("cpu"), torch.float32)
-NORMED = {
+NORMED: dict[str, Any] = {
     "hidden_size": 32,
     "intermediate_size": 48,
     "num_hidden_layers": 2,

@@ -86,7 +86,7 @@ def test_iemocap(tmp_path: Path) -> None:
     six = load_manifest(CorpusConfig.model_validate(keys))
     assert of(six, "Ses05F_impro01_M001").category == "excited"
     folds = load_manifest(CorpusConfig.model_validate(keys | {"folds": 5}))
-    assert {c.fold for c in folds.clips if c.media.startswith("Session4")} == {3}
+    assert {c.fold for c in folds.clips if str(c.media).startswith("Session4")} == {3}
     path = tmp_path / "IEMOCAP_full_release/Session2/dialog/EmoEvaluation/Ses02F_impro01.txt"
     path.write_text("[1.0 - 2.0]\tTURN\tjoy\t[1, 2, 3]\n")
     with pytest.raises(ManifestError, match=r"Ses02F_impro01\.txt: line 1: should be"):

@@ -69,7 +69,7 @@ def test_text_is_pooled_with_a_store_of_its_own() -> None:
             Manifest("x", clips=(Clip("a", "a", "0", "train"),), root=None),  # type: ignore[arg-type]
         )
         assert isinstance(stream, TextStream)
-        stream.load(CPU, Silence())
+        stream.load(CPU, Silence())  # type: ignore[arg-type]
         return stream, stream.encoder.encode([Words("a", "", "one two three")])[0].values
 
     plain, tokens = opened()
@@ -102,7 +102,7 @@ class Silence:
 def test_crops_are_those_of_any_pool() -> None:
     tables = [
         VisionFeatures(modality="vision", encoder="tiny-clip", pool=p) for p in ("none", "mean")
-    ]  # type: ignore[arg-type]
+    ]
     assert tables[0].cropping == tables[1].cropping
     specs = [stream_of(table, "float32").spec for table in tables]
     assert specs[0].fingerprint != specs[1].fingerprint
@@ -120,7 +120,7 @@ def voice(lively: bool, seed: int) -> NDArray[np.float32]:
     sound = source * syllables / np.sqrt((syllables**2).mean()) * random.uniform(0.6, 1.4)
     for formant in random.normal([500, 1500], [60, 150]):
         sound = sound + 0.3 * np.sin(2 * np.pi * formant * times) * sound
-    return (sound + 0.003 * random.standard_normal(len(sound))).astype(np.float32)
+    return np.asarray(sound + 0.003 * random.standard_normal(len(sound)), np.float32)
 
 
 def test_hand_made_features_tell_voices_as_well_as_plain_statistics_do() -> None:

@@ -37,8 +37,8 @@ def whisper(folder: Path, many: bool = False, timed: bool = True) -> Path:
     """A tiny random Whisper with letters for tokens and windows of 2 seconds, as saved."""
     letters = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
     book = tokenizers.Tokenizer(tokenizers.models.BPE({c: k for k, c in enumerate(letters)}, []))
-    book.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-    book.decoder = tokenizers.decoders.ByteLevel()  # type: ignore[assignment]
+    book.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    book.decoder = tokenizers.decoders.ByteLevel()
     book.add_special_tokens(
         [tokenizers.AddedToken(name, special=True) for name in (*SPECIAL, "<|notimestamps|>")]
     )

@@ -125,7 +125,7 @@ def test_a_package_that_does_not_give_its_model_is_named(
         '"Bad-Name" of my-package: a model\'s name is small letters, digits and _.',
         '"uegd" of my-package: there is a model of that name already.',
     ]
-    monkeypatch.setattr(models, "MODELS", MODELS | added)
+    monkeypatch.setattr(models, "MODELS", MODELS | added)  # type: ignore[operator]
     monkeypatch.setattr(models, "ADDED", added)
     monkeypatch.setattr(models, "FAULTS", faults)
     with pytest.raises(ConfigError, match=r"train\.mine: .*my_package\.mine cannot be imported"):

@@ -30,7 +30,7 @@ LENGTHS: Mapping[Modality, Sequence[int]] = {
 }
 """Of four clips; two of them lack a modality."""
 SUBSETS: list[tuple[Modality, ...]] = [MODALITIES, ("text", "vision"), ("audio",), ("text",)]
-SMALL = {"text_width": 4, "audio_width": 3, "vision_width": 2, "depth": 2}
+SMALL: dict[str, Any] = {"text_width": 4, "audio_width": 3, "vision_width": 2, "depth": 2}
 
 every_subset = pytest.mark.parametrize("modalities", SUBSETS, ids="".join)
 

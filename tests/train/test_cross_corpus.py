@@ -98,8 +98,8 @@ def test_scores_on_another_scale_stand_in_the_report(
     before = [file.stat().st_mtime_ns for file in files]
     sedimental.cross(config)  # nothing changed
     assert [file.stat().st_mtime_ns for file in files] == before
-    for file in files:
-        file.write_bytes(file.read_bytes()[:-9])
+    for kept in files:
+        kept.write_bytes(kept.read_bytes()[:-9])
     with pytest.raises(RunError, match="`sedimental cross"):
         sedimental.evaluate(config)
     shown = CliRunner().invoke(app, ["cross", "-c", str(tmp_path / "ours.toml"), "--json"])

@@ -21,7 +21,7 @@ from sedimental.train.live_model import LiveModel
 from sedimental.train.run import Workshop, built, train
 from sedimental.train.sweep.linear_probe import Scale
 
-from ..evaluate.test_report import simulate
+from ..evaluate.test_report import simulate  # type: ignore[import-not-found]
 
 MakeConfig = Callable[..., Config]
 DEAD = (4e-32, 7e-9, 0.0)

@@ -134,7 +134,7 @@ def literal(model: MulT, clip: Clip) -> tuple[Tensor, dict[Modality, Tensor]]:
             x, source = placed(convolved[m]), placed(convolved[n])
             for layer in encoder.layers:
                 assert isinstance(layer, CrossmodalLayer)
-                keys = normed(layer.source_norm, source)
+                keys = normed(layer.source_norm, source)  # type: ignore[arg-type]
                 x = fed(layer, x + attended(layer, normed(layer.norms[0], x), keys))
             side_by_side.append(normed(encoder.norm, x))
         x = torch.cat(side_by_side, dim=1) if side_by_side else convolved[m]
@@ -185,7 +185,7 @@ def test_crossmodal_attention_is_pytorchs() -> None:
     other = torch.arange(9) < torch.tensor([[2], [9], [1], [6]])
     here, there = Packed.of(x, mask), Packed.of(y, other)
     found = layer(here, there).padded()
-    keys = layer.source_norm(y)
+    keys = layer.source_norm(y)  # type: ignore[misc]
     read, _ = theirs(layer.norms[0](x), keys, keys, key_padding_mask=~other, need_weights=False)
     wanted = x + read
     wanted = wanted + layer.feedforward(layer.norms[1](wanted))

@@ -213,12 +213,12 @@ def test_resampled_numbers_are_those_of_the_clips_drawn() -> None:
         draws = by.multinomial(30, np.full(30, 1 / 30), 5)
         from sedimental.evaluate.resampling import resampled_scores
 
-        found = resampled_scores(truth, guess, several, np.arange(30), draws)
+        found = resampled_scores(truth, guess, several, np.arange(30), draws)  # type: ignore[arg-type]
         for k, counts in enumerate(draws):
             rows = np.repeat(np.arange(30), counts)
             own = score(truth[rows], guess[rows], several)
             assert {n: v[k] for n, v in found.items()} == pytest.approx(own, nan_ok=True)
-        assert list(seed_means(truth, [guess], several, None, 3)) == list(own)
+        assert list(seed_means(truth, [guess], several, None, 3)) == list(own)  # type: ignore[arg-type]
 
 
 def test_every_model_says_all_of_them_or_is_refused_before_training(tmp_path: Path) -> None:
@@ -232,10 +232,10 @@ def test_every_model_says_all_of_them_or_is_refused_before_training(tmp_path: Pa
         options = model_options(name, {"width": 48} if name == "mmml" else {})
         if name == "mmml":
             options = replace(options, heads=2)
-        model = build(name, options, inputs, torch.Generator().manual_seed(0), 3)
+        model = build(name, options, inputs, torch.Generator().manual_seed(0), 3)  # type: ignore[arg-type]
         features = {m: torch.randn(4, 5, 48) for m in inputs}
         for labels in (torch.randn(4, 3), torch.rand(4, 3) > 0.5):
-            batch = Batch(features, dict.fromkeys(inputs, mask), labels, torch.arange(4))
+            batch = Batch(features, dict.fromkeys(inputs, mask), labels, torch.arange(4))  # type: ignore[arg-type]
             output = model(batch)
             assert output.prediction.shape == (4, 3), name
             loss = task_loss(output.prediction, labels, "ccc") + sum(output.losses.values())
@@ -256,7 +256,7 @@ def test_every_model_says_all_of_them_or_is_refused_before_training(tmp_path: Pa
 
 def test_the_manifest_keeps_them_and_other_tables_keep_their_digest(tmp_path: Path) -> None:
     clips = tuple(
-        Clip(f"v$_${k}", "v", str(k), split, dimensions={"valence": 1.5, "arousal": float(k)})
+        Clip(f"v$_${k}", "v", str(k), split, dimensions={"valence": 1.5, "arousal": float(k)})  # type: ignore[arg-type]
         for k, split in enumerate(("train", "valid", "test"))
     )
     manifest = Manifest("x", tmp_path, clips)

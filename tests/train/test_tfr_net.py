@@ -84,7 +84,7 @@ def literal_layer(layer: CrossmodalLayer, x: Tensor, y: Tensor) -> Tensor:
     first, second = layer.norms
     d, packed = x.shape[1], layer.projections
     weights = (packed.weight[:d], packed.bias[:d], packed.weight[d:], packed.bias[d:])
-    known = layer.source_norm(y)
+    known = layer.source_norm(y)  # type: ignore[misc]
     found = attended(first(x), known, weights, layer.heads) if len(y) else torch.zeros_like(x)
     x = x + found @ layer.attended.weight.T + layer.attended.bias
     up, down = layer.feedforward[0], layer.feedforward[3]
