@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from .cache.exchange.export_features import Sent
+    from .cache.exchange.export_features import ExportResult
     from .cache.exchange.import_features import Received
     from .cache.spec import Modality, StoredType
     from .cache.store.store import Store
@@ -331,7 +331,7 @@ def export_features(
     to: str = "mmsa",
     layers: Mapping[Modality, str] | None = None,
     progress: Progress | None = None,
-) -> Sent:
+) -> ExportResult:
     """Write cached layers as files that other tools of the field load.
 
     `to`: ``mmsa`` is the feature pickle of MMSA, ``npz`` the same columns as plain arrays, ``fra``

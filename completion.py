@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-Offer = Callable[[typer.Context, str], list[str]]
+ModalityFeatures = Callable[[typer.Context, str], list[str]]
 
 
 def presets() -> list[str]:
@@ -25,7 +25,7 @@ def models() -> list[str]:
     return list(MODELS)
 
 
-def offered(names: Callable[[], Iterable[str]]) -> Offer:
+def offered(names: Callable[[], Iterable[str]]) -> ModalityFeatures:
     """Those of `names` that begin as what is typed; of a list with commas, its last part."""
 
     def offer(context: typer.Context, incomplete: str) -> list[str]:
@@ -37,7 +37,7 @@ def offered(names: Callable[[], Iterable[str]]) -> Offer:
     return offer
 
 
-def offered_of_pipeline(names: Callable[[Path], Iterable[str]]) -> Offer:
+def offered_of_pipeline(names: Callable[[Path], Iterable[str]]) -> ModalityFeatures:
     """The same of names that depend on the pipeline.toml that the command names."""
 
     def offer(context: typer.Context, incomplete: str) -> list[str]:

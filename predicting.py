@@ -66,7 +66,7 @@ def predict(
     refuse_others(runs[0].row, runs[0].extraction)
     with raising_on_sigterm("nothing of it is kept."), scratch_folder("sedimental") as root:
         configs = [pipeline_of(one, root, device) for one in runs]
-        made = extract(configs[0], Wordless(progress or Silent()), manifest=manifest)
+        made = extract(configs[0], NoTranscripts(progress or Silent()), manifest=manifest)
         reasons = {(f.clip, f.modality): f"{f.stage}: {f.reason}" for f in made.failures}
         answers = [
             answer(one, folder, config, manifest, live_input)
@@ -78,7 +78,7 @@ def predict(
 
 
 @dataclass(frozen=True)
-class Wordless:
+class NoTranscripts:
     """Passes on how far the extraction is, and no word of single clips: the prediction has them."""
 
     progress: "Progress"

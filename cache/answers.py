@@ -10,7 +10,7 @@ from .spec import Modality
 
 
 @dataclass(frozen=True)
-class Answers:
+class ClipPredictions:
     """One run's answers to some clips, in the order they were asked; a clip of which the run has
     not a single frame has none."""
 

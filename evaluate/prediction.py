@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..cache.answers import Answers
+from ..cache.answers import ClipPredictions
 from ..cache.manifest import Clip
 from ..cache.runs import Run
 from ..cache.spec import Modality
@@ -106,7 +106,7 @@ class Prediction(Shown):
 
 def predicted(
     runs: Sequence[Run],
-    answers: Sequence[Answers],
+    answers: Sequence[ClipPredictions],
     clips: Sequence[Clip],
     reasons: Mapping[tuple[str, Modality], str],
 ) -> Prediction:
@@ -140,7 +140,7 @@ def predicted(
 def _clip(
     clip: Clip,
     place: int,
-    answers: Sequence[Answers],
+    answers: Sequence[ClipPredictions],
     protocol: CorpusProtocol,
     names: Sequence[str],
     reasons: Mapping[tuple[str, Modality], str],
@@ -185,7 +185,7 @@ def _clip(
     )
 
 
-def _gates(runs: Sequence[Run], answers: Sequence[Answers]) -> dict[Modality, Scores]:
+def _gates(runs: Sequence[Run], answers: Sequence[ClipPredictions]) -> dict[Modality, Scores]:
     """(clips,) of each modality, mean over the seeds; of a model with several such outputs, the
     first of `GATES`."""
     for name in GATES:
@@ -195,7 +195,9 @@ def _gates(runs: Sequence[Run], answers: Sequence[Answers]) -> dict[Modality, Sc
     return {}
 
 
-def _alone(modalities: Sequence[Modality], answers: Sequence[Answers]) -> dict[Modality, Scores]:
+def _alone(
+    modalities: Sequence[Modality], answers: Sequence[ClipPredictions]
+) -> dict[Modality, Scores]:
     """(clips,) scores of the heads for one modality each, mean over the seeds."""
     found = {
         m: [own for one in answers if (own := one.extras.get(f"score_{m}")) is not None]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any, Literal
 
-from ..cache.runs import InputRecord, Rival, Run
+from ..cache.runs import InputRecord, OtherCriterion, Run
 from ..cache.runs.identity import variants
 from ..cache.spec import LETTERS, MODALITIES, Several, Split
 from ..cache.sweeps import Sweep
@@ -111,7 +111,7 @@ class RunLine:
     seconds: float
     valid: Mapping[str, float]
     test: Mapping[str, float]
-    rivals: Mapping[str, Rival]
+    rivals: Mapping[str, OtherCriterion]
     """What other criteria would have kept, by their names."""
 
 

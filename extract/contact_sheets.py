@@ -19,7 +19,7 @@ from .decode.media import decode, media_source
 from .decode.media_files import MediaFiles
 from .faces.crops import Picture, resized
 from .faces.mtcnn import Boxes
-from .faces.track import Track
+from .faces.track import FaceTrack
 from .streams.vision import VisionStream
 from .survey import decoders
 
@@ -188,7 +188,7 @@ def _row(clip: Clip, found: Found, root: Path, table: VisionFeatures) -> tuple[P
 
 def look_through(clip: Clip, found: Found, root: Path, table: VisionFeatures, most: int) -> Seen:
     """Follow the clip's face once more; up to `most` crops of it, evenly over its frames."""
-    faces, track = found.frames, Track(table)
+    faces, track = found.frames, FaceTrack(table)
     shown = {round(k) for k in np.linspace(0, len(faces) - 1, min(most, len(faces)))}
     tiles: list[tuple[Picture, Picture]] = []
 

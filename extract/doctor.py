@@ -21,7 +21,7 @@ from ..installation import parts
 from ..progress import Progress
 from ..shown import Shown
 from .decode.media_files import Check, with_twins
-from .encoders.device import Arithmetic
+from .encoders.device import ComputeDevice
 from .encoders.weights_state import weights_state
 from .plan import frame_bytes
 from .shards import Shard
@@ -132,14 +132,14 @@ class Diagnosis(Shown):
         return tuple(f.text for f in self.findings if f.level == "error")
 
 
-class HopelessError(SedimentalError):
+class CannotExtractError(SedimentalError):
     """An extraction that cannot succeed, said before it begins."""
 
 
 def refuse(diagnosis: Diagnosis) -> None:
-    """Raise HopelessError with every reason why the run cannot succeed."""
+    """Raise CannotExtractError with every reason why the run cannot succeed."""
     if diagnosis.errors:
-        raise HopelessError("\n".join(diagnosis.errors))
+        raise CannotExtractError("\n".join(diagnosis.errors))
 
 
 def examine(
@@ -177,7 +177,7 @@ def timed(diagnosis: Diagnosis, speed: "Mapping[str, float]") -> Diagnosis:
 def diagnose(found: Survey) -> Diagnosis:
     """What a survey tells of the run to come."""
     config, manifest = found.config, found.manifest
-    arithmetic = Arithmetic.of(config.extract)
+    arithmetic = ComputeDevice.of(config.extract)
     headers = found.headers if found.seen else {}
     stores = tuple(_plan(work, found) for work in found.works)
     listed = {clip.media for clip in manifest.clips if clip.media}

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..cache.manifest import Clip
 from .decode.clip_error import ClipError
-from .encoders.device import Arithmetic
+from .encoders.device import ComputeDevice
 from .plan import ordered
 from .stage_times import Clock
 from .streams.prefetch import Event, Job, decode_job
@@ -32,7 +32,7 @@ def measure(found: Survey, load: bool = True) -> Mapping[str, float]:
         if not middle:
             continue
         if load:
-            work.stream.load(Arithmetic.of(found.config.extract), Clock())
+            work.stream.load(ComputeDevice.of(found.config.extract), Clock())
         for clip in middle:
             try:
                 took, frames, reading = _try(work, _short(clip), found)

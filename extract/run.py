@@ -16,7 +16,7 @@ from ..progress import Progress, Silent, duration_text
 from .decode.clip_error import ClipError, clip_error
 from .decode.media_files import Check
 from .doctor import Diagnosis, diagnose, refuse, timed
-from .encoders.device import Arithmetic
+from .encoders.device import ComputeDevice
 from .encoders.loading import EncoderError
 from .engine import Engine
 from .estimate import measure
@@ -24,7 +24,7 @@ from .plan import Pass, passes
 from .result import ExtractResult, StoreOutcome, outcome_of
 from .shards import Shard
 from .stage_times import Clock
-from .streams.background_writer import Storer
+from .streams.background_writer import StoreThread
 from .streams.encoded import Chunk
 from .streams.prefetch import Event, Job, ahead, decode_job
 from .streams.reference_input import golden, independence
@@ -60,7 +60,7 @@ def extract(
     """
     began = time.monotonic()
     progress, clock = progress or Silent(), Clock()
-    engine = engine or Here(config)
+    engine = engine or LocalEngine(config)
     found = survey(config, shard, manifest=manifest, check=check, progress=progress)
     refuse_untimed(config, found.manifest)
     diagnosis = None if found.idle else engine.diagnose(found)
@@ -112,7 +112,7 @@ def _keep_media(found: Survey, progress: Progress) -> None:
 
 
 @dataclass(frozen=True)
-class Here:
+class LocalEngine:
     """The engine that is this process, with its device and its decoding threads."""
 
     config: Config
@@ -122,7 +122,7 @@ class Here:
     @property
     def device(self) -> str:
         """The device that [extract] asks for."""
-        return str(Arithmetic.of(self.config.extract).device)
+        return str(ComputeDevice.of(self.config.extract).device)
 
     def diagnose(self, found: Survey) -> Diagnosis:
         """What this machine has to say of it."""
@@ -139,7 +139,7 @@ def _fill(found: Survey, clock: Clock, progress: Progress, estimate: Diagnosis |
     active = [(work, todo) for work, todo in zip(works, found.todo, strict=True) if todo.wanted]
     if not active:
         return
-    arithmetic = Arithmetic.of(config.extract, config.cache.dtype)
+    arithmetic = ComputeDevice.of(config.extract, config.cache.dtype)
     depth = 2 * workers(config)
     clock.stage("decode", "clips", workers(config))
     share_finders([work for work, _ in active])
@@ -162,7 +162,7 @@ def _fill(found: Survey, clock: Clock, progress: Progress, estimate: Diagnosis |
         duration = duration_text(found_out.seconds or 0) + faster_text(found_out)
         progress.note(f"about {duration} on {estimate.device}")
     chosen = [work for work, _ in active]
-    with decoders(config) as pool, Storer() as storer:
+    with decoders(config) as pool, StoreThread() as storer:
         for one in passes(found.sized, [todo for _, todo in active], config.cache):
             jobs = [_job(one, n, chosen) for n in range(len(one.jobs))]
             read = partial(decode_job, root=found.manifest.root, clock=clock)
@@ -225,7 +225,7 @@ def _failed(work: Work, id_: str, fault: ClipError, progress: Progress) -> None:
     progress.note(f"{id_}: no {work.stream.spec.modality}: {fault.reason}")
 
 
-def _flush(work: Work, storer: Storer, clock: Clock, progress: Progress) -> None:
+def _flush(work: Work, storer: StoreThread, clock: Clock, progress: Progress) -> None:
     """A part is full: encode what is still queued, and hand everything to the writing thread."""
     chunk = work.stream.finish()
     if any(fault.unforeseen for fault in chunk.failures.values()):

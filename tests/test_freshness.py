@@ -159,7 +159,7 @@ def setting(old: str, new: str) -> Callable[[Project], None]:
 
 
 @dataclass(frozen=True)
-class Case:
+class MissingCase:
     edit: Callable[[Project], None]
     stale: bool
     """Whether what was trained is out of date (else it is of other settings, or stands)."""
@@ -172,19 +172,21 @@ class Case:
 
 
 CASES = {
-    "label": Case(relabel, True, "the labels of the table changed", news="labels of 1 clip"),
-    "text": Case(rewrite, True, "the texts of the table changed", news="texts of 1 clip"),
-    "split": Case(reassign, True, "the splits of the table changed", news="splits of 1 clip"),
-    "media": Case(remedia, True, "audio features were made anew", news="1 media file"),
-    "layers": Case(
+    "label": MissingCase(relabel, True, "the labels of the table changed", news="labels of 1 clip"),
+    "text": MissingCase(rewrite, True, "the texts of the table changed", news="texts of 1 clip"),
+    "split": MissingCase(
+        reassign, True, "the splits of the table changed", news="splits of 1 clip"
+    ),
+    "media": MissingCase(remedia, True, "audio features were made anew", news="1 media file"),
+    "layers": MissingCase(
         setting('"tiny-bert", layers = -1', '"tiny-bert", layers = 1'),
         False,
         "text layers 4, now 1",
     ),
-    "option": Case(setting("dropout = 0.0", "dropout = 0.5"), False, "dropout 0.0, now 0.5"),
-    "epochs": Case(setting("epochs = 2", "epochs = 3"), False, "epochs 2, now 3"),
-    "rate": Case(setting("rate = 5", "rate = 2"), False, "audio rate 5.0, now 2.0"),
-    "seed": Case(setting("seeds = [1]", "seeds = [2]"), False, "", same_row=True),
+    "option": MissingCase(setting("dropout = 0.0", "dropout = 0.5"), False, "dropout 0.0, now 0.5"),
+    "epochs": MissingCase(setting("epochs = 2", "epochs = 3"), False, "epochs 2, now 3"),
+    "rate": MissingCase(setting("rate = 5", "rate = 2"), False, "audio rate 5.0, now 2.0"),
+    "seed": MissingCase(setting("seeds = [1]", "seeds = [2]"), False, "", same_row=True),
 }
 
 

@@ -29,10 +29,10 @@ from sedimental.extract.same_features import refuse_others
 from sedimental.extract.windows import sliding
 from sedimental.predicting import predict as predict_clips
 from sedimental.progress import Silent
-from sedimental.train.data.missing_features import Case, damaged
+from sedimental.train.data.missing_features import MissingCase, damaged
 from sedimental.train.fit.loop import predict as score
 from sedimental.train.robustness import restore
-from sedimental.train.run import Workshop
+from sedimental.train.run import TrainSession
 
 RUNNER = CliRunner()
 MakeConfig = Callable[..., Config]
@@ -193,13 +193,13 @@ def test_what_a_clip_lacks_is_missing_as_in_training(
     assert all("empty file" in reason for reason in answer.missing.values())
     assert set(answer.weights) <= {"text"}
     letters = row.rpartition("-")[2]
-    shop = Workshop(config, Silent())
+    shop = TrainSession(config, Silent())
     for place, seed in enumerate(found.seeds):
         [plan] = [p for p in shop.plans if row_of(p.folder.parent.name) == row and p.seed == seed]
         data = shop.open([plan]).select(plan.modalities)
         lossy = data
         for letter in letters.replace("T", ""):
-            lossy = damaged(lossy, Case("drop", letter, 1.0), seed)
+            lossy = damaged(lossy, MissingCase("drop", letter, 1.0), seed)
         expected = score(restore(plan, data), lossy, data.rows["test"][:1]).values[0]
         assert answer.score is not None
         assert answer.score.values[place] == pytest.approx(expected, abs=1e-5)

@@ -28,7 +28,7 @@ from ..progress import Progress, Silent
 from .data.live_inputs import FindLive
 from .predict import answer
 from .robustness import named_plans
-from .run import Workshop
+from .run import TrainSession
 
 TASK = "cross-corpus"
 """The one task whose progress is told: runs times corpora."""
@@ -70,7 +70,7 @@ def cross_corpus(
     table. Returns the files, of all runs.
     """
     told = progress or Silent()
-    shop = Workshop(config, told, live)
+    shop = TrainSession(config, told, live)
     finished = [(plan, plan.finished(told)) for plan in named_plans(shop, names)]
     runs = [(plan.folder, run) for plan, run in finished if run is not None]
     tables = [cached_manifest(other) for other in others]

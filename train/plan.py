@@ -165,13 +165,13 @@ def _options(section: TrainConfig, name: str, live: Collection[str] = ()) -> Any
     as every other model loses them."""
     table = getattr(section, name)
     found, _ = started(name, table, section.preset, live)
-    if not (section.missing_rate and hides_by_itself(found)):
+    if not (section.missing_rate and masks_internally(found)):
         return found
     ours = {"missing_rate": section.missing_rate, "special_tokens": section.special_tokens}
     return replace(found, **{k: v for k, v in ours.items() if k not in table})
 
 
-def hides_by_itself(options: Any) -> bool:
+def masks_internally(options: Any) -> bool:
     """Whether a model with these options knows both the whole and the incomplete clip."""
     return hasattr(options, "missing_rate")
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
-from ..cache.answers import Answers
+from ..cache.answers import ClipPredictions
 from ..cache.manifest import Manifest
 from ..cache.runs import InputRecord, Run, read_weights
 from ..cache.runs.identity import identity_of
@@ -45,7 +45,7 @@ SCALINGS = "inputs."
 
 def answer(
     run: Run, folder: Path, config: Config, manifest: Manifest, live: FindLive | None = None
-) -> Answers:
+) -> ClipPredictions:
     """Ask the `run` in `folder` about every clip of `manifest`, whose features `config` caches.
 
     Nothing is hidden from it, whatever it was trained on. `live` finds inputs whose encoders were
@@ -153,7 +153,7 @@ def _answers(
     values: NDArray[np.float64],
     present: Mapping[Modality, NDArray[np.bool_]],
     extras: Mapping[str, NDArray[np.float64]],
-) -> Answers:
+) -> ClipPredictions:
     """`values` and `extras` of the clips `asked`, with NaN for all others."""
 
     def spread(own: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -164,4 +164,4 @@ def _answers(
     best = said(values, table) if table.heads else values.reshape(-1)
     shares = spread(softmax(values)) if table.classes else spread(best) if table.several else None
     own = {name: spread(extra) for name, extra in extras.items()}
-    return Answers(table.ids, spread(best), shares, present, own)
+    return ClipPredictions(table.ids, spread(best), shares, present, own)

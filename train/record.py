@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..cache.extraction import Extraction
 from ..cache.representations import MOST, Representations, halved
-from ..cache.runs import Predictions, Rival, Run
+from ..cache.runs import OtherCriterion, Predictions, Run
 from ..cache.runs.code import commit, packages_digest
 from ..cache.runs.identity import code_version
 from ..cache.spec import SPLITS, Modality, Split
@@ -21,7 +21,7 @@ from ..config import Config
 from .data.dataset import Selection
 from .data.live_inputs import Reading, live_of
 from .data.missing_features import undamaged
-from .distributed.ranks import ALONE, Ranks
+from .distributed.ranks import SINGLE_PROCESS, Ranks
 from .fit.early_stopping import Fit
 from .fit.loop import predict
 from .fit.scoring import metrics_of, said
@@ -40,7 +40,7 @@ def finished_run(
     data: Selection,
     config: Config,
     seconds: float,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_PROCESS,
 ) -> tuple[Run, bytes]:
     """The record of a run whose training took `seconds`, and its weights file."""
     began = time.perf_counter()
@@ -49,7 +49,7 @@ def finished_run(
         if rival.undefined:
             continue  # it has chosen nothing
         model.load_state_dict(rival.state)
-        rivals[name] = Rival(
+        rivals[name] = OtherCriterion(
             rival.best_epoch, _final(model, data, config.evaluate.protocol, ranks)[2]
         )
     model.load_state_dict(fitted.state)

@@ -27,7 +27,7 @@ from ..errors import RunError
 from ..progress import Progress, Silent
 from .data.dataset import Selection
 from .data.live_inputs import FindLive, live_of
-from .data.missing_features import MASK_SEED, Case, Special, damaged
+from .data.missing_features import MASK_SEED, MissingCase, Special, damaged
 from .fit.loop import predict
 from .fit.scoring import said
 from .live_model import LiveModel
@@ -38,7 +38,7 @@ from .models.shared.missing_frames import without_own_masking
 from .parts import per_fold
 from .plan import Plan
 from .record import OUTPUTS
-from .run import Workshop, built, train
+from .run import TrainSession, built, train
 
 TASK = "robustness"
 """The one task whose progress is told: damaged test sets."""
@@ -70,7 +70,7 @@ def robustness(
     all runs.
     """
     told = progress or Silent()
-    shops = [Workshop(part, told, live) for part in per_fold(config)]
+    shops = [TrainSession(part, told, live) for part in per_fold(config)]
     asked = _named(shops, names)
     tested = [
         [plan for plan in own if plan.finished(told) is not None and _whole(plan, told)]
@@ -85,9 +85,9 @@ def robustness(
 
 
 def _tested(
-    shop: Workshop,
+    shop: TrainSession,
     plans: Sequence[Plan],
-    cases: Mapping[str, tuple[Case, ...]],
+    cases: Mapping[str, tuple[MissingCase, ...]],
     masks: int,
     fresh: bool,
 ) -> list[Path]:
@@ -166,12 +166,12 @@ def restore(plan: Plan, data: Selection) -> FusionModel:
     return model
 
 
-def named_plans(shop: Workshop, names: Sequence[str]) -> list[Plan]:
+def named_plans(shop: TrainSession, names: Sequence[str]) -> list[Plan]:
     """The plans that `names` mean; all without any."""
     return _named([shop], names)[0]
 
 
-def _named(shops: Sequence[Workshop], names: Sequence[str]) -> list[list[Plan]]:
+def _named(shops: Sequence[TrainSession], names: Sequence[str]) -> list[list[Plan]]:
     """The same of several shops, each with its own."""
     if not names:
         return [shop.plans for shop in shops]
@@ -205,12 +205,12 @@ def _whole(plan: Plan, progress: Progress) -> bool:
     return False
 
 
-def _cases(plan: Plan, rates: Sequence[float]) -> tuple[Case, ...]:
+def _cases(plan: Plan, rates: Sequence[float]) -> tuple[MissingCase, ...]:
     letters = [LETTERS[m] for m in plan.modalities]
     alone = letters if len(letters) > 1 else []
     return (
-        *(Case("rate", of, rate) for of in ("all", *alone) for rate in rates),
-        *(Case("drop", letter, 1.0) for letter in alone),
+        *(MissingCase("rate", of, rate) for of in ("all", *alone) for rate in rates),
+        *(MissingCase("drop", letter, 1.0) for letter in alone),
     )
 
 
@@ -219,7 +219,9 @@ def _answers(model: FusionModel, data: Selection) -> NDArray[np.float64]:
     return said(predict(model, data, data.rows["test"]).values, data.table)
 
 
-def _wanted(plan: Plan, cases: Sequence[Case], masks: int, special: Special) -> dict[str, Any]:
+def _wanted(
+    plan: Plan, cases: Sequence[MissingCase], masks: int, special: Special
+) -> dict[str, Any]:
     live = "text" in live_of(plan.inputs)
     return {
         "version": VERSION,

@@ -20,12 +20,12 @@ from .cost_estimate import Sizes, tell
 from .data.dataset import Corpus, Selection, Table
 from .data.live_inputs import FindLive, Reading, live_of
 from .data.load import HELD, load
-from .data.missing_features import Case, damaged, undamaged
+from .data.missing_features import MissingCase, damaged, undamaged
 from .data.streaming import free_memory
 from .distributed.launcher import launched
 from .distributed.process_group import joined
-from .distributed.ranks import ALONE, Ranks
-from .distributed.sigterm import Notice, Preempted, noticing
+from .distributed.ranks import SINGLE_PROCESS, Ranks
+from .distributed.sigterm import Notice, Preempted, catch_sigterm
 from .fit.checkpoint import Checkpoint
 from .fit.loop import fit
 from .fit.seeding import stream
@@ -36,7 +36,7 @@ from .models import build
 from .models.shared.interface import FusionModel
 from .parts import divided, per_fold
 from .peak_memory import forget_peak
-from .plan import Plan, hides_by_itself, made_together, plan_runs, title_of
+from .plan import Plan, made_together, masks_internally, plan_runs, title_of
 from .processes.jobs import Job, Share
 from .processes.pool import Pool, workers_for
 from .record import finished_run, summary
@@ -74,19 +74,19 @@ def train(
     other; one of them writes and tells. In the others a fault that is told already is Follows.
     """
     device = find_device(config.train.device)
-    with noticing() as notice, joined(device) as ranks:
+    with catch_sigterm() as notice, joined(device) as ranks:
         told = progress if progress and ranks.lead else Silent()
         if news and ranks.lead:  # of several processes none may read what another is writing
             for text in news(config, ranks.count == 1):
                 told.note(f"warning: {text}")
         found: list[Run] = []
         for part in per_fold(config):
-            shop = Workshop(part, told, live, notice=notice, ranks=ranks, again=fresh)
+            shop = TrainSession(part, told, live, notice=notice, ranks=ranks, again=fresh)
             found += _train(shop, sizes)
         return tuple(found)
 
 
-def _train(shop: "Workshop", sizes: Sizes | None) -> tuple[Run, ...]:
+def _train(shop: "TrainSession", sizes: Sizes | None) -> tuple[Run, ...]:
     told, fresh = shop.progress, shop.again
     for text in shop.leaks:
         told.note(f"warning: {text}")
@@ -116,7 +116,7 @@ def _train(shop: "Workshop", sizes: Sizes | None) -> tuple[Run, ...]:
     return runs
 
 
-class Workshop:
+class TrainSession:
     """Everything that the runs of one config share, and how they are made."""
 
     def __init__(
@@ -126,7 +126,7 @@ class Workshop:
         live: FindLive | None = None,
         manifest: Manifest | None = None,
         notice: Notice | None = None,
-        ranks: Ranks = ALONE,
+        ranks: Ranks = SINGLE_PROCESS,
         again: bool = False,
         needed: Sequence[Split] = SPLITS,
     ) -> None:
@@ -234,10 +234,10 @@ class Workshop:
     def seen(self, plan: Plan) -> Selection:
         """The data of one run: all of its frames, or those that its missing rate leaves."""
         data, rate = self.open([plan]).select(plan.modalities), self.config.train.missing_rate
-        if not rate or hides_by_itself(plan.options):
+        if not rate or masks_internally(plan.options):
             return data
         special = self.config.train.special_tokens
-        return damaged(data, Case("rate", "all", rate), special=special)
+        return damaged(data, MissingCase("rate", "all", rate), special=special)
 
     def try_make(self, plans: Sequence[Plan], progress: Progress | None = None) -> list[Run]:
         """`make`; a run that fails ends no other: it is told and listed in `failures`.
@@ -260,7 +260,7 @@ class Workshop:
 
     def make(self, plans: Sequence[Plan], progress: Progress | None = None) -> list[Run]:
         """Make one run, or those of one stack, and write them."""
-        self.notice.heed(f"before {plans[0].title}; finished runs are kept")
+        self.notice.raise_if_set(f"before {plans[0].title}; finished runs are kept")
         told = progress or self.progress
         data = self.seen(plans[0])
         with _threads(self.config.train.threads):
@@ -311,7 +311,9 @@ def train_together(
 
     def on_epoch() -> None:
         progress.advance(TASK)
-        notice.heed(f"in {plans[0].title} and others, which begin anew; finished runs are kept")
+        notice.raise_if_set(
+            f"in {plans[0].title} and others, which begin anew; finished runs are kept"
+        )
 
     try:
         fits = fit_stacked(models, data, settings, seeds, config.evaluate.protocol, on_epoch)
@@ -334,7 +336,7 @@ def train_one(
     config: Config,
     progress: Progress,
     checkpoint: Checkpoint | None = None,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_PROCESS,
 ) -> tuple[Run, bytes]:
     """One run from first weights to scores, and its weights file (safetensors).
 

@@ -18,10 +18,10 @@ from ..cache.corpus_table import cached_manifest
 from ..cache.manifest import Manifest
 from ..errors import SedimentalError
 from ..progress import Progress
-from .distributed.sigterm import Notice, Preempted, noticing
+from .distributed.sigterm import Notice, Preempted, catch_sigterm
 from .plan import made_together
 from .processes.jobs import Job, Share
-from .run import Workshop
+from .run import TrainSession
 
 Take = Callable[[bool], Job | None]
 """Gives the next job; with True, one to be read ahead. None: there is none (to be read ahead)."""
@@ -30,7 +30,7 @@ Take = Callable[[bool], Job | None]
 @dataclass(frozen=True)
 class _Ready:
     job: Job
-    shops: tuple[Workshop, ...]
+    shops: tuple[TrainSession, ...]
     """One a share, all on the same features."""
     manifest: Manifest
 
@@ -81,11 +81,11 @@ class _Preparing:
         own = job.shares[0].config
         manifest = cached_manifest(own) if before is None else before.manifest
 
-        def shop_of(share: Share) -> Workshop:
+        def shop_of(share: Share) -> TrainSession:
             for other, shop in known:
                 if other.config == share.config and shop.again == share.again:
                     return shop
-            return Workshop(
+            return TrainSession(
                 share.config,
                 self.progress,
                 manifest=manifest,
@@ -102,7 +102,7 @@ class _Preparing:
         return _Ready(job, shops, manifest)
 
 
-class _Mouth:
+class PipeProgress:
     """In the child: a Progress that tells the parent."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
@@ -129,7 +129,7 @@ class _Mouth:
 def work() -> None:
     """What a child process does: make the jobs that come in, until its stdin is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends us
-    mouth = _Mouth(os.fdopen(os.dup(1), "wb"))
+    mouth = PipeProgress(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)  # whatever a library prints must not get among the messages
     jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
 
@@ -142,7 +142,7 @@ def work() -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     try:
-        with noticing() as notice:
+        with catch_sigterm() as notice:
             make_jobs(
                 lambda _: jobs.get(),
                 mouth,

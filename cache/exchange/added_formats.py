@@ -8,8 +8,8 @@ from ...progress import Progress
 from ...registries import ADDED_FORMATS, FORMATS
 from ..manifest import Manifest
 from ..spec import Modality
-from .export_features import Chosen, Sent
-from .foreign import ExchangeError, Foreign, Format
+from .export_features import ExportResult, ExportSource
+from .foreign import ExchangeError, FeatureFile, Format
 
 
 @cache
@@ -17,7 +17,7 @@ def _added() -> tuple[dict[str, Format], dict[str, str]]:
     return ADDED_FORMATS.objects(Format)
 
 
-def open_added(path: Path, names: Mapping[Modality, str]) -> Foreign | None:
+def open_added(path: Path, names: Mapping[Modality, str]) -> FeatureFile | None:
     """What an added form opens at `path`; None where none of them fits."""
     formats, broken = _added()
     for one in formats.values():
@@ -39,8 +39,8 @@ def check_name(name: str) -> None:
 
 
 def write_added(
-    name: str, path: Path, manifest: Manifest, chosen: Sequence[Chosen], progress: Progress
-) -> Sent:
+    name: str, path: Path, manifest: Manifest, chosen: Sequence[ExportSource], progress: Progress
+) -> ExportResult:
     """Write `path` in the added form `name`; raises ExchangeError as `check_name` does."""
     check_name(name)
     write = _added()[0][name].write

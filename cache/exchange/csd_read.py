@@ -22,7 +22,15 @@ from ..safe_pickle.limits import shown
 from ..spec import MODALITIES, MOSEI_EMOTIONS, SPLIT_NAMES, Modality, Split
 from ..store.clip_features import ClipFeatures
 from .csd_file import CsdFile, Rows, segment_of
-from .foreign import INTERNAL, Absent, ExchangeError, Offer, features, refuse, with_contexts
+from .foreign import (
+    INTERNAL,
+    ExchangeError,
+    MissingFeatures,
+    ModalityFeatures,
+    features,
+    refuse,
+    with_contexts,
+)
 from .labels import LabelKind, Labels
 
 SPLITS_FILE = "splits.json"
@@ -142,9 +150,9 @@ class CsdFolder:
         self.clips = with_contexts(self._clips(rated[0], words, labels))
         used = [*chosen.values(), rated[0], *filter(None, (words, reference))]
         self.digest = _digest(dict.fromkeys(used))
-        self.offers: Mapping[Modality, Offer] = {m: self._offer(m) for m in chosen}
+        self.offers: Mapping[Modality, ModalityFeatures] = {m: self._offer(m) for m in chosen}
 
-    def take(self, modality: Modality) -> Iterator[ClipFeatures | Absent]:
+    def take(self, modality: Modality) -> Iterator[ClipFeatures | MissingFeatures]:
         """Every clip's features, with their times in the clip."""
         with CsdFile(self._chosen[modality]) as file:
             reference = CsdFile(self._reference) if self._reference else None
@@ -157,30 +165,30 @@ class CsdFolder:
 
     def _one(
         self, file: CsdFile, reference: CsdFile | None, modality: Modality, clip: Clip
-    ) -> ClipFeatures | Absent:
+    ) -> ClipFeatures | MissingFeatures:
         segment = self._segments[clip.id]
         try:
             rows = _cut(file, clip, segment)
             steps = _cut(reference, clip, segment) if reference else rows
         except SedimentalError as fault:
-            return Absent(clip.id, str(fault))
+            return MissingFeatures(clip.id, str(fault))
         if rows is None or steps is None:
-            return Absent(clip.id, "not in the sequence")
+            return MissingFeatures(clip.id, "not in the sequence")
         values, valid = rows.features, None
         if values.dtype == object:
-            return Absent(clip.id, "words and no numbers")
+            return MissingFeatures(clip.id, "words and no numbers")
         if self._aligned is not None:
             how = COLLAPSE[self._aligned.collapse]
             clean = np.where(np.isneginf(values), 0, values) if modality == "audio" else values
             values, valid = align(clean, rows.intervals, steps.intervals, how)
         found = features(clip.id, self.digest[:16], modality, values, {}, valid)
-        if isinstance(found, Absent):
+        if isinstance(found, MissingFeatures):
             return found
         begin = steps.intervals[:, 0] - segment.begin
         lasting = steps.intervals[:, 1] - steps.intervals[:, 0]
         return replace(found, times=begin.astype("f4"), durations=lasting.astype("f4"))
 
-    def _offer(self, modality: Modality) -> Offer:
+    def _offer(self, modality: Modality) -> ModalityFeatures:
         path = self._chosen[modality]
         with CsdFile(path) as file:
             rows = next((r for key in file.keys if len((r := file.rows(key)).features)), None)
@@ -191,7 +199,7 @@ class CsdFolder:
         how = {"lengths": "of the intervals"}
         if self._aligned is not None:
             how |= {"aligned to": self._aligned.reference, "collapse": self._aligned.collapse}
-        return Offer(rows.features.shape[1], path.stem, how)
+        return ModalityFeatures(rows.features.shape[1], path.stem, how)
 
     def _clips(self, rated: Path, words: Path | None, asked: LabelKind | None) -> list[Clip]:
         splits, found = self._splits(), list[Clip]()

@@ -17,7 +17,7 @@ from ..spec import MOSEI_EMOTIONS, SPLITS
 from ..store.atomic_write import explained, fresh
 from .csd_file import DATA, FEATURES, INTERVALS, METADATA
 from .csd_read import SPLITS_FILE
-from .export_features import Chosen, Sent, labelled, shipped
+from .export_features import ExportResult, ExportSource, labelled, shipped
 from .foreign import ExchangeError
 
 AT_ONCE = 256
@@ -29,8 +29,8 @@ Entry = tuple[str, NDArray[Any], NDArray[np.float64]]
 
 
 def write_csd(
-    path: Path, manifest: Manifest, chosen: Sequence[Chosen], progress: Progress | None = None
-) -> Sent:
+    path: Path, manifest: Manifest, chosen: Sequence[ExportSource], progress: Progress | None = None
+) -> ExportResult:
     """Write a folder: a sequence a modality, the labels, the words, and splits.json.
 
     Keys are ``video[clip]``, times those of the video where the manifest has them, else from the
@@ -58,7 +58,7 @@ def write_csd(
     left = len(manifest.clips) - len(clips)
     notes = [f"{left} clips have no label and were left out."] if left else []
     notes += [f"{name} tells no times: its frames lie a second apart." for name in sorted(timeless)]
-    return Sent(
+    return ExportResult(
         path=path,
         kind="csd",
         clips={split: len(own) for split, own in splits.items()},
@@ -73,7 +73,7 @@ def _key(clip: Clip) -> str:
 
 
 def _features(
-    one: Chosen, clips: Sequence[Clip], timeless: set[str], progress: Progress
+    one: ExportSource, clips: Sequence[Clip], timeless: set[str], progress: Progress
 ) -> Iterable[Entry]:
     held = one.frames
     for begin in range(0, len(clips), AT_ONCE):
@@ -92,7 +92,7 @@ def _features(
         progress.advance(one.name, min(AT_ONCE, len(clips) - begin))
 
 
-def _interval(clip: Clip, chosen: Sequence[Chosen]) -> NDArray[np.float64]:
+def _interval(clip: Clip, chosen: Sequence[ExportSource]) -> NDArray[np.float64]:
     """When the clip is said: as the manifest has it, else as long as its features."""
     if clip.start is not None and clip.end is not None:
         return np.array([[clip.start, clip.end]])
@@ -115,7 +115,11 @@ def _labels(clips: Sequence[Clip]) -> tuple[str, dict[str, NDArray[Any]]]:
 
 
 def _write(
-    path: Path, root: str, entries: Iterable[Entry], manifest: Manifest, one: Chosen | None = None
+    path: Path,
+    root: str,
+    entries: Iterable[Entry],
+    manifest: Manifest,
+    one: ExportSource | None = None,
 ) -> None:
     text = h5py.string_dtype("utf-8")
     about: dict[str, Any] = {
@@ -144,6 +148,6 @@ def _write(
             file.create_dataset(place, data=[json.dumps(value)], dtype=text)
 
 
-def _description(one: Chosen) -> str:
+def _description(one: ExportSource) -> str:
     spec = one.store.spec
     return f"{spec.encoder} ({spec.weights}), layers {', '.join(one.layers)}, {spec.fingerprint}"

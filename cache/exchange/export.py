@@ -7,7 +7,7 @@ from ...progress import Progress, Silent
 from ..manifest import Manifest
 from .added_formats import write_added
 from .csd_write import write_csd
-from .export_features import Chosen, Sent
+from .export_features import ExportResult, ExportSource
 from .merbench_write import write_tree
 from .mmsa_write import write_mmsa
 from .rows_write import write_parquet, write_shards
@@ -17,9 +17,9 @@ def export(
     to: str,
     path: Path,
     manifest: Manifest,
-    chosen: Sequence[Chosen],
+    chosen: Sequence[ExportSource],
     progress: Progress | None = None,
-) -> Sent:
+) -> ExportResult:
     """Write `chosen` features of the clips of `manifest` to `path`, in the form `to`.
 
     Raises ExchangeError for a form that there is not, and as the form's own writer does.

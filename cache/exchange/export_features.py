@@ -17,7 +17,7 @@ from .foreign import ExchangeError
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ExportSource:
     """Some layers of one store."""
 
     modality: Modality
@@ -62,7 +62,7 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Shipped:
+class ExportedModality:
     """One modality of an export."""
 
     modality: Modality
@@ -79,19 +79,19 @@ class Shipped:
 
 
 @dataclass(frozen=True)
-class Sent:
+class ExportResult:
     """What an export wrote."""
 
     path: Path
     kind: str
     clips: Mapping[str, int]
     """By split."""
-    shipped: tuple[Shipped, ...]
+    shipped: tuple[ExportedModality, ...]
     bytes: int
     notes: tuple[str, ...]
 
 
-def choose(config: Config, given: Mapping[Modality, str]) -> tuple[Chosen, ...]:
+def choose(config: Config, given: Mapping[Modality, str]) -> tuple[ExportSource, ...]:
     """The layers that ``ENCODER:LAYER`` means where `given`, else those of [train.inputs].
 
     Raises ExchangeError where nothing, or nothing definite, is meant, and StoreError as
@@ -105,7 +105,7 @@ def choose(config: Config, given: Mapping[Modality, str]) -> tuple[Chosen, ...]:
             continue
         encoder, layers = wanted
         store = store_of(config, modality, encoder, asked and f"--{modality}")
-        found.append(Chosen(modality, store, layer_names(store.spec, layers)))
+        found.append(ExportSource(modality, store, layer_names(store.spec, layers)))
     if not found:
         raise ExchangeError(
             "nothing is chosen: [train.inputs] is empty. Say --text, --audio or --vision "
@@ -155,11 +155,11 @@ def labelled(manifest: Manifest) -> tuple[Clip, ...]:
     return found
 
 
-def shipped(one: Chosen, clips: Sequence[Clip]) -> Shipped:
+def shipped(one: ExportSource, clips: Sequence[Clip]) -> ExportedModality:
     """What is told of a modality that was written for `clips`."""
     frames = one.frames
     here = [clip.id for clip in clips if clip.id in frames]
-    return Shipped(
+    return ExportedModality(
         modality=one.modality,
         name=one.name,
         width=one.width,

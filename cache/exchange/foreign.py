@@ -15,7 +15,7 @@ from ..store.clip_features import ClipFeatures
 
 if TYPE_CHECKING:
     from ...progress import Progress
-    from .export_features import Chosen, Sent
+    from .export_features import ExportResult, ExportSource
 
 MOST_FAULTS = 50
 """Faults told at once; the rest are counted."""
@@ -29,7 +29,7 @@ class ExchangeError(SedimentalError):
 
 
 @dataclass(frozen=True)
-class Absent:
+class MissingFeatures:
     """A clip that has no features of one modality in the file."""
 
     id: str
@@ -37,7 +37,7 @@ class Absent:
 
 
 @dataclass(frozen=True)
-class Offer:
+class ModalityFeatures:
     """One modality of the file."""
 
     width: int
@@ -51,7 +51,7 @@ class Offer:
     """Frames to which the file pads every clip, where it does."""
 
 
-class Foreign(Protocol):
+class FeatureFile(Protocol):
     """An opened file, or folder, of features."""
 
     path: Path
@@ -60,11 +60,11 @@ class Foreign(Protocol):
     digest: str
     """SHA-256 of what was read, 64 hex digits."""
     clips: tuple[Clip, ...]
-    offers: Mapping[Modality, Offer]
+    offers: Mapping[Modality, ModalityFeatures]
     notes: list[str]
     """What a user should know, filled while it is read."""
 
-    def take(self, modality: Modality) -> Iterator[ClipFeatures | Absent]:
+    def take(self, modality: Modality) -> Iterator[ClipFeatures | MissingFeatures]:
         """Every clip's features, once: what was handed out is let go of."""
 
 
@@ -77,9 +77,11 @@ class Format:
     """Its kind in words."""
     fits: Callable[[Path], bool] = lambda path: False
     """Whether the file or folder at a path is of this form, as far as a look at it tells."""
-    open: "Callable[[Path, Mapping[Modality, str]], Foreign] | None" = None
+    open: "Callable[[Path, Mapping[Modality, str]], FeatureFile] | None" = None
     """Opens it; the names are those that the user gives the modalities' features."""
-    write: "Callable[[Path, Manifest, Sequence[Chosen], Progress], Sent] | None" = None
+    write: "Callable[[Path, Manifest, Sequence[ExportSource], Progress], ExportResult] | None" = (
+        None
+    )
     """Writes chosen features of a manifest's clips; see `export_features`."""
 
 
@@ -114,7 +116,7 @@ def features(
     values: NDArray[Any],
     side: Mapping[str, NDArray[Any]],
     valid: NDArray[np.bool_] | None = None,
-) -> ClipFeatures | Absent:
+) -> ClipFeatures | MissingFeatures:
     """One clip of `values` (frames, width), or why it is none.
 
     A sound of minus infinity is one of zero, as every reader of such files has it; any other value
@@ -125,10 +127,10 @@ def features(
     fits = np.abs(values) <= LARGEST  # not a number is not
     if not fits.all():
         frame, place = (int(k) for k in np.argwhere(~fits)[0])
-        return Absent(id_, f"frame {frame}, number {place} is {values[frame, place]}")
+        return MissingFeatures(id_, f"frame {frame}, number {place} is {values[frame, place]}")
     seen = values.any(axis=1)
     if not seen.any():
-        return Absent(id_, "every frame is zero" if len(values) else "no frames")
+        return MissingFeatures(id_, "every frame is zero" if len(values) else "no frames")
     real = np.ones(len(values), np.bool_) if valid is None else valid
     if modality == "vision":
         real = np.asarray(real & seen)

@@ -20,7 +20,7 @@ from ..store.clip_features import ClipFeatures
 from ..store.store import open_store
 from ..store.writer import StoreWriter
 from ..summary import MANIFEST
-from .foreign import Absent, ExchangeError, Foreign, Offer, refuse
+from .foreign import ExchangeError, FeatureFile, MissingFeatures, ModalityFeatures, refuse
 
 LAYER = "1"
 """The one entry of an imported store: the output of whatever made it, so that -1 means it."""
@@ -32,7 +32,7 @@ NEAR = 1e-5
 
 
 @dataclass(frozen=True)
-class Arrival:
+class ImportedModality:
     """One modality after the import."""
 
     modality: Modality
@@ -68,12 +68,12 @@ class Received:
     manifest: Manifest
     folder: Path
     """Of the corpus in the cache."""
-    arrivals: tuple[Arrival, ...]
+    arrivals: tuple[ImportedModality, ...]
     notes: tuple[str, ...]
 
 
 def receive(
-    foreign: Foreign,
+    foreign: FeatureFile,
     folder: Path,
     names: Mapping[Modality, str],
     dtype: StoredType = "float32",
@@ -108,7 +108,7 @@ def receive(
     )
 
 
-def _names(foreign: Foreign, given: Mapping[Modality, str]) -> Mapping[Modality, str]:
+def _names(foreign: FeatureFile, given: Mapping[Modality, str]) -> Mapping[Modality, str]:
     """What the features of each modality are called, seen to before anything is written."""
     found = {m: given.get(m, offer.name) for m, offer in foreign.offers.items()}
     faults = [f"--{m}: there are no {m} features in it." for m in given if m not in found]
@@ -121,7 +121,7 @@ def _names(foreign: Foreign, given: Mapping[Modality, str]) -> Mapping[Modality,
     return found
 
 
-def _manifest(foreign: Foreign, folder: Path, notes: list[str]) -> Manifest:
+def _manifest(foreign: FeatureFile, folder: Path, notes: list[str]) -> Manifest:
     """The corpus's manifest if it is there and agrees, else the file's, which is written."""
     path = folder / MANIFEST
     own = Manifest(folder.name, folder.resolve(), foreign.clips)
@@ -155,7 +155,7 @@ def _contradiction(ours: Clip, theirs: Clip, path: Path) -> Iterator[str]:
 
 
 def _arrive(
-    foreign: Foreign,
+    foreign: FeatureFile,
     manifest: Manifest,
     folder: Path,
     modality: Modality,
@@ -163,7 +163,7 @@ def _arrive(
     dtype: StoredType,
     format: Literal["zarr", "hdf5"],
     progress: Progress,
-) -> Arrival:
+) -> ImportedModality:
     offer = foreign.offers[modality]
     spec = _spec(foreign, modality, names[modality], offer, dtype)
     writer = StoreWriter.create(folder, spec, format)
@@ -178,7 +178,7 @@ def _arrive(
         progress.advance(task)
         if clip.id not in wanted:
             continue
-        if isinstance(clip, Absent):
+        if isinstance(clip, MissingFeatures):
             absent[clip.id] = clip.reason
         elif present.get(clip.id) != clip.source:
             waiting.append(clip)
@@ -191,7 +191,7 @@ def _arrive(
     writer.finish(planned, absent)
     store = open_store(writer.path)
     masked = int((~store.side("valid")).sum()) if store.clips else 0
-    return Arrival(
+    return ImportedModality(
         modality=modality,
         encoder=spec.encoder,
         path=writer.path,
@@ -205,7 +205,7 @@ def _arrive(
     )
 
 
-def _list_failures(path: Path, arrivals: Sequence[Arrival]) -> None:
+def _list_failures(path: Path, arrivals: Sequence[ImportedModality]) -> None:
     """Add the clips without features to what is listed of other stores."""
     ours = {(one.modality, one.encoder) for one in arrivals}
     others = [f for f in read_failures(path) if (f.modality, f.encoder) not in ours]
@@ -218,7 +218,7 @@ def _list_failures(path: Path, arrivals: Sequence[Arrival]) -> None:
 
 
 def _spec(
-    foreign: Foreign, modality: Modality, name: str, offer: Offer, dtype: StoredType
+    foreign: FeatureFile, modality: Modality, name: str, offer: ModalityFeatures, dtype: StoredType
 ) -> FeatureSpec:
     return FeatureSpec(
         modality=modality,
@@ -240,7 +240,7 @@ def _spec(
     )
 
 
-def _namesakes(folder: Path, one: Arrival) -> list[str]:
+def _namesakes(folder: Path, one: ImportedModality) -> list[str]:
     """Other imported stores that a table of this name could mean as well."""
     found = []
     for path in sorted(folder.glob(f"{one.modality}-{one.encoder}-*")):

@@ -23,7 +23,16 @@ from ..safe_pickle.npy import load_npy, load_npz
 from ..spec import MODALITIES, SPLIT_NAMES, Modality
 from ..store.clip_features import ClipFeatures
 from .columns import ColumnError, numbers, texts
-from .foreign import INTERNAL, Absent, ExchangeError, Offer, features, named, refuse, with_contexts
+from .foreign import (
+    INTERNAL,
+    ExchangeError,
+    MissingFeatures,
+    ModalityFeatures,
+    features,
+    named,
+    refuse,
+    with_contexts,
+)
 
 FEATURES = "features"
 LABELS = ("label.npz", "label-6way.npz")
@@ -96,25 +105,27 @@ class MerbenchTree:
         words = _words(folder / WORDS, language or _language(folder))
         self.clips = with_contexts(list(self._clips(read_labels(labels), words)))
         self.digest = self._digest(labels)
-        self.offers: Mapping[Modality, Offer] = {m: self._offer(m) for m in places}
+        self.offers: Mapping[Modality, ModalityFeatures] = {m: self._offer(m) for m in places}
 
-    def take(self, modality: Modality) -> Iterator[ClipFeatures | Absent]:
+    def take(self, modality: Modality) -> Iterator[ClipFeatures | MissingFeatures]:
         """Every clip's features."""
         for clip in self.clips:
             try:
                 values = self._values(modality, clip.id)
             except SedimentalError as fault:
-                yield Absent(clip.id, str(fault))
+                yield MissingFeatures(clip.id, str(fault))
                 continue
             if values is None:
-                yield Absent(clip.id, "no file")
+                yield MissingFeatures(clip.id, "no file")
             elif values.shape[1] != self.offers[modality].width:
                 width = self.offers[modality].width
-                yield Absent(clip.id, f"has frames of {values.shape[1]} numbers, others {width}")
+                yield MissingFeatures(
+                    clip.id, f"has frames of {values.shape[1]} numbers, others {width}"
+                )
             else:
                 yield features(clip.id, self.digest[:16], modality, values, {})
 
-    def _offer(self, modality: Modality) -> Offer:
+    def _offer(self, modality: Modality) -> ModalityFeatures:
         """The width that most of the first files have."""
         place, fault, widths = self._places[modality], "", Counter[int]()
         for clip in self.clips:
@@ -132,7 +143,7 @@ class MerbenchTree:
         untrained = place.name.startswith(UNTRAINED)
         weights = "imported random:unknown" if untrained else "imported"
         width = widths.most_common(1)[0][0]
-        return Offer(width, place.name, {"lengths": "of the files"}, weights)
+        return ModalityFeatures(width, place.name, {"lengths": "of the files"}, weights)
 
     def _values(self, modality: Modality, id_: str) -> NDArray[Any] | None:
         """(frames, width), or None where the clip has no file."""

@@ -13,7 +13,7 @@ from ...progress import Progress, Silent
 from ..manifest import Clip, Manifest
 from ..spec import SPLITS
 from ..store.atomic_write import explained, fresh
-from .export_features import Chosen, Sent, labelled, shipped
+from .export_features import ExportResult, ExportSource, labelled, shipped
 from .foreign import ExchangeError
 from .merbench import FEATURES, LABELS, SCORES, WORDS
 from .pickle_write import write_object_npz
@@ -26,10 +26,10 @@ CORPORA = {"train": "train_corpus", "valid": "val_corpus", "test": "test_corpus"
 def write_tree(
     path: Path,
     manifest: Manifest,
-    chosen: Sequence[Chosen],
+    chosen: Sequence[ExportSource],
     pooled: bool,
     progress: Progress | None = None,
-) -> Sent:
+) -> ExportResult:
     """Write a folder: (frames, width) a clip, or its mean over real frames if `pooled`.
 
     Frames without a face are left out, as MERBench has faces alone. A clip without features has no
@@ -52,7 +52,7 @@ def write_tree(
                 _write_some(place, one, clips[begin : begin + AT_ONCE], pooled)
                 progress.advance(place.name, min(AT_ONCE, len(clips) - begin))
     left = len(manifest.clips) - len(clips)
-    return Sent(
+    return ExportResult(
         path=path,
         kind="utt" if pooled else "fra",
         clips={split: sum(clip.split == split for clip in clips) for split in SPLITS},
@@ -62,7 +62,7 @@ def write_tree(
     )
 
 
-def _write_some(place: Path, one: Chosen, clips: Sequence[Clip], pooled: bool) -> None:
+def _write_some(place: Path, one: ExportSource, clips: Sequence[Clip], pooled: bool) -> None:
     held = one.frames
     ids = [clip.id for clip in clips if clip.id in held]
     real: list[NDArray[Any]] = one.side("valid", ids)

@@ -32,7 +32,16 @@ from .feature_tables import (
     table_faults,
     tables_of,
 )
-from .foreign import INTERNAL, Absent, ExchangeError, Offer, features, named, refuse, with_contexts
+from .foreign import (
+    INTERNAL,
+    ExchangeError,
+    MissingFeatures,
+    ModalityFeatures,
+    features,
+    named,
+    refuse,
+    with_contexts,
+)
 from .labels import LabelKind, Labels
 from .padding import MASK, Columns, Padding, edges_of
 
@@ -82,7 +91,7 @@ class MmsaFile:
         self._tokens = "text" in present and all(
             self._padding["text"].by_mask(split) for split, ids in self._ids.items() if ids
         )
-        self.offers: Mapping[Modality, Offer] = {m: self._offer(m) for m in present}
+        self.offers: Mapping[Modality, ModalityFeatures] = {m: self._offer(m) for m in present}
         self.clips = with_contexts([clip for split in found.splits for clip in self._clips(split)])
         self.notes += [*lacking_notes(found.splits), *self._labels.notes, *self._half_letters()]
         for padding in self._padding.values():
@@ -100,7 +109,7 @@ class MmsaFile:
                 faults.append(f"{split}: {name} {fault}.")
         return found
 
-    def take(self, modality: Modality) -> Iterator[ClipFeatures | Absent]:
+    def take(self, modality: Modality) -> Iterator[ClipFeatures | MissingFeatures]:
         """Every clip's features, once: split by split, and a split is let go of when it is done."""
         infinite = list[str]()
         count = 0
@@ -120,11 +129,11 @@ class MmsaFile:
 
     def _one(
         self, split: Split, modality: Modality, number: int, row: NDArray[Any]
-    ) -> ClipFeatures | Absent:
+    ) -> ClipFeatures | MissingFeatures:
         id_, padding = self._ids[split][number], self._padding[modality]
         span = padding.span(split, number)
         if isinstance(span, str):
-            return Absent(id_, span)
+            return MissingFeatures(id_, span)
         begin, end = span
         valid, side = None, {}
         mask = self._masks[split]
@@ -191,7 +200,7 @@ class MmsaFile:
             if odd:
                 yield f"{split}: half letters in the text of {', '.join(odd[:3])} became \ufffd."
 
-    def _offer(self, modality: Modality) -> Offer:
+    def _offer(self, modality: Modality) -> ModalityFeatures:
         width = max(map(width_of, self._rows[modality].values()))
         padding = self._padding[modality]
         aligned = "-aligned" if padding.how == MASK and modality != "text" else ""
@@ -202,7 +211,9 @@ class MmsaFile:
             weights = f"imported {had}" if is_untrained(had) else weights
         else:
             name = f"{self._family}{aligned}-{modality}-{width}"
-        return Offer(width, name, {"lengths": padding.how}, weights, self._padded(modality))
+        return ModalityFeatures(
+            width, name, {"lengths": padding.how}, weights, self._padded(modality)
+        )
 
     def _padded(self, modality: Modality) -> int | None:
         """Frames to which the file pads the modality, if all splits have the same."""

@@ -14,7 +14,7 @@ from ..manifest import Clip, Manifest
 from ..runs.identity import code_version
 from ..spec import MODALITIES, SPLITS
 from ..store.atomic_write import explained, fresh
-from .export_features import Chosen, Sent, labelled, shipped
+from .export_features import ExportResult, ExportSource, labelled, shipped
 from .foreign import ExchangeError
 from .pickle_write import write_pickle
 
@@ -26,10 +26,10 @@ POLARITY = ("Negative", "Neutral", "Positive")
 def write_mmsa(
     path: Path,
     manifest: Manifest,
-    chosen: Sequence[Chosen],
+    chosen: Sequence[ExportSource],
     progress: Progress | None = None,
     npz: bool = False,
-) -> Sent:
+) -> ExportResult:
     """Write the features of all labelled clips, float32, padded with zeros at the end.
 
     MMSA cannot leave a modality of a clip out, so one that has none is a single frame of zeros
@@ -55,7 +55,7 @@ def write_mmsa(
             np.savez(file, allow_pickle=False, **_flat(tables))
         else:
             write_pickle(file, tables)
-    return Sent(
+    return ExportResult(
         path=path,
         kind="npz" if npz else "mmsa",
         clips={split: len(own) for split, own in by_split.items()},
@@ -76,7 +76,7 @@ def _flat(tables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _columns(
-    one: Chosen, clips: Sequence[Clip], longest: int, advance: Callable[[int], None]
+    one: ExportSource, clips: Sequence[Clip], longest: int, advance: Callable[[int], None]
 ) -> dict[str, Any]:
     """The features of one modality of a split, and what tells their lengths."""
     frames = one.frames
@@ -110,7 +110,7 @@ class _Tokens:
         self.columns[clip, 1, : len(ids)] = 1
 
 
-def tokenised(one: Chosen) -> bool:
+def tokenised(one: ExportSource) -> bool:
     """Whether the store says which token each of its frames is."""
     return one.modality == "text" and "token_ids" in one.store.sides
 
@@ -137,7 +137,7 @@ def _labels(own: Sequence[Clip], every: Sequence[Clip]) -> dict[str, Any]:
     return found
 
 
-def _provenance(chosen: Sequence[Chosen]) -> dict[str, Any]:
+def _provenance(chosen: Sequence[ExportSource]) -> dict[str, Any]:
     """What made the features, in builtins: under "config", which MMSA passes over."""
     about: dict[str, Any] = {"made by": f"sedimental {code_version()}"}
     for one in chosen:
@@ -155,7 +155,7 @@ def _provenance(chosen: Sequence[Chosen]) -> dict[str, Any]:
     return about
 
 
-def _notes(manifest: Manifest, clips: Sequence[Clip], chosen: Sequence[Chosen]) -> list[str]:
+def _notes(manifest: Manifest, clips: Sequence[Clip], chosen: Sequence[ExportSource]) -> list[str]:
     notes = []
     if absent := [m for m in MODALITIES if m not in {one.modality for one in chosen}]:
         notes.append(

@@ -14,7 +14,7 @@ from ..safe_pickle.npy import load_npy, load_npz, torch_file
 from ..spec import SPLIT_NAMES, Modality
 from . import csd_read, merbench, mmsa_read
 from .added_formats import open_added
-from .foreign import ExchangeError, Foreign
+from .foreign import ExchangeError, FeatureFile
 from .labels import LabelKind
 from .merbench import Language
 
@@ -37,7 +37,7 @@ def open_foreign(
     labels: LabelKind | None = None,
     language: Language | None = None,
     aligned: csd_read.Aligned | None = None,
-) -> Foreign:
+) -> FeatureFile:
     """The features at `path`, whatever holds them.
 
     A file: a pickle, .npz or .npy of MMSA's or MultiBench's tables, or a .csd. A folder: MERBench's

@@ -19,7 +19,7 @@ from ..manifest import Clip, Manifest
 from ..spec import SPLITS, Modality
 from ..store.atomic_write import explained, fresh
 from ..table_file import pyarrow
-from .export_features import Chosen, Sent, shipped
+from .export_features import ExportResult, ExportSource, shipped
 from .foreign import ExchangeError
 
 AT_ONCE = 256
@@ -28,8 +28,8 @@ LABELS = ("label", "label_T", "label_A", "label_V")
 
 
 def write_shards(
-    path: Path, manifest: Manifest, chosen: Sequence[Chosen], progress: Progress | None = None
-) -> Sent:
+    path: Path, manifest: Manifest, chosen: Sequence[ExportSource], progress: Progress | None = None
+) -> ExportResult:
     """Write a folder of shards, ``train-000000.tar`` …, of 256 clips at most.
 
     A sample is ``<number>.json``, the clip's row of the corpus table, and of each modality that it
@@ -76,8 +76,8 @@ def _npy(values: NDArray[Any]) -> bytes:
 
 
 def write_parquet(
-    path: Path, manifest: Manifest, chosen: Sequence[Chosen], progress: Progress | None = None
-) -> Sent:
+    path: Path, manifest: Manifest, chosen: Sequence[ExportSource], progress: Progress | None = None
+) -> ExportResult:
     """Write one file, a row a clip: id, video_id, clip_id, split, text, speaker, labels; of each
     modality ``<modality>_features``, a list of frames of so many float32, and ``<modality>_valid``.
 
@@ -125,7 +125,7 @@ def _row(
 
 
 def _groups(
-    clips: Sequence[Clip], chosen: Sequence[Chosen], progress: Progress
+    clips: Sequence[Clip], chosen: Sequence[ExportSource], progress: Progress
 ) -> Iterator[list[tuple[Clip, Mapping[Modality, tuple[NDArray[np.float32], NDArray[Any]]]]]]:
     """Clips with what they have, (values, valid) by modality, `AT_ONCE` at a time."""
     held = {one.modality: one.frames for one in chosen}
@@ -148,9 +148,11 @@ def _free(path: Path) -> None:
         raise ExchangeError(f"{path}: is there already. Remove it, or name another.")
 
 
-def _sent(path: Path, kind: str, manifest: Manifest, chosen: Sequence[Chosen]) -> Sent:
+def _sent(
+    path: Path, kind: str, manifest: Manifest, chosen: Sequence[ExportSource]
+) -> ExportResult:
     files = [path] if path.is_file() else path.rglob("*")
-    return Sent(
+    return ExportResult(
         path=path,
         kind=kind,
         clips={str(split): count for split, count in manifest.sizes.items()},

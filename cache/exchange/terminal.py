@@ -6,7 +6,7 @@ from rich.table import Table
 
 from ..failures import Failure, failure_lines
 from ..summary import size_text
-from .export_features import Sent
+from .export_features import ExportResult
 from .import_features import Received
 
 
@@ -52,7 +52,7 @@ def absent_lines(received: Received, most: int) -> list[str]:
     return found
 
 
-def sent_table(sent: Sent) -> Table:
+def sent_table(sent: ExportResult) -> Table:
     """A row a modality of an export."""
     splits = ", ".join(f"{count} {split}" for split, count in sent.clips.items())
     title = f"{sent.path} ({size_text(sent.bytes)}): {splits}"
@@ -67,7 +67,7 @@ def sent_table(sent: Sent) -> Table:
     return table
 
 
-def sent_json(sent: Sent) -> dict[str, Any]:
+def sent_json(sent: ExportResult) -> dict[str, Any]:
     """What `cache export --json` prints."""
     return {
         "path": str(sent.path),

@@ -10,14 +10,14 @@ from .folder import (
     write_run,
 )
 from .identity import Identity
-from .run import Epoch, InputRecord, Predictions, Rival, Run, Scored
+from .run import Epoch, InputRecord, OtherCriterion, Predictions, Run, Scored
 
 __all__ = [
     "Epoch",
     "Identity",
     "InputRecord",
+    "OtherCriterion",
     "Predictions",
-    "Rival",
     "Run",
     "Scored",
     "folder_of",

@@ -32,7 +32,7 @@ from ..spec import Modality
 from ..store.atomic_write import clear_stale, fresh, sync_tree
 from .identity import Identity
 from .portable import located, portable
-from .run import InputRecord, Rival, Run, Scored, letters_of
+from .run import InputRecord, OtherCriterion, Run, Scored, letters_of
 from .tables import history_text, predictions_text, read_history, read_predictions
 
 FORMAT = "sedimental-run-2"
@@ -142,7 +142,7 @@ def read_run(folder: Path) -> Run:
         head["inputs"] = tuple(
             InputRecord(**{**i, "layers": tuple(i["layers"])}) for i in head["inputs"]
         )
-        head["rivals"] = {n: Rival(**r) for n, r in head.get("rivals", {}).items()}
+        head["rivals"] = {n: OtherCriterion(**r) for n, r in head.get("rivals", {}).items()}
         made = head.get("extraction", {})
         head["extraction"] = {m: Extraction.from_json(one) for m, one in made.items()}
         return Run(

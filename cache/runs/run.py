@@ -38,7 +38,7 @@ class InputRecord:
 
 
 @dataclass(frozen=True)
-class Rival:
+class OtherCriterion:
     """The epoch that another criterion would have kept, and how good it is."""
 
     best_epoch: int
@@ -116,7 +116,7 @@ class Run:
     memory: int = 0
     """Most bytes at a time while it was made: on the GPU, or of the whole process, its features
     included. 0: not measured."""
-    rivals: Mapping[str, Rival] = field(default_factory=dict)
+    rivals: Mapping[str, OtherCriterion] = field(default_factory=dict)
     """By the criteria of `train.also`; predictions and weights are those of `criterion` alone."""
     protocol: str = ""
     """Scale of the labels, ``mosi`` or ``sims``; empty in runs of earlier versions."""

@@ -28,7 +28,7 @@ def widen(values: NDArray[Any], out: NDArray[np.float32]) -> None:
     np.multiply(out, np.float32(2.0**112), out=out)
 
 
-def moments(
+def layer_statistics(
     rows: NDArray[Any], valid: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
     """Mean and deviation of each feature over the valid frames, and the largest |x| of all.
@@ -65,7 +65,7 @@ def moments(
 
 
 def statistics(values: NDArray[Any], valid: NDArray[np.bool_]) -> tuple[Moments, Moments, Moments]:
-    """`moments` of each layer of `values` (layers, frames, width), stacked."""
-    found = [moments(layer, valid) for layer in values]
+    """`layer_statistics` of each layer of `values` (layers, frames, width), stacked."""
+    found = [layer_statistics(layer, valid) for layer in values]
     mean, spread, largest = zip(*found, strict=True)
     return np.stack(mean), np.stack(spread), np.array(largest, np.float32)

@@ -21,7 +21,7 @@ from .part_builder import building
 from .reference_features import check_probe
 from .remove import foreign_files
 from .sealed_json import COMPLETE, STORE, read_record, record
-from .statistics import moments
+from .statistics import layer_statistics
 
 __all__ = ["ClipFeatures", "StoreWriter"]
 
@@ -124,7 +124,7 @@ class StoreWriter:
                 try:
                     with np.errstate(over="ignore", invalid="ignore"):  # seen in `largest`
                         np.concatenate(values, out=rows, casting="same_kind")
-                        mean[layer], spread[layer], largest[layer] = moments(rows, valid)
+                        mean[layer], spread[layer], largest[layer] = layer_statistics(rows, valid)
                     if not largest[layer] <= np.finfo(rows.dtype).max:
                         raise overflow(self.path, self.spec, clips, layer)
                     return part.write(HIDDEN, rows, layer)

@@ -55,23 +55,23 @@ def load(name: str, folder: Path, label: Literal["emotion", "sentiment"] = "emot
                 video_id=video,
                 clip_id=utterance,
                 split=split,
-                text=mended(row.text("Utterance") or ""),
+                text=fix_mojibake(row.text("Utterance") or ""),
                 media=str(where / f"dia{dialogue}_utt{utterance}.mp4"),
                 category=row.choice(label.capitalize(), allowed),
-                speaker=mended(row.text("Speaker") or "") or None,
+                speaker=fix_mojibake(row.text("Speaker") or "") or None,
             )
             rows.append((row.line, clip))
         tables.append((rows, faults))
     return combined(name, folder, tables)
 
 
-def mended(text: str) -> str:
+def fix_mojibake(text: str) -> str:
     """`text` with the quotes and dashes that were saved as control characters put right.
 
     Windows-1252 bytes were once read as Latin-1 and saved as UTF-8: what should be a curly
     apostrophe is U+0092.
 
-    >>> mended("It\\x92s me")
+    >>> fix_mojibake("It\\x92s me")
     'It\u2019s me'
     """
     return "".join(

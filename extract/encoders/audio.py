@@ -9,7 +9,7 @@ from ...cache.spec import Scalar
 from ...config import AudioFeatures
 from ..decode.sound import RESAMPLER
 from . import egemaps, log_mel
-from .device import Arithmetic
+from .device import ComputeDevice
 from .egemaps import EgemapsEncoder
 from .loading import Checkpoint
 from .log_mel import LogMelEncoder
@@ -42,7 +42,7 @@ def audio_encoder(
     processing: Processing,
     layers: tuple[str, ...],
     settings: AudioFeatures,
-    arithmetic: Arithmetic,
+    arithmetic: ComputeDevice,
 ) -> SoundEncoder:
     """The checkpoint's encoder with its weights on the device; raises EncoderError."""
     kind = READERS[checkpoint.family.reader]

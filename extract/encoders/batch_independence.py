@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .device import SHARINGS, Arithmetic, Sharing
+from .device import SHARINGS, ComputeDevice, Sharing
 
 Item = TypeVar("Item")
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 1e-1}
@@ -26,12 +26,12 @@ TF32 = 5e-3
 class Batching(Protocol):
     """An encoder that cuts its work into batches."""
 
-    arithmetic: Arithmetic
+    arithmetic: ComputeDevice
     sharing: Sharing
     """Which clips may share a batch."""
 
 
-def tolerance(arithmetic: Arithmetic) -> float:
+def tolerance(arithmetic: ComputeDevice) -> float:
     """Largest difference, over a layer's largest value, that counts as rounding."""
     if arithmetic.device.type == "cuda" and arithmetic.precision is torch.float32:
         return TF32

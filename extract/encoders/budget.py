@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from .device import Arithmetic
+from .device import ComputeDevice
 
 USUAL = 24e9
 """Bytes of the GPU that the encoders' own figures are meant for."""
@@ -19,7 +19,7 @@ class Budget:
     tried.
     """
 
-    def __init__(self, arithmetic: Arithmetic, usual: Mapping[str, int]) -> None:
+    def __init__(self, arithmetic: ComputeDevice, usual: Mapping[str, int]) -> None:
         """`usual`, by the kind of device, is what a GPU of 24 GB or any CPU can bear."""
         self.most = usual[arithmetic.device.type]
         if arithmetic.device.type == "cuda":

@@ -21,7 +21,7 @@ SHARINGS: tuple[Sharing, ...] = get_args(Sharing)
 
 
 @dataclass(frozen=True)
-class Arithmetic:
+class ComputeDevice:
     """A device, the number type of its matrix products, and the type features leave it in."""
 
     device: torch.device
@@ -31,7 +31,7 @@ class Arithmetic:
     _copies: list[Any] = field(default_factory=list, compare=False)
 
     @classmethod
-    def of(cls, settings: ExtractConfig, stored: StoredType = "float32") -> "Arithmetic":
+    def of(cls, settings: ExtractConfig, stored: StoredType = "float32") -> "ComputeDevice":
         """What [extract] asks for, `auto` resolved on this machine."""
         name = settings.device
         if name == "auto":
@@ -72,9 +72,9 @@ class Arithmetic:
     ) -> Iterator[list[int]]:
         """Indices grouped by similar length; a batch times its longest length stays in `budget`.
 
-        >>> list(Arithmetic.batches([5, 1, 4, 1], 8))
+        >>> list(ComputeDevice.batches([5, 1, 4, 1], 8))
         [[1, 3], [2], [0]]
-        >>> list(Arithmetic.batches([3, 1, 2, 1], 8, "equal lengths"))
+        >>> list(ComputeDevice.batches([3, 1, 2, 1], 8, "equal lengths"))
         [[1, 3], [2], [0]]
         """
         batch: list[int] = []

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from .device import Arithmetic
+from .device import ComputeDevice
 from .hidden import blocks_of, highest_block
-from .loading import Checkpoint, load_model, unshared
-from .wavlm import stretch
+from .loading import Checkpoint, load_model, single_threaded
+from .wavlm import use_chunked_attention
 
 PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 """Modules whose weights autocast rounds before each use."""
@@ -19,7 +19,7 @@ NARROW = 16
 with AMX (seen with torch 2.14 and 8 channels a group); no published encoder is that narrow."""
 
 
-def frozen(checkpoint: Checkpoint, layers: Sequence[str], arithmetic: Arithmetic) -> Any:
+def frozen(checkpoint: Checkpoint, layers: Sequence[str], arithmetic: ComputeDevice) -> Any:
     """The checkpoint's model on the device, for the entries `layers`; raises EncoderError.
 
     Blocks above the highest entry are not there. Weights that are made from others, as those of
@@ -27,12 +27,12 @@ def frozen(checkpoint: Checkpoint, layers: Sequence[str], arithmetic: Arithmetic
     now: in every pass that takes CPUs half as long again. Neither changes a number.
     """
     model = load_model(checkpoint)
-    stretch(model)
+    use_chunked_attention(model)
     blocks = blocks_of(model, checkpoint.family)
     del blocks[highest_block(layers, len(blocks)) :]
     for module in list(model.modules()):
         if parametrize.is_parametrized(module):
-            with unshared():
+            with single_threaded():
                 for name in list(module.parametrizations):  # type: ignore[arg-type]
                     parametrize.remove_parametrizations(module, name)
         if arithmetic.precision is torch.float32 or not isinstance(module, PRODUCTS):

@@ -52,7 +52,7 @@ def highest_block(names: Sequence[str], blocks: int) -> int:
 
 
 @contextmanager
-def tapped(
+def capture_hidden_states(
     model: nn.Module, family: Family, names: Sequence[str], reduce: Reduce
 ) -> Iterator[Mapping[str, Tensor]]:
     """Collect the entries `names` while a forward pass runs inside the block.

@@ -163,7 +163,7 @@ def load_model(checkpoint: Checkpoint) -> nn.Module:
             ) from None
         _check_complete(checkpoint, report["missing_keys"])
     else:
-        with torch.random.fork_rng(devices=[]), unshared():
+        with torch.random.fork_rng(devices=[]), single_threaded():
             torch.manual_seed(checkpoint.seed)
             model = kind(checkpoint.config, **pooled)
     return model.eval().requires_grad_(False)
@@ -187,7 +187,7 @@ def _reports_to_the_log() -> Iterator[None]:
 
 
 @contextmanager
-def unshared() -> Iterator[None]:
+def single_threaded() -> Iterator[None]:
     """Within, torch computes in one thread: shared sums round as the number of threads has it, and
     weights made here (norms of normed convolutions) would be others on another machine."""
     threads = torch.get_num_threads()

@@ -15,7 +15,7 @@ from ...config import AudioFeatures
 from ..decode.clip_error import MediaError
 from ..decode.sound import Waveform, at_rate
 from .budget import Budget
-from .device import Arithmetic, Sharing
+from .device import ComputeDevice, Sharing
 from .loading import Checkpoint, EncoderError
 from .pooling import pooled
 from .rates import RateError, hop, place
@@ -56,7 +56,7 @@ class SoundEncoder(ABC):
         processing: Processing,
         layers: tuple[str, ...],
         settings: AudioFeatures,
-        arithmetic: Arithmetic,
+        arithmetic: ComputeDevice,
     ) -> None:
         self.family, self.layers, self.arithmetic = checkpoint.family, layers, arithmetic
         self.processing, self.pool = processing, settings.pool

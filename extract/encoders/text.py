@@ -16,9 +16,9 @@ from ...cache.spec import Scalar
 from ...cache.store.writer import ClipFeatures
 from ...config import TextFeatures
 from .budget import Budget
-from .device import Arithmetic, Sharing
+from .device import ComputeDevice, Sharing
 from .frozen import frozen
-from .hidden import stacked, tapped
+from .hidden import capture_hidden_states, stacked
 from .loading import Checkpoint, EncoderError
 from .made_tokenizers import HAN, Script, made_tokenizer
 from .pooling import pooled_clip
@@ -111,7 +111,7 @@ class TextEncoder(TokenReader):
         tokenizer: Any,
         layers: tuple[str, ...],
         max_length: int,
-        arithmetic: Arithmetic,
+        arithmetic: ComputeDevice,
         context: int = 0,
         pool: str = "none",
     ) -> None:
@@ -149,7 +149,9 @@ class TextEncoder(TokenReader):
         device = self.arithmetic.device
         with (
             self.arithmetic.running(),
-            tapped(self.model, self.family, self.layers, lambda hidden: hidden) as found,
+            capture_hidden_states(
+                self.model, self.family, self.layers, lambda hidden: hidden
+            ) as found,
         ):
             self.model(input_ids=batch.to(device), attention_mask=mask.to(device))
             hidden = stacked(found, self.layers)

@@ -14,9 +14,9 @@ from transformers import AutoImageProcessor
 
 from ...cache.spec import Scalar
 from .budget import Budget
-from .device import Arithmetic, Sharing
+from .device import ComputeDevice, Sharing
 from .frozen import frozen
-from .hidden import blocks_of, stacked, tapped
+from .hidden import blocks_of, capture_hidden_states, stacked
 from .loading import Checkpoint
 
 CROPS_PER_BATCH = {"cpu": 4, "cuda": 256}
@@ -59,7 +59,7 @@ class VisionEncoder:
         checkpoint: Checkpoint,
         processing: Processing,
         layers: tuple[str, ...],
-        arithmetic: Arithmetic,
+        arithmetic: ComputeDevice,
     ) -> None:
         self.family, self.layers, self.arithmetic = checkpoint.family, layers, arithmetic
         self.processing = processing
@@ -89,7 +89,7 @@ class VisionEncoder:
         pixels = torch.from_numpy(np.stack(crops)).to(self.arithmetic.device)
         with (
             self.arithmetic.running(),
-            tapped(self.model, self.family, self.layers, _class_token) as found,
+            capture_hidden_states(self.model, self.family, self.layers, _class_token) as found,
         ):
             self.model(pixel_values=self.pixels(pixels))
             hidden = stacked(found, self.layers)[:, :, 0]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .frozen import frozen
-from .hidden import stacked, tapped
+from .hidden import capture_hidden_states, stacked
 from .loading import Checkpoint
 from .sound import SoundEncoder, real_frames
 
@@ -24,8 +24,9 @@ class WaveformEncoder(SoundEncoder):
     3e-2 (measured up to WavLM-Large on a CPU), since kernels round in another order. Three variants
     need three ways: with layer norm in the convolutions the attention mask does it; data2vec's
     stack of positional convolutions leaks in spite of the mask and is zeroed between (see
-    `sealed`); with a norm over time in the first convolution nothing helps, and only clips of equal
-    length share a batch. What leaks otherwise is found by `batch_independence`.
+    `zero_padding_after_pos_conv`); with a norm over time in the first convolution nothing helps,
+    and only clips of equal length share a batch. What leaks otherwise is found by
+    `batch_independence`.
     """
 
     def _load(self, checkpoint: Checkpoint) -> None:
@@ -49,8 +50,8 @@ class WaveformEncoder(SoundEncoder):
         real = real_frames(frames, max(frames), device)
         with (
             self.arithmetic.running(),
-            sealed(self.model, real),
-            tapped(
+            zero_padding_after_pos_conv(self.model, real),
+            capture_hidden_states(
                 self.model, self.family, self.layers, lambda hidden: self._pooled(hidden, real)
             ) as found,
         ):
@@ -82,7 +83,7 @@ def norms_by_layer(config: Any) -> bool:
 
 
 @contextmanager
-def sealed(model: nn.Module, real: Tensor) -> Iterator[None]:
+def zero_padding_after_pos_conv(model: nn.Module, real: Tensor) -> Iterator[None]:
     """Keep padding out of stacked positional convolutions while a pass runs inside the block.
 
     data2vec has several, one after the other. The model zeroes padded frames before the first of

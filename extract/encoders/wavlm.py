@@ -81,7 +81,7 @@ class StretchedAttention(WavLMAttention):
         return gate
 
 
-def stretch(model: nn.Module) -> None:
+def use_chunked_attention(model: nn.Module) -> None:
     """Have every WavLM attention in `model` computed this way; other models stay as they are."""
     for module in model.modules():
         if type(module) is WavLMAttention:

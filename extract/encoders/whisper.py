@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from transformers import AutoFeatureExtractor, WhisperFeatureExtractor
 
 from .frozen import frozen
-from .hidden import stacked, tapped
+from .hidden import capture_hidden_states, stacked
 from .loading import Checkpoint
 from .sound import SoundEncoder, real_frames
 
@@ -54,7 +54,7 @@ class WhisperEncoder(SoundEncoder):
         real = real_frames(frames, self.config.max_source_positions, device)
         with (
             self.arithmetic.running(),
-            tapped(
+            capture_hidden_states(
                 self.model, self.family, self.layers, lambda hidden: self._pooled(hidden, real)
             ) as found,
         ):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ..encoders.device import Arithmetic
+from ..encoders.device import ComputeDevice
 from .crops import Picture
 from .mtcnn import Boxes, Detector
 
@@ -17,7 +17,7 @@ Key = tuple[str, int]
 class FaceFinder:
     """Finds all faces of frames; several encoders that ask for the same frame cost one look."""
 
-    def __init__(self, arithmetic: Arithmetic, sharers: int = 1) -> None:
+    def __init__(self, arithmetic: ComputeDevice, sharers: int = 1) -> None:
         """`sharers` is the number of encoders that will ask for each frame."""
         self.arithmetic = arithmetic
         self.detector = Detector(arithmetic.device, threads=torch.get_num_threads())

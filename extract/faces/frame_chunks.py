@@ -8,7 +8,7 @@ import numpy as np
 from ...cache.face_boxes import Found
 from ...config import VisionFeatures
 from .crops import Picture, resized, working_size
-from .track import Track
+from .track import FaceTrack
 
 NOBODY = np.zeros((0, 5), np.float32)
 PIECE_BYTES = 16_000_000
@@ -20,7 +20,7 @@ class Piece:
     """Some frames of a clip that follow each other."""
 
     first: int
-    track: Track | None
+    track: FaceTrack | None
     """Where the faces were known beforehand: the one that the crops come from."""
     crops: list[Picture | None] = field(default_factory=list)
     """With a `track`: of each frame, what is to be encoded."""
@@ -37,7 +37,7 @@ class Collector:
     ) -> None:
         self._settings, self._put = settings, put
         self._known = known.frames if known is not None else None
-        self._track = Track(settings) if known is not None else None
+        self._track = FaceTrack(settings) if known is not None else None
         self._piece = Piece(0, self._track)
         self._count = 0
 

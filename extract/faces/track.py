@@ -30,7 +30,7 @@ THUMB = (16, 9)
 
 
 @dataclass
-class Track:
+class FaceTrack:
     """Follows one face through a clip, frame by frame.
 
     Faces that are too dark or that the detector is not sure of (`min_brightness`,
@@ -41,7 +41,7 @@ class Track:
     no smaller than a third, until it is `FORGOTTEN`.
 
     >>> table = VisionFeatures(modality="vision", encoder="-", face_size=8, min_brightness=0)
-    >>> track = Track(table)
+    >>> track = FaceTrack(table)
     >>> near, far = [0, 0, 20, 20, 0.99], [60, 0, 75, 15, 0.99]
     >>> for faces in ([near, far], [far], [far, near]):
     ...     crop = track.next(np.zeros((90, 90, 3), np.uint8), np.array(faces, np.float32))

@@ -17,14 +17,14 @@ from torch import Tensor, nn
 
 from ...config import InputConfig
 from ..encoders.batch_independence import TOLERANCE, difference
-from ..encoders.hidden import blocks_of, has_final, highest_block, tapped
+from ..encoders.hidden import blocks_of, capture_hidden_states, has_final, highest_block
 from ..encoders.loading import Checkpoint, EncoderError, load_model
 from ..encoders.pooling import pooled
 from ..encoders.sound import real_frames
-from ..encoders.waveform import frames_of, normalized, norms_by_layer, sealed
-from ..encoders.wavlm import stretch
+from ..encoders.waveform import frames_of, normalized, norms_by_layer, zero_padding_after_pos_conv
+from ..encoders.wavlm import use_chunked_attention
 from .lora import with_adapters
-from .parts import Given, Nothing, Opened, computed_again
+from .parts import BlockWithHook, NoPositionalConv, PrecomputedEmbeddings, computed_again
 
 DROPOUTS = (
     "hidden_dropout_prob",
@@ -67,7 +67,7 @@ class LiveEncoder(nn.Module):
         self.name = checkpoint.slug
         self.given = start is not None
         model: Any = load_model(_configured(checkpoint, settings.dropout))
-        stretch(model)
+        use_chunked_attention(model)
         self.model = model
         for name in UNSEEDED:
             # only now: while it is made, the library draws a vector more where it is to mask
@@ -125,7 +125,7 @@ class LiveEncoder(nn.Module):
                 f"block {block}: of encoder {self.name} the blocks {self.start + 1} to "
                 f"{self.highest} are computed for the layers in use; name one of them."
             )
-        blocks[block - self.start - 1] = Opened(blocks[block - self.start - 1])
+        blocks[block - self.start - 1] = BlockWithHook(blocks[block - self.start - 1])
 
     def groups(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """Trained weights in two: matrices, and biases and weights of norms."""
@@ -147,7 +147,7 @@ class LiveEncoder(nn.Module):
         again on the way back without them."""
         count = str(self.highest - self.start)
         wanted = [count if n == "final" else str(int(n) - self.start) for n in self.names]
-        return tapped(self.model, self.family, wanted, lambda hidden: hidden)
+        return capture_hidden_states(self.model, self.family, wanted, lambda hidden: hidden)
 
     @contextmanager
     def _with(self, between: Between | None, real: Tensor) -> Iterator[None]:
@@ -156,7 +156,7 @@ class LiveEncoder(nn.Module):
             yield
             return
         blocks = blocks_of(self.model, self.family)
-        opened = next(block for block in blocks if isinstance(block, Opened))
+        opened = next(block for block in blocks if isinstance(block, BlockWithHook))
         opened.change = lambda hidden: between(hidden, real)
         try:
             yield
@@ -231,7 +231,7 @@ class LiveText(LiveEncoder):
         super().__init__(checkpoint, names, settings, start, generator)
         self.pad, self.unknown = pad, unknown
         if self.given:
-            self.model.embeddings = Given()
+            self.model.embeddings = PrecomputedEmbeddings()
 
     def forward(
         self,
@@ -281,7 +281,7 @@ class LiveSound(LiveEncoder):
         self.paddable = norms_by_layer(checkpoint.config) or self.given
         if self.given:
             del self.model.feature_extractor, self.model.feature_projection
-            self.model.encoder.pos_conv_embed = Nothing()
+            self.model.encoder.pos_conv_embed = NoPositionalConv()
             self.model.encoder.dropout = nn.Identity()
             if not has_final(self.model.config, self.family):  # its norm comes before block 1
                 self.model.encoder.layer_norm = nn.Identity()
@@ -310,7 +310,7 @@ class LiveSound(LiveEncoder):
         frames = [frames_of(self.model.config, size) for size in sizes]
         real = real_frames(frames, max(frames), items.device)
         with (
-            sealed(self.model, real) if self.paddable else nullcontext(),
+            zero_padding_after_pos_conv(self.model, real) if self.paddable else nullcontext(),
             self._tapped() as found,
         ):
             self.model(batch, attention_mask=mask.long() if self.paddable else None)

@@ -13,7 +13,7 @@ def computed_again(block: Callable[..., Any], *inputs: Any) -> Any:
     return checkpoint(block, *inputs, use_reentrant=False)
 
 
-class Opened(nn.Module):
+class BlockWithHook(nn.Module):
     """A block, and behind it what somebody else makes of the hidden states that leave it.
 
     A module and no hook, for hooks belong to the block: where that is computed again on the way
@@ -38,7 +38,7 @@ class Opened(nn.Module):
         return self.change(output)
 
 
-class Given(nn.Module):
+class PrecomputedEmbeddings(nn.Module):
     """In the place of a text encoder's embeddings: hidden states that are there already."""
 
     hidden: Tensor | None = None
@@ -49,7 +49,7 @@ class Given(nn.Module):
         return self.hidden
 
 
-class Nothing(nn.Module):
+class NoPositionalConv(nn.Module):
     """In the place of positional convolutions: what was added before must not be added again."""
 
     def forward(self, hidden: Tensor) -> Tensor:

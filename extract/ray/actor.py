@@ -12,8 +12,8 @@ import torch
 
 from ...config import Config
 from ..doctor import device_name
-from ..encoders.device import Arithmetic
-from ..run import Here, extract
+from ..encoders.device import ComputeDevice
+from ..run import LocalEngine, extract
 from ..shards import Shard
 from ..stage_times import StageTime
 from ..survey import workers
@@ -45,7 +45,7 @@ class Landmark:
 
 
 @dataclass(frozen=True)
-class About:
+class ActorInfo:
     """An actor, of itself."""
 
     host: str
@@ -82,7 +82,7 @@ class Stopped(BaseException):
 
 
 @dataclass
-class Wire:
+class BufferedProgress:
     """Progress that is kept until the driver asks for it; says stop when the driver did."""
 
     stopped: threading.Event = field(default_factory=threading.Event)
@@ -117,7 +117,7 @@ class Wire:
             raise Stopped
 
 
-class Hand:
+class Actor:
     """One process on one device. `share` takes long; all else answers meanwhile."""
 
     def __init__(self, config: Config, cpus: int, gpu: bool) -> None:
@@ -127,12 +127,12 @@ class Hand:
         settings = {"device": "cuda" if gpu else "cpu", "workers": config.extract.workers or cpus}
         own = config.extract.model_copy(update=settings)
         self._config, self._cpus = config.model_copy(update={"extract": own}), cpus
-        self._wire = Wire()
+        self._wire = BufferedProgress()
 
-    def about(self, landmarks: Sequence[Landmark]) -> About:
+    def about(self, landmarks: Sequence[Landmark]) -> ActorInfo:
         """Who this is, and which of the `landmarks` it cannot see."""
-        arithmetic = Arithmetic.of(self._config.extract)
-        return About(
+        arithmetic = ComputeDevice.of(self._config.extract)
+        return ActorInfo(
             host=socket.gethostname(),
             pid=os.getpid(),
             device=device_name(arithmetic.device),
@@ -147,7 +147,7 @@ class Hand:
         # processors cost ten times the work
         torch.set_num_threads(self._cpus)
         try:
-            engine = Here(self._config, estimates=False)
+            engine = LocalEngine(self._config, estimates=False)
             result = extract(self._config, self._wire, shard, engine=engine)
         except Stopped:
             return None

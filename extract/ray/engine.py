@@ -25,7 +25,7 @@ from ..doctor import LISTED, Diagnosis, Finding, diagnose
 from ..shards import Shard
 from ..stage_times import Clock, StageTime
 from ..survey import Survey
-from .actor import About, Landmark
+from .actor import ActorInfo, Landmark
 from .cluster import connected, load_ray
 from .placement import places
 from .pool import Member, Pool
@@ -168,7 +168,7 @@ def _landmarks(found: Survey) -> Iterator[tuple[Landmark, ...]]:
         token.unlink(missing_ok=True)
 
 
-def unseen(abouts: Sequence[About]) -> tuple[Finding, ...]:
+def unseen(abouts: Sequence[ActorInfo]) -> tuple[Finding, ...]:
     """What is in the way where actors do not see what they should."""
     missed: dict[Landmark, set[str]] = {}
     for about in abouts:

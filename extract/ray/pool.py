@@ -11,7 +11,7 @@ from ...config import Config, ConfigError
 from ...errors import SedimentalError
 from ..engine import EngineError
 from ..shards import Shard
-from .actor import About, Done, Hand, Landmark, News
+from .actor import Actor, ActorInfo, Done, Landmark, News
 from .placement import Place
 
 EVERY = 0.5
@@ -43,7 +43,7 @@ class Member:
     name: str
     place: Place
     actor: Any
-    about: About | None = None
+    about: ActorInfo | None = None
     """None: it is coming up, or never will."""
     shard: Shard | None = None
     """What it is working on."""
@@ -59,7 +59,7 @@ class Pool:
         self, ray: Any, config: Config, landmarks: Sequence[Landmark], chosen: Sequence[Place]
     ) -> None:
         self._ray, self._config, self._landmarks = ray, config, landmarks
-        self._hand: Any = ray.remote(Hand)
+        self._hand: Any = ray.remote(Actor)
         self._waits: dict[Any, Member] = {}
         """Calls that take long, by their reference: a share, or coming up."""
         self._asked: dict[Any, Member] = {}
@@ -73,10 +73,10 @@ class Pool:
             Member(f"{place.host}/{number}", place, None) for number, place in enumerate(chosen)
         ]
         for member in self.members:
-            self._hire(member)
+            self._start(member)
 
     @property
-    def abouts(self) -> tuple[About, ...]:
+    def abouts(self) -> tuple[ActorInfo, ...]:
         """Of the actors that are there, what they say of themselves."""
         return tuple(member.about for member in self.members if member.about)
 
@@ -118,7 +118,7 @@ class Pool:
                         if self._joined(member, outcome, listener):
                             idle.append(member)
                     elif isinstance(outcome, Exception):
-                        reason = self._buried(member, outcome, listener)
+                        reason = self._handle_failure(member, outcome, listener)
                         tries[shard] += 1
                         if tries[shard] < TRIES:
                             queue.appendleft(shard)
@@ -148,7 +148,7 @@ class Pool:
     def _working(self) -> bool:
         return any(member.shard for member in self.members)
 
-    def _hire(self, member: Member) -> None:
+    def _start(self, member: Member) -> None:
         """An actor for the member's place, that says who it is once it is up."""
         place, member.about = member.place, None
         affinity = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
@@ -175,7 +175,7 @@ class Pool:
                 yield member, fault
 
     def _arrived(self, member: Member, outcome: Any) -> None:
-        if isinstance(outcome, About):
+        if isinstance(outcome, ActorInfo):
             member.about = outcome
             self.devices[member.name] = outcome.device
         else:
@@ -191,7 +191,7 @@ class Pool:
             member.about = None
         return member.about is not None
 
-    def _buried(self, member: Member, fault: Exception, listener: Listener) -> str:
+    def _handle_failure(self, member: Member, fault: Exception, listener: Listener) -> str:
         """Replace an actor that has failed; returns the reason, raises what is no actor's fault."""
         cause = getattr(fault, "cause", None)
         if isinstance(cause, (SedimentalError, ConfigError)):
@@ -202,7 +202,7 @@ class Pool:
         self._why = reason = _one_line(cause or fault)
         listener.note(f"{member.name}: lost, another takes its share: {reason}")
         self._ray.kill(member.actor)
-        self._hire(member)
+        self._start(member)
         return reason
 
     def _finished(self, member: Member, done: Done, listener: Listener) -> None:

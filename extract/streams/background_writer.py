@@ -12,7 +12,7 @@ WAITING = 2
 Write = Callable[[], None]
 
 
-class Storer:
+class StoreThread:
     """Writes parts in the background; leaving the block waits until all are on disk.
 
     The first fault of a write is raised at the next `put`, or on leaving.

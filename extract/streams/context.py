@@ -3,7 +3,7 @@
 from ...cache.manifest import Clip, Manifest
 
 
-class Before:
+class PrecedingUtterances:
     """The last `count` utterances before a clip, oldest first; none if `count` is 0.
 
     Of the clip's video they are those of its own split, so that nothing of the test clips enters a

@@ -23,7 +23,7 @@ from ..decode.clip_error import ClipError
 from ..decode.media import Media, MediaError
 from ..decode.sound import RESAMPLER
 from ..encoders import text
-from ..encoders.device import Arithmetic
+from ..encoders.device import ComputeDevice
 from ..encoders.loading import Checkpoint, EncoderError
 from ..encoders.sound import Processing, Sound, resampled
 from ..encoders.waveform import frames_of
@@ -45,7 +45,7 @@ class TokenStream(TextStream):
         self.spec = token_spec(self.checkpoint, features, self.tokenizer)
         self.cut: set[str] = set()
 
-    def load(self, arithmetic: Arithmetic, clock: Clock) -> None:
+    def load(self, arithmetic: ComputeDevice, clock: Clock) -> None:
         """Nothing but a tokenizer is needed."""
         self._announce(clock, "tokens")
 
@@ -80,7 +80,7 @@ class WaveformStream(AudioStream):
         refuse_unreadable(self.checkpoint)
         self.spec = waveform_spec(self.processing, features.track)
 
-    def load(self, arithmetic: Arithmetic, clock: Clock) -> None:
+    def load(self, arithmetic: ComputeDevice, clock: Clock) -> None:
         """No encoder is needed."""
         self._announce(clock, "frames")
 

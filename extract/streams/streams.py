@@ -13,11 +13,11 @@ from ..decode.clip_error import ClipError
 from ..decode.media import Media, MediaError, Waveform, media_source
 from ..encoders import audio, text
 from ..encoders.describe import describe
-from ..encoders.device import Arithmetic
+from ..encoders.device import ComputeDevice
 from ..encoders.loading import resolve
 from ..encoders.memory_check import too_long
 from ..stage_times import Clock
-from .context import Before
+from .context import PrecedingUtterances
 from .encoded import Chunk, encoded
 from .vision import VisionStream
 
@@ -59,7 +59,7 @@ class Stream(Protocol):
     def frames(self, clip: Clip, seconds: float) -> float:
         """About how many frames the clip will have, for planning parts."""
 
-    def load(self, arithmetic: Arithmetic, clock: Clock) -> None:
+    def load(self, arithmetic: ComputeDevice, clock: Clock) -> None:
         """Load the models; the stages announced to `clock` are this stream's."""
 
     def collect(self, source: str, put: Callable[[Any], None]) -> Collector:
@@ -129,7 +129,7 @@ class TextStream(_Whole):
         self.settings, self.checkpoint = features, resolve(features)
         self.tokenizer = text.load_tokenizer(self.checkpoint)
         self.max_length = min(features.max_length, text.longest(self.checkpoint))
-        self.before = Before(features.context, manifest)
+        self.before = PrecedingUtterances(features.context, manifest)
         self.spec = describe(
             features,
             "text",
@@ -153,7 +153,7 @@ class TextStream(_Whole):
         """Tokens, guessed from the words."""
         return 2 + sum(text.about(said) for said in (*self.before(clip), clip.text))
 
-    def load(self, arithmetic: Arithmetic, clock: Clock) -> None:
+    def load(self, arithmetic: ComputeDevice, clock: Clock) -> None:
         """Load the text encoder."""
         self._announce(clock, "tokens")
         self.encoder = text.TextEncoder(
@@ -213,7 +213,7 @@ class AudioStream(_Whole):
         """Seconds times rate."""
         return 1 + seconds * self.settings.rate
 
-    def load(self, arithmetic: Arithmetic, clock: Clock) -> None:
+    def load(self, arithmetic: ComputeDevice, clock: Clock) -> None:
         """Load the speech encoder."""
         self._announce(clock, "frames")
         self._guarded = (

@@ -17,14 +17,14 @@ from ..decode.clip_error import ClipError, clip_error
 from ..decode.media import Media, media_source
 from ..encoders import vision
 from ..encoders.describe import describe
-from ..encoders.device import Arithmetic
+from ..encoders.device import ComputeDevice
 from ..encoders.loading import resolve
 from ..encoders.pooling import parts, pooled_clip
 from ..faces.batched_detector import FaceFinder
 from ..faces.crops import Picture
 from ..faces.frame_chunks import Collector, Piece
 from ..faces.mtcnn import DETECTOR, Boxes
-from ..faces.track import RULE, Track, no_face
+from ..faces.track import RULE, FaceTrack, no_face
 from ..stage_times import Clock
 from .encoded import Chunk, magnitude, overflow
 
@@ -38,7 +38,7 @@ class Clipped:
     """A clip under way: its face so far, and the hidden states of its crops as they come."""
 
     source: str
-    track: Track
+    track: FaceTrack
     found: list[Boxes] | None
     """All faces of each frame; None where they were known beforehand."""
     rows: dict[int, NDArray[Any]] = field(default_factory=dict)
@@ -121,7 +121,7 @@ class VisionStream:
         """Seconds times fps."""
         return 1 + seconds * self.settings.fps
 
-    def load(self, arithmetic: Arithmetic, clock: Clock) -> None:
+    def load(self, arithmetic: ComputeDevice, clock: Clock) -> None:
         """Load the detector and the picture encoder."""
         self.finder = self._model.finder if self._model else FaceFinder(arithmetic, self.sharers)
         self.clock = clock
@@ -153,7 +153,7 @@ class VisionStream:
         """Queue frames; full batches are looked through and encoded at once."""
         mine = self._clips.get(clip.id)
         if mine is None:
-            track = piece.track or Track(self.settings)
+            track = piece.track or FaceTrack(self.settings)
             mine = self._clips[clip.id] = Clipped(source, track, None if piece.track else [])
         for index, crop in enumerate(piece.crops, start=piece.first):
             self._waiting.append(Waiting(mine, index, crop=crop))

@@ -57,7 +57,7 @@ def transcribe_command(
     unasked. Resumes where it was stopped; exit code 3 if a clip could not be listened to.
     """
     from ...config import ConfigError, ExtractConfig
-    from ..encoders.device import Arithmetic
+    from ..encoders.device import ComputeDevice
     from .recogniser import Recogniser
     from .run import pieces, transcribe
     from .sheet import Sheet
@@ -71,7 +71,7 @@ def transcribe_command(
         settings = ExtractConfig(device=device)
     except ValueError:
         raise ConfigError(f"--device {device}: should be auto, cpu, cuda or cuda:1.") from None
-    recogniser = Recogniser(model, revision, language, Arithmetic.of(settings))
+    recogniser = Recogniser(model, revision, language, ComputeDevice.of(settings))
     with exit_on_fault(STOPPED), bars() as progress:
         found = transcribe(sheet, todo, recogniser, batch, progress)
     if json:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ...cache.alignment.transcript import is_single
 from ...cache.alignment.word import Word
-from ..encoders.device import Arithmetic
+from ..encoders.device import ComputeDevice
 from ..encoders.loading import EncoderError
 from .windows import windows
 
@@ -42,7 +42,7 @@ class Recogniser:
     """A Whisper from the Hub or a folder made by `save_pretrained`."""
 
     def __init__(
-        self, source: str, revision: str | None, language: str | None, arithmetic: Arithmetic
+        self, source: str, revision: str | None, language: str | None, arithmetic: ComputeDevice
     ) -> None:
         """`language` None: found out for each window. Raises EncoderError for what is no Whisper,
         or one that does not know the language."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...cache.alignment.transcript import words_of
 from ...cache.alignment.word import Word
 from ..decode.clip_error import ClipError
-from ..encoders.device import Arithmetic
+from ..encoders.device import ComputeDevice
 from ..encoders.loading import EncoderError, digest_of_folder
 from ..encoders.waveform import frames_of, normalized
 from .letters import ids_of, load_forced_align, seconds_of, word_frames
@@ -25,7 +25,7 @@ FAULTS = (OSError, ValueError, RuntimeError, KeyError, TypeError)
 class Aligner:
     """wav2vec 2.0 and its kin with a head of letters, from the Hub or a folder."""
 
-    def __init__(self, source: str, revision: str | None, arithmetic: Arithmetic) -> None:
+    def __init__(self, source: str, revision: str | None, arithmetic: ComputeDevice) -> None:
         """Raises EncoderError for a model without a CTC head or a vocabulary of letters."""
         load_forced_align()
         where: dict[str, Any] = {"pretrained_model_name_or_path": source}

@@ -16,7 +16,7 @@ from ...errors import ConfigError, ManifestError
 from ...progress import Progress
 from ..decode.clip_error import ClipError, clip_error
 from ..decode.media import decode, media_source
-from ..encoders.device import Arithmetic
+from ..encoders.device import ComputeDevice
 from ..shards import Shard
 from .aligner import Aligner, aligner_digest
 from .files import WordFiles
@@ -153,7 +153,7 @@ def _aligned(
     """Lay transcripts over the sound, into `found`; kept every so often, and when it is stopped."""
     failures = []
     settings = config.words
-    aligner = Aligner(str(settings.aligner), settings.revision, Arithmetic.of(config.extract))
+    aligner = Aligner(str(settings.aligner), settings.revision, ComputeDevice.of(config.extract))
     progress.start(TASK, len(todo))
     try:
         for number, (clip, source) in enumerate(todo, start=1):

@@ -32,10 +32,10 @@ import torch
 
 from sedimental.config import Config, load_config
 from sedimental.extract.decode.media import MediaError, read_media
-from sedimental.extract.encoders.device import Arithmetic
+from sedimental.extract.encoders.device import ComputeDevice
 from sedimental.extract.encoders.loading import load_model, resolve
 from sedimental.extract.encoders.sound import SECONDS_PER_BATCH
-from sedimental.extract.faces.track import Track
+from sedimental.extract.faces.track import FaceTrack
 from sedimental.extract.result import ExtractResult
 from sedimental.extract.run import extract
 from sedimental.extract.stage_times import Clock
@@ -81,7 +81,7 @@ class Limit:
     """The networks alone."""
 
     def __init__(self, config: Config, files: Sequence[Path]) -> None:
-        self.arithmetic = Arithmetic.of(config.extract)
+        self.arithmetic = ComputeDevice.of(config.extract)
         streams = {s.spec.modality: s for s in (stream_of(f, "float16") for f in config.features)}
         for stream in streams.values():
             stream.load(self.arithmetic, Clock())
@@ -111,7 +111,7 @@ class Limit:
             seen = [frame for piece in collected for frame in piece.frames]
             frames.append([small for _, small, _ in seen])
             found = self.detector.find(frames[-1])
-            follow = Track(vision.settings)
+            follow = FaceTrack(vision.settings)
             for (image, _, scale), faces in zip(seen, found, strict=True):
                 crop = follow.next(image, faces / np.array([*[scale] * 4, 1]).astype(np.float32))  # type: ignore[arg-type]
                 crops += [] if crop is None else [crop]
@@ -163,7 +163,7 @@ class Plain:
 
         self.limit, self.files, self.folder = limit, files, folder
         self.device = limit.arithmetic.device
-        self.arithmetic = Arithmetic(self.device, torch.float32)
+        self.arithmetic = ComputeDevice(self.device, torch.float32)
         self.models: dict[str, Any] = {
             f.modality: load_model(resolve(f)).to(self.device) for f in config.features
         }

@@ -204,7 +204,7 @@ def checkpoint(config: Config, count: int, draw: random.Random) -> None:
     """The same of the checkpoint of a run in flight."""
     from sedimental.progress import Silent
     from sedimental.train.fit import checkpoint as module
-    from sedimental.train.run import Workshop
+    from sedimental.train.run import TrainSession
 
     module.EVERY = module.PATIENCE = 0.0
     notes: list[str] = []
@@ -216,7 +216,7 @@ def checkpoint(config: Config, count: int, draw: random.Random) -> None:
         def note(self, message: str) -> None:
             notes.append(message)
 
-    shop = Workshop(config, Stops(), again=True)
+    shop = TrainSession(config, Stops(), again=True)
     plan = shop.plans[0]
     with contextlib.suppress(KeyboardInterrupt):
         shop.make([plan])

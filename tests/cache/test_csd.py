@@ -14,7 +14,7 @@ from sedimental.cache.cli import app
 from sedimental.cache.exchange.csd_file import CsdFile
 from sedimental.cache.exchange.csd_read import Aligned, open_folder
 from sedimental.cache.exchange.export_features import choose
-from sedimental.cache.exchange.foreign import Absent, ExchangeError
+from sedimental.cache.exchange.foreign import ExchangeError, MissingFeatures
 from sedimental.cache.exchange.import_features import receive
 from sedimental.cache.exchange.open import open_foreign
 from sedimental.cache.manifest import read_manifest
@@ -67,9 +67,9 @@ def test_sequences_of_videos_are_cut_to_the_segments_of_the_labels(mosi: Path) -
         ("b$_$0", "test", 2.0, "good film", 0.5, 1.5),
     ]
     (first, second, third) = found.take("audio")
-    assert not isinstance(first, Absent)
-    assert not isinstance(second, Absent)
-    assert not isinstance(third, Absent)
+    assert not isinstance(first, MissingFeatures)
+    assert not isinstance(second, MissingFeatures)
+    assert not isinstance(third, MissingFeatures)
     np.testing.assert_array_equal(first.values[0], np.arange(20).reshape(10, 2))
     np.testing.assert_array_equal(second.values[0], np.arange(30, 50).reshape(10, 2))
     np.testing.assert_array_equal(third.values[0], np.arange(10, 30).reshape(10, 2) + 1)
@@ -88,8 +88,10 @@ def test_keys_of_segments_and_labels_with_emotions(tmp_path: Path) -> None:
     assert any("the six emotions of CMU-MOSEI" in note for note in found.notes)
     assert any("by a rule" in note for note in found.notes)
     *held, last = found.take("audio")
-    assert [one.values.shape for one in held if not isinstance(one, Absent)] == [(1, 2, 4)] * 2
-    assert last == Absent("v$_$2", "not in the sequence")
+    assert [one.values.shape for one in held if not isinstance(one, MissingFeatures)] == [
+        (1, 2, 4)
+    ] * 2
+    assert last == MissingFeatures("v$_$2", "not in the sequence")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +118,7 @@ def test_the_weighted_mean_is_by_seconds_of_overlap() -> None:
 def test_sequences_are_put_on_the_steps_of_a_reference(mosi: Path) -> None:
     found = open_folder(mosi, {}, aligned=Aligned("CMU_MOSI_TimestampedWords", "mean"))
     (first, *_) = found.take("audio")
-    assert not isinstance(first, Absent)
+    assert not isinstance(first, MissingFeatures)
     np.testing.assert_allclose(first.values[0], [[4, 5], [14, 15]])  # two words, five frames each
     assert first.valid.tolist() == [True, True]
     np.testing.assert_allclose(first.times, [0, 0.5])

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
-from sedimental.cache.exchange.export_features import Chosen
+from sedimental.cache.exchange.export_features import ExportSource
 from sedimental.cache.exchange.foreign import ExchangeError
 from sedimental.cache.exchange.rows_write import AT_ONCE, write_parquet, write_shards
 from sedimental.cache.manifest import Clip, Manifest
@@ -109,7 +109,7 @@ def test_hdf5_takes_as_many_stretches_as_it_is_given(tmp_path: Path) -> None:
         assert data[:].sum() == 0
 
 
-def corpus(store: Store, folder: Path) -> tuple[Manifest, tuple[Chosen, ...]]:
+def corpus(store: Store, folder: Path) -> tuple[Manifest, tuple[ExportSource, ...]]:
     clips = tuple(
         Clip(
             id,
@@ -121,7 +121,7 @@ def corpus(store: Store, folder: Path) -> tuple[Manifest, tuple[Chosen, ...]]:
         )
         for k, id in enumerate([*store.clips, "v$_$none"])
     )
-    return Manifest("x", folder, clips), (Chosen("audio", store, ("1", "final")),)
+    return Manifest("x", folder, clips), (ExportSource("audio", store, ("1", "final")),)
 
 
 def test_shards_hold_a_sample_a_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

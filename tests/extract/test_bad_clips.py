@@ -169,7 +169,7 @@ def spoil(where: str, fault: Exception, config: Any, patch: pytest.MonkeyPatch) 
     else:
         frames = media.read_media(second, fps=3.0, audio=False).frames
         assert frames is not None
-        follow = track.Track.next
+        follow = track.FaceTrack.next
         crops: list[Any] = []
 
         def watched(self: Any, image: Any, faces: Any) -> Any:
@@ -181,7 +181,7 @@ def spoil(where: str, fault: Exception, config: Any, patch: pytest.MonkeyPatch) 
                 crops.append(found)
             return found
 
-        patch.setattr(track.Track, "next", watched)
+        patch.setattr(track.FaceTrack, "next", watched)
         if where == "vision":
             encode = vision.VisionEncoder.encode
 

@@ -15,7 +15,7 @@ from sedimental.cache.store.writer import StoreWriter
 from sedimental.config import Config, InputConfig, VisionFeatures, load_config
 from sedimental.extract.encoders.audio import Sound
 from sedimental.extract.encoders.batch_independence import difference, measure, tolerance
-from sedimental.extract.encoders.device import Arithmetic
+from sedimental.extract.encoders.device import ComputeDevice
 from sedimental.extract.encoders.hidden import blocks_of
 from sedimental.extract.encoders.text import Words
 from sedimental.extract.finetune.encoder import LiveSound
@@ -24,7 +24,7 @@ from sedimental.extract.stage_times import Clock
 from sedimental.extract.streams.reference_input import independence
 from sedimental.extract.streams.streams import stream_of
 
-CPU = Arithmetic(torch.device("cpu"), torch.float32)
+CPU = ComputeDevice(torch.device("cpu"), torch.float32)
 NORMED: dict[str, Any] = {
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -275,4 +275,4 @@ def test_the_freest_way_that_changes_nothing(leak: float, across: float, sharing
         apart = measure(encoder, encoder.encode, *items)
     assert encoder.sharing == sharing
     assert (apart > tolerance(CPU)) == (sharing != "any lengths")
-    assert tolerance(Arithmetic(torch.device("cpu"), torch.bfloat16)) > tolerance(CPU)
+    assert tolerance(ComputeDevice(torch.device("cpu"), torch.bfloat16)) > tolerance(CPU)

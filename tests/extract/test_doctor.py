@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from sedimental.cli import app
 from sedimental.config import load_config
-from sedimental.extract.doctor import HopelessError, examine
+from sedimental.extract.doctor import CannotExtractError, examine
 from sedimental.extract.encoders import memory_check as memory
 from sedimental.extract.encoders.loading import resolve
 from sedimental.extract.run import extract
@@ -72,7 +72,7 @@ def test_what_cannot_succeed_is_refused_before_anything_is_loaded(
     path = make_pipeline(corpus, modalities=("vision",))
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: Usage(1, 1, 1000))
-        with pytest.raises(HopelessError, match=r"need about .* free\. Free some space"):
+        with pytest.raises(CannotExtractError, match=r"need about .* free\. Free some space"):
             extract(load_config(path))
         assert told("doctor", "-c", str(path), code=1)["ok"] is False
         refused = RUNNER.invoke(app, ["extract", "-c", str(path)])

@@ -17,15 +17,15 @@ from sedimental.extract.encoders.audio import (
     audio_encoder,
     load_processing,
 )
-from sedimental.extract.encoders.device import Arithmetic
-from sedimental.extract.encoders.hidden import layer_names, stacked, tapped
+from sedimental.extract.encoders.device import ComputeDevice
+from sedimental.extract.encoders.hidden import capture_hidden_states, layer_names, stacked
 from sedimental.extract.encoders.loading import EncoderError, load_model, resolve
 from sedimental.extract.encoders.presets.table import FAMILIES, PRESETS, encoder_faults
 from sedimental.extract.encoders.text import TextEncoder, Words
 from sedimental.extract.encoders.vision import VisionEncoder
 from sedimental.extract.streams.streams import Stream, TextStream, stream_of
 
-CPU = Arithmetic(torch.device("cpu"), torch.float32)
+CPU = ComputeDevice(torch.device("cpu"), torch.float32)
 RNG = np.random.default_rng(0)
 TINY = {"text": "tiny-bert", "audio": "tiny-wavlm", "vision": "tiny-clip"}
 GROUP_NORM = {"feat_extract_norm": "group", "do_stable_layer_norm": False}
@@ -83,7 +83,7 @@ def test_named_layers_are_the_library_s_hidden_states(modality: str) -> None:
     given = inputs(modality, model)
     with (
         torch.inference_mode(),
-        tapped(model, checkpoint.family, names, lambda h: h.clone()) as got,
+        capture_hidden_states(model, checkpoint.family, names, lambda h: h.clone()) as got,
     ):
         out = model(**given, output_hidden_states=True)
     ours = stacked(got, names)
@@ -307,7 +307,7 @@ def test_encoder_names_are_checked_before_anything_runs() -> None:
 
 def test_batches_stay_in_their_budget_and_lose_nothing() -> None:
     lengths = RNG.integers(1, 50, 40).tolist()
-    batches = list(Arithmetic.batches(lengths, 100))
+    batches = list(ComputeDevice.batches(lengths, 100))
     assert sorted(i for b in batches for i in b) == list(range(40))
     assert all(len(b) * max(lengths[i] for i in b) <= 100 or len(b) == 1 for b in batches)
 

@@ -13,7 +13,7 @@ from sedimental.extract.corpora.demo import FOLDER
 from sedimental.extract.decode.media import read_media
 from sedimental.extract.faces.crops import crop, resized, working_size
 from sedimental.extract.faces.mtcnn import Detector
-from sedimental.extract.faces.track import FORGOTTEN, LARGER, LOST, STILL, SURE, Track
+from sedimental.extract.faces.track import FORGOTTEN, LARGER, LOST, STILL, SURE, FaceTrack
 from sedimental.extract.streams.vision import VisionStream
 
 
@@ -34,9 +34,9 @@ def detector() -> Detector:
     return Detector(torch.device("cpu"))
 
 
-def tracked(detector: Detector, *images: Any, **values: Any) -> tuple[Track, list[Any]]:
+def tracked(detector: Detector, *images: Any, **values: Any) -> tuple[FaceTrack, list[Any]]:
     """The track over `images`, and the crops."""
-    track = Track(settings(**values))
+    track = FaceTrack(settings(**values))
     crops = []
     for image in images:
         size, scale = working_size(image, track.settings.detect_size)
@@ -116,7 +116,7 @@ def test_following_equals_the_rule_said_slowly(
     clip: list[list[tuple[float, ...]]], fps: float
 ) -> None:
     table = settings(face_size=1, fps=fps, min_brightness=0)
-    track = Track(table)
+    track = FaceTrack(table)
     found = [np.array(f, np.float32).reshape(-1, 5) for f in clip]
     for faces in found:
         track.next(np.zeros((4, 4, 3), np.uint8), faces)
@@ -165,15 +165,15 @@ SPEAKER, PHOTO = [100, 60, 200, 190, 0.99], [300, 40, 338, 90, 0.995]
 ROOM = np.full((240, 400, 3), 120, np.uint8)
 
 
-def followed(frames: list[list[list[float]]], room: Any = ROOM, **values: Any) -> Track:
+def followed(frames: list[list[list[float]]], room: Any = ROOM, **values: Any) -> FaceTrack:
     """The track over the faces of each frame, in a room that stays the same."""
-    track = Track(settings(face_size=8, **values))
+    track = FaceTrack(settings(face_size=8, **values))
     for faces in frames:
         track.next(room, np.array(faces, np.float32).reshape(-1, 5))
     return track
 
 
-def who(track: Track) -> str:
+def who(track: FaceTrack) -> str:
     """S, P or - for each frame: the speaker, the photograph, nobody."""
     lefts = [float(box[0]) for box in track.boxes]
     return "".join("-" if np.isnan(x) else "S" if x < 250 else "P" for x in lefts)
@@ -212,7 +212,7 @@ def test_of_two_alike_the_first_is_followed_and_the_other_is_not_taken_for_him()
 
 
 def test_a_cut_to_another_shot_is_followed_at_once() -> None:
-    track = Track(settings(face_size=8))
+    track = FaceTrack(settings(face_size=8))
     other = [300, 60, 360, 140, 0.999]
     for room, faces in ((ROOM, [SPEAKER]), (ROOM // 3, [other]), (ROOM // 3, [other])):
         track.next(room, np.array(faces, np.float32))

@@ -16,7 +16,7 @@ from sedimental.config import AudioFeatures, TextFeatures, VisionFeatures
 from sedimental.extract.encoders import sound as sound_module
 from sedimental.extract.encoders import vision, waveform
 from sedimental.extract.encoders.audio import Sound, SoundEncoder, audio_encoder, load_processing
-from sedimental.extract.encoders.device import Arithmetic, Sharing
+from sedimental.extract.encoders.device import ComputeDevice, Sharing
 from sedimental.extract.encoders.hidden import has_final, layer_names
 from sedimental.extract.encoders.loading import Checkpoint, load_model, resolve
 from sedimental.extract.encoders.made_tokenizers import made_tokenizer
@@ -24,7 +24,7 @@ from sedimental.extract.encoders.presets.families import FAMILIES, NETWORKS
 from sedimental.extract.encoders.text import TextEncoder, Words, load_tokenizer
 from sedimental.extract.encoders.vision import VisionEncoder
 
-CPU = Arithmetic(torch.device("cpu"), torch.float32)
+CPU = ComputeDevice(torch.device("cpu"), torch.float32)
 EXACT = 1e-5
 SIZE = {
     "hidden_size": 32,
@@ -134,18 +134,18 @@ def opened(features: Any) -> tuple[Checkpoint, tuple[str, ...]]:
     return checkpoint, layer_names(config.num_hidden_layers, has_final(config, checkpoint.family))
 
 
-def speech(folder: Path, arithmetic: Arithmetic = CPU, **settings: Any) -> SoundEncoder:
+def speech(folder: Path, arithmetic: ComputeDevice = CPU, **settings: Any) -> SoundEncoder:
     table = AudioFeatures(modality="audio", encoder=str(folder), **{"rate": 50, **settings})
     checkpoint, layers = opened(table)
     return audio_encoder(checkpoint, load_processing(checkpoint), layers, table, arithmetic)
 
 
-def words(folder: Path, arithmetic: Arithmetic = CPU, max_length: int = 60) -> TextEncoder:
+def words(folder: Path, arithmetic: ComputeDevice = CPU, max_length: int = 60) -> TextEncoder:
     checkpoint, layers = opened(TextFeatures(modality="text", encoder=str(folder)))
     return TextEncoder(checkpoint, load_tokenizer(checkpoint), layers, max_length, arithmetic)
 
 
-def faces(folder: Path, arithmetic: Arithmetic = CPU) -> VisionEncoder:
+def faces(folder: Path, arithmetic: ComputeDevice = CPU) -> VisionEncoder:
     checkpoint, layers = opened(VisionFeatures(modality="vision", encoder=str(folder)))
     return VisionEncoder(checkpoint, vision.load_processing(checkpoint), layers, arithmetic)
 
@@ -331,7 +331,7 @@ def test_half_precision_keeps_speech_close(
     folders: Mapping[str, Path], name: str, precision: torch.dtype
 ) -> None:
     """Kernels round in another order in another batch: bounded, over a layer's largest value."""
-    low = Arithmetic(torch.device("cpu"), precision)
+    low = ComputeDevice(torch.device("cpu"), precision)
     encoder, exact = speech(folders[name], low), speech(folders[name])
     batch, full = LOW[precision]
     sounds = voices()[:4]
@@ -347,7 +347,7 @@ def test_half_precision_keeps_speech_close(
 def test_half_precision_keeps_text_close(
     folders: Mapping[str, Path], name: str, precision: torch.dtype
 ) -> None:
-    low = Arithmetic(torch.device("cpu"), precision)
+    low = ComputeDevice(torch.device("cpu"), precision)
     encoder, exact = words(folders[name], low), words(folders[name])
     batch, full = LOW[precision]
     given = transcripts()
@@ -361,7 +361,7 @@ def test_half_precision_keeps_text_close(
 def test_half_precision_keeps_faces_close(
     folders: Mapping[str, Path], name: str, precision: torch.dtype
 ) -> None:
-    low = faces(folders[name], Arithmetic(torch.device("cpu"), precision))
+    low = faces(folders[name], ComputeDevice(torch.device("cpu"), precision))
     exact = faces(folders[name])
     batch, full = LOW[precision]
     crops = pictures(5)

@@ -15,15 +15,20 @@ from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 from sedimental.config import AudioFeatures, VisionFeatures
 from sedimental.extract.encoders import wavlm
 from sedimental.extract.encoders.audio import Sound, audio_encoder, load_processing
-from sedimental.extract.encoders.device import Arithmetic
+from sedimental.extract.encoders.device import ComputeDevice
 from sedimental.extract.encoders.frozen import frozen
-from sedimental.extract.encoders.hidden import blocks_of, layer_names, stacked, tapped
+from sedimental.extract.encoders.hidden import (
+    blocks_of,
+    capture_hidden_states,
+    layer_names,
+    stacked,
+)
 from sedimental.extract.encoders.loading import load_model, resolve
 
 CPU = torch.device("cpu")
 # the library's own attention hands torch a float position bias beside a boolean padding mask
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
-EXACT = Arithmetic(CPU, torch.float32)
+EXACT = ComputeDevice(CPU, torch.float32)
 CONFIG: Mapping[str, Any] = MappingProxyType(
     {
         "hidden_size": 32,
@@ -50,7 +55,7 @@ def pair() -> tuple[Any, Any]:
         for parameter in theirs.parameters():
             parameter.add_(0.2 * torch.randn(parameter.shape))
     ours = copy.deepcopy(theirs)
-    wavlm.stretch(ours)
+    wavlm.use_chunked_attention(ours)
     return theirs, ours
 
 
@@ -134,7 +139,9 @@ def test_blocks_that_nobody_reads_are_not_there() -> None:
         assert len(blocks_of(model, checkpoint.family)) == left
         with (
             EXACT.running(),
-            tapped(model, checkpoint.family, wanted, lambda hidden: hidden.clone()) as entries,
+            capture_hidden_states(
+                model, checkpoint.family, wanted, lambda hidden: hidden.clone()
+            ) as entries,
         ):
             model(pixel_values=pixels)
             found[wanted] = dict(zip(wanted, stacked(entries, wanted), strict=True))
@@ -155,9 +162,9 @@ def test_weights_rounded_once_give_what_rounding_in_every_pass_gives(
     else:
         table = AudioFeatures(modality="audio", encoder=encoder)
     checkpoint = resolve(table)
-    low = Arithmetic(CPU, precision)
+    low = ComputeDevice(CPU, precision)
     plain = load_model(checkpoint)
-    wavlm.stretch(plain)
+    wavlm.use_chunked_attention(plain)
     names = layer_names(checkpoint.config.num_hidden_layers, has_final=True)
     ready = frozen(checkpoint, names, low)
     if encoder == "tiny-clip":

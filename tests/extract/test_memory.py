@@ -13,7 +13,7 @@ import torch
 from sedimental.cache.store.store import open_store
 from sedimental.config import load_config
 from sedimental.extract.encoders.budget import Budget
-from sedimental.extract.encoders.device import Arithmetic
+from sedimental.extract.encoders.device import ComputeDevice
 from sedimental.extract.faces import frame_chunks as pieces
 from sedimental.extract.run import extract
 from sedimental.extract.streams import vision as vision_stream
@@ -102,7 +102,7 @@ def test_frames_of_a_long_clip_never_pile_up(
 
 
 def test_a_budget_is_halved_once_and_remembered() -> None:
-    cpu = Arithmetic(torch.device("cpu"), torch.float32)
+    cpu = ComputeDevice(torch.device("cpu"), torch.float32)
     budget = Budget(cpu, {"cpu": 1000})
     lengths, faults = [10, 10, 20, 20, 30, 30, 40, 40], 0
 
@@ -125,7 +125,7 @@ def test_a_budget_is_halved_once_and_remembered() -> None:
 
 
 def test_a_large_gpu_gets_larger_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpu = Arithmetic(torch.device("cuda"), torch.float16)
+    gpu = ComputeDevice(torch.device("cuda"), torch.float16)
     for memory, most in ((24e9, 100), (80e9, 333), (1e12, 400), (1e9, 25)):
         monkeypatch.setattr(
             torch.cuda,

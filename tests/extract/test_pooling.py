@@ -12,7 +12,7 @@ from sedimental.cache.manifest import Clip, Manifest
 from sedimental.cache.store.writer import ClipFeatures
 from sedimental.config import AudioFeatures, ConfigError, TextFeatures, VisionFeatures, load_config
 from sedimental.extract.encoders.audio import Sound, audio_encoder, load_processing
-from sedimental.extract.encoders.device import Arithmetic
+from sedimental.extract.encoders.device import ComputeDevice
 from sedimental.extract.encoders.loading import resolve
 from sedimental.extract.encoders.pooling import pooled, pooled_clip
 from sedimental.extract.encoders.text import Words
@@ -131,7 +131,7 @@ def test_hand_made_features_tell_voices_as_well_as_plain_statistics_do() -> None
     def right(**settings: Any) -> tuple[float, list[NDArray[Any]]]:
         table = AudioFeatures(modality="audio", encoder="log-mel", **settings)
         checkpoint = resolve(table)
-        how = (load_processing(checkpoint), ("0",), table, Arithmetic(CPU.device, torch.float32))
+        how = (load_processing(checkpoint), ("0",), table, ComputeDevice(CPU.device, torch.float32))
         frames = [one.values[0] for one in audio_encoder(checkpoint, *how).encode(sounds)]
         return accuracy(np.stack([own.mean(axis=0) for own in frames]), labels), frames
 

@@ -20,7 +20,7 @@ import pytest
 from sedimental.cache.store.store import Store, list_stores, open_store
 from sedimental.config import Config, ConfigError, load_config
 from sedimental.extract.engine import EngineError
-from sedimental.extract.ray.actor import Hand, Landmark
+from sedimental.extract.ray.actor import Actor, Landmark
 from sedimental.extract.ray.cluster import connected, reach
 from sedimental.extract.ray.engine import RayEngine, share_count, unseen
 from sedimental.extract.ray.placement import places
@@ -254,7 +254,7 @@ def test_a_machine_that_does_not_see_the_storage_is_named(
     config = load_config(make_pipeline(make_corpus(1), ("text",)))
     (tmp_path / "clip.mp4").write_bytes(b"longer here")
     marks = [Landmark.at(tmp_path, "corpus.path"), Landmark.at(tmp_path / "clip.mp4", "media")]
-    hand = Hand(config, cpus=3, gpu=False)
+    hand = Actor(config, cpus=3, gpu=False)
     about = hand.about(marks)
     assert (about.missed, about.device, about.workers) == ((), "cpu", 3)
     (tmp_path / "clip.mp4").write_bytes(b"other")

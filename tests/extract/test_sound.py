@@ -19,13 +19,13 @@ from sedimental.extract.encoders.audio import (
     load_processing,
     preprocessing_of,
 )
-from sedimental.extract.encoders.device import Arithmetic
+from sedimental.extract.encoders.device import ComputeDevice
 from sedimental.extract.encoders.loading import EncoderError, resolve
 from sedimental.extract.encoders.presets.table import encoder_faults
 from sedimental.extract.encoders.rates import RateError, hop
 from sedimental.extract.streams.streams import stream_of
 
-CPU = Arithmetic(torch.device("cpu"), torch.float32)
+CPU = ComputeDevice(torch.device("cpu"), torch.float32)
 
 
 def table(encoder: str, **settings: Any) -> AudioFeatures:
@@ -34,7 +34,7 @@ def table(encoder: str, **settings: Any) -> AudioFeatures:
     )
 
 
-def opened(encoder: str, arithmetic: Arithmetic = CPU, **settings: Any) -> SoundEncoder:
+def opened(encoder: str, arithmetic: ComputeDevice = CPU, **settings: Any) -> SoundEncoder:
     features = table(encoder, **settings)
     checkpoint = resolve(features)
     names = tuple(str(n) for n in range(checkpoint.config.num_hidden_layers + 1))

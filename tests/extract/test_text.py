@@ -12,7 +12,7 @@ from sedimental.cache.manifest import Clip, Manifest
 from sedimental.config import TextFeatures
 from sedimental.extract.decode.clip_error import ClipError
 from sedimental.extract.decode.media import Media
-from sedimental.extract.encoders.device import Arithmetic
+from sedimental.extract.encoders.device import ComputeDevice
 from sedimental.extract.encoders.loading import EncoderError, resolve
 from sedimental.extract.encoders.made_tokenizers import made_tokenizer
 from sedimental.extract.encoders.text import (
@@ -22,10 +22,10 @@ from sedimental.extract.encoders.text import (
     load_tokenizer,
     longest,
 )
-from sedimental.extract.streams.context import Before
+from sedimental.extract.streams.context import PrecedingUtterances
 from sedimental.extract.streams.streams import TextStream
 
-CPU = Arithmetic(torch.device("cpu"), torch.float32)
+CPU = ComputeDevice(torch.device("cpu"), torch.float32)
 CHINESE = "\u8fd9\u90e8\u7535\u5f71\u771f\u7684\u5f88\u68d2\uff0c\u6211\u559c\u6b22 iPhone 15\u3002"
 
 
@@ -172,7 +172,7 @@ def manifest() -> Manifest:
 
 def test_what_was_said_before_is_of_the_same_video_and_split() -> None:
     corpus = manifest()
-    before = Before(2, corpus)
+    before = PrecedingUtterances(2, corpus)
     assert [before(c) for c in corpus.clips] == [
         (),
         (),
@@ -180,8 +180,8 @@ def test_what_was_said_before_is_of_the_same_video_and_split() -> None:
         ("first",),
         ("fourth", "aside"),
     ]
-    assert Before(0, corpus)(corpus.clips[4]) == ()
-    assert Before(3, None)(corpus.clips[4]) == ("aside",)
+    assert PrecedingUtterances(0, corpus)(corpus.clips[4]) == ()
+    assert PrecedingUtterances(3, None)(corpus.clips[4]) == ("aside",)
 
 
 def test_context_is_part_of_the_fingerprint_and_of_a_clip_s_source() -> None:

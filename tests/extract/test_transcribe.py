@@ -20,7 +20,7 @@ from sedimental.config import ExtractConfig, load_config
 from sedimental.errors import ManifestError
 from sedimental.extract.corpora.csv_table import load
 from sedimental.extract.corpora.word_times import read_cell
-from sedimental.extract.encoders.device import Arithmetic
+from sedimental.extract.encoders.device import ComputeDevice
 from sedimental.extract.encoders.loading import EncoderError
 from sedimental.extract.new_clips import read_table
 from sedimental.extract.transcribe.recogniser import Recogniser
@@ -92,7 +92,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def recogniser(folder: Path, language: str | None = None) -> Recogniser:
-    return Recogniser(str(folder), None, language, Arithmetic.of(ExtractConfig(device="cpu")))
+    return Recogniser(str(folder), None, language, ComputeDevice.of(ExtractConfig(device="cpu")))
 
 
 @pytest.fixture

@@ -208,9 +208,9 @@ def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def aligner_of(folder: Path) -> Aligner:
     from sedimental.config import ExtractConfig
-    from sedimental.extract.encoders.device import Arithmetic
+    from sedimental.extract.encoders.device import ComputeDevice
 
-    return Aligner(str(folder), None, Arithmetic.of(ExtractConfig(device="cpu")))
+    return Aligner(str(folder), None, ComputeDevice.of(ExtractConfig(device="cpu")))
 
 
 def test_words_of_an_alignment_lie_in_the_sound_in_order(letters: Path) -> None:
@@ -415,7 +415,7 @@ def test_mag_bert_shows_each_token_what_was_heard_during_its_word(
 ) -> None:
     from sedimental.progress import Silent
     from sedimental.train.models.mag_gate import of_words
-    from sedimental.train.run import Workshop
+    from sedimental.train.run import TrainSession
 
     bert = folders["bert"]
     tables = (
@@ -424,7 +424,7 @@ def test_mag_bert_shows_each_token_what_was_heard_during_its_word(
     )
     config = table(LIVE.format(model="mag_bert", bert=bert), features=tables)
     assert not sedimental.extract(config).failures
-    shop = Workshop(config, Silent(), live_input)
+    shop = TrainSession(config, Silent(), live_input)
     [plan] = shop.plans
     data = shop.open([plan]).select(plan.modalities)
     batch = data.batch(torch.arange(3))

@@ -18,7 +18,7 @@ from sedimental.train.models import within_text
 from sedimental.train.models.cenet import CENet, Enhancement, Options
 from sedimental.train.models.shared.hooks import WithinText
 from sedimental.train.models.shared.interface import InputShape
-from sedimental.train.run import Workshop, built
+from sedimental.train.run import TrainSession, built
 from sedimental.train.run import train as plain_train
 
 MakeConfig = Callable[..., Config]
@@ -82,7 +82,7 @@ def test_the_enhancement_is_the_literal_one() -> None:
 
 
 def opened(config: Config) -> tuple[LiveModel, Any]:
-    shop = Workshop(config, Silent(), live_input)
+    shop = TrainSession(config, Silent(), live_input)
     [plan] = shop.plans
     data = shop.open([plan]).select(plan.modalities)
     model: Any = built(plan, data)

@@ -18,7 +18,7 @@ from safetensors import safe_open
 from sedimental.cache.runs import Run
 from sedimental.config import Config, load_config
 from sedimental.progress import Silent
-from sedimental.train.distributed.sigterm import EXIT_CODE, Notice, Preempted, noticing
+from sedimental.train.distributed.sigterm import EXIT_CODE, Notice, Preempted, catch_sigterm
 from sedimental.train.run import train
 
 MakeFeatures = Callable[..., Path]
@@ -179,7 +179,7 @@ def test_sigterm_between_two_runs_and_in_a_stack(make_features: MakeFeatures) ->
 
 def test_the_notice_is_put_away_and_comes_in_the_main_thread_alone() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with noticing() as notice:
+    with catch_sigterm() as notice:
         terminate()
         terminate()
         assert notice.came
@@ -187,7 +187,7 @@ def test_the_notice_is_put_away_and_comes_in_the_main_thread_alone() -> None:
     found: list[Notice] = []
 
     def elsewhere() -> None:
-        with noticing() as own:
+        with catch_sigterm() as own:
             found.append(own)
 
     thread = threading.Thread(target=elsewhere)

@@ -18,7 +18,7 @@ from sedimental.extract.finetune.find import live_input
 from sedimental.progress import Silent
 from sedimental.train.data.standardize import measure
 from sedimental.train.live_model import LiveModel
-from sedimental.train.run import Workshop, built, train
+from sedimental.train.run import TrainSession, built, train
 from sedimental.train.sweep.linear_probe import Scale
 
 from ..evaluate.test_report import simulate  # type: ignore[import-not-found]
@@ -73,7 +73,7 @@ def dying(made: MakeConfig, folders: dict[str, Path], tmp_path: Path) -> Config:
 
 def test_a_dead_dimension_of_a_live_encoder_may_wake(dying: Config) -> None:
     """Ten steps of the encoder move no state of its frames a thousandfold."""
-    shop = Workshop(dying, Silent(), live_input)
+    shop = TrainSession(dying, Silent(), live_input)
     [plan] = shop.plans
     data = shop.open([plan]).select(plan.modalities)
     model: Any = built(plan, data)

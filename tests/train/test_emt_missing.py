@@ -17,7 +17,7 @@ from sedimental.evaluate.metrics import score
 from sedimental.train.data.dataset import Selection, Table
 from sedimental.train.data.inputs import find_inputs
 from sedimental.train.data.load import load
-from sedimental.train.data.missing_features import Case, damaged
+from sedimental.train.data.missing_features import MissingCase, damaged
 from sedimental.train.fit.loop import Scores, predict
 from sedimental.train.models import build, model_options
 from sedimental.train.models.emt_dlfr.model import EMTDLFR
@@ -234,7 +234,7 @@ def at_rates(
         return {
             rate: predict(
                 model,
-                damaged(data, Case("rate", "all", rate), mask=mask, special="keep"),
+                damaged(data, MissingCase("rate", "all", rate), mask=mask, special="keep"),
                 data.rows["test"],
             )
             for rate in rates

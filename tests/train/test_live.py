@@ -35,7 +35,7 @@ from sedimental.train.models import MODELS
 from sedimental.train.models.shared.missing_frames import hidden_frames, incomplete
 from sedimental.train.plan import Plan
 from sedimental.train.robustness import restore, robustness
-from sedimental.train.run import Workshop, built
+from sedimental.train.run import TrainSession, built
 from sedimental.train.run import train as plain_train
 
 TEXT = ("bert", "roberta")
@@ -73,9 +73,9 @@ def test_untouched_live_encoders_predict_what_cached_layers_do(
         np.testing.assert_allclose(run.predictions.values, expected, atol=1e-4)
 
 
-def opened(config: Config) -> tuple[Workshop, Plan, Selection]:
+def opened(config: Config) -> tuple[TrainSession, Plan, Selection]:
     """A pipeline's one run, before it is trained."""
-    shop = Workshop(config, Silent(), live_input)
+    shop = TrainSession(config, Silent(), live_input)
     [plan] = shop.plans
     return shop, plan, shop.open([plan]).select(plan.modalities)
 
@@ -188,7 +188,7 @@ def test_training_from_cached_blocks_is_training_from_words_and_sound(made: Make
     _, plan, data = opened(config)
     fast = step_gradients(plan, data)
     whole = replace(plan, inputs=tuple(replace(one, **begun(config, one)) for one in plan.inputs))  # type: ignore[type-var]
-    shop = Workshop(config, Silent(), live_input)
+    shop = TrainSession(config, Silent(), live_input)
     slow = step_gradients(whole, shop.open([whole]).select(plan.modalities))
     assert len(fast) == len(slow)
     for one, other in zip(fast, slow, strict=True):

@@ -16,7 +16,7 @@ from sedimental.errors import RunError
 from sedimental.evaluate.metrics import score
 from sedimental.train.data.dataset import Corpus, Selection, Source, Table
 from sedimental.train.data.load import arrange
-from sedimental.train.fit.early_stopping import Fit, Track
+from sedimental.train.fit.early_stopping import BestEpoch, Fit
 from sedimental.train.fit.loop import fit, predict
 from sedimental.train.fit.loop import shuffled as batches_of
 from sedimental.train.fit.optimizer import rate_factor
@@ -184,7 +184,7 @@ def test_an_undefined_criterion_falls_back_on_the_loss_and_says_so() -> None:
         ([3.0, 1.0, 2.0], [nan, -0.5, nan], 2, False),
         ([1.0, 2.0, 3.0], [nan, 0.1, 0.2], 3, False),
     ):
-        track = Track(Settings(epochs=3, criterion="Corr", also=("MAE",)))
+        track = BestEpoch(Settings(epochs=3, criterion="Corr", also=("MAE",)))
         track.rivals.clear()
         for epoch in epochs(losses, corrs):
             track.take(epoch, dict)
@@ -398,7 +398,7 @@ def test_the_criterion_picks_the_epoch() -> None:
 
 def test_a_criterion_that_is_never_a_number_keeps_the_first_epoch() -> None:
     settings = Settings(criterion="Corr", epochs=3)
-    track = Track(settings)
+    track = BestEpoch(settings)
     for number in (1, 2, 3):
         kept = track.add(Epoch(number, 0.0, 1.0, 0.1, 0.1, {"Corr": math.nan}))
         assert kept == (number == 1)

@@ -27,7 +27,7 @@ from sedimental.train.models.mag_gate import AdaptationGate, laid_over
 from sedimental.train.models.shared.hooks import WithinText
 from sedimental.train.models.shared.interface import Batch, InputShape
 from sedimental.train.robustness import robustness
-from sedimental.train.run import Workshop, built
+from sedimental.train.run import TrainSession, built
 from sedimental.train.run import train as plain_train
 
 MakeConfig = Callable[..., Config]
@@ -169,7 +169,7 @@ def test_it_says_where_it_works() -> None:
 
 
 def opened(config: Config) -> tuple[LiveModel, Selection]:
-    shop = Workshop(config, Silent(), live_input)
+    shop = TrainSession(config, Silent(), live_input)
     [plan] = shop.plans
     data = shop.open([plan]).select(plan.modalities)
     model: Any = built(plan, data)

@@ -18,7 +18,7 @@ from sedimental.train.fit.early_stopping import Fit
 from sedimental.train.fit.loop import fit
 from sedimental.train.fit.seeding import stream
 from sedimental.train.fit.settings import Settings
-from sedimental.train.fit.state import Flight, Within
+from sedimental.train.fit.state import EpochProgress, TrainState
 from sedimental.train.models import MODELS, build, model_options, within_text
 from sedimental.train.models.shared.interface import FusionModel
 
@@ -111,7 +111,7 @@ def test_it_goes_on_within_an_epoch(name: str, step: int, tmp_path: Path) -> Non
     kept = Checkpoint(tmp_path / "kept", "key", notice=notice)
     steps, at_step = list[int](), kept.at_step
 
-    def counting(flight: Flight, within: Callable[[], Within]) -> None:
+    def counting(flight: TrainState, within: Callable[[], EpochProgress]) -> None:
         steps.append(1)
         notice.came = len(steps) == step
         at_step(flight, within)

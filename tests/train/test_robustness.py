@@ -21,11 +21,11 @@ from sedimental.evaluate.output.html import to_html
 from sedimental.evaluate.output.terminal import robustness_to_terminal
 from sedimental.evaluate.report import report_folder as evaluate
 from sedimental.progress import Silent
-from sedimental.train.data.missing_features import Case, damaged
+from sedimental.train.data.missing_features import MissingCase, damaged
 from sedimental.train.fit.loop import predict
 from sedimental.train.models.shared.missing_frames import incomplete_view
 from sedimental.train.robustness import at_rate, restore, robustness, train_incomplete
-from sedimental.train.run import Workshop, train
+from sedimental.train.run import TrainSession, train
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "text": {"max_length": 512},
@@ -131,13 +131,13 @@ def test_what_was_tested_is_not_tested_again(config: Config) -> None:
 
 
 def test_losses_are_nested_and_do_not_depend_on_the_batch(config: Config) -> None:
-    shop = Workshop(config, Silent())
+    shop = TrainSession(config, Silent())
     data = shop.open(shop.plans).select(MODALITIES)
     rows = data.rows["test"]
     intact = data.batch(rows)
     lost = {}
     for rate in (0.3, 0.6):
-        half = damaged(data, Case("rate", "all", rate), seed=5)
+        half = damaged(data, MissingCase("rate", "all", rate), seed=5)
         whole = half.batch(rows)
         for m in MODALITIES:
             features, reference = whole.features[m], intact.features[m]
@@ -154,19 +154,19 @@ def test_losses_are_nested_and_do_not_depend_on_the_batch(config: Config) -> Non
         assert (lost[m, 0.6] | ~lost[m, 0.3]).all()
         share = lost[m, 0.3].sum() / intact.masks[m].sum()
         assert 0.15 < float(share) < 0.45
-    only = damaged(data, Case("drop", "A", 1.0), seed=5).batch(rows)
+    only = damaged(data, MissingCase("drop", "A", 1.0), seed=5).batch(rows)
     assert not only.masks["audio"].any()
     assert torch.equal(only.features["text"], intact.features["text"])
     assert not torch.equal(
-        damaged(data, Case("rate", "T", 0.5), 6).batch(rows).features["text"],
-        damaged(data, Case("rate", "T", 0.5), 5).batch(rows).features["text"],
+        damaged(data, MissingCase("rate", "T", 0.5), 6).batch(rows).features["text"],
+        damaged(data, MissingCase("rate", "T", 0.5), 5).batch(rows).features["text"],
     )
 
 
 def test_weights_of_another_version_of_a_model_are_told(config: Config) -> None:
     """P2: a SUGRM of two norms cannot be read as one of one; so of any model that has changed."""
     train(config)
-    shop = Workshop(config, Silent())
+    shop = TrainSession(config, Silent())
     plan = shop.plans[0]
     data = shop.open(shop.plans).select(plan.modalities)
     changed = replace(plan, options=replace(plan.options, hidden=plan.options.hidden + 1))
@@ -224,7 +224,7 @@ def test_a_model_that_hides_frames_is_tested_on_the_losses_asked_for_alone(confi
     _, values = read(file)
     incomplete = run.predictions.of("test")[1]  # as trained, half of the frames are hidden
     assert not np.allclose(values[0, 0], incomplete, atol=1e-4)
-    shop = Workshop(own, Silent())
+    shop = TrainSession(own, Silent())
     [plan] = shop.plans
     data = shop.open(shop.plans).select(plan.modalities)
     model = restore(plan, data)
@@ -247,13 +247,13 @@ def test_every_model_loses_the_same_frames_in_training_and_in_scoring(config: Co
         names = ("uegd", "emt_dlfr", "tfr_net")
         update = {"models": names, "missing_rate": 0.7, "special_tokens": special}
         section = config.train.model_copy(update=update)
-        shop = Workshop(config.model_copy(update={"train": section}), Silent())
+        shop = TrainSession(config.model_copy(update={"train": section}), Silent())
         corpus = shop.open(shop.plans)
         data = corpus.select(("text",))
         rows = data.rows["test"]
         whole = data.batch(rows)
         trained = {p.model: p.options for p in shop.plans if p.model != "uegd"}
-        scored = damaged(data, Case("rate", "all", 0.7), special=special).batch(rows)
+        scored = damaged(data, MissingCase("rate", "all", 0.7), special=special).batch(rows)
         first = scored.features["text"][:, 0].abs().sum(dim=1) > 0
         assert bool(first.all()) == (special == "keep")
         for options in trained.values():

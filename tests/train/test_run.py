@@ -37,7 +37,7 @@ from sedimental.train.data.load import load
 from sedimental.train.fit.checkpoint import _read as read_checkpoint
 from sedimental.train.processes.pool import workers_for
 from sedimental.train.record import representations_of
-from sedimental.train.run import Workshop, train
+from sedimental.train.run import TrainSession, train
 
 LAYERS = ("0", "1", "2", "3")
 SETTINGS: Mapping[Modality, Mapping[str, Any]] = {
@@ -145,7 +145,7 @@ def corpus(tmp_path: Path) -> Path:
 
 def plan_folder(config: Config) -> Path:
     """Where the runs of the only row of `config` lie, or will lie."""
-    return Workshop(config, Silent()).plans[0].folder.parent
+    return TrainSession(config, Silent()).plans[0].folder.parent
 
 
 class Heard:
@@ -372,7 +372,7 @@ CHILD = """
 import sys
 from sedimental.config import Config
 from sedimental.train.fit import checkpoint
-from sedimental.train.run import Workshop, train
+from sedimental.train.run import TrainSession, train
 
 class Told:
     def start(self, task, total, unit="clip"): ...

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import sedimental
-from sedimental.extract.corpora.meld import mended
+from sedimental.extract.corpora.meld import fix_mojibake
 from sedimental.model_table import ADDED, MODELS
 from sedimental.train.models import within_text
 
@@ -46,7 +46,7 @@ def write_meld(meld: Path, clips: int, file: Path) -> None:
                         break
                     last, taken = row["Dialogue_ID"], taken + 1
                     clip = [f"{split}{last}", row["Utterance_ID"], split]
-                    table.writerow([*clip, mended(row["Utterance"]), row["Sentiment"]])
+                    table.writerow([*clip, fix_mojibake(row["Utterance"]), row["Sentiment"]])
 
 
 @dataclass(frozen=True)

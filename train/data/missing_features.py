@@ -23,7 +23,7 @@ STRIDE = 1009
 
 
 @dataclass(frozen=True)
-class Case:
+class MissingCase:
     """One way of losing features."""
 
     kind: str
@@ -35,7 +35,7 @@ class Case:
 
 def damaged(
     data: Selection,
-    case: Case,
+    case: MissingCase,
     seed: int = MASK_SEED,
     mask: int = 0,
     special: Special = "missing",

@@ -12,7 +12,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from ...errors import RunError, SedimentalError
 from .launcher import launched
-from .ranks import ALONE, Ranks
+from .ranks import SINGLE_PROCESS, Ranks
 from .sigterm import EXIT_CODE, Preempted
 
 PATIENCE = timedelta(minutes=30)
@@ -22,7 +22,7 @@ GRACE = 1.0
 first is to tell its fault before."""
 
 
-class Follows(SedimentalError):
+class SecondaryExit(SedimentalError):
     """Another process has told already why all of them end."""
 
     reported = True
@@ -50,7 +50,7 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     """
     launch = launched()
     if launch is None:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     backend = "gloo"
     if device.type == "cuda":
@@ -69,7 +69,7 @@ def joined(device: torch.device) -> Iterator[Ranks]:
         leave = backend == "gloo" or isinstance(fault, Preempted)
         if not _first(store):
             time.sleep(GRACE)
-            raise Follows(EXIT_CODE if isinstance(fault, Preempted) else 1) from fault
+            raise SecondaryExit(EXIT_CODE if isinstance(fault, Preempted) else 1) from fault
         if isinstance(fault, RuntimeError) and _lost(fault):
             raise RunError(
                 f"process {rank} of {world} has lost another one, which ended without a word; the "

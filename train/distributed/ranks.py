@@ -203,7 +203,7 @@ class Ranks:
         return whole, Output(joined(output.prediction), extras=extras)
 
 
-ALONE = Ranks()
+SINGLE_PROCESS = Ranks()
 
 
 def _cut(whole: int, rank: int, count: int) -> tuple[int, int]:

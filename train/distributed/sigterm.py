@@ -29,14 +29,14 @@ class Notice:
 
     came: bool = False
 
-    def heed(self, where: str) -> None:
+    def raise_if_set(self, where: str) -> None:
         """Raises Preempted, for a place where there is nothing to be kept, if it came."""
         if self.came:
             raise Preempted(f"stopped by SIGTERM {where}. {GOES_ON}")
 
 
 @contextmanager
-def noticing() -> Iterator[Notice]:
+def catch_sigterm() -> Iterator[Notice]:
     """Within, SIGTERM only sets the notice; a second one changes nothing.
 
     A process may hear it twice: from Slurm, and from the torchrun that Slurm told too. Python
@@ -61,7 +61,7 @@ def noticing() -> Iterator[Notice]:
 def raising_on_sigterm(outcome: str) -> Iterator[None]:
     """Within, SIGTERM and SIGHUP raise Preempted, so that what is temporary is removed.
 
-    Its message ends with the `outcome`. Only in the main thread, as `noticing`.
+    Its message ends with the `outcome`. Only in the main thread, as `catch_sigterm`.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

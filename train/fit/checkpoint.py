@@ -23,7 +23,7 @@ from ...cache.runs import Epoch
 from ...cache.store.atomic_write import clear_stale, fresh
 from ..distributed.sigterm import GOES_ON, Notice, Preempted
 from .early_stopping import weights_of
-from .state import Flight, Within
+from .state import EpochProgress, TrainState
 
 FORMAT = "sedimental-checkpoint-3"
 _DIGEST = b'"blake2b":"'
@@ -61,7 +61,7 @@ class Checkpoint:
         self._within = 60 * minutes or math.inf
         self._saved, self._cost = time.monotonic(), 0.0
 
-    def at_step(self, flight: Flight, within: Callable[[], Within]) -> None:
+    def at_step(self, flight: TrainState, within: Callable[[], EpochProgress]) -> None:
         """Between two steps of an epoch: keep everything if it is time; `within` says where.
 
         Raises Preempted, when all is kept, if we are asked to end.
@@ -70,13 +70,13 @@ class Checkpoint:
             flight.within = within()
             self._keep(flight, asked == ENDING)
 
-    def at_epoch(self, flight: Flight) -> None:
+    def at_epoch(self, flight: TrainState) -> None:
         """As `at_step`, after an epoch."""
         flight.within = None
         if asked := self._asked(flight, EVERY):
             self._keep(flight, asked == ENDING)
 
-    def _asked(self, flight: Flight, pause: float) -> int:
+    def _asked(self, flight: TrainState, pause: float) -> int:
         """`KEEPING`, `ENDING` or 0, the same in all processes that train together."""
         own, waited = 0, time.monotonic() - self._saved
         if self.notice.came:
@@ -85,7 +85,7 @@ class Checkpoint:
             own = KEEPING
         return flight.ranks.most(own)
 
-    def _keep(self, flight: Flight, ending: bool) -> None:
+    def _keep(self, flight: TrainState, ending: bool) -> None:
         if flight.ranks.lead:
             self._save(flight)
         if ending:
@@ -94,7 +94,7 @@ class Checkpoint:
             kept = "all is kept" if self.path else "nothing is kept"
             raise Preempted(f"stopped by SIGTERM after epoch {epochs}{where}; {kept}. {GOES_ON}")
 
-    def _save(self, flight: Flight) -> None:
+    def _save(self, flight: TrainState) -> None:
         if self.path is None:
             return
         began = time.monotonic()
@@ -130,7 +130,7 @@ class Checkpoint:
         self._saved = time.monotonic()
         self._cost = self._saved - began
 
-    def restore(self, flight: Flight) -> bool:
+    def restore(self, flight: TrainState) -> bool:
         """Put everything back as it was kept; False, and nothing is touched, if there is none."""
         here = self.path if flight.ranks.lead else None
         found = _read(here, self.key, self.note) if here else ({}, {})
@@ -154,7 +154,9 @@ class Checkpoint:
             rival.state = track.state if shared else _below(tensors, f"rival.{rival.best_epoch}")
         if "within" in head:
             streams = _below(tensors, "streams")
-            flight.within = Within(**head["within"], losses=tensors["losses."], streams=streams)
+            flight.within = EpochProgress(
+                **head["within"], losses=tensors["losses."], streams=streams
+            )
         return True
 
     def clear(self) -> None:

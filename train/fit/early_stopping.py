@@ -27,7 +27,7 @@ class Fit:
 
 
 @dataclass
-class Track:
+class BestEpoch:
     """One run's progress, epoch by epoch."""
 
     settings: Settings
@@ -39,13 +39,13 @@ class Track:
     the validation loss says which epoch is best."""
     state: Mapping[str, Tensor] = field(default_factory=dict)
     """Weights after the best epoch, on the CPU."""
-    rivals: dict[str, "Track"] = field(default_factory=dict)
+    rivals: dict[str, "BestEpoch"] = field(default_factory=dict)
     """The same by the other criteria of `settings.also`."""
 
     def __post_init__(self) -> None:
         for name in self.settings.also:
             own = replace(self.settings, criterion=name, also=())
-            self.rivals[name] = Track(own)
+            self.rivals[name] = BestEpoch(own)
 
     def take(self, epoch: Epoch, weights: Callable[[], Mapping[str, Tensor]]) -> None:
         """Note a finished epoch, and keep the `weights` after it for every criterion it is best
@@ -60,17 +60,17 @@ class Track:
         """Note a finished epoch; True if it is the best so far: its weights are to be kept."""
         least_loss = min((e.valid_loss for e in self.history), default=math.inf)
         self.history.append(epoch)
-        badness = self.settings.badness(epoch.valid_loss, epoch.valid)
-        if self.best_epoch and badness >= self.lowest and not self._undefined(badness):
+        to_minimise = self.settings.to_minimise(epoch.valid_loss, epoch.valid)
+        if self.best_epoch and to_minimise >= self.lowest and not self._undefined(to_minimise):
             return False
-        if self.best_epoch and self._undefined(badness) and epoch.valid_loss >= least_loss:
+        if self.best_epoch and self._undefined(to_minimise) and epoch.valid_loss >= least_loss:
             return False
-        self.best_epoch, self.lowest = epoch.epoch, badness
+        self.best_epoch, self.lowest = epoch.epoch, to_minimise
         return True
 
-    def _undefined(self, badness: float) -> bool:
+    def _undefined(self, to_minimise: float) -> bool:
         """Whether the criterion has no value now and never had one."""
-        return math.isinf(badness) and math.isinf(self.lowest)
+        return math.isinf(to_minimise) and math.isinf(self.lowest)
 
     @property
     def finished(self) -> bool:

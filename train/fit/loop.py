@@ -17,17 +17,17 @@ from ...config import TrainConfig
 from ...errors import RunError
 from ..data.dataset import Selection
 from ..data.spec_augment import hide
-from ..distributed.ranks import ALONE, Ranks
+from ..distributed.ranks import SINGLE_PROCESS, Ranks
 from ..layers.losses import task_loss
 from ..models.shared.hooks import Contextual, Recipe, Remembers, Training
 from ..models.shared.interface import Batch, FusionModel, Output
 from .checkpoint import Checkpoint
-from .early_stopping import Fit, Track, weights_of
+from .early_stopping import BestEpoch, Fit, weights_of
 from .optimizer import Stepper, rate_factors
 from .scoring import loss_of, metrics_of
 from .seeding import Streams, global_stream, stream
 from .settings import Settings, resolve, stated
-from .state import Flight, Within
+from .state import EpochProgress, TrainState
 
 SCORING_BATCH = 128
 """Clips a batch where nothing is learned; clips of like length share one."""
@@ -62,7 +62,7 @@ def fit(
     protocol: str,
     on_epoch: Callable[[Epoch], None] = lambda _: None,
     checkpoint: Checkpoint | None = None,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_PROCESS,
 ) -> Fit:
     """Train `model` in place on the training clips of `data`; its last weights stay in it.
 
@@ -85,8 +85,8 @@ def fit(
         with torch.no_grad():
             model.begin(told)
     ranks.join(model)
-    track = Track(settings)
-    flight = Flight(model, Stepper(model, settings, device, ranks), track, ranks)
+    track = BestEpoch(settings)
+    flight = TrainState(model, Stepper(model, settings, device, ranks), track, ranks)
     if kept.restore(flight):
         for epoch in track.history:
             on_epoch(epoch)
@@ -108,7 +108,9 @@ def _labels(data: Selection) -> Tensor:
     return data.labels[data.rows["train"].to(data.labels.device)]
 
 
-def _epoch(flight: Flight, data: Selection, seed: int, protocol: str, kept: Checkpoint) -> Epoch:
+def _epoch(
+    flight: TrainState, data: Selection, seed: int, protocol: str, kept: Checkpoint
+) -> Epoch:
     """Train and validate once, or what is left of it."""
     settings, device = flight.stepper.settings, data.labels.device
     number = len(flight.track.history) + 1
@@ -135,7 +137,7 @@ def _epoch(flight: Flight, data: Selection, seed: int, protocol: str, kept: Chec
 
 
 def _train(
-    flight: Flight,
+    flight: TrainState,
     data: Selection,
     batches: Sequence[Tensor],
     factors: Sequence[float],
@@ -157,10 +159,10 @@ def _train(
             losses[:start] = flight.within.losses[:start]
         streams.restore(flight.within.streams)
 
-    def within() -> Within:
+    def within() -> EpochProgress:
         known = ranks.sum(losses).cpu()
         refuse_divergence(known, batches, epoch, data)  # nobody wants to go on from there
-        return Within(number + 1, known, time.perf_counter() - began, streams.state())
+        return EpochProgress(number + 1, known, time.perf_counter() - began, streams.state())
 
     shares = [ranks.share(rows) for rows in batches]
     found = data.batches([share.rows for share in shares[start:]], previous_of(model))
@@ -205,7 +207,7 @@ def validate(
     settings: Settings,
     epoch: int,
     protocol: str,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_PROCESS,
 ) -> tuple[float, dict[str, float]]:
     """Loss and metrics on the validation clips; raises RunError if a prediction is not finite."""
     rows = data.rows["valid"]
@@ -221,7 +223,7 @@ def predict(
     model: FusionModel,
     data: Selection,
     rows: Tensor,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_PROCESS,
     representations: bool = False,
 ) -> Scores:
     """Score the clips `rows` (int64 rows of the table); dropout and masking are off.

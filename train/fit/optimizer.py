@@ -10,7 +10,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from ...errors import RunError
-from ..distributed.ranks import ALONE, Ranks
+from ..distributed.ranks import SINGLE_PROCESS, Ranks
 from ..models.shared.hooks import Group, Grouped
 from ..models.shared.interface import FusionModel
 from .early_stopping import trainable
@@ -93,7 +93,7 @@ class Stepper:
         model: FusionModel,
         settings: Settings,
         device: torch.device,
-        ranks: Ranks = ALONE,
+        ranks: Ranks = SINGLE_PROCESS,
     ) -> None:
         """Raises RunError for fp16 without a GPU."""
         self.settings, self.device, self.ranks = settings, device, ranks

@@ -27,7 +27,7 @@ class Settings(Recipe):
         """As the run records it: ``valid_loss``, ``valid_Corr``."""
         return self.criterion if self.criterion == "valid_loss" else f"valid_{self.criterion}"
 
-    def badness(self, loss: float, metrics: Any) -> float:
+    def to_minimise(self, loss: float, metrics: Any) -> float:
         """What the kept epoch has least of; a criterion that is NaN is worst."""
         value = loss if self.criterion == "valid_loss" else metrics[self.criterion]
         if np.isnan(value):

@@ -24,7 +24,7 @@ from ..data.spec_augment import hide
 from ..layers.padded_mode import padded_mode
 from ..models.shared.hooks import Contextual, Grouped, Remembers, Stackable
 from ..models.shared.interface import Batch, FusionModel
-from .early_stopping import Fit, Track, weights_of
+from .early_stopping import BestEpoch, Fit, weights_of
 from .loop import refuse_divergence, shuffled, validate, whole_loss
 from .optimizer import rate_factors
 from .seeding import global_stream, stream
@@ -66,7 +66,7 @@ def fit_stacked(
     if not all(stackable(model, settings) for model in models):
         raise ValueError(f"{type(models[0]).__name__} cannot be stacked.")
     stack = _Stack(models, settings)
-    tracks = [Track(settings) for _ in models]
+    tracks = [BestEpoch(settings) for _ in models]
     while not all(track.finished for track in tracks):
         number, began = max(len(t.history) for t in tracks) + 1, time.perf_counter()
         alive = [not track.finished for track in tracks]

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..distributed.ranks import ALONE, Ranks
+from ..distributed.ranks import SINGLE_PROCESS, Ranks
 from ..models.shared.interface import FusionModel
-from .early_stopping import Track
+from .early_stopping import BestEpoch
 from .optimizer import Stepper
 
 
 @dataclass(frozen=True)
-class Within:
+class EpochProgress:
     """How far an epoch has come, between two steps; no gradients are waiting there."""
 
     batches: int
@@ -26,12 +26,12 @@ class Within:
 
 
 @dataclass
-class Flight:
+class TrainState:
     """A model, its optimizer and its history, and where in an epoch they stand."""
 
     model: FusionModel
     stepper: Stepper
-    track: Track
-    ranks: Ranks = ALONE
-    within: Within | None = None
+    track: BestEpoch
+    ranks: Ranks = SINGLE_PROCESS
+    within: EpochProgress | None = None
     """None: between two epochs."""

@@ -117,7 +117,7 @@ class Pool:
             raise ended
         if shift.ended:
             raise Preempted(shift.ended[0])
-        self._notice.heed("between two runs; finished runs are kept")
+        self._notice.raise_if_set("between two runs; finished runs are kept")
         return shift.failures
 
 

@@ -111,7 +111,7 @@ def cell_of(
 
 
 @dataclass(frozen=True)
-class Quiet:
+class SilentProgress:
     """Passes the advance of any task on as that of the sweep, and no word of single runs."""
 
     progress: Progress

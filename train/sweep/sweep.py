@@ -18,13 +18,13 @@ from ...config import Config, ConfigError, SweepConfig, nearest
 from ...errors import RunError, RunsFailedError
 from ...evaluate.metrics import score, score_classes
 from ...progress import Progress, Silent
-from ..distributed.sigterm import Notice, noticing
+from ..distributed.sigterm import Notice, catch_sigterm
 from ..parts import divided, per_fold
 from ..plan import Plan
 from ..processes.jobs import Job, Share
 from ..processes.pool import Pool, cores
 from ..unfit import refuse_unfit
-from .cells import TASK, Cell, Quiet, cell_of
+from .cells import TASK, Cell, SilentProgress, cell_of
 from .grid import Arm, arms, default_criterion, encoder_of, fusions, swept_inputs
 from .linear_probe import Labelled
 from .recommend import Scores, Validation, error_of, recommend
@@ -44,7 +44,10 @@ def sweep(config: Config, progress: Progress | None = None, fresh: bool = False)
     kept, if the system asks to end by SIGTERM.
     """
     told = progress or Silent()  # an input that is live elsewhere is read from the cache here
-    with noticing() as notice, Pool(TASK, Quiet(told), config.train.threads, notice) as pool:
+    with (
+        catch_sigterm() as notice,
+        Pool(TASK, SilentProgress(told), config.train.threads, notice) as pool,
+    ):
         return _Sweeping(config.frozen, told, fresh, pool, notice).all()
 
 

@@ -19,13 +19,13 @@ from ...config import Config, ConfigError, RunsConfig
 from ...errors import RunError
 from ...progress import Progress, Silent
 from ..data.live_inputs import FindLive
-from ..distributed.sigterm import Notice, noticing
+from ..distributed.sigterm import Notice, catch_sigterm
 from ..fit.settings import stated
 from ..models import module_of, started
 from ..models.ranges import Range, ranges_of, source_of
 from ..parts import divided
 from ..run import TASK as TRAINING
-from ..run import Workshop
+from ..run import TrainSession
 
 TASK = "tune"
 """The one task whose progress is told: trials of all models."""
@@ -63,7 +63,7 @@ def tune(
             "as `sedimental init` writes them."
         )
     told.start(TASK, count * len(rows), "trial")
-    with noticing() as notice:
+    with catch_sigterm() as notice:
         search = _Searching(config, told, live, seen, notice)
         return tuple(search.all(name, letters, count) for name, letters in rows)
 
@@ -86,7 +86,7 @@ class _Searching:
     ) -> None:
         self.config, self.progress, self.live = config, progress, live
         self.manifest, self.notice = manifest, notice
-        self.opened: dict[str, Workshop] = {}
+        self.opened: dict[str, TrainSession] = {}
         """By subset, the workshop that has read its features."""
 
     def all(self, model: str, letters: str, count: int) -> Search:
@@ -121,7 +121,7 @@ class _Searching:
         )
         runs = RunsConfig(root=self.config.experiment / FOLDER, name=name)
         own = self.config.model_copy(update={"train": train, "runs": runs})
-        shop = Workshop(
+        shop = TrainSession(
             own,
             _Quiet(self.progress),
             self.live,
