@@ -277,8 +277,10 @@ def init(
     here = Path(__file__).parent
     preset = preset if videos is None else "csv"
     if preset not in presets():
-        hint = nearest(preset, presets()) or f" Known: {', '.join(presets())}."
-        fail(f'--preset "{preset}": there is none of this name. {hint}', 2)
+        within = [name for name in presets() if f"-{name}" in preset]
+        hint = nearest(within[0] if within else preset, presets())
+        known = f" Known: {', '.join(presets())}."
+        fail(f'--preset "{preset}": there is none of this name.{hint}{known}', 2)
     if path.exists() and not force:
         fail(f"{path} is there already. Name another file, or replace it with --force.", 2)
     folder = here if preset == "demo" else here / "extract/corpora/presets"
@@ -287,8 +289,9 @@ def init(
         text = with_table(videos, path, text, force)
     replace(path, f"{LINE}\n".encode() + text)
     replace(path.with_name(SCHEMA), (here / "reference" / SCHEMA).read_bytes())
-    after = "look at [corpus], then `sedimental run`"
-    told = f"wrote {path}: {after if videos is None else '`sedimental transcribe` comes next'}."
+    after = "look at [corpus], then `sedimental doctor` and `sedimental run`"
+    after = after if videos is None else "`sedimental transcribe` comes next"
+    told = f"wrote {path}: {after}. {SCHEMA} beside it is for editors."
     say(told)
 
 

@@ -1,4 +1,6 @@
-"""Checksums of what is kept: those of a folder's files in one file, or a digest at a file's end.
+"""Checksums of runs, tables and sweeps: those of a folder's files, or a digest at a file's end.
+
+A store's own are in `store/part.py`.
 
 They are written with the data and checked whenever the data are read, so that a flipped bit, a
 file cut short and a file that is gone are found before a number of theirs is used.

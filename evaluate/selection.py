@@ -224,7 +224,7 @@ def _nothing(folder: Path, left: Sequence[LeftOut]) -> str:
     if not left:
         return f"{folder}: no finished run here. `sedimental train` makes them."
     said = " ".join(text for _, text in told(left))
-    remedy = "`sedimental train` makes what pipeline.toml asks for; "
+    remedy = "Trained with -o? Give `report` the same. `sedimental train` makes what is asked for; "
     return (
         f"{folder}: no run here belongs to this pipeline. {said} {remedy}"
         "`sedimental report NAME` shows any run as it is, `sedimental runs ls` lists them."

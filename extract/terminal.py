@@ -92,10 +92,10 @@ def _facts(diagnosis: "Diagnosis") -> Mapping[str, str]:
         lost = f" of {diagnosis.listed}" if diagnosis.media < diagnosis.listed else ""
         facts["media files"] = f"{diagnosis.media}{lost}{bad}"
     if (lengths := diagnosis.lengths) is not None:
-        facts["length"] = (
-            f"{duration_text(lengths.total)} in all; clips of {lengths.shortest:.1f} to "
-            f"{lengths.longest:.1f} s, {lengths.mean:.1f} s on average"
-        )
+        shortest, longest = f"{lengths.shortest:.1f}", f"{lengths.longest:.1f}"
+        span = f"{shortest} to {longest} s, {lengths.mean:.1f} s on average"
+        each = f"{longest} s" if shortest == longest else span
+        facts["length"] = f"{duration_text(lengths.total)} in all; clips of {each}"
     facts["disk"] = f"{size_text(diagnosis.disk_needed)} needed, "
     facts["disk"] += f"{size_text(diagnosis.disk_free)} free"
     facts["device"] = f"{diagnosis.device} in {diagnosis.precision}, "

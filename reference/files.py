@@ -25,7 +25,10 @@ def files() -> Iterator[tuple[str, str]]:
     """(path, what it is)."""
     yield f"{CORPUS}/{MANIFEST}", "the corpus table as it was extracted: a clip a line, checksum"
     yield f"{CORPUS}/{MEDIA}", "what every media file was: size, times and digest"
-    yield f"{CORPUS}/{FACES}*", "faces that were found, for any encoder of faces"
+    yield (
+        f"{CORPUS}/boxes-<8 digits>/{FACES}*.npz",
+        "faces that were found, for any encoder of faces",
+    )
     yield f"{CORPUS}/{FAILURES}", "clips without features, and why; failures.json is what is read"
     yield f"{CORPUS}/{LOGS}/extract-*.log", "what the command told; an extraction of 10 s and more"
     yield f"{STORE_FOLDER}/{STORE}", "the encoder, its weights and its settings"
@@ -35,6 +38,7 @@ def files() -> Iterator[tuple[str, str]]:
     yield f"{RUN}/{WEIGHTS}", "the model at its best epoch"
     yield f"{RUN}/predictions.csv", "label and prediction of every clip"
     yield f"{RUN}/history.csv", "losses and scores, an epoch a line"
+    yield f"{RUN}/outputs.npz", "gates, layer weights and the like, a row a clip"
     yield f"{RUN}/{REPRESENTATIONS}", "a vector a clip, for the report's maps"
     yield f"{RUN}/{ROBUSTNESS}", "predictions with features missing"
     yield f"{RUN}/{CROSS}", "answers for the test clips of another corpus"

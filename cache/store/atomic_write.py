@@ -167,7 +167,7 @@ def _unless_there(temporary: Path, path: Path) -> None:
                 raise
         return
     try:
-        os.link(temporary, path)  # noqa: PTH107: unlike a rename, it never replaces
+        os.link(temporary, path)  # unlike a rename, it never replaces
     except FileExistsError:
         return
     except OSError:  # a file system without links: the moment between is one nobody can close

@@ -115,6 +115,6 @@ def with_table(folder: Path, pipeline: Path, text: bytes, force: bool) -> bytes:
         fail(f"{table} is there already. Move it, or replace it with --force.", 2)
     data, count = table_of(folder, table)
     replace(table, data)
-    say(f"wrote {table}: {count} files, no labels.")
+    say(f"wrote {table}: {count} {'file' if count == 1 else 'files'}, no labels.")
     named = f'path = "{table.name}"'
     return text.decode().replace('path = "labels.csv"\nname = "mine"', named).encode()
