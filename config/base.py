@@ -72,7 +72,6 @@ LayerList = Annotated[Literal["all"] | tuple[int, ...], BeforeValidator(_layer_l
 ModelName = Annotated[str, AfterValidator(_model_name)]
 ModelNames = Annotated[tuple[ModelName, ...], BeforeValidator(_listed)]
 Letters = Annotated[str, Field(pattern=r"^[TAV]+$")]
-DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 FOLDER = r"^[A-Za-z0-9][\w.-]*$"
 """Names that are a folder's: no slash, nothing hidden."""
 ModelTable = Mapping[str, Any]

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from .base import DEVICE, FOLDER, Count, Fraction, LayerList, Number, Place, Positive, Section, Word
+from .base import FOLDER, Count, Fraction, LayerList, Number, Place, Positive, Section, Word
+from .wording import DEVICE
 
 OfClips = Literal["none", "mean", "mean+std", "mean+std+max"]
 HAND_MADE = ("log-mel", "egemaps")

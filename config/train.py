@@ -7,7 +7,6 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from ..model_table import MODELS
 from .base import (
-    DEVICE,
     Count,
     Fraction,
     LayerChoice,
@@ -20,7 +19,7 @@ from .base import (
     Switch,
     Word,
 )
-from .wording import nearest
+from .wording import DEVICE, nearest
 from .words import Collapse
 
 

@@ -6,6 +6,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
+DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
+"""What a device is called."""
 KINDS: Mapping[str, str] = {
     "int": "a whole number",
     "float": "a number",
@@ -108,6 +110,8 @@ def _message(fault: Any, root: type[BaseModel], tags: Mapping[str, type[BaseMode
         return f"should be {words} {context[key]:g}, not {shown(given)}."
     if kind == "string_too_short":
         return "is empty."
+    if kind == "string_pattern_mismatch" and context["pattern"] == DEVICE:
+        return f"should be auto, cpu, cuda or cuda:1, not {shown(given)}."
     if kind == "string_pattern_mismatch":
         field = _fields(fault["loc"][:-1], root, tags).get(str(fault["loc"][-1]))
         said = (getattr(field, "description", None) or "").replace("\n", " ").partition(". ")[0]

@@ -182,7 +182,10 @@ def test_a_folder_and_a_bom(tmp_path: Path) -> None:
         ("[train]\nuegd = 3\n", "train.uegd: should be a table of keys, not 3."),
         ("[train]\nepocs = 3\n", 'train.epocs: unknown key. Did you mean "epochs"?'),
         ("[train.uegdd]\nhidden = 3\n", 'train.uegdd: unknown key. Did you mean "uegd"?'),
-        ("[extract]\ndevice = 'gpu'\n", 'extract.device: "gpu" does not fit this key'),
+        (
+            "[extract]\ndevice = 'gpu'\n",
+            'extract.device: should be auto, cpu, cuda or cuda:1, not "gpu"',
+        ),
         ("[sweep]\nmodel = [[]]\n", "sweep.model[0]"),
         ("[sweep]\noptions = []\n", "sweep.options: should be a table of keys"),
     ],

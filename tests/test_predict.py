@@ -304,7 +304,7 @@ def test_what_is_no_run_or_no_more_one_that_predicts(config: Config, tmp_path: P
     altered("trained on other features than seed-1", extraction=other)
     altered("do not fit uegd as it is now", options=head["options"] | {"hidden": 9})
     altered("do not fit uegd as it is now", options=head["options"] | {"hiden": 8})
-    with pytest.raises(ConfigError, match="device: 'tpu'"):
+    with pytest.raises(ConfigError, match=r'device: should be auto, cpu, .*not "tpu"'):
         sedimental.predict(config.experiment / "uegd-T", words, device="tpu")
     (row / "seed-2/run.json").write_text(json.dumps(head))
     write_checksums(row / "seed-2")
