@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from ..cache.face_boxes import BoxStore
 from ..cache.failures import FAILURES, Failure, forget_failures, write_failures
 from ..cache.manifest import Manifest, write_manifest
@@ -154,7 +156,7 @@ def _fill(found: Survey, clock: Clock, progress: Progress, estimate: Diagnosis |
             work.stream.load(arithmetic, clock)
             if line := independence(work.stream, work.writer, bool(work.held)):
                 progress.note(line)
-            if warning := work.writer.probe(golden(work.stream)):
+            if warning := work.writer.probe(_reference(work)):
                 progress.note(f"warning: {warning}")
     clock.stage("write", "MB")
     if estimate and max(len(todo.wanted) for _, todo in active) >= WORTH_A_PROBE:
@@ -229,22 +231,24 @@ def _flush(work: Work, storer: StoreThread, clock: Clock, progress: Progress) ->
     """A part is full: encode what is still queued, and hand everything to the writing thread."""
     chunk = work.stream.finish()
     if any(fault.unforeseen for fault in chunk.failures.values()):
-        _refuse_broken(work)
+        _reference(work)  # where that fails too, not the clips are at fault
     for id_, fault in chunk.failures.items():
         _failed(work, id_, fault, progress)
     boxes = work.stream.boxes if isinstance(work.stream, VisionStream) else None
     storer.put(partial(_write, work, chunk, boxes, clock))
 
 
-def _refuse_broken(work: Work) -> None:
-    """Raise EncoderError where not the clips are at fault: the reference input fails as well."""
+def _reference(work: Work) -> NDArray[Any]:
+    """Features of the reference input; raises EncoderError where not even that has any."""
     try:
-        golden(work.stream)
+        return golden(work.stream)
+    except EncoderError:
+        raise
     except Exception as fault:
         reason = clip_error("encode", fault).reason
         raise EncoderError(
-            f"{work.name}: the encoder does not work any more, on no input: {reason}. What is "
-            "stored stays; start again once the device or its memory is free."
+            f"{work.name}: the encoder fails on every input: {reason}. What is stored "
+            "stays; start again once the device or its memory is free."
         ) from fault
 
 

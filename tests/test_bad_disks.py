@@ -92,6 +92,7 @@ class Experiment:
             "export": ["cache", "export", self.outside / "again.pkl", *c],
             "explain": ["explain", "train.epochs"],
             "schema": ["schema"],
+            "models": ["models", *c],
             "fetch": ["fetch", *c],
         }
 
@@ -116,6 +117,7 @@ class Experiment:
             "pack": ["runs", "pack", self.name, self.disk / "run.zip", *c],
             "unpack": ["runs", "unpack", self.packed, "--into", self.disk / "unpacked"],
             "words": ["report", "--no-text", *c],
+            "tune": ["tune", "--trials", "1", *c],
         }
 
     def removing(self) -> dict[str, list[object]]:
@@ -131,18 +133,24 @@ MORE = '[[features]]\nmodality = "text"\nencoder = "tiny-roberta"\n'
 
 
 @pytest.fixture(scope="module")
-def experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Experiment]:
-    disk = tmp_path_factory.mktemp("disk")
+def experiment() -> Iterator[Experiment]:
+    place = Path(tempfile.mkdtemp(prefix="sedimental-test-"))  # others cannot enter pytest's own
+    place.chmod(0o755)
+    disk, outside = place / "disk", place / "outside"
+    disk.mkdir()
+    outside.mkdir()
     options = ["-t", "tmpfs", "-o", f"size={SIZE}m,mode=755", "sedimental-test", str(disk)]
     mounted = subprocess.run(["mount", *options], capture_output=True, check=False)
     if mounted.returncode:
+        shutil.rmtree(place)
         pytest.skip(f"no disk can be mounted here: {mounted.stderr.decode().strip()}")
     before, tempfile.tempdir = tempfile.tempdir, str(disk)  # predict's features lie on it too
     try:
-        yield Experiment(disk, tmp_path_factory.mktemp("outside"))
+        yield Experiment(disk, outside)
     finally:
         tempfile.tempdir = before
         subprocess.run(["umount", "-l", str(disk)], check=True)
+        shutil.rmtree(place)
 
 
 @pytest.fixture
@@ -195,6 +203,7 @@ def test_what_has_nothing_to_write_needs_no_room(
     state: str, request: pytest.FixtureRequest
 ) -> None:
     experiment: Experiment = request.getfixturevalue(state)
+    (experiment.outside / "again.pkl").unlink(missing_ok=True)  # of another state
     before = snapshot(experiment.disk)
     ended = {name: call(*command) for name, command in experiment.quiet().items()}
     assert ended == dict.fromkeys(ended, (0, []))

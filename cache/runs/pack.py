@@ -128,8 +128,12 @@ def _extract(
 ) -> None:
     """One member, no byte more than was announced, compared with its digest."""
     size, digest = known
-    if size > shutil.disk_usage(target.parent).free:
-        raise RunError(f"{source}: {name} has {size} bytes, more than the disk has room for.")
+    free = shutil.disk_usage(target.parent).free
+    if size > free:
+        raise RunError(
+            f"{source}: {name} has {size:,} bytes, and {free:,} are free where it is to be "
+            "unpacked. Make room, or unpack into another folder (--into)."
+        )
     found, written = hashlib.sha256(), 0
     with archive.open(name) as member, target.open("wb") as file:
         while block := member.read(_BLOCK):

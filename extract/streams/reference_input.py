@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...cache.spec import Scalar
 from ...cache.store.writer import StoreWriter
+from ..decode.clip_error import clip_error
 from ..decode.sound import Waveform
 from ..encoders.audio import Sound
 from ..encoders.batch_independence import measure
@@ -64,8 +65,9 @@ def independence(stream: Stream, writer: StoreWriter, held: bool) -> str:
 
     That is measured where the store does not say it for this precision and kind of device, and
     recorded in the store's spec, which its fingerprint leaves out. Returns what is to be said of
-    it, or "". With `held` features that an earlier version batched as if nothing leaked, that says
-    so.
+    it, or "". An encoder that fails on the short inputs encodes clips one by one, and is measured
+    again the next time; one that fails on every input is found out by `golden`. With `held`
+    features that an earlier version batched as if nothing leaked, that says so.
     """
     if isinstance(stream, TokenStream | WaveformStream):
         return ""  # no encoder
@@ -78,7 +80,15 @@ def independence(stream: Stream, writer: StoreWriter, held: bool) -> str:
         encoder.sharing = known[BATCHES]
         apart = float(known.get(APART) or 0.0)
     else:
-        apart = _measured(stream)
+        try:
+            apart = _measured(stream)
+        except Exception as fault:
+            encoder.sharing = "one by one"
+            reason = clip_error("encode", fault).reason
+            return (
+                f"{writer.path.name}: whether clips can share a batch cannot be measured "
+                f"({reason}): clips are encoded one by one"
+            )
         outcome: dict[str, Scalar] = {BATCHES: encoder.sharing, COMPUTED: computed}
         writer.note(outcome | {APART: float(f"{min(apart, 1e9):.2g}")})
     if encoder.sharing == "any lengths":
@@ -118,9 +128,10 @@ def _measured(stream: VisionStream | AudioStream | TextStream) -> float:
         ]
         return measure(sounds, partial(_values, sounds.encode), *heard)
     words = [Words("fixed", "", text) for text in (FEW, TURNED, WORDS)]
-    apart = measure(stream.encoder, partial(_values, stream.encoder.encode), *words)
-    stream.encoder.cut.discard("fixed")
-    return apart
+    try:
+        return measure(stream.encoder, partial(_values, stream.encoder.encode), *words)
+    finally:
+        stream.encoder.cut.discard("fixed")
 
 
 def _values(encode: Any, items: Sequence[Any]) -> list[NDArray[Any]]:

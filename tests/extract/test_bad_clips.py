@@ -18,8 +18,19 @@ from sedimental.extract.encoders import text, vision
 from sedimental.extract.encoders.loading import EncoderError
 from sedimental.extract.faces import track
 from sedimental.extract.run import extract
+from sedimental.progress import Silent
 
 HUM = (0.3 * np.sin(np.arange(48_000) / 9)).astype("f4")[None]
+
+
+class Notes(Silent):
+    """A progress that keeps what is noted."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
 
 
 def raw_h264(path: Path) -> None:
@@ -193,23 +204,49 @@ def spoil(where: str, fault: Exception, config: Any, patch: pytest.MonkeyPatch) 
             patch.setattr(vision.VisionEncoder, "encode", encoding)
 
 
+@pytest.mark.parametrize("first", ["fixed", "golden", "demo"])
 def test_an_encoder_that_fails_on_everything_ends_the_run(
-    make_corpus: Any, make_pipeline: Any, monkeypatch: pytest.MonkeyPatch
+    first: str, make_corpus: Any, make_pipeline: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """M1: what would end every clip is no fault of the clips, and is not listed as theirs."""
+    """M1: what would end every clip is no fault of the clips, and is not listed as theirs.
+
+    It breaks while its batches are measured, at the reference input, or at a clip.
+    """
     config = load_config(make_pipeline(make_corpus(3), ("text",)))
-    original, calls = text.TextEncoder.encode, 0
+    original, broken = text.TextEncoder.encode, False
 
     def encode(self: Any, clips: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls > 1:  # the first is the reference input
+        nonlocal broken
+        broken = broken or any(clip.id.startswith(first) for clip in clips)
+        if broken:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         return original(self, clips)
 
     monkeypatch.setattr(text.TextEncoder, "encode", encode)
-    with pytest.raises(EncoderError, match=r"does not work any more.*illegal memory access"):
+    with pytest.raises(EncoderError, match=r"fails on every input.*illegal memory access"):
         extract(config)
+
+
+def test_an_encoder_that_cannot_be_measured_encodes_one_by_one(
+    make_corpus: Any, make_pipeline: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_config(make_pipeline(make_corpus(3), ("text",)))
+    original, batches = text.TextEncoder._forward, list[int]()
+
+    def forward(self: Any, tokens: Any) -> Any:
+        batches.append(len(tokens))
+        if len(tokens) > 1:
+            raise RuntimeError("it takes no two")
+        return original(self, tokens)
+
+    monkeypatch.setattr(text.TextEncoder, "_forward", forward)
+    progress = Notes()
+    result = extract(config, progress)
+    assert not result.failures
+    assert result.stores[0].new == 3
+    (said,) = [line for line in progress.notes if "cannot be measured" in line]
+    assert "it takes no two" in said
+    assert batches == [2, 1, 1, 1, 1]  # measured in vain, the reference input, the clips
 
 
 def test_a_header_that_cannot_be_read_is_a_fault_of_the_file(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ encoder = "tiny-data2vec-audio"
 [[features]]
 modality = "audio"
 encoder = "log-mel"
+rate = 5.0
+pool = "stride"
 [[features]]
 modality = "text"
 encoder = "tiny-roberta"
