@@ -45,12 +45,12 @@ assert model.head.in_features == 8
 """
 
 
-def recipe() -> tuple[str, str, str]:
-    """The file, the line of the table and the entry point, as CONTRIBUTING.md has them."""
+def recipe() -> tuple[str, str, str, str]:
+    """The file, the lines of both tables and the entry point, as CONTRIBUTING.md has them."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     section = text.partition("## Add a model")[2].partition("\n## ")[0]
-    file, line, point = re.findall(r"```(?:python|toml)\n(.*?)```", section, re.DOTALL)
-    return file, line, point
+    file, line, fact, point = re.findall(r"```(?:python|toml)\n(.*?)```", section, re.DOTALL)
+    return file, line, fact, point
 
 
 def run(code: list[str], folder: Path, path: Path) -> None:
@@ -62,8 +62,8 @@ def run(code: list[str], folder: Path, path: Path) -> None:
 
 
 def test_the_recipe_to_the_letter(tmp_path: Path) -> None:
-    """A copy of the tree, one file, one line: pipelines know the model, and the contract holds."""
-    file, line, _ = recipe()
+    """A copy of the tree, one file, two lines: pipelines know the model, and the contract holds."""
+    file, line, fact, _ = recipe()
     tree = tmp_path / "sedimental"
     rooms = [path for path in ROOT.iterdir() if (path / "__init__.py").is_file()]
     for room in [*rooms, ROOT / "tests"]:
@@ -72,12 +72,13 @@ def test_the_recipe_to_the_letter(tmp_path: Path) -> None:
     for single in (*ROOT.glob("*.py"), ROOT / "pyproject.toml"):
         shutil.copy(single, tree)
     (tree / "train/models/mine.py").write_text(file, encoding="utf-8")
-    table = tree / "model_table.py"
-    before, start, after = table.read_text(encoding="utf-8").partition(
-        "MODELS: dict[str, str] = {\n"
-    )
-    assert start
-    table.write_text(before + start + line + after, encoding="utf-8")
+    for name, head, entry in (
+        ("model_table.py", "MODELS: dict[str, str] = {\n", line),
+        ("model_facts.py", "FACTS: Mapping[str, Facts] = {\n", fact),
+    ):
+        before, start, after = (tree / name).read_text(encoding="utf-8").partition(head)
+        assert start
+        (tree / name).write_text(before + start + entry + after, encoding="utf-8")
     (tmp_path / "pipeline.toml").write_text(PIPELINE, encoding="utf-8")
     run(["-c", TRIAL], tmp_path, tmp_path)
     some = "mine and (padding or safetensors or classes)"
@@ -105,7 +106,7 @@ def plugin(folder: Path, point: str, file: str | None) -> None:
 
 
 def test_an_installed_package_adds_a_model(tmp_path: Path) -> None:
-    file, _, point = recipe()
+    file, _, _, point = recipe()
     plugin(tmp_path, point, file)
     (tmp_path / "sedimental").symlink_to(ROOT)
     (tmp_path / "pipeline.toml").write_text(PIPELINE, encoding="utf-8")
@@ -115,9 +116,11 @@ def test_an_installed_package_adds_a_model(tmp_path: Path) -> None:
 def test_a_package_that_does_not_give_its_model_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, _, point = recipe()
+    _, _, _, point = recipe()
     plugin(tmp_path, point + "uegd = my_package.mine:Other\nBad-Name = a:B\n", None)
     monkeypatch.syspath_prepend(tmp_path)
+    for name in ("my_package", "my_package.mine"):  # other tests of this process import theirs
+        monkeypatch.delitem(sys.modules, name, raising=False)
     found = of_packages(GROUP, MODELS, "model", "_")
     added, faults = found.places, found.faults
     assert added == {"mine": "my_package.mine:Mine"}

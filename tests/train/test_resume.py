@@ -1,7 +1,7 @@
 """Every model goes on from a checkpoint as if nothing had happened, and trains in bfloat16."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -58,9 +58,13 @@ def corpus() -> Selection:
     return Corpus(table, sources, torch.from_numpy(labels).float()).select(MODALITIES)
 
 
-def made(name: str, data: Selection) -> FusionModel:
+def made(name: str, data: Selection, drops: bool = True) -> FusionModel:
     shapes = {m: source.shape for m, source in data.sources.items()}
-    return build(name, model_options(name, SMALL.get(name, {})), shapes, stream(1, "init"))
+    options = model_options(name, SMALL.get(name, {}))
+    if not drops:
+        shares = [f.name for f in fields(options) if f.name.endswith("dropout")]
+        options = replace(options, **dict.fromkeys(shares, 0.0))
+    return build(name, options, shapes, stream(1, "init"))
 
 
 def same(resumed: Fit, whole: Fit) -> None:
@@ -129,7 +133,11 @@ def test_it_goes_on_within_an_epoch(name: str, step: int, tmp_path: Path) -> Non
 @every_model
 def test_it_trains_in_bfloat16(name: str) -> None:
     data = corpus()
-    exact = fit(made(name, data), data, SETTINGS, 1, "mosi").history
-    mixed = fit(made(name, data), data, replace(SETTINGS, precision="bf16"), 1, "mosi").history
+    half = replace(SETTINGS, precision="bf16")
+    [dropping] = fit(made(name, data), data, replace(half, epochs=1), 1, "mosi").history
+    assert np.isfinite(dropping.train_loss)
+    # without dropout, whose masks come by another road in bfloat16: runs would tell of its noise
+    exact = fit(made(name, data, drops=False), data, SETTINGS, 1, "mosi").history
+    mixed = fit(made(name, data, drops=False), data, half, 1, "mosi").history
     assert mixed[0].train_loss != exact[0].train_loss
     assert mixed[-1].valid_loss == pytest.approx(exact[-1].valid_loss, rel=0.2)

@@ -354,7 +354,7 @@ def test_a_killed_sweep_loses_only_cells_in_flight(swept: Swept, tmp_path: Path)
     # the command, but for its check, which knows of no encoder that is called as in this corpus
     code = (
         "import sys; from sedimental import checks, config; from sedimental.cli import app;"
-        "checks.load_config = lambda path, table=False: config.load_config(path);"
+        "checks.load_config = lambda path, table, changed: config.load_config(path, (), changed);"
         "app(['sweep', '--json', '-c', sys.argv[1]])"
     )
     command = [sys.executable, "-P", "-c", code, str(path)]

@@ -24,7 +24,7 @@ Departures, and choices where the paper is silent:
   so that distances between them, by which labels are made, have one scale.
 - Without text, Z_m = CM(X̂_m; X̂_n); without a third modality, Z_m = CM(X̂_m; X̂_text). Of one
   modality alone there is nothing to read.
-- Scores only: there is no rule that generates classes.
+- Classes are ours, as in Self-MM: logits of the fusion; of a modality a score and a label a class.
 - The rate of the LSTMs is the run's. Sizes, dropout and recipe are ours.
 """
 
@@ -42,7 +42,7 @@ from ..layers.packed import Packed
 from ..layers.transformer import CrossmodalEncoder, SequenceEncoder, with_positions, xavier_init
 from .shared.baseline import Baseline
 from .shared.hooks import EncoderRecipe, Recipe, Training
-from .shared.interface import Batch, InputShape, Output
+from .shared.interface import Batch, InputShape, Output, shaped
 from .shared.utterance import EndState, Pick, Tokens, end_state_encoders
 from .sugrm.label_generator import LabelMemory, unimodal_loss
 
@@ -69,6 +69,8 @@ class Options:
     """Share dropped in the transformers."""
     dropout: Fraction = 0.1
     """Share dropped of the vectors that heads read."""
+    classes: Positive = 1
+    """1: a score a clip; more: logits of that many classes. Taken from the corpus in training."""
 
     def __post_init__(self) -> None:
         """Raises ValueError where width and heads do not go together."""
@@ -92,20 +94,23 @@ ENCODER = EncoderRecipe(5e-5, source="ours, as Self-MM's")
 class Head(nn.Module):
     """A vector -> its feature F* and a score."""
 
-    def __init__(self, inputs: int, space: int, dropout: float) -> None:
+    def __init__(self, inputs: int, space: int, dropout: float, classes: int) -> None:
         """For vectors of length `inputs`."""
         super().__init__()
         self.feature = nn.Sequential(Dropout(dropout), nn.Linear(inputs, space), nn.ReLU())
-        self.score = nn.Linear(space, 1)
+        self.score = nn.Linear(space, classes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, inputs) -> (B, space), (B,)."""
+        """(B, inputs) -> (B, space), (B[, classes])."""
         feature = self.feature(x)
-        return feature, self.score(feature).squeeze(-1)
+        return feature, shaped(self.score(feature))
 
 
 class TETFN(Baseline):
     """Voice and face read each other through the text; single modalities have generated labels."""
+
+    one_label = True
+    """Labels are generated between clips of either sign, on one scale."""
 
     def __init__(self, options: Options, inputs: Mapping[Modality, InputShape]) -> None:
         """For any modalities of `inputs`."""
@@ -138,11 +143,10 @@ class TETFN(Baseline):
         self.encoders, sizes = end_state_encoders(
             mixed, options.text, dict.fromkeys(others, options.hidden), dict.fromkeys(others, 0)
         )
-        self.fusion = Head(sum(widths.values()), options.space, options.dropout)
-        self.heads = nn.ModuleDict(
-            {m: Head(sizes[m], options.space, options.dropout) for m in names}
-        )
-        self.memory = LabelMemory(names, options.space, "self_mm", 2, True)
+        how = options.space, options.dropout, options.classes
+        self.fusion = Head(sum(widths.values()), *how)
+        self.heads = nn.ModuleDict({m: Head(sizes[m], *how) for m in names})
+        self.memory = LabelMemory(names, options.space, "self_mm", 2, True, options.classes)
 
     def forward(self, batch: Batch) -> Output:
         """Scores; ``unimodal_<modality>`` losses in training, once `begin` was called.

@@ -149,11 +149,19 @@ class Siamese(nn.Module):
 
     def forward(self, one: Tensor, other: Tensor) -> Tensor:
         """Two views (batch, width) -> (batch,), from -1 (alike) to 1."""
-        first, second = self.project(one), self.project(other)
+        first, second = self._projected(one), self._projected(other)
         return 0.5 * (
             negative_cosine(self.predict(first), second.detach())
             + negative_cosine(self.predict(second), first.detach())
         )
+
+    def _projected(self, x: Tensor) -> Tensor:
+        """The norm takes the bias away, so that its gradient is rounding alone, of which Adam makes
+        whole steps: the bias stays as it began."""
+        layer, norm = self.project
+        assert isinstance(layer, nn.Linear)
+        projected: Tensor = norm(functional.linear(x, layer.weight, layer.bias.detach()))
+        return projected
 
 
 def negative_cosine(one: Tensor, other: Tensor) -> Tensor:

@@ -225,6 +225,9 @@ class Head(nn.Module):
 class SUGRM(nn.Module):
     """Multimodal score, and unimodal ones that learn from labels the model makes itself."""
 
+    one_label = True
+    """Labels are generated between clips of either sign, on one scale."""
+
     def __init__(self, options: Options, inputs: Mapping[Modality, InputShape]) -> None:
         """For the modalities of `inputs`, any of them."""
         super().__init__()
