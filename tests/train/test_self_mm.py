@@ -292,6 +292,7 @@ def test_classes_have_a_generated_label_each(name: str) -> None:
     model: Any = build(name, options, shapes, draw, classes=3)
     batch = replace(batch_of(torch.arange(CLIPS)), labels=torch.arange(CLIPS) % 3)
     model.begin(Training(CLIPS, torch.arange(CLIPS), batch.labels, 0))
+    torch.manual_seed(0)  # of dropout: labels that only move outwards stay at the limit
     first = model(batch)
     assert first.prediction.shape == first.extras["label_text"].shape == (CLIPS, 3)
     own = torch.nn.functional.one_hot(batch.labels, 3) > 0
