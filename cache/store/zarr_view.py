@@ -60,6 +60,7 @@ class ZarrView(ZarrStore):
     """The store's arrays under Zarr's keys; cannot be written."""
 
     supports_writes = False
+    supports_partial_writes = False  # zarr 3.1.0 asks for it, and for set_partial_values
     supports_deletes = False
     supports_listing = True
 
@@ -129,6 +130,10 @@ class ZarrView(ZarrStore):
 
     async def set(self, key: str, value: Buffer) -> None:
         """Refused: a store is written by its writer alone."""
+        raise ValueError("a feature store is read-only here")
+
+    async def set_partial_values(self, key_start_values: Any) -> None:
+        """Refused."""
         raise ValueError("a feature store is read-only here")
 
     async def delete(self, key: str) -> None:
