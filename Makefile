@@ -93,14 +93,17 @@ notebook: install  ## Run docs/example.ipynb anew (fetches nbclient and a kernel
 	PYTHONPATH=tools:build/notebook $(BIN)/python -m example_notebook
 
 TOOLKIT_CLIPS ?= 1284 229 686
-TOOLKIT_MODELS ?= lmf,tfn,lf_dnn,self_mm,mmim,misa,mult
+TOOLKIT_MODELS ?= lmf,tfn,lf_dnn,ef_lstm,self_mm,mmim,misa
+TOOLKIT_SEEDS ?= 1,2,3,4,5
+TOOLKIT_EPOCHS ?= 15
+TOOLKIT_OUT ?= build/toolkit
+TOOLKIT_OPTIONS ?=# --even: no clip has padding; --frames: at most so many of text, audio, vision
 
 toolkit: install  ## The reference toolkit (MMSA, into an environment of its own) beside our baselines: build/toolkit/table.md (hours)
 	mkdir -p build/toolkit && test -d build/toolkit/venv || $(BIN)/uv venv --quiet build/toolkit/venv
-	$(BIN)/uv pip install --quiet --python build/toolkit/venv/bin/python MMSA
-	PYTHONPATH=tools $(BIN)/python -m toolkit.generated_file build/toolkit/clips.pkl --clips $(TOOLKIT_CLIPS)
-	build/toolkit/venv/bin/python -P tools/toolkit/run_reference.py build/toolkit/clips.pkl build/toolkit --batch 32 --models $(TOOLKIT_MODELS)
-	PYTHONPATH=tools $(BIN)/python -m toolkit.compare build/toolkit --batch 32 --clips $(TOOLKIT_CLIPS)
+	$(BIN)/uv pip install --quiet --python build/toolkit/venv/bin/python --constraint requirements.txt MMSA==2.2.1
+	PYTHONPATH=tools$${PYTHONPATH:+:$$PYTHONPATH} $(BIN)/python -m toolkit.compare $(TOOLKIT_OUT) --python build/toolkit/venv/bin/python \
+		--models $(TOOLKIT_MODELS) --clips $(TOOLKIT_CLIPS) --seeds $(TOOLKIT_SEEDS) --epochs $(TOOLKIT_EPOCHS) $(TOOLKIT_OPTIONS)
 
 demo: install  ## Draw and speak the demo corpus anew (needs espeak-ng)
 	PYTHONPATH=tools $(BIN)/python -m demo_corpus.make_demo extract/corpora/demo

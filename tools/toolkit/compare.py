@@ -1,142 +1,136 @@
-"""Our baselines beside what `run_reference.py` found, on the same clips: a table in Markdown.
+"""Our baselines beside the reference toolkit's, on the same clips: tables in Markdown.
 
-    python -m toolkit.compare OUT [--clips 640 160 160] [--batch 32]
+    python -m toolkit.compare OUT --python REFERENCE/bin/python --models lmf,tfn [--seeds 1,2,3,4,5]
+        [--epochs 15] [--batch 32] [--clips 1284 229 686]
+        [--frames 50 375 500] [--even]
 
-OUT is the folder of `run_reference.py`, and gets table.md. Settings are those of the presets
-``mmsa-mosi``, seeds, epochs and batches the reference's.
+An epoch of the reference and one of ours take turns, so that whatever else the machine does meets
+both; seconds are those of the CPU, on one thread, of training and validation. Settings are those of
+the preset ``mmsa-mosi``. `frames`: the most of text, audio and vision; `even`: all clips have as
+many, where both compute the same function.
+OUT gets clips.pkl, <model>.json, and table.md of all models that are there.
 """
 
 import argparse
 import json
+import subprocess
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
-import numpy as np
 import torch
-from safetensors.torch import load_file
 
-from sedimental.cache.spec import MODALITIES, Split
-from sedimental.cache.store.store import Ragged
-from sedimental.config import TrainConfig
-from sedimental.train.data.dataset import Corpus, Selection, Source, Table
-from sedimental.train.data.load import arrange
+from sedimental.cache.runs import Epoch
+from sedimental.train.data.dataset import Selection
 from sedimental.train.fit.loop import fit
-from sedimental.train.fit.seeding import stream
-from sedimental.train.fit.settings import resolve
-from sedimental.train.models import build, model_options, model_recipe
-from sedimental.train.models.shared.interface import Batch, FusionModel, InputShape
 
-from .generated_file import CLIPS, SPLITS, WIDTHS, split
-from .weights import WEIGHTS
+from .generated_file import CLIPS, FRAMES, write
+from .ours import corpus, distance, model_of, settings_of
+from .tables import tables
 
-PRESET = "mmsa-mosi"
+REFERENCE = Path(__file__).parent / "run_reference.py"
 
 
-def corpus(clips: Sequence[int]) -> Selection:
-    """What `generated_file.write` has written of so many clips, in memory."""
-    parts = [split(count, 100 + k) for k, count in enumerate(clips)]
-    names: list[Split] = [n for n, c in zip(SPLITS, clips, strict=True) for _ in range(c)]  # type: ignore[misc]
-    ids = tuple(str(one) for part in parts for one in part["id"])
-    labels = np.concatenate([part["regression_labels"] for part in parts]).astype(np.float64)
-    table = Table(ids, tuple(names), labels, dict.fromkeys(names, 0))
-    sources = dict[Any, Source]()
-    for m in MODALITIES:
-        rows = [
-            values[:length]
-            for part in parts
-            for values, length in zip(
-                part[m],
-                part["text_bert"][:, 1].sum(axis=1).astype(int)
-                if m == "text"
-                else part[f"{m}_lengths"],
-                strict=True,
+class Reference:
+    """The toolkit in a process of its own, which waits while nothing is asked of it."""
+
+    def __init__(self, process: "subprocess.Popen[str]", log: Path) -> None:
+        """Its first answer is the number of its weights."""
+        self.process, self.log = process, log
+        self.count = int(self._answer()["count"])
+
+    def epoch(self) -> dict[str, float]:
+        """Another epoch: ``mae``, ``cpu`` and ``wall`` seconds."""
+        asked = cast("IO[str]", self.process.stdin)
+        asked.write("\n")
+        asked.flush()
+        return self._answer()
+
+    def _answer(self) -> dict[str, float]:
+        line = cast("IO[str]", self.process.stdout).readline()
+        if not line:
+            raise SystemExit(
+                f"The reference toolkit ended early; its last words are in {self.log}."
             )
-        ]
-        offsets = np.concatenate([[0], np.cumsum([len(r) for r in rows])])
-        ragged = Ragged(np.concatenate(rows)[None].astype(np.float32), offsets, ids)
-        known = np.ones(offsets[-1], np.bool_)
-        sources[m] = arrange(table, ragged, known, False, "none", torch.device("cpu"))
-    return Corpus(table, sources, torch.from_numpy(labels).float()).select(MODALITIES)
+        found: dict[str, float] = json.loads(line)
+        return found
 
 
-def model_of(name: str, seed: int) -> FusionModel:
-    """A model of the preset."""
-    shapes = {m: InputShape(WIDTHS[m]) for m in MODALITIES}
-    return build(name, model_options(name, {}, PRESET), shapes, stream(seed, "init"), 0)
+@contextmanager
+def started(command: Sequence[object], log: Path) -> Iterator[Reference]:
+    """The reference, ended in the end."""
+    with (
+        log.open("w", encoding="utf-8") as errors,
+        subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        ) as process,
+    ):
+        try:
+            yield Reference(process, log)
+        finally:
+            process.kill()
 
 
-def run(name: str, data: Selection, seed: int, epochs: int, batch: int | None) -> dict[str, Any]:
-    """One seed: as `run_reference.run`."""
-    recipe = replace(model_recipe(name, {}, PRESET), epochs=epochs, patience=None)
-    recipe = replace(recipe, batch_size=batch or recipe.batch_size)
-    began = time.perf_counter()
-    found = fit(model_of(name, seed), data, resolve(recipe, TrainConfig()), seed, "mosi")
-    spent = (time.perf_counter() - began) / epochs
-    return {"mae": [e.valid["MAE"] for e in found.history], "seconds": [spent] * epochs}
+def race(
+    name: str, data: Selection, seed: int, epochs: int, batch: int | None, reference: Reference
+) -> dict[str, Any]:
+    """One seed of both, epoch by epoch in turn."""
+    theirs, ours = [reference.epoch()], list[dict[str, float]]()
+    began = time.process_time(), time.perf_counter()
 
+    def turn(found: Epoch) -> None:
+        nonlocal began
+        cpu, wall = time.process_time() - began[0], time.perf_counter() - began[1]
+        ours.append({"mae": found.valid["MAE"], "cpu": cpu, "wall": wall})
+        if len(ours) < epochs:
+            theirs.append(reference.epoch())
+        began = time.process_time(), time.perf_counter()
 
-def distance(name: str, file: Path) -> tuple[int, float]:
-    """Our weights, and the largest difference of scores with the reference's weights in ours."""
-    tensors = load_file(file)
-    given = {k.removeprefix("weight."): v for k, v in tensors.items() if k.startswith("weight.")}
-    model = model_of(name, 0)
-    unknown = model.load_state_dict(WEIGHTS[name](given), strict=False).unexpected_keys  # type: ignore[call-arg]
-    if unknown:
-        raise ValueError(f"{name}: {', '.join(unknown)} are not ours.")
-    model.eval()
-    features = {m: tensors[f"input.{m}"] for m in MODALITIES}
-    masks = {m: torch.ones(x.shape[:2], dtype=torch.bool) for m, x in features.items()}
-    clips = len(tensors["scores"])
-    with torch.no_grad():
-        found = model(Batch(features, masks, torch.zeros(clips), torch.arange(clips)))
-    count = sum(p.numel() for p in model.parameters())
-    return count, float((found.prediction - tensors["scores"]).abs().max())
-
-
-def spread(runs: Sequence[Any], epoch: int) -> str:
-    """Mean and deviation over seeds of the validation MAE after `epoch`."""
-    values = [one["mae"][epoch - 1] for one in runs]
-    return f"{np.mean(values):.3f} ± {np.std(values):.3f}"
-
-
-def seconds(runs: Sequence[Any]) -> float:
-    """Median seconds of an epoch, the first of each run left out where there are more."""
-    return float(np.median([s for one in runs for s in one["seconds"][1:] or one["seconds"]]))
+    fit(model_of(name, seed), data, settings_of(name, epochs, batch), seed, "mosi", turn)
+    return {"seed": seed, "reference": theirs, "ours": ours}
 
 
 def main() -> None:
-    """The table of all models that the reference was run on."""
+    """The models that were asked for, one file each, then the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--python", type=Path, required=True)
+    parser.add_argument("--models", required=True)
+    parser.add_argument("--seeds", default="1,2,3,4,5")
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--clips", type=int, nargs=3, default=CLIPS)
-    parser.add_argument("--batch", type=int)
+    parser.add_argument("--frames", type=int, nargs=3, default=list(FRAMES.values()))
+    parser.add_argument("--even", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    reference = json.loads((given.out / "reference.json").read_text())
-    data = corpus(given.clips)
-    epochs = sorted(
-        {1, 5, 10, 15} & set(range(1, 1 + len(next(iter(reference.values()))["runs"][0]["mae"])))
-    )
-    head = [f"epoch {e}, {who}" for e in epochs for who in ("reference", "ours")]
-    lines = [
-        "| model | weights | scores differ by | " + " | ".join(head) + " | s/epoch | ours | ratio |"
-    ]
-    lines.append("|---" * (6 + len(head)) + "|")
-    for name, theirs in reference.items():
-        count, apart = distance(name, given.out / f"{name}.safetensors")
-        if count != theirs["count"]:
-            raise ValueError(f"{name}: {count} weights, {theirs['count']} in the reference.")
-        length = len(theirs["runs"][0]["mae"])
-        ours = [run(name, data, r["seed"], length, given.batch) for r in theirs["runs"]]
-        cells = [spread(runs, e) for e in epochs for runs in (theirs["runs"], ours)]
-        slow, quick = seconds(theirs["runs"]), seconds(ours)
-        cells += [f"{slow:.2f}", f"{quick:.2f}", f"{slow / quick:.1f}"]
-        lines.append(f"| `{name}` | {count:,} | {apart:.0e} | " + " | ".join(cells) + " |")
-        (given.out / "table.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    given.out.mkdir(parents=True, exist_ok=True)
+    file = given.out / "clips.pkl"
+    shape = given.clips, dict(zip(FRAMES, given.frames, strict=True)), not given.even
+    write(file, *shape)
+    data = corpus(*shape)
+    for name in given.models.split(","):
+        weights, runs = given.out / f"{name}.safetensors", list[dict[str, Any]]()
+        command = [given.python, "-P", REFERENCE, file, weights, "--model", name]
+        for seed in map(int, given.seeds.split(",")):
+            told = [*command, "--seed", seed, "--batch", given.batch]
+            with started(told, given.out / f"{name}.log") as reference:
+                count, apart = distance(name, weights)
+                if count != reference.count:
+                    raise SystemExit(f"{name}: {count} weights, {reference.count} there.")
+                runs.append(race(name, data, seed, given.epochs, given.batch, reference))
+            found = {"weights": count, "apart": apart, "clips": given.clips, "runs": runs}
+            (given.out / f"{name}.json").write_text(json.dumps(found))
+    known = {f.stem: json.loads(f.read_text()) for f in sorted(given.out.glob("*.json"))}
+    text = tables(known)
+    (given.out / "table.md").write_text(text)
+    print(text)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Runs the reference toolkit on a file, in an environment of its own that has it installed.
 
-    python run_reference.py FILE.pkl OUT --models lmf,tfn --seeds 1,2 --epochs 15 [--batch 32]
+    python run_reference.py FILE.pkl WEIGHTS.safetensors --model lmf --seed 1 [--batch 32]
 
-writes OUT/reference.json, ``{model: {"count": …, "runs": [{"mae": […], "seconds": […]}]}}``, and
-OUT/<model>.safetensors, first weights, full-length inputs and the scores of them.
+answers in lines of JSON: first ``{"count": …}``, the number of weights, once WEIGHTS holds first
+weights, full-length inputs and the scores of them; then, for each line that comes in, an epoch:
+``{"mae": …, "cpu": …, "wall": …}``, validation MAE and the seconds that training and validation
+took. It ends with its input. `compare.py` runs ours in the pauses.
 
 Its faults on a CPU of today are shimmed here: BERT is a table of the words' vectors, as no weights
 are at hand (`generated_file.vectors`); schedulers take no `verbose` any more; it has no end of
@@ -14,23 +16,25 @@ epochs, so a run is stopped from without.
 # (the toolkit is not in this environment, and its faults are mended from without)
 
 import argparse
+import contextlib
 import json
 import sys
 import time
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent))
-import contextlib
-
 import generated_file
 
+Answer = Callable[[dict[str, Any]], None]
 ALIGNED = ("ef_lstm",)
 MEANS = ("lf_dnn", "tfn", "lmf")
 
@@ -93,8 +97,8 @@ def arguments(name: str, file: Path, seed: int, batch: int | None) -> Any:
     return found
 
 
-def run(name: str, file: Path, seed: int, epochs: int, batch: int | None) -> dict[str, Any]:
-    """One seed: validation MAE after each epoch, and the seconds that its training took."""
+def run(name: str, file: Path, seed: int, batch: int | None, answer: Answer) -> None:
+    """Epoch after epoch, one for each line of the input."""
     from MMSA.data_loader import MMDataLoader
     from MMSA.models import AMIO
     from MMSA.trains import ATIO
@@ -105,37 +109,47 @@ def run(name: str, file: Path, seed: int, epochs: int, batch: int | None) -> dic
     loaders = MMDataLoader(settings, 0)
     settings["train_samples"] = len(loaders["train"].dataset)
     model, trainer = AMIO(settings), ATIO().getTrain(settings)
-    test, maes, seconds = trainer.do_test, list[float](), list[float]()
-    began = time.perf_counter()
+    test, began = trainer.do_test, clocks()
 
     def watched(*given: Any, **more: Any) -> Any:
         nonlocal began
-        mode = more.get("mode") or (given[2] if len(given) > 2 else "VAL")
-        spent = time.perf_counter() - began
+        asked = clocks()
         found = test(*given, **more)
-        if mode == "VAL":
-            maes.append(float(found["MAE"]))
-            seconds.append(spent)
-            if len(maes) == epochs:
-                raise Stop
-        began = time.perf_counter()
+        if (more.get("mode") or (given[2] if len(given) > 2 else "VAL")) != "VAL":
+            began = began + clocks() - asked  # the test split is no part of ours
+            return found
+        cpu, wall = (clocks() - began).tolist()
+        answer({"mae": float(found["MAE"]), "cpu": cpu, "wall": wall})
+        began = next_epoch()
         return found
 
     trainer.do_test = watched
     with contextlib.suppress(Stop):
+        began = next_epoch()
         trainer.do_train(model, loaders)
     settings["model_save_path"].unlink(missing_ok=True)
-    return {"seed": seed, "mae": maes, "seconds": seconds}
 
 
-def dump(name: str, out: Path) -> int:
+def clocks() -> Any:
+    """Seconds of this process on the CPU, and by the clock."""
+    return np.array([time.process_time(), time.perf_counter()])
+
+
+def next_epoch() -> Any:
+    """Waits until one is asked for; `clocks` then."""
+    if not sys.stdin.readline():
+        raise Stop
+    return clocks()
+
+
+def dump(name: str, target: Path) -> int:
     """First weights, inputs without padding and their scores; the number of weights."""
     from MMSA.models import AMIO
 
     frames = dict.fromkeys(generated_file.FRAMES, 50) if name in ALIGNED else None
     whole = generated_file.split(6, 5, frames or {"text": 50, "audio": 60, "vision": 70}, False)
     torch.manual_seed(0)
-    model = AMIO(arguments(name, out / "none.pkl", 0, None)).eval()
+    model = AMIO(arguments(name, target.parent / "none.pkl", 0, None)).eval()
     ids = torch.tensor(whole["text_bert"])
     x = {m: torch.tensor(whole[m]) for m in frames or generated_file.FRAMES}
     lengths = {m: torch.tensor(whole[f"{m}_lengths"]) for m in ("audio", "vision")}
@@ -156,30 +170,28 @@ def dump(name: str, out: Path) -> int:
         if not k.endswith(("table", "num_batches_tracked"))
     }
     inputs = {f"input.{m}": value for m, value in x.items()}
-    save_file({**state, **inputs, "scores": scores.flatten()}, out / f"{name}.safetensors")
+    save_file({**state, **inputs, "scores": scores.flatten()}, target)
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def main() -> None:
-    """All that was asked for, into one file."""
+    """One seed of one model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--models", required=True)
-    parser.add_argument("--seeds", default="1,2,3,4,5")
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--batch", type=int)
     given = parser.parse_args()
+    lines, sys.stdout = sys.stdout, sys.stderr  # the toolkit prints, too
+
+    def answer(said: dict[str, Any]) -> None:
+        print(json.dumps(said), file=lines, flush=True)
+
     shim()
     torch.set_num_threads(1)
-    given.out.mkdir(parents=True, exist_ok=True)
-    target = given.out / "reference.json"
-    found = json.loads(target.read_text()) if target.is_file() else {}
-    for name in given.models.split(","):
-        seeds = [int(seed) for seed in given.seeds.split(",")]
-        runs = [run(name, given.file, seed, given.epochs, given.batch) for seed in seeds]
-        found[name] = {"count": dump(name, given.out), "runs": runs}
-        target.write_text(json.dumps(found))
+    answer({"count": dump(given.model, given.weights)})
+    run(given.model, given.file, given.seed, given.batch, answer)
 
 
 if __name__ == "__main__":
