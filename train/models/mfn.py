@@ -34,8 +34,9 @@ from ...config import Fraction, Positive
 from ..layers.aligned import aligned, common_steps
 from ..layers.dropout import Dropout
 from ..layers.linear import Linear
-from ..layers.lstm import LSTMCells, steps_first
+from ..layers.lstm import LSTMCells
 from ..layers.packed import Packed
+from ..layers.recurrence import steps_first
 from .shared import baseline as baseline_parts
 from .shared.aligned import all_aligned, word_by_word
 from .shared.baseline import Baseline
