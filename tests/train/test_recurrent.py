@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sedimental.train.layers.lstm import GRU, LSTM
+from sedimental.train.layers.lstm import GRU, LSTM, LSTMCells
 from sedimental.train.layers.packed import Packed
 
 LENGTHS = [5, 0, 1, 40, 3, 38]
@@ -46,6 +46,29 @@ def test_states_and_gradients_are_those_of_each_sequence_alone(
         found.append([states, own.grad, *(weight.grad for weight in layer.parameters())])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=near, atol=near)
+
+
+def test_cell_states_and_their_gradients_are_those_of_the_library_s_cell() -> None:
+    generator = torch.Generator().manual_seed(0)
+    layer, cell = LSTMCells(7, 6).double(), nn.LSTMCell(7, 6).double()
+    for one, other in zip(layer.parameters(), cell.parameters(), strict=True):
+        other.data.copy_(one.data)
+    rows = torch.randn(sum(LENGTHS), 7, generator=generator, dtype=torch.float64)
+    towards = torch.randn(2, len(rows), 6, generator=generator, dtype=torch.float64)
+    hidden, cells = layer(packed(rows))
+    literal = list[tuple[Tensor, Tensor]]()
+    for clip in rows.split(LENGTHS):
+        state = (rows.new_zeros(6), rows.new_zeros(6))
+        for row in clip:
+            state = cell(row, state)
+            literal.append(state)
+    for k, found in enumerate((hidden.rows, cells.rows)):
+        torch.testing.assert_close(found, torch.stack([both[k] for both in literal]))
+    torch.autograd.backward([hidden.rows, cells.rows], list(towards))
+    sums = [(both[k] * towards[k, n]).sum() for n, both in enumerate(literal) for k in (0, 1)]
+    torch.stack(sums).sum().backward()
+    for one, other in zip(layer.parameters(), cell.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
 
 
 @pytest.mark.parametrize("kind", [LSTM, GRU])

@@ -41,12 +41,23 @@ class Reference:
         self.process, self.log = process, log
         self.count = int(self._answer()["count"])
 
+    def begin(self, seed: int) -> None:
+        """The next calls of `epoch` are of this seed."""
+        self._say(str(seed))
+
     def epoch(self) -> dict[str, float]:
         """Another epoch: ``mae``, ``cpu`` and ``wall`` seconds."""
-        asked = cast("IO[str]", self.process.stdin)
-        asked.write("\n")
-        asked.flush()
+        self._say("epoch")
         return self._answer()
+
+    def end(self) -> None:
+        """The seed is done."""
+        self._say("end")
+
+    def _say(self, line: str) -> None:
+        asked = cast("IO[str]", self.process.stdin)
+        asked.write(line + "\n")
+        asked.flush()
 
     def _answer(self) -> dict[str, float]:
         line = cast("IO[str]", self.process.stdout).readline()
@@ -81,6 +92,7 @@ def race(
     name: str, data: Selection, seed: int, epochs: int, batch: int | None, reference: Reference
 ) -> dict[str, Any]:
     """One seed of both, epoch by epoch in turn."""
+    reference.begin(seed)
     theirs, ours = [reference.epoch()], list[dict[str, float]]()
     began = time.process_time(), time.perf_counter()
 
@@ -93,6 +105,7 @@ def race(
         began = time.process_time(), time.perf_counter()
 
     fit(model_of(name, seed), data, settings_of(name, epochs, batch), seed, "mosi", turn)
+    reference.end()
     return {"seed": seed, "reference": theirs, "ours": ours}
 
 
@@ -118,15 +131,15 @@ def main() -> None:
     for name in given.models.split(","):
         weights, runs = given.out / f"{name}.safetensors", list[dict[str, Any]]()
         command = [given.python, "-P", REFERENCE, file, weights, "--model", name]
-        for seed in map(int, given.seeds.split(",")):
-            told = [*command, "--seed", seed, "--batch", given.batch]
-            with started(told, given.out / f"{name}.log") as reference:
-                count, apart = distance(name, weights)
-                if count != reference.count:
-                    raise SystemExit(f"{name}: {count} weights, {reference.count} there.")
+        command += ["--batch", given.batch]
+        with started(command, given.out / f"{name}.log") as reference:
+            count, apart = distance(name, weights)
+            if count != reference.count:
+                raise SystemExit(f"{name}: {count} weights, {reference.count} there.")
+            for seed in map(int, given.seeds.split(",")):
                 runs.append(race(name, data, seed, given.epochs, given.batch, reference))
-            found = {"weights": count, "apart": apart, "clips": given.clips, "runs": runs}
-            (given.out / f"{name}.json").write_text(json.dumps(found))
+                found = {"weights": count, "apart": apart, "clips": given.clips, "runs": runs}
+                (given.out / f"{name}.json").write_text(json.dumps(found))
     known = {f.stem: json.loads(f.read_text()) for f in sorted(given.out.glob("*.json"))}
     text = tables(known)
     (given.out / "table.md").write_text(text)

@@ -1,11 +1,11 @@
 """Runs the reference toolkit on a file, in an environment of its own that has it installed.
 
-    python run_reference.py FILE.pkl WEIGHTS.safetensors --model lmf --seed 1 [--batch 32]
+    python run_reference.py FILE.pkl WEIGHTS.safetensors --model lmf [--batch 32]
 
 answers in lines of JSON: first ``{"count": …}``, the number of weights, once WEIGHTS holds first
-weights, full-length inputs and the scores of them; then, for each line that comes in, an epoch:
-``{"mae": …, "cpu": …, "wall": …}``, validation MAE and the seconds that training and validation
-took. It ends with its input. `compare.py` runs ours in the pauses.
+weights, full-length inputs and the scores of them. Then a line with a seed begins a run, each line
+``epoch`` is answered by ``{"mae": …, "cpu": …, "wall": …}``, validation MAE and the seconds that
+training and validation took, and any other line ends the run. `compare.py` runs ours in the pauses.
 
 Its faults on a CPU of today are shimmed here: BERT is a table of the words' vectors, as no weights
 are at hand (`generated_file.vectors`); schedulers take no `verbose` any more; it has no end of
@@ -98,7 +98,7 @@ def arguments(name: str, file: Path, seed: int, batch: int | None) -> Any:
 
 
 def run(name: str, file: Path, seed: int, batch: int | None, answer: Answer) -> None:
-    """Epoch after epoch, one for each line of the input."""
+    """One seed, epoch after epoch."""
     from MMSA.data_loader import MMDataLoader
     from MMSA.models import AMIO
     from MMSA.trains import ATIO
@@ -136,8 +136,8 @@ def clocks() -> Any:
 
 
 def next_epoch() -> Any:
-    """Waits until one is asked for; `clocks` then."""
-    if not sys.stdin.readline():
+    """Waits until one is asked for; `clocks` then. Raises Stop when something else is."""
+    if sys.stdin.readline().strip() != "epoch":
         raise Stop
     return clocks()
 
@@ -175,12 +175,11 @@ def dump(name: str, target: Path) -> int:
 
 
 def main() -> None:
-    """One seed of one model."""
+    """One model, with the seeds that come in."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
     parser.add_argument("weights", type=Path)
     parser.add_argument("--model", required=True)
-    parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--batch", type=int)
     given = parser.parse_args()
     lines, sys.stdout = sys.stdout, sys.stderr  # the toolkit prints, too
@@ -191,7 +190,8 @@ def main() -> None:
     shim()
     torch.set_num_threads(1)
     answer({"count": dump(given.model, given.weights)})
-    run(given.model, given.file, given.seed, given.batch, answer)
+    while seed := sys.stdin.readline():
+        run(given.model, given.file, int(seed), given.batch, answer)
 
 
 if __name__ == "__main__":
