@@ -173,7 +173,10 @@ def places_of(stage: str, file: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("stage", ["extract", "cache", "train", "evaluate"])
+@pytest.mark.parametrize(
+    "stage",
+    ["extract", "extract/corpora", "extract/encoders", "cache", "train", "evaluate"],
+)
 def test_rooms_and_files_of_a_stage_import_in_no_circle(stage: str) -> None:
     arrows = dict[str, set[str]]()
     for file in sorted((ROOT / stage).rglob("*.py")):
@@ -183,6 +186,12 @@ def test_rooms_and_files_of_a_stage_import_in_no_circle(stage: str) -> None:
     while free := {place for place, others in arrows.items() if not others & arrows.keys()}:
         arrows = {place: others for place, others in arrows.items() if place not in free}
     assert not arrows, "each of these imports another of them"
+
+
+def test_reading_knows_no_corpus() -> None:
+    """How tables are read stands below `extract/corpora`, for new clips and word times as well."""
+    files = sorted((ROOT / "extract/corpora/reading").rglob("*.py"))
+    assert {place for file in files for place in places_of("extract/corpora", file)} == {"reading"}
 
 
 @pytest.mark.parametrize("room", WITHIN_TRAIN)

@@ -23,7 +23,7 @@ from sedimental.cli import app
 from sedimental.config import Config, ConfigError, load_config
 from sedimental.errors import ManifestError, RunError
 from sedimental.evaluate.prediction import Prediction
-from sedimental.extract.corpora.subtitles import read_text
+from sedimental.extract.corpora.reading.subtitles import read_text
 from sedimental.extract.encoders.loading import EncoderError
 from sedimental.extract.same_features import refuse_others
 from sedimental.extract.windows import sliding

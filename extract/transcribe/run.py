@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ...cache.alignment.word import Word
 from ...cache.words import is_wordless
 from ...progress import Progress
-from ..corpora.table import Faults
+from ..corpora.reading.table import Faults
 from ..decode.clip_error import ClipError, clip_error
 from ..decode.media import decode
 from .recogniser import Recogniser

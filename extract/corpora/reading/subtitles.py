@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from ...errors import ManifestError
+from ....errors import ManifestError
 
 _TIME = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 _CUE = re.compile(rf"^\s*{_TIME}\s*-->\s*{_TIME}")

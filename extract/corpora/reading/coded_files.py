@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from ...cache.manifest import Clip, Manifest
-from ...errors import ManifestError
+from ....cache.manifest import Clip, Manifest
+from ....errors import ManifestError
 from .table import Faults, Line, finished
 
 SUFFIXES = frozenset({".mp4", ".flv", ".avi", ".mkv", ".mov", ".wav", ".mp3", ".flac"})

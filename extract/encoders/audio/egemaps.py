@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...cache.spec import Scalar
-from .loading import Checkpoint, EncoderError
+from ....cache.spec import Scalar
+from ..loading import Checkpoint, EncoderError
 from .sound import SoundEncoder, real_frames
 
 SHORTEST_SECONDS = 0.06

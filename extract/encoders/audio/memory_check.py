@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ...cache.summary import size_text
+from ....cache.summary import size_text
 
 FIRST = 3.5
 """Tables of the size that the first convolution gives alive at once: itself, its norm, its

@@ -5,15 +5,15 @@ from typing import Any
 
 from transformers import AutoFeatureExtractor
 
-from ...cache.spec import Scalar
-from ...config import AudioFeatures
-from ..decode.sound import RESAMPLER
+from ....cache.spec import Scalar
+from ....config import AudioFeatures
+from ...decode.sound import RESAMPLER
+from ..device import ComputeDevice
+from ..loading import Checkpoint
+from ..presets.families import Reader
 from . import egemaps, log_mel
-from .device import ComputeDevice
 from .egemaps import EgemapsEncoder
-from .loading import Checkpoint
 from .log_mel import LogMelEncoder
-from .presets.families import Reader
 from .sound import SECONDS_PER_BATCH, Processing, Sound, SoundEncoder, checked_hop, frame_grid
 from .waveform import WaveformEncoder, norms_by_layer
 from .whisper import WhisperEncoder

@@ -11,7 +11,7 @@ import transformers
 
 from sedimental.config import AudioFeatures, TextFeatures, VisionFeatures
 from sedimental.extract.encoders import vision
-from sedimental.extract.encoders.audio import (
+from sedimental.extract.encoders.audio.readers import (
     Sound,
     SoundEncoder,
     audio_encoder,

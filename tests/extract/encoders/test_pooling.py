@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sedimental.cache.manifest import Clip, Manifest
 from sedimental.cache.store.writer import ClipFeatures
 from sedimental.config import AudioFeatures, ConfigError, TextFeatures, VisionFeatures, load_config
-from sedimental.extract.encoders.audio import Sound, audio_encoder, load_processing
+from sedimental.extract.encoders.audio.readers import Sound, audio_encoder, load_processing
 from sedimental.extract.encoders.device import ComputeDevice
 from sedimental.extract.encoders.loading import resolve
 from sedimental.extract.encoders.pooling import pooled, pooled_clip

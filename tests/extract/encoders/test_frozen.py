@@ -14,7 +14,7 @@ from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 
 from sedimental.config import AudioFeatures, VisionFeatures
 from sedimental.extract.encoders import wavlm
-from sedimental.extract.encoders.audio import Sound, audio_encoder, load_processing
+from sedimental.extract.encoders.audio.readers import Sound, audio_encoder, load_processing
 from sedimental.extract.encoders.device import ComputeDevice
 from sedimental.extract.encoders.frozen import frozen
 from sedimental.extract.encoders.hidden import (

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .frozen import frozen
-from .hidden import capture_hidden_states, stacked
-from .loading import Checkpoint
+from ..frozen import frozen
+from ..hidden import capture_hidden_states, stacked
+from ..loading import Checkpoint
 from .sound import SoundEncoder, real_frames
 
 Count = TypeVar("Count", int, NDArray[np.int64])

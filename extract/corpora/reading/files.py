@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...errors import ManifestError
+from ....errors import ManifestError
 from .csv_rows import decoded
 
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers.audio_utils import mel_filter_bank
 
-from ...cache.spec import Scalar
-from .loading import Checkpoint
+from ....cache.spec import Scalar
+from ..loading import Checkpoint
 from .sound import SoundEncoder, real_frames
 
 WINDOW_SECONDS = 0.06

@@ -13,9 +13,15 @@ import transformers
 from numpy.typing import NDArray
 
 from sedimental.config import AudioFeatures, TextFeatures, VisionFeatures
-from sedimental.extract.encoders import sound as sound_module
-from sedimental.extract.encoders import vision, waveform
-from sedimental.extract.encoders.audio import Sound, SoundEncoder, audio_encoder, load_processing
+from sedimental.extract.encoders import vision
+from sedimental.extract.encoders.audio import sound as sound_module
+from sedimental.extract.encoders.audio import waveform
+from sedimental.extract.encoders.audio.readers import (
+    Sound,
+    SoundEncoder,
+    audio_encoder,
+    load_processing,
+)
 from sedimental.extract.encoders.device import ComputeDevice, Sharing
 from sedimental.extract.encoders.hidden import has_final, layer_names
 from sedimental.extract.encoders.loading import Checkpoint, load_model, resolve

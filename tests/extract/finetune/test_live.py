@@ -15,8 +15,8 @@ from sedimental.config import (
     InputConfig,
     TextFeatures,
 )
+from sedimental.extract.encoders.audio.waveform import frames_of as formula
 from sedimental.extract.encoders.loading import EncoderError, resolve
-from sedimental.extract.encoders.waveform import frames_of as formula
 from sedimental.extract.finetune.encoder import LiveEncoder, LiveSound, LiveText
 from sedimental.train.models import model_options
 from sedimental.train.models.mmml import MMML

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import AutoFeatureExtractor, WhisperFeatureExtractor
 
-from .frozen import frozen
-from .hidden import capture_hidden_states, stacked
-from .loading import Checkpoint
+from ..frozen import frozen
+from ..hidden import capture_hidden_states, stacked
+from ..loading import Checkpoint
 from .sound import SoundEncoder, real_frames
 
 SECONDS_OF_POSITION = 0.02

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sedimental.cache.store.store import Store, list_stores, open_store
 from sedimental.cache.store.writer import StoreWriter
 from sedimental.config import Config, InputConfig, VisionFeatures, load_config
-from sedimental.extract.encoders.audio import Sound
+from sedimental.extract.encoders.audio.readers import Sound
 from sedimental.extract.encoders.batch_independence import difference, measure, tolerance
 from sedimental.extract.encoders.device import ComputeDevice
 from sedimental.extract.encoders.hidden import blocks_of

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sedimental.config import AudioFeatures
 from sedimental.extract.decode.media import MediaError, Waveform
-from sedimental.extract.encoders.audio import (
+from sedimental.extract.encoders.audio.readers import (
     Sound,
     SoundEncoder,
     audio_encoder,

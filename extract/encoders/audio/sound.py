@@ -10,15 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...cache.store.writer import ClipFeatures
-from ...config import AudioFeatures
-from ..decode.clip_error import MediaError
-from ..decode.sound import Waveform, at_rate
-from .budget import Budget
-from .device import ComputeDevice, Sharing
-from .loading import Checkpoint, EncoderError
-from .pooling import pooled
-from .rates import RateError, hop, place
+from ....cache.store.writer import ClipFeatures
+from ....config import AudioFeatures
+from ...decode.clip_error import MediaError
+from ...decode.sound import Waveform, at_rate
+from ..budget import Budget
+from ..device import ComputeDevice, Sharing
+from ..loading import Checkpoint, EncoderError
+from ..pooling import pooled
+from ..rates import RateError, hop, place
 
 SECONDS_PER_BATCH = {"cpu": 30, "cuda": 480}
 

@@ -4,7 +4,7 @@ import json
 import math
 from typing import Any
 
-from ...cache.alignment.word import Word
+from ....cache.alignment.word import Word
 from .table import Row
 
 HOW = 'write [["word", start, end], …] or word:start:end …, in seconds'
