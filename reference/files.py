@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 from ..cache.checksums import FILE as CHECKSUMS
+from ..cache.corpus.media_index import MEDIA
 from ..cache.face_boxes import PREFIX as FACES
 from ..cache.failures import FAILURES
 from ..cache.manifest import MANIFEST
-from ..cache.media_index import MEDIA
-from ..cache.representations import FILE as REPRESENTATIONS
 from ..cache.runs.folder import WEIGHTS
+from ..cache.runs.representations import FILE as REPRESENTATIONS
 from ..cache.store.sealed_json import COMPLETE, STORE
 from ..cache.sweeps import FILE as SWEEP
 from ..command_log import FOLDER as LOGS
