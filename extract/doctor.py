@@ -19,7 +19,7 @@ from ..config import Config
 from ..errors import SedimentalError
 from ..installation import parts
 from ..progress import Progress
-from ..shown import Shown
+from ..result_table import ResultTable
 from .decode.media_files import Check, with_twins
 from .encoders.device import ComputeDevice
 from .encoders.weights_state import weights_state
@@ -76,7 +76,7 @@ class StorePlan:
 
 
 @dataclass(frozen=True, repr=False)
-class Diagnosis(Shown):
+class Diagnosis(ResultTable):
     """The corpus, the stores and the machine, and what is wrong with them."""
 
     versions: Mapping[str, str]

@@ -18,7 +18,7 @@ WIDEST = 40
 """Letters of a cell of `repr`."""
 
 
-class Shown:
+class ResultTable:
     """Base of results that are a table: they say their `title` and the `records` of their rows."""
 
     @property

@@ -10,7 +10,7 @@ import sedimental
 from sedimental.cache.store.store import list_stores
 from sedimental.config import Config
 from sedimental.errors import SedimentalError
-from sedimental.shown import LINES, Shown
+from sedimental.result_table import LINES, ResultTable
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_no_result_fills_a_screen(results: dict[str, Any]) -> None:
 
 def test_notebooks_get_tables_and_figures(results: dict[str, Any]) -> None:
     for name, result in results.items():
-        if isinstance(result, Shown):
+        if isinstance(result, ResultTable):
             page = result._repr_html_()
             assert page.count("<table>") == 1, name
             assert page.count("<tr>") == 1 + len(result.records()), name
@@ -86,7 +86,7 @@ def test_a_frame_of_pandas_or_the_line_that_installs_it(results: dict[str, Any])
 DEMO = Path(sedimental.__path__[0]) / "extract/corpora/demo"
 
 
-class _Many(Shown):
+class _Many(ResultTable):
     @property
     def title(self) -> str:
         return "many"

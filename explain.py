@@ -1,16 +1,17 @@
 """Everything that has a name: keys of pipeline.toml, models, their options, encoders, metrics."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_type_hints
 
 from pydantic import TypeAdapter
 from pydantic_core import PydanticUndefined
 
-from ..config import TAGS, Config
-from ..config.wording import sections, shown
-from .docstrings import attribute_docs, first_paragraph, plain_text
-from .value_words import value_words
+from .config import TAGS, Config
+from .config.base import snake
+from .config.field_spellings import ELSEWHERE
+from .config.wording import sections, shown
+from .schema import attribute_docs, first_paragraph, plain_text, value_words
 
 Kind = Literal["key", "model", "option", "encoder", "metric"]
 
@@ -52,8 +53,8 @@ def keys() -> Iterator[Entry]:
 
 def models() -> Iterator[Entry]:
     """Every fusion model."""
-    from ..model_table import MODELS
-    from ..train.models import model_recipe, module_of, presets_of, within_text
+    from .model_table import MODELS
+    from .train.models import model_recipe, module_of, presets_of, within_text
 
     for name in MODELS:
         document = module_of(name).__doc__ or ""
@@ -75,7 +76,7 @@ def models() -> Iterator[Entry]:
 
 def options(model: str) -> Iterator[Entry]:
     """Every option of `model`: the keys of its table [train.<model>]."""
-    from ..train.models import model_options
+    from .train.models import model_options
 
     usual = model_options(model, {})
     kind = type(usual)
@@ -92,7 +93,7 @@ def options(model: str) -> Iterator[Entry]:
 
 def encoders() -> Iterator[Entry]:
     """Every encoder known by name."""
-    from ..extract.encoders.presets.table import PRESETS
+    from .extract.encoders.presets.table import PRESETS
 
     for name, preset in PRESETS.items():
         size = preset.config
@@ -111,8 +112,8 @@ def encoders() -> Iterator[Entry]:
 
 def metrics() -> Iterator[Entry]:
     """Every metric of the tables."""
-    from ..cache.spec import Several
-    from ..evaluate.protocols import MOSI, SIMS, protocol_of
+    from .cache.spec import Several
+    from .evaluate.protocols import MOSI, SIMS, protocol_of
 
     found: dict[tuple[str, str], list[str]] = {}
     known = {}
@@ -141,7 +142,7 @@ def metrics() -> Iterator[Entry]:
 
 def everything() -> Iterator[Entry]:
     """All of them."""
-    from ..model_table import MODELS
+    from .model_table import MODELS
 
     yield from keys()
     yield from models()
@@ -149,6 +150,31 @@ def everything() -> Iterator[Entry]:
         yield from options(name)
     yield from encoders()
     yield from metrics()
+
+
+def matching(name: str, known: Sequence[Entry]) -> list[Entry]:
+    """The entries called `name`; else those whose name ends in it, alike ones once.
+
+    A section (``train``, ``[train.inputs]``) means all of its keys.
+    """
+    asked = name.strip().strip("[]").lower()
+    own = ".".join(map(snake, asked.split(".")))  # a model in its paper's letters
+    alias = {asked, own, f"train.{own}", ELSEWHERE.get(own, "")}
+    exact = [e for e in known if e.name.lower() in alias]
+    ending = [e for e in known if e.name.lower().endswith(f".{asked}")]
+    keys = [e for e in known if e.kind == "key" and e.name.rpartition(".")[0] == asked]
+    return next((_once(found) for found in (exact, ending, keys) if found), [])
+
+
+def names_of(known: Iterable[Entry]) -> list[str]:
+    """What entries may be asked by: whole names and last parts."""
+    whole = [entry.name for entry in known]
+    return list(dict.fromkeys([*whole, *(name.rpartition(".")[2] for name in whole)]))
+
+
+def _once(found: Sequence[Entry]) -> list[Entry]:
+    """Of keys that three tables share, one."""
+    return list({(e.kind, e.words, e.values, e.default): e for e in reversed(found)}.values())[::-1]
 
 
 def _is_table(annotation: Any) -> bool:

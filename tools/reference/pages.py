@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from ..config import TAGS, Config
-from ..config.wording import sections
-from ..errors import EXIT_CODES, SedimentalError
-from .docstrings import plain_text
-from .entries import Entry, encoders, keys, metrics, models, options
+from sedimental.config import TAGS, Config
+from sedimental.config.wording import sections
+from sedimental.errors import EXIT_CODES, SedimentalError
+from sedimental.explain import Entry, encoders, keys, metrics, models, options
+from sedimental.schema import plain_text
+
 from .files import files
 
 HEAD = "<!-- written by `make reference` from the code: edit that -->\n"
@@ -53,7 +54,7 @@ def _keys() -> Iterator[str]:
 
 
 def _models() -> Iterator[str]:
-    from ..model_table import ADDED, MODELS
+    from sedimental.model_table import ADDED, MODELS
 
     yield from ("# Models and their options", "")
     own = [name for name in MODELS if name not in ADDED]

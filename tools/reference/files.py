@@ -2,18 +2,18 @@
 
 from collections.abc import Iterator
 
-from ..cache.checksums import FILE as CHECKSUMS
-from ..cache.corpus.media_index import MEDIA
-from ..cache.face_boxes import PREFIX as FACES
-from ..cache.failures import FAILURES
-from ..cache.manifest import MANIFEST
-from ..cache.runs.folder import WEIGHTS
-from ..cache.runs.representations import FILE as REPRESENTATIONS
-from ..cache.store.sealed_json import COMPLETE, STORE
-from ..cache.sweeps import FILE as SWEEP
-from ..command_log import FOLDER as LOGS
-from ..evaluate.analysis.cross_corpus import PATTERN as CROSS
-from ..evaluate.analysis.missing_rates import FILE as ROBUSTNESS
+from sedimental.cache.checksums import FILE as CHECKSUMS
+from sedimental.cache.corpus.media_index import MEDIA
+from sedimental.cache.face_boxes import PREFIX as FACES
+from sedimental.cache.failures import FAILURES
+from sedimental.cache.manifest import MANIFEST
+from sedimental.cache.runs.folder import WEIGHTS
+from sedimental.cache.runs.representations import FILE as REPRESENTATIONS
+from sedimental.cache.store.sealed_json import COMPLETE, STORE
+from sedimental.cache.sweeps import FILE as SWEEP
+from sedimental.evaluate.analysis.cross_corpus import PATTERN as CROSS
+from sedimental.evaluate.analysis.missing_rates import FILE as ROBUSTNESS
+from sedimental.progress import LOG_FOLDER as LOGS
 
 CORPUS = "<cache.root>/<corpus>"
 STORE_FOLDER = f"{CORPUS}/<modality>-<encoder>-<8 digits>"
