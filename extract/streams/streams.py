@@ -6,9 +6,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ...cache.corpus.words import is_wordless
 from ...cache.manifest import Clip, Manifest
 from ...cache.spec import StoredType
-from ...cache.words import is_wordless
 from ...config import AnyFeatures, AudioFeatures, TextFeatures, VisionFeatures
 from ..decode.clip_error import ClipError
 from ..decode.media import Media, MediaError, Waveform
