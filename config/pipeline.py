@@ -12,7 +12,7 @@ from pydantic import BaseModel, PrivateAttr, ValidationError
 from ..errors import ConfigError
 from .base import Section
 from .corpus import CorpusConfig
-from .cross_section import cross_faults
+from .cross_section import cross_faults, with_inputs
 from .evaluate import EvaluateConfig, RunsConfig, SweepConfig
 from .features import (
     AnyFeatures,
@@ -138,7 +138,8 @@ def read_config(
         raw, said, lost = overridden(_toml(file), overrides)
     except ConfigError as fault:
         return None, [str(fault)]
-    raw, notes = forgiven(raw)
+    understood, notes = forgiven(raw)
+    raw = with_inputs(understood)
     faults = [*cross_faults(raw, LIVE_KEYS), *(fault for check in checks for fault in check(raw))]
     config, wrong = _validated(raw)
     faults = [*wrong, *faults]
