@@ -14,7 +14,7 @@ def _table(raw: Any, *keys: str) -> Mapping[str, Any]:
     return raw if isinstance(raw, Mapping) else {}
 
 
-def with_inputs(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+def with_inputs(raw: dict[str, Any]) -> dict[str, Any]:
     """`raw` with a [train.inputs] where it has none: the encoder of each modality, its last layer.
 
     Left as it is where a modality has several encoders, as only the user can choose.

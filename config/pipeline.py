@@ -138,8 +138,8 @@ def read_config(
         raw, said, lost = overridden(_toml(file), overrides)
     except ConfigError as fault:
         return None, [str(fault)]
-    understood, notes = forgiven(raw)
-    raw = with_inputs(understood)
+    raw, notes = forgiven(raw)
+    raw = with_inputs(raw)
     faults = [*cross_faults(raw, LIVE_KEYS), *(fault for check in checks for fault in check(raw))]
     config, wrong = _validated(raw)
     faults = [*wrong, *faults]
