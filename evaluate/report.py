@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..cache.corpus_table import cached_manifest
+from ..cache.corpus.corpus_table import cached_manifest
 from ..cache.manifest import Manifest
-from ..cache.representations import read_representations
 from ..cache.runs import Run, folder_of, list_runs, read_run
+from ..cache.runs.representations import read_representations
 from ..cache.spec import MODALITIES, SPLITS, Split
 from ..config import Config, EvaluateConfig
 from ..errors import RunError
