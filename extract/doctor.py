@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import torch
 
-from ..cache.leaks import leaks
-from ..cache.official_files import official
-from ..cache.published_sizes import known_sizes
+from ..cache.corpus.leaks import leaks
+from ..cache.corpus.official_files import official
+from ..cache.corpus.published_sizes import known_sizes
+from ..cache.corpus.words import is_wordless
 from ..cache.spec import SPLITS, Modality, Split
 from ..cache.summary import size_text
-from ..cache.words import is_wordless
 from ..config import Config
 from ..errors import SedimentalError
 from ..installation import parts

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 from sedimental.cache.checksums import FILE as CHECKSUMS
+from sedimental.cache.corpus.media_index import MEDIA
 from sedimental.cache.face_boxes import PREFIX as FACES
 from sedimental.cache.failures import FAILURES
 from sedimental.cache.manifest import MANIFEST
-from sedimental.cache.media_index import MEDIA
-from sedimental.cache.representations import FILE as REPRESENTATIONS
 from sedimental.cache.runs.folder import WEIGHTS
+from sedimental.cache.runs.representations import FILE as REPRESENTATIONS
 from sedimental.cache.store.sealed_json import COMPLETE, STORE
 from sedimental.cache.sweeps import FILE as SWEEP
 from sedimental.evaluate.analysis.cross_corpus import PATTERN as CROSS
