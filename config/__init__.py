@@ -1,7 +1,7 @@
 """pipeline.toml as types: a file a group of sections, all of them checked at once."""
 
 from ..errors import ConfigError
-from .base import Count, Fraction, LayerChoice, Positive, Section
+from .base import Count, Fraction, LayerChoice, Positive, Section, known_model
 from .corpus import CorpusConfig
 from .features import (
     AnyFeatures,
@@ -50,6 +50,7 @@ __all__ = [
     "from_mapping",
     "from_texts",
     "in_words",
+    "known_model",
     "load_config",
     "nearest",
     "read_config",

@@ -14,6 +14,21 @@ def _table(raw: Any, *keys: str) -> Mapping[str, Any]:
     return raw if isinstance(raw, Mapping) else {}
 
 
+def with_encoders(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """`raw`, each line of [train.inputs] without an encoder given the one that [[features]] has
+    for its modality."""
+    tables = raw.get("features")
+    tables = [_table(one) for one in tables] if isinstance(tables, list) else []
+    inputs = dict(_table(raw, "train", "inputs"))
+    for modality, line in inputs.items():
+        own = [one.get("encoder") for one in tables if one.get("modality") == modality]
+        if isinstance(line, Mapping) and "encoder" not in line and len(own) == 1:
+            inputs[modality] = {"encoder": own[0], **line}
+    if not inputs:
+        return dict(raw)
+    return {**raw, "train": {**_table(raw, "train"), "inputs": inputs}}
+
+
 def cross_faults(raw: Mapping[str, Any], live_keys: Sequence[str]) -> Iterator[str]:
     """What must fit between the sections, checked beside the types so that all is said at once.
 
@@ -42,6 +57,10 @@ def cross_faults(raw: Mapping[str, Any], live_keys: Sequence[str]) -> Iterator[s
                 yield f'features[{index}].encoder: a second {modality} table for "{encoder}".'
             made[modality].append(encoder)
     for modality, names in made.items():
+        if isinstance(inputs.get(modality), Mapping) and "encoder" not in inputs[modality]:
+            where = f"train.inputs.{modality}.encoder: is needed"
+            none = f'{where}, and no [[features]] table has modality = "{modality}".'
+            yield f"{where}: one of {' and '.join(names)}." if names else none
         wanted = _table(inputs, modality).get("encoder")
         if isinstance(wanted, str) and wanted not in names:
             yield (

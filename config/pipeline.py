@@ -11,7 +11,7 @@ from pydantic import BaseModel, PrivateAttr, ValidationError
 
 from ..errors import ConfigError
 from .base import Section
-from .between import cross_faults
+from .between import cross_faults, with_encoders
 from .corpus import CorpusConfig
 from .features import (
     AnyFeatures,
@@ -139,6 +139,7 @@ def read_config(
     except ConfigError as fault:
         return None, [str(fault)]
     raw, notes = forgiven(raw)
+    raw = with_encoders(raw)
     faults = [*cross_faults(raw, LIVE_KEYS), *(fault for check in checks for fault in check(raw))]
     config, wrong = _validated(raw)
     faults = [*wrong, *faults]

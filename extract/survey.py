@@ -20,7 +20,7 @@ from .corpora import load_manifest
 from .decode.clip_error import ClipError, clip_error
 from .decode.header import Header, read_header
 from .decode.media_files import Check, MediaFiles
-from .encoders.loading import EncoderError
+from .encoders.loading import EncoderError, merged
 from .faces.mtcnn import one_thread
 from .plan import Lacking, Sized, ordered
 from .shards import Shard
@@ -75,8 +75,8 @@ class Survey:
     """Is told how far the looking at files is."""
     noted: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Clips that were extracted and are not quite whole, and what they lack."""
-    faults: tuple[str, ...] = ()
-    """Encoders that cannot be had, where nothing is made."""
+    faults: tuple[EncoderError, ...] = ()
+    """Of encoders that cannot be had, where nothing is made."""
 
     @cached_property
     def headers(self) -> Mapping[str, Header]:
@@ -166,14 +166,14 @@ def survey(
     check_media(manifest, config)
     told = progress or Silent()
     made_here = [f for f in config.features if not f.imported]
-    streams, faults = list[Stream](), list[str]()
+    streams, faults = list[Stream](), list[EncoderError]()
     for table in made_here:
         try:
             streams += streams_of(table, config, manifest)
         except EncoderError as fault:
-            if create:
-                raise
-            faults.append(str(fault))
+            faults.append(fault)
+    if faults and create:
+        raise EncoderError("\n".join(merged(faults)))
     media: MediaFiles | None = None
     with decoders(config) as pool:
         if not handed and any(reads_media(stream) for stream in streams):
