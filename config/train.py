@@ -19,8 +19,8 @@ from .base import (
     Switch,
     no_nul,
 )
+from .features import Collapse
 from .wording import DEVICE, nearest
-from .words import Collapse
 
 
 class InputConfig(Section):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cache.spec import Several
-from ..config.label_range import LabelRange, label_range
+from ..config import LabelRange, label_range
 from .metrics import SIMS_EDGES_3, SIMS_EDGES_5, Scheme, binned, rounded, several_key
 
 

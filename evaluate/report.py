@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..cache.corpus_table import cached_manifest
+from ..cache.corpus.corpus_table import cached_manifest
 from ..cache.manifest import Manifest
-from ..cache.representations import read_representations
 from ..cache.runs import Run, folder_of, list_runs, read_run
 from ..cache.runs.code import commit, lock_digest
 from ..cache.runs.identity import code_version
+from ..cache.runs.representations import read_representations
 from ..cache.spec import MODALITIES, SPLITS, Split
 from ..config import Config, EvaluateConfig
 from ..errors import RunError

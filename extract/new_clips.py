@@ -10,9 +10,9 @@ from ..cache.alignment.word import Word
 from ..cache.manifest import Clip, Manifest
 from ..cache.spec import Modality
 from ..errors import ManifestError
-from .corpora.subtitles import read_text
-from .corpora.table import Faults, Line, finished, read_rows
-from .corpora.word_times import read_words
+from .corpora.reading.subtitles import read_text
+from .corpora.reading.table import Faults, Line, finished, read_rows
+from .corpora.reading.word_times import read_words
 from .new_clip import NewClip
 
 LONGEST = 40

@@ -281,8 +281,7 @@ def test_a_model_of_the_table_alone_is_known(
     """R12: one line in one table, and `models` and ``[train.mine]`` are keys."""
     from sedimental import model_table
 
-    table: dict[str, str] = model_table.MODELS
-    monkeypatch.setitem(table, "mine", "uegd:UEGD")
+    monkeypatch.setitem(model_table.MODELS, "mine", model_table.Model("uegd:UEGD"))
     path = tmp_path / "p.toml"
     path.write_text('[train]\nmodels = ["mine"]\n[train.mine]\nhidden = 3\n')
     config = load_config(path, CHECKS)
@@ -294,7 +293,7 @@ def test_a_model_of_the_table_alone_is_known(
 
 def test_models_by_the_names_of_mmsa() -> None:
     """I14: that tool calls mag_bert `bert_mag`."""
-    from sedimental.config.forgiving import forgiven
+    from sedimental.config.field_spellings import forgiven
 
     found, (said,) = forgiven({"train": {"models": ["bert_mag", "tfn"]}})
     assert found["train"]["models"] == ["mag_bert", "tfn"]
@@ -306,7 +305,7 @@ def test_no_word_of_the_library_reaches_a_user(tmp_path: Path) -> None:
     import re
 
     from sedimental.config import TAGS
-    from sedimental.config.forgiving import forgiven
+    from sedimental.config.field_spellings import forgiven
     from sedimental.config.pipeline import _validated
     from sedimental.config.wording import sections
     from sedimental.train.models import MODELS

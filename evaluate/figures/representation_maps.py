@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ...cache.representations import WHOLE, Representations
 from ...cache.runs import Run
+from ...cache.runs.representations import WHOLE, Representations
 from ...cache.spec import MODALITIES, SPLITS
 from ..protocols import CorpusProtocol
 from ..results import Drawing

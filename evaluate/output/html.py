@@ -10,7 +10,7 @@ from typing import Any
 from ...cache.runs import InputRecord
 from ...cache.spec import LETTERS, MODALITIES
 from ...escape import for_terminal
-from ...model_facts import Paper, facts_of
+from ...model_table import Paper, paper_of
 from ..analysis.missing_rates import Robustness, special_words
 from ..figures.all import figures
 from ..figures.canvas import MODELS
@@ -184,7 +184,7 @@ def _groups(drawn: Sequence[Drawing]) -> list[list[tuple[Drawing, Any]]]:
 def _papers(report: Report) -> list[tuple[str, Paper]]:
     """The models of the table that papers have published, each with its own."""
     names = dict.fromkeys(row.model.split(" ")[0] for row in report.rows)
-    found = [(name, facts_of(name).paper) for name in names]
+    found = [(name, paper_of(name)) for name in names]
     return [(name, paper) for name, paper in found if paper is not None]
 
 

@@ -21,8 +21,8 @@ from typing import Any
 from ...cache.manifest import Clip, Manifest
 from ...cache.spec import Split
 from ...errors import ManifestError
-from .files import is_there, read_json
-from .table import Faults, Line, Row, combined, read_rows
+from .reading.files import is_there, read_json
+from .reading.table import Faults, Line, Row, combined, read_rows
 
 CLASSES = ("anger", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 NAMES: Mapping[Split, tuple[str, ...]] = {

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ...cache.manifest import Clip, Manifest
-from .coded_files import coded
-from .table import Faults
+from .reading.coded_files import coded
+from .reading.table import Faults
 
 EMOTIONS: Mapping[str, str] = {
     "ANG": "anger",

@@ -8,8 +8,8 @@ from typing import Literal
 
 from ...cache.alignment.word import Word
 from ...cache.manifest import Clip, Manifest
-from .table import Faults, Line, Row, finished, read_rows
-from .word_times import read_words
+from .reading.table import Faults, Line, Row, finished, read_rows
+from .reading.word_times import read_words
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "id": ("clip", "name", "uid", "utt_id", "segment", "segment_id", "clip_name"),

@@ -20,8 +20,8 @@ from typing import Any
 from ...cache.manifest import Clip, Manifest
 from ...cache.spec import Split
 from ...errors import ManifestError
-from .files import is_there, read_text, tenth
-from .table import Faults, Line, combined
+from .reading.files import is_there, read_text, tenth
+from .reading.table import Faults, Line, combined
 
 WORDS: dict[Split, tuple[str, ...]] = {
     "train": ("train",),

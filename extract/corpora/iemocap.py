@@ -25,8 +25,8 @@ from typing import Literal
 from ...cache.manifest import Clip, Manifest
 from ...cache.spec import Split
 from ...errors import ManifestError
-from .files import read_text
-from .table import Faults, Line, combined
+from .reading.files import read_text
+from .reading.table import Faults, Line, combined
 
 SESSIONS: Mapping[int, Split] = {1: "train", 2: "train", 3: "train", 4: "valid", 5: "test"}
 FOUR = {"ang": "anger", "hap": "happy", "exc": "happy", "neu": "neutral", "sad": "sad"}

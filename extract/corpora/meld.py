@@ -22,8 +22,8 @@ from typing import Literal
 
 from ...cache.manifest import Clip, Manifest
 from ...cache.spec import Split
-from .files import first_file
-from .table import Faults, Line, combined, read_rows
+from .reading.files import first_file
+from .reading.table import Faults, Line, combined, read_rows
 
 FILES: Mapping[Split, tuple[str, str]] = {
     "train": ("train", "train_splits"),

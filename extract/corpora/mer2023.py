@@ -20,8 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...cache.manifest import Clip, Manifest
-from .files import first_file, is_there, tenth
-from .table import Faults, Line, combined, read_rows
+from .reading.files import first_file, is_there, tenth
+from .reading.table import Faults, Line, combined, read_rows
 
 CLASSES = ("neutral", "angry", "happy", "sad", "worried", "surprise")
 SUFFIXES = (".avi", ".mp4", ".mkv", ".wav")

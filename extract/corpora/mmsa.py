@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ...cache.manifest import Clip, Manifest
 from ...errors import ManifestError
-from .table import Faults, Line, finished, read_rows
+from .reading.table import Faults, Line, finished, read_rows
 
 COLUMNS = ("video_id", "clip_id", "text", "label")
 SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".mpg", ".flv")

@@ -19,8 +19,8 @@ from pathlib import Path
 from ...cache.manifest import Clip, Manifest
 from ...cache.spec import Split
 from ...errors import ManifestError
-from .files import first_file, read_text
-from .table import Faults, Line, finished, read_rows
+from .reading.files import first_file, read_text
+from .reading.table import Faults, Line, finished, read_rows
 
 CLASSES: Mapping[str, str | None] = {
     "A": "anger",

@@ -17,8 +17,8 @@ from typing import Any, Literal
 from ...cache.manifest import Clip, Manifest
 from ...cache.spec import Split
 from ...errors import ManifestError
-from .files import first_file, read_json
-from .table import Faults, finished
+from .reading.files import first_file, read_json
+from .reading.table import Faults, finished
 
 PLACES = ("utterances_final", "mmsd_raw_data/utterances_final", "data/videos/utterances_final")
 SHARED = 68 / 675

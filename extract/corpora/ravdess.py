@@ -12,8 +12,8 @@ import re
 from pathlib import Path
 
 from ...cache.manifest import Clip, Manifest
-from .coded_files import coded
-from .table import Faults
+from .reading.coded_files import coded
+from .reading.table import Faults
 
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 STATEMENTS = ("Kids are talking by the door.", "Dogs are sitting by the door.")

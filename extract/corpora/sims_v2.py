@@ -17,9 +17,9 @@ from pathlib import Path
 
 from ...cache.manifest import Clip, Manifest
 from ...errors import ManifestError
-from .files import is_there
 from .mmsa import SUFFIXES
-from .table import Faults, Line, combined, read_rows
+from .reading.files import is_there
+from .reading.table import Faults, Line, combined, read_rows
 
 COLUMNS = ("video_id", "clip_id", "text")
 

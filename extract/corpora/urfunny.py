@@ -23,8 +23,8 @@ from ...cache.manifest import Clip, Manifest
 from ...cache.safe_pickle.load import load_plain
 from ...cache.spec import SPLIT_NAMES
 from ...errors import ManifestError
-from .files import first_file
-from .table import Faults, Line, finished
+from .reading.files import first_file
+from .reading.table import Faults, Line, finished
 
 PLACES = ("", "urfunny2_features", "extracted_features", "features", "data", "sdk")
 VIDEOS = ("urfunny2_videos", "videos")

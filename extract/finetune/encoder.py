@@ -16,12 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from ...config import InputConfig
+from ..encoders.audio.sound import real_frames
+from ..encoders.audio.waveform import (
+    frames_of,
+    normalized,
+    norms_by_layer,
+    zero_padding_after_pos_conv,
+)
 from ..encoders.batch_independence import TOLERANCE, difference
 from ..encoders.hidden import blocks_of, capture_hidden_states, has_final, highest_block
 from ..encoders.loading import Checkpoint, EncoderError, load_model
 from ..encoders.pooling import pooled
-from ..encoders.sound import real_frames
-from ..encoders.waveform import frames_of, normalized, norms_by_layer, zero_padding_after_pos_conv
 from ..encoders.wavlm import use_chunked_attention
 from .lora import with_adapters
 from .parts import BlockWithHook, NoPositionalConv, PrecomputedEmbeddings, computed_again

@@ -19,11 +19,11 @@ from ...cache.runs import InputRecord
 from ...cache.spec import FeatureSpec, Modality
 from ...cache.store.store import Store
 from ...config import InputConfig
-from ..encoders.audio import load_processing
+from ..encoders.audio.readers import load_processing
+from ..encoders.audio.sound import Processing, frame_grid
+from ..encoders.audio.waveform import frames_of
 from ..encoders.loading import Checkpoint
-from ..encoders.sound import Processing, frame_grid
 from ..encoders.text import load_tokenizer
-from ..encoders.waveform import frames_of
 from ..streams.raw_inputs import ITEMS
 from .encoder import LiveEncoder, LiveSound, LiveText
 

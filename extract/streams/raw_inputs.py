@@ -23,10 +23,10 @@ from ..decode.clip_error import ClipError
 from ..decode.media import Media, MediaError
 from ..decode.sound import RESAMPLER
 from ..encoders import text
+from ..encoders.audio.sound import Processing, Sound, resampled
+from ..encoders.audio.waveform import frames_of
 from ..encoders.device import ComputeDevice
 from ..encoders.loading import Checkpoint, EncoderError
-from ..encoders.sound import Processing, Sound, resampled
-from ..encoders.waveform import frames_of
 from ..stage_times import Clock
 from .encoded import Chunk
 from .streams import AudioStream, Stream, TextStream, stream_of

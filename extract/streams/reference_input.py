@@ -12,10 +12,10 @@ from ...cache.spec import Scalar
 from ...cache.store.writer import StoreWriter
 from ..decode.clip_error import clip_error
 from ..decode.sound import Waveform
-from ..encoders.audio import Sound
+from ..encoders.audio.readers import Sound
+from ..encoders.audio.sound import resampled
 from ..encoders.batch_independence import measure
 from ..encoders.device import SHARINGS
-from ..encoders.sound import resampled
 from ..encoders.text import Words
 from .raw_inputs import TokenStream, WaveformStream
 from .streams import AudioStream, Stream, TextStream

@@ -5,17 +5,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from ...cache.corpus.words import is_wordless
 from ...cache.manifest import Clip, Manifest
 from ...cache.spec import FeatureSpec, StoredType
-from ...cache.words import is_wordless
 from ...config import AnyFeatures, AudioFeatures, TextFeatures, VisionFeatures
 from ..decode.clip_error import ClipError
 from ..decode.media import Media, MediaError, Waveform, media_source
-from ..encoders import audio, text
+from ..encoders import text
+from ..encoders.audio import readers as audio
+from ..encoders.audio.memory_check import too_long
 from ..encoders.describe import describe
 from ..encoders.device import ComputeDevice
 from ..encoders.loading import resolve
-from ..encoders.memory_check import too_long
 from ..stage_times import Clock
 from .context import PrecedingUtterances
 from .encoded import Chunk, encoded

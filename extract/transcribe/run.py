@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...cache.alignment.word import Word
-from ...cache.words import is_wordless
+from ...cache.corpus.words import is_wordless
 from ...progress import Progress
-from ..corpora.table import Faults
+from ..corpora.reading.table import Faults
 from ..decode.clip_error import ClipError, clip_error
 from ..decode.media import decode
 from .recogniser import Recogniser

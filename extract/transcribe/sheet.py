@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ...cache.store.atomic_write import replace
 from ...errors import ManifestError
-from ..corpora.csv_rows import decoded, delimiter, rows
 from ..corpora.csv_table import understood
-from ..corpora.table import Faults, Row
+from ..corpora.reading.csv_rows import decoded, delimiter, rows
+from ..corpora.reading.table import Faults, Row
 
 OURS = ("text", "text_source", "word_times")
 

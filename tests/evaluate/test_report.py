@@ -34,7 +34,7 @@ from sedimental.evaluate.output.write import write_report
 from sedimental.evaluate.report import report_folder as evaluate
 from sedimental.evaluate.results import Report
 from sedimental.evaluate.statistics import paired_bootstrap, video_groups
-from sedimental.model_facts import facts_of
+from sedimental.model_table import paper_of
 
 SKILL = {"T": 0.7, "A": 0.5, "V": 0.25}
 SETTINGS = EvaluateConfig(bootstrap=200)
@@ -359,7 +359,7 @@ def test_every_row_has_its_own_settings(tmp_path: Path) -> None:
     assert "Unset: patience" in page.text
     assert found.provenance.commit in page.text
     for model in ("mmml", "uegd"):  # each with its paper, to read and to cite
-        paper = facts_of(model).paper
+        paper = paper_of(model)
         assert paper is not None
         assert paper.title in page.text
         assert paper.bibtex(model) in page.text

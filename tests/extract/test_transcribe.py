@@ -19,7 +19,7 @@ from sedimental.cli import app
 from sedimental.config import ExtractConfig, load_config
 from sedimental.errors import ManifestError
 from sedimental.extract.corpora.csv_table import load
-from sedimental.extract.corpora.word_times import read_cell
+from sedimental.extract.corpora.reading.word_times import read_cell
 from sedimental.extract.encoders.device import ComputeDevice
 from sedimental.extract.encoders.loading import EncoderError
 from sedimental.extract.new_clips import read_table

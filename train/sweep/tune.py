@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...cache.corpus_table import cached_manifest
+from ...cache.corpus.corpus_table import cached_manifest
 from ...cache.manifest import Manifest
 from ...cache.runs import Run
 from ...cache.trials import FOLDER, Search, Trial, write_search

@@ -1,0 +1,43 @@
+"""Corpora without a table: what a clip is stands in the name of its file."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ....cache.manifest import Clip, Manifest
+from ....errors import ManifestError
+from .table import Faults, Line, finished
+
+SUFFIXES = frozenset({".mp4", ".flv", ".avi", ".mkv", ".mov", ".wav", ".mp3", ".flac"})
+
+
+def coded(
+    name: str,
+    folder: Path,
+    place: str,
+    clip_of: Callable[[str, str, Faults], Clip | None],
+    best: Callable[[str], str] = str,
+) -> Manifest:
+    """The manifest of the media files below `place` in `folder`.
+
+    `clip_of` is given a file's name without its ending and its path relative to `folder`, and gives
+    its clip, or None for one that is not read, which it may complain of. Of several files of one
+    clip the first by `best` of their paths is taken. Raises ManifestError with every fault.
+    """
+    if not folder.is_dir():
+        raise ManifestError(f"{folder}: no such folder. Check corpus.path in pipeline.toml.")
+    try:
+        files = sorted(p for p in (folder / place).rglob("*") if p.suffix.lower() in SUFFIXES)
+    except OSError as fault:
+        raise ManifestError(f"{folder}: cannot be read: {fault.strerror or fault}.") from None
+    faults, found = Faults(folder), dict[str, tuple[Line, Clip]]()
+    for path in sorted((p.relative_to(folder).as_posix() for p in files), key=best):
+        clip = clip_of(Path(path).stem, path, faults)
+        if clip is not None and not Path(path).name.startswith("."):
+            found.setdefault(clip.id, (path, clip))
+    if not found and not faults.found:
+        raise ManifestError(
+            f"{folder}: no media file of this corpus below it. Check corpus.path in pipeline.toml: "
+            "it is the folder that the corpus was unpacked to."
+        )
+    ordered = sorted(found.values(), key=lambda entry: entry[1].id)
+    return finished(name, folder, ordered, faults)
