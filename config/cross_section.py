@@ -14,19 +14,33 @@ def _table(raw: Any, *keys: str) -> Mapping[str, Any]:
     return raw if isinstance(raw, Mapping) else {}
 
 
-def with_encoders(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """`raw`, each line of [train.inputs] without an encoder given the one that [[features]] has
-    for its modality."""
-    tables = raw.get("features")
-    tables = [_table(one) for one in tables] if isinstance(tables, list) else []
-    inputs = dict(_table(raw, "train", "inputs"))
-    for modality, line in inputs.items():
-        own = [one.get("encoder") for one in tables if one.get("modality") == modality]
-        if isinstance(line, Mapping) and "encoder" not in line and len(own) == 1:
-            inputs[modality] = {"encoder": own[0], **line}
-    if not inputs:
-        return dict(raw)
-    return {**raw, "train": {**_table(raw, "train"), "inputs": inputs}}
+def with_inputs(raw: dict[str, Any]) -> dict[str, Any]:
+    """`raw` with an encoder in every line of [train.inputs]: that of the modality's [[features]]
+    table, where it has one table. Without any [train.inputs], every modality has a line.
+
+    Left as it is where a modality has several encoders, as only the user can choose.
+    """
+    train, tables = _table(raw, "train"), raw.get("features")
+    encoders: dict[str, list[Any]] = {}
+    for table in map(_table, tables if isinstance(tables, list) else ()):
+        encoders.setdefault(str(table.get("modality")), []).append(table.get("encoder"))
+    one = {
+        modality: names[0]
+        for modality, names in encoders.items()
+        if modality in ("text", "audio", "vision") and len(names) == 1 and isinstance(names[0], str)
+    }
+    inputs = train.get("inputs")
+    if inputs is None and len(one) == len(encoders):
+        inputs = {modality: {} for modality in one}
+    if not isinstance(inputs, Mapping) or not isinstance(raw.get("train", {}), Mapping):
+        return raw
+    lines = {
+        modality: {"encoder": one[modality], **line}
+        if modality in one and isinstance(line, Mapping)
+        else line
+        for modality, line in inputs.items()
+    }
+    return {**raw, "train": {**train, "inputs": lines}}
 
 
 def cross_faults(raw: Mapping[str, Any], live_keys: Sequence[str]) -> Iterator[str]:

@@ -26,8 +26,9 @@ from sedimental.evaluate.analysis.published import published_for
 from sedimental.evaluate.figures.row_style import row_styles
 from sedimental.evaluate.figures.training_curves import training_figure
 from sedimental.evaluate.metrics import score
-from sedimental.evaluate.output.html import Drawings, draw, headline, layer_words, to_html
+from sedimental.evaluate.output.html import Drawings, draw, to_html
 from sedimental.evaluate.output.html_cells import minus
+from sedimental.evaluate.output.html_words import headline, layer_words
 from sedimental.evaluate.output.tables import to_csv, to_latex, to_markdown
 from sedimental.evaluate.output.terminal import halved, to_terminal
 from sedimental.evaluate.output.write import write_report
