@@ -14,6 +14,26 @@ def _table(raw: Any, *keys: str) -> Mapping[str, Any]:
     return raw if isinstance(raw, Mapping) else {}
 
 
+def with_inputs(raw: dict[str, Any]) -> dict[str, Any]:
+    """`raw` with a [train.inputs] where it has none: the encoder of each modality, its last layer.
+
+    Left as it is where a modality has several encoders, as only the user can choose.
+    """
+    train = _table(raw, "train")
+    tables = raw.get("features")
+    if "inputs" in train or not isinstance(tables, list):
+        return raw
+    pairs = [(_table(t).get("modality"), _table(t).get("encoder")) for t in tables]
+    inputs = {
+        modality: {"encoder": encoder}
+        for modality, encoder in pairs
+        if modality in ("text", "audio", "vision") and isinstance(encoder, str)
+    }
+    if not isinstance(raw.get("train", {}), Mapping) or len(inputs) < len(pairs):
+        return raw
+    return {**raw, "train": {**train, "inputs": inputs}}
+
+
 def cross_faults(raw: Mapping[str, Any], live_keys: Sequence[str]) -> Iterator[str]:
     """What must fit between the sections, checked beside the types so that all is said at once.
 

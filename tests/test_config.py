@@ -314,3 +314,30 @@ def test_no_word_of_the_library_reaches_a_user(tmp_path: Path) -> None:
     words = r"Input |Extra inputs|valid |pattern|Field required|Value error|validator|instance of"
     assert [text for text in said if re.search(words, text)] == []
     assert [text for text in said if not text.endswith((".", "?"))] == []
+
+
+TABLE = '[[features]]\nmodality = "{}"\nencoder = "{}"\n'
+
+
+def test_without_inputs_every_modality_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.toml"
+    file.write_text(TABLE.format("text", "tiny-bert") + TABLE.format("video", "tiny-clip"))
+    config = load_config(file, CHECKS)
+    assert config.train.subsets == ("TV",)
+    assert not config.train.lacking
+    assert config.train.inputs.vision is not None
+    assert (config.train.inputs.vision.encoder, config.train.inputs.vision.layers) == (
+        "tiny-clip",
+        -1,
+    )
+    file.write_text('[train]\nmodalities = ["T"]\n' + TABLE.format("text", "tiny-bert"))
+    assert load_config(file, CHECKS).train.subsets == ("T",)
+
+
+def test_of_two_encoders_of_a_modality_none_is_chosen_unasked(tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.toml"
+    file.write_text(TABLE.format("text", "tiny-bert") + TABLE.format("text", "tiny-roberta"))
+    config = load_config(file, CHECKS)
+    assert config.train.subsets == ()
+    assert "lacks [train.inputs]" in config.train.lacking
+    assert "several" in config.train.lacking
