@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ManifestError
-from .corpora.subtitles import cues, read_text
+from .corpora.reading.subtitles import cues, read_text
 from .new_clip import NewClip
 
 MOST = 5000

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 import sedimental
 from sedimental.cache.checksums import write_checksums
-from sedimental.cache.extraction import Extraction
 from sedimental.cache.manifest import read_manifest
 from sedimental.cache.runs import read_run
+from sedimental.cache.runs.extraction import Extraction
 from sedimental.cache.runs.names import find_folders, row_of
 from sedimental.cache.runs.pack import pack, unpack
 from sedimental.cache.spec import FeatureSpec
@@ -23,7 +23,7 @@ from sedimental.cli import app
 from sedimental.config import Config, ConfigError, load_config
 from sedimental.errors import ManifestError, RunError
 from sedimental.evaluate.prediction import Prediction
-from sedimental.extract.corpora.subtitles import read_text
+from sedimental.extract.corpora.reading.subtitles import read_text
 from sedimental.extract.encoders.loading import EncoderError
 from sedimental.extract.same_features import refuse_others
 from sedimental.extract.windows import sliding

@@ -111,15 +111,16 @@ def models_command(
     """
     from rich.table import Table
 
-    from ..config import nearest
-    from ..model_facts import cite as bibtex
+    from ..config import known_model
     from ..model_table import MODELS
+    from ..model_table import cite as bibtex
 
     asked = list(names or MODELS)
     for name in asked:
-        if name not in MODELS:
-            hint = nearest(name, MODELS) or f" Known: {', '.join(MODELS)}."
-            fail(f'"{name}" is no model.{hint}', 2)
+        try:
+            known_model(name)
+        except ValueError as fault:
+            fail(str(fault), 2)
     if cite and not json:
         return say(bibtex(asked))
     from .. import models
@@ -130,13 +131,13 @@ def models_command(
         return print_json([row.to_json() for row in rows])
     table = Table("model", "paper", "year", "parameters", "needs")
     for row in rows:
-        paper, count = row.facts.paper, row.parameters
+        paper, count = row.model.paper, row.parameters
         table.add_row(
             row.name,
             paper.title if paper else "",
             str(paper.year) if paper else "",
             "" if count is None else f"{count:,}",
-            ", ".join(row.facts.needs),
+            ", ".join(row.model.needs),
         )
     out().print(table)
     if found.unknown:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from ..cache.checksums import DamagedError, with_checksum, without_checksum
-from ..cache.corpus_table import cached_manifest
+from ..cache.corpus.corpus_table import cached_manifest
 from ..cache.manifest import Clip, Manifest
 from ..cache.runs import Run
 from ..cache.store.atomic_write import replace as write

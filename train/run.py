@@ -7,11 +7,11 @@ from functools import partial
 
 import torch
 
-from ..cache.corpus_table import cached_manifest
-from ..cache.leaks import leaks
+from ..cache.corpus.corpus_table import cached_manifest
+from ..cache.corpus.leaks import leaks
 from ..cache.manifest import Manifest
-from ..cache.run_warnings import run_warnings
 from ..cache.runs import Epoch, Run, write_run
+from ..cache.runs.run_warnings import run_warnings
 from ..cache.spec import SPLITS, Split
 from ..config import Config
 from ..errors import RunError, RunsFailedError, SedimentalError, StoreError

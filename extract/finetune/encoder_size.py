@@ -7,9 +7,9 @@ import torch
 
 from ...cache.spec import Modality
 from ...config import AudioFeatures, Config, VisionFeatures
+from ..encoders.audio.sound import Processing, checked_hop, frame_grid
 from ..encoders.loading import load_model, resolve
 from ..encoders.presets.table import PRESETS
-from ..encoders.sound import Processing, checked_hop, frame_grid
 from .find import table_of
 
 

@@ -9,9 +9,9 @@ from ...cache.spec import FeatureSpec, Modality, layer_names
 from ...cache.store.store import open_store
 from ...config import AnyFeatures, AudioFeatures, Config, InputConfig, TextFeatures, nearest
 from ...errors import StoreError
+from ..encoders.audio.sound import checked_hop, frame_grid
 from ..encoders.hidden import highest_block
 from ..encoders.loading import EncoderError
-from ..encoders.sound import checked_hop, frame_grid
 from ..streams.raw_inputs import items_folder, refuse_unreadable, token_spec, waveform_spec
 from ..streams.streams import AudioStream, TextStream
 from .inputs import LiveSoundInput, LiveTextInput

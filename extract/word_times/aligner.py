@@ -12,9 +12,9 @@ from torch import Tensor
 from ...cache.alignment.transcript import words_of
 from ...cache.alignment.word import Word
 from ..decode.clip_error import ClipError
+from ..encoders.audio.waveform import frames_of, normalized
 from ..encoders.device import ComputeDevice
 from ..encoders.loading import EncoderError, digest_of_folder
-from ..encoders.waveform import frames_of, normalized
 from .letters import ids_of, load_forced_align, seconds_of, word_frames
 
 WINDOW, MARGIN = 30.0, 2.0

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
 from ...cache.alignment.word import Word
-from ...cache.exchange.csd_file import CsdFile
+from ...cache.exchange.csd.file import CsdFile
 from ...cache.exchange.foreign import ExchangeError
 from ...cache.manifest import Clip
 from ...errors import ManifestError
-from ..corpora.files import read_text
+from ..corpora.reading.files import read_text
 from .textgrid import read_textgrid
 from .webvtt import read_webvtt
 

@@ -32,9 +32,9 @@ import torch
 
 from sedimental.config import Config, load_config
 from sedimental.extract.decode.media import MediaError, read_media
+from sedimental.extract.encoders.audio.sound import SECONDS_PER_BATCH
 from sedimental.extract.encoders.device import ComputeDevice
 from sedimental.extract.encoders.loading import load_model, resolve
-from sedimental.extract.encoders.sound import SECONDS_PER_BATCH
 from sedimental.extract.faces.track import FaceTrack
 from sedimental.extract.result import ExtractResult
 from sedimental.extract.run import extract
@@ -142,7 +142,7 @@ class Limit:
             for pixels in self.ready.pixels:
                 self.vision.model(pixel_values=pixels)
             for wave, mask in self.ready.sounds:
-                self.audio.model(wave, attention_mask=mask)  # type: ignore[attr-defined]
+                self.audio.model(wave, attention_mask=mask)
             for ids, mask in self.ready.words:
                 self.text.model(input_ids=ids, attention_mask=mask)
         if self.arithmetic.device.type == "cuda":

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from sedimental.cli import app
 from sedimental.config import load_config
 from sedimental.extract.doctor import CannotExtractError, examine
-from sedimental.extract.encoders import memory_check as memory
+from sedimental.extract.encoders.audio import memory_check as memory
 from sedimental.extract.encoders.loading import resolve
 from sedimental.extract.run import extract
 from sedimental.extract.streams.streams import VisionStream

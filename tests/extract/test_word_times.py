@@ -21,7 +21,7 @@ from sedimental.cache.store.find import store_of
 from sedimental.checks import news
 from sedimental.config import Config, ConfigError, load_config
 from sedimental.errors import ManifestError, RunError
-from sedimental.extract.corpora.word_times import read_cell
+from sedimental.extract.corpora.reading.word_times import read_cell
 from sedimental.extract.encoders.loading import EncoderError
 from sedimental.extract.encoders.made_tokenizers import made_tokenizer
 from sedimental.extract.finetune.find import live_input

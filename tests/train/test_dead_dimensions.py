@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from simulated_runs import simulate
 
-from sedimental.cache.run_warnings import run_warnings
 from sedimental.cache.runs import Epoch, Run, list_runs, read_run
+from sedimental.cache.runs.run_warnings import run_warnings
 from sedimental.config import Config
 from sedimental.extract.finetune.find import live_input
 from sedimental.progress import Silent
@@ -20,8 +21,6 @@ from sedimental.train.data.standardize import measure
 from sedimental.train.live_model import LiveModel
 from sedimental.train.run import TrainSession, built, train
 from sedimental.train.sweep.linear_probe import Scale
-
-from ..evaluate.test_report import simulate  # type: ignore[import-not-found]
 
 MakeConfig = Callable[..., Config]
 DEAD = (4e-32, 7e-9, 0.0)

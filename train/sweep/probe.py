@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from ...cache.corpus_table import cached_manifest
+from ...cache.corpus.corpus_table import cached_manifest
 from ...cache.manifest import Manifest
 from ...cache.runs import InputRecord, Predictions, Run, folder_of, write_run
 from ...cache.runs.identity import code_version, digest_of, identity_of

@@ -1,0 +1,1 @@
+"""How a corpus's files are read: tables row by row, JSON, subtitles, names that say everything."""
