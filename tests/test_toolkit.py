@@ -1,5 +1,7 @@
 """What `make toolkit` says of two sides; the reference itself is not in this environment."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from toolkit.generated_file import split
@@ -11,7 +13,7 @@ def epoch(mae: float, cpu: float) -> dict[str, float]:
     return {"mae": mae, "cpu": cpu, "wall": 9.0}
 
 
-RUNS = [
+RUNS: list[dict[str, Any]] = [
     {
         "seed": seed,
         "reference": [epoch(1.0 + seed / 10, 8.0), epoch(0.8, 3.0)],
