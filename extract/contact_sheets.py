@@ -1,5 +1,6 @@
 """Contact sheets of face crops: what a vision encoder was given, drawn for the eye."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,17 +117,17 @@ def _sheets(
             chosen = clips[begin : begin + per_sheet]
             rows = list(pool.map(row, chosen))
             path = folder / f"{name}-{begin // per_sheet + 1:03d}.png"
-            _write(path, [picture for picture, _ in rows])
-            seen = [one for _, one in rows]
+            sheet = np.concatenate([picture for picture, _ in rows])
+            done, data = cv2.imencode(".png", sheet[:, :, ::-1])
+            assert done
+            replace(path, data.tobytes())
+            seen = [clip for _, clip in rows]
             sheets.append(
                 Sheet(
                     path,
                     tuple(clip.id for clip, _ in chosen),
                     frames=sum(len(boxes.counts) for _, boxes in chosen),
-                    without=sum(one.without for one in seen),
-                    jumps=sum(one.jumps for one in seen),
-                    doubtful=sum(one.doubtful for one in seen),
-                    several=sum(one.several for one in seen),
+                    **sum((clip.counts for clip in seen), Counter()),
                 )
             )
     return sheets
@@ -160,10 +161,8 @@ class Seen:
 
     tiles: tuple[tuple[Picture, Picture], ...]
     """Crops (TILE, TILE, 3), each with its frame (SCENE, TILE, 3)."""
-    without: int
-    jumps: int
-    doubtful: int
-    several: int
+    counts: Counter[str]
+    """Of its frames, by what `Sheet` calls them."""
     fault: str = ""
 
 
@@ -171,10 +170,11 @@ def _row(clip: Clip, found: Found, root: Path, table: VisionFeatures) -> tuple[P
     """The clip's label and crops side by side, the frames below them."""
     seen = look_through(clip, found, root, table, COLUMNS)
     row = np.full((TILE + SCENE + 2 * GAP, LABEL + COLUMNS * (TILE + GAP), 3), PAPER, np.uint8)
-    counts = {"without": seen.without, "jumps": seen.jumps, "doubtful": seen.doubtful}
-    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    lines = [clip.id, seen.fault or f"{len(found.counts)} frames", told]
-    lines += [f"{seen.several} with several faces"] if seen.several else []
+    names = [name for name in ("without", "jumps", "doubtful") if seen.counts[name]]
+    doubts = ", ".join(f"{seen.counts[name]} {name}" for name in names)
+    lines = [clip.id, seen.fault or f"{len(found.counts)} frames", doubts]
+    several = seen.counts["several"]
+    lines += [f"{several} with several faces"] if several else []
     for line, text in enumerate(lines):
         plain = text.encode("ascii", "replace").decode()[-34:]
         at = (6, 34 + 18 * line)
@@ -196,10 +196,10 @@ def look_through(clip: Clip, found: Found, root: Path, table: VisionFeatures, mo
         index = len(track.use)
         if index >= len(faces):
             return
-        made = track.next(image, faces[index])
+        face = track.next(image, faces[index])
         if index in shown:
             box = track.boxes[index]
-            crop = _tile(image, made, bool(np.isfinite(box[0])))
+            crop = _tile(image, face, bool(np.isfinite(box[0])))
             tiles.append((crop, _scene(image, box, faces[index])))
 
     fault = ""
@@ -208,14 +208,10 @@ def look_through(clip: Clip, found: Found, root: Path, table: VisionFeatures, mo
     except Exception as raised:
         fault = clip_error("decode", raised).reason
     probabilities = np.array(track.probabilities)
-    return Seen(
-        tuple(tiles),
-        without=int((probabilities == 0).sum()),
-        jumps=track.jumps,
-        doubtful=int(((probabilities > 0) & (probabilities < DOUBTFUL)).sum()),
-        several=track.several,
-        fault=fault,
-    )
+    doubtful = (probabilities > 0) & (probabilities < DOUBTFUL)
+    counts = {"without": int((probabilities == 0).sum()), "doubtful": int(doubtful.sum())}
+    counts |= {"jumps": track.jumps, "several": track.several}
+    return Seen(tuple(tiles), Counter(counts), fault)
 
 
 def _tile(image: Picture, crop: Picture | None, face: bool) -> Picture:
@@ -246,10 +242,3 @@ def _scene(image: Picture, box: Boxes, faces: Boxes) -> Picture:
 def _mark(image: Picture, box: Boxes, colour: tuple[int, int, int]) -> None:
     left, top, right, bottom = (round(float(value)) for value in box)
     cv2.rectangle(image, (left, top), (right, bottom), colour, 1)
-
-
-def _write(path: Path, rows: Sequence[Picture]) -> None:
-    sheet = np.concatenate(rows)
-    done, data = cv2.imencode(".png", sheet[:, :, ::-1])
-    assert done
-    replace(path, data.tobytes())

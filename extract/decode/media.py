@@ -25,6 +25,7 @@ __all__ = [
     "decode",
     "media_sources",
     "read_media",
+    "sound_of",
     "source_digest",
 ]
 
@@ -90,6 +91,14 @@ def media_sources(clips: Sequence[Clip], root: Path) -> list[str]:
         return source_digests(path, [(clip.start, clip.end) for clip in clips])
     except OSError as fault:
         raise ClipError("read", f"{fault.strerror or fault}: {media}") from None
+
+
+def sound_of(path: Path, start: float | None, end: float | None, rate: int) -> NDArray[np.float32]:
+    """The clip's sound at `rate`, (samples,); raises ClipError where there is none."""
+    media = decode(path, start, end, {}, [rate])
+    if rate not in media.waveforms:
+        raise ClipError("decode", media.faults.get("audio", "no sound"))
+    return media.waveforms[rate].samples
 
 
 def read_media(

@@ -126,16 +126,12 @@ class TextEncoder(TokenReader):
     def encode(self, clips: Sequence[Words]) -> list[ClipFeatures]:
         """Features of each clip, in order."""
         tokens = [self.tokens(clip) for clip in clips]
-        lengths = [len(t.ids) for t in tokens]
-        found: dict[int, ClipFeatures] = {}
-        for batch in self.arithmetic.batches(lengths, self.budget.most, self.sharing):
-            hidden = self.budget.run(
-                batch, lengths, lambda b: self._forward([tokens[i].ids for i in b])
-            )
-            for index, values in zip(batch, hidden, strict=True):
-                found[index] = self._features(clips[index], tokens[index], values)
-        self.arithmetic.settle()
-        return [found[i] for i in range(len(clips))]
+        hidden = self.budget.encode(
+            [len(t.ids) for t in tokens],
+            self.sharing,
+            lambda batch: self._forward([tokens[i].ids for i in batch]),
+        )
+        return list(map(self._features, clips, tokens, hidden))
 
     def _forward(self, tokens: Sequence[NDArray[np.int32]]) -> list[NDArray[Any]]:
         lengths = [len(ids) for ids in tokens]

@@ -16,7 +16,7 @@ from ...cache.corpus.words import is_wordless
 from ...progress import Progress
 from ..corpora.reading.table import Table
 from ..decode.clip_error import ClipError, clip_error
-from ..decode.media import decode
+from ..decode.media import sound_of
 from .recogniser import Recogniser
 from .sheet import Sheet
 
@@ -141,10 +141,7 @@ def _ahead(
 
 def _sound(piece: Piece, rate: int) -> Sound:
     try:
-        media = decode(piece.media, piece.start, piece.end, {}, [rate])
-        if rate not in media.waveforms:
-            raise ClipError("decode", media.faults.get("audio", "no sound"))
-        return media.waveforms[rate].samples
+        return sound_of(piece.media, piece.start, piece.end, rate)
     except Exception as fault:
         return clip_error("decode", fault)
 
@@ -159,15 +156,15 @@ def _heard(
     except Exception as fault:
         if len(sounds) == 1:
             return [clip_error("encode", fault)]
-        return [one for sound in sounds for one in _heard(recogniser, [sound], batch)]
-    told: list[tuple[str, str] | ClipError] = []
+        return [result for sound in sounds for result in _heard(recogniser, [sound], batch)]
+    results: list[tuple[str, str] | ClipError] = []
     for sound in sounds:
         if isinstance(sound, ClipError):
-            told.append(sound)
+            results.append(sound)
         else:
             heard = next(found)
-            told.append((heard.text, _cell(heard.words)))
-    return told
+            results.append((heard.text, _cell(heard.words)))
+    return results
 
 
 def _cell(words: Sequence[Word]) -> str:

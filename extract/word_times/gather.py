@@ -15,7 +15,7 @@ from ...config import Config
 from ...errors import ConfigError, ManifestError
 from ...progress import Progress
 from ..decode.clip_error import ClipError, clip_error
-from ..decode.media import decode, media_sources
+from ..decode.media import media_sources, sound_of
 from ..encoders.device import ComputeDevice
 from ..shards import Shard
 from .aligner import Aligner, aligner_digest
@@ -158,13 +158,9 @@ def _aligned(
     try:
         for number, (clip, source) in enumerate(todo, start=1):
             try:
-                media = decode(
-                    manifest.root / str(clip.media), clip.start, clip.end, {}, [aligner.rate]
-                )
-                if aligner.rate not in media.waveforms:
-                    raise ClipError("decode", media.faults.get("audio", "no sound"))
-                words = aligner.align(clip.text, media.waveforms[aligner.rate].samples)
-                found[clip.id] = WordTimes(words, source)
+                path = manifest.root / str(clip.media)
+                sound = sound_of(path, clip.start, clip.end, aligner.rate)
+                found[clip.id] = WordTimes(aligner.align(clip.text, sound), source)
             except Exception as raised:
                 fault = clip_error("align", raised)
                 failures.append(Failure(clip.id, "text", TASK, fault.stage, fault.reason))
