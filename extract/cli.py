@@ -160,12 +160,12 @@ def fetch_command(config: ConfigFile = PIPELINE, json: AsJson = False) -> None:
 
     checked = pipeline(config)
     with bars() as progress:
-        found = fetch(checked, progress)
+        fetched = fetch(checked, progress)
     if json:
-        print_json([vars(one) | {"fault": str(one.fault or "")} for one in found])
+        print_json([vars(encoder) | {"fault": str(encoder.fault or "")} for encoder in fetched])
     else:
-        out().print(fetched_table(found))
-    if faults := merged([one.fault for one in found if one.fault]):
+        out().print(fetched_table(fetched))
+    if faults := merged([encoder.fault for encoder in fetched if encoder.fault]):
         fail("\n".join(faults))
 
 

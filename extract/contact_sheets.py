@@ -96,8 +96,8 @@ def _sheets(
 
     with decoders(config) as pool:
         media.look(manifest.clips, pool)
-        found = zip(manifest.clips, pool.map(known, manifest.clips), strict=True)
-        clips = [(clip, boxes) for clip, boxes in found if boxes is not None]
+        boxes_by_clip = zip(manifest.clips, pool.map(known, manifest.clips), strict=True)
+        clips = [(clip, boxes) for clip, boxes in boxes_by_clip if boxes is not None]
         if not clips:
             raise NoFacesError(
                 f"{config.corpus_cache}: no faces were looked for yet with these settings. "
@@ -166,13 +166,13 @@ class Seen:
     fault: str = ""
 
 
-def _row(clip: Clip, found: Found, root: Path, table: VisionFeatures) -> tuple[Picture, Seen]:
+def _row(clip: Clip, faces: Found, root: Path, table: VisionFeatures) -> tuple[Picture, Seen]:
     """The clip's label and crops side by side, the frames below them."""
-    seen = look_through(clip, found, root, table, COLUMNS)
+    seen = look_through(clip, faces, root, table, COLUMNS)
     row = np.full((TILE + SCENE + 2 * GAP, LABEL + COLUMNS * (TILE + GAP), 3), PAPER, np.uint8)
     names = [name for name in ("without", "jumps", "doubtful") if seen.counts[name]]
     doubts = ", ".join(f"{seen.counts[name]} {name}" for name in names)
-    lines = [clip.id, seen.fault or f"{len(found.counts)} frames", doubts]
+    lines = [clip.id, seen.fault or f"{len(faces.counts)} frames", doubts]
     several = seen.counts["several"]
     lines += [f"{several} with several faces"] if several else []
     for line, text in enumerate(lines):

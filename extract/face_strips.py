@@ -53,8 +53,8 @@ def _name(clip: Clip, root: Path, table: VisionFeatures) -> str:
     """Of the strip's file: by what it shows."""
     state: list[int] = []
     with suppress(OSError):
-        found = (root / (clip.media or "")).stat()
-        state = [found.st_size, found.st_mtime_ns]
+        now = (root / (clip.media or "")).stat()
+        state = [now.st_size, now.st_mtime_ns]
     shown = [*state, table.cropping, RULE, CROPS, QUALITY]
     text = json.dumps([clip.id, clip.media, clip.start, clip.end, *shown])
     return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
@@ -76,8 +76,8 @@ def _drawn(
     media = MediaFiles(root, config.corpus_cache)
 
     def strip(clip: Clip) -> bytes | None:
-        found = boxes_of(clip, stream, media)
-        seen = None if found is None else look_through(clip, found, root, table, CROPS)
+        faces = boxes_of(clip, stream, media)
+        seen = None if faces is None else look_through(clip, faces, root, table, CROPS)
         if seen is None or not seen.tiles:
             return None
         tiles = [tile for tile, _ in seen.tiles]

@@ -151,18 +151,18 @@ def decode(
             for m, streams in asked.items()
             if m not in faults
         }
-    found = Media(faults=faults)
+    gathered = Media(faults=faults)
     while left:  # one pass, unless a track gives nothing at all and there is another one
         chosen = {modality: indices.pop(0) for modality, indices in left.items()}
         taken = _decode(path, start or 0.0, end, chosen, sinks, rates)
         left = {m: r for m, r in left.items() if r and taken.faults.get(m) in (UNSEEN, NOTHING)}
-        found = Media(
-            {**found.waveforms, **taken.waveforms},
+        gathered = Media(
+            {**gathered.waveforms, **taken.waveforms},
             None,
-            {**found.faults, **{m: why for m, why in taken.faults.items() if m not in left}},
-            (*found.notes, *taken.notes),
+            {**gathered.faults, **{m: why for m, why in taken.faults.items() if m not in left}},
+            (*gathered.notes, *taken.notes),
         )
-    return found
+    return gathered
 
 
 def _decode(

@@ -31,14 +31,14 @@ def layer_faults(config: Config) -> Iterator[str]:
         stored[f"{table.modality} {table.encoder}"] = names
     for modality in MODALITIES:
         line: InputConfig | None = getattr(config.train.inputs, modality)
-        own = stored.get(f"{modality} {line.encoder}") if line is not None else None
-        if line is None or own is None:
+        known = stored.get(f"{modality} {line.encoder}") if line is not None else None
+        if line is None or known is None:
             continue
         yield from _input_faults(
-            f"train.inputs.{modality}", line, own, config.features_of(modality)
+            f"train.inputs.{modality}", line, known, config.features_of(modality)
         )
         if config.sweep is not None and config.sweep.layers != "all" and _swept(config, modality):
-            yield from _missing("sweep.layers", line.encoder, own, config.sweep.layers)
+            yield from _missing("sweep.layers", line.encoder, known, config.sweep.layers)
 
 
 def known_layers(config: Config, table: AnyFeatures) -> Names | None:

@@ -145,16 +145,16 @@ class TextEncoder(TokenReader):
             self.arithmetic.running(),
             capture_hidden_states(
                 self.model, self.family, self.layers, lambda hidden: hidden
-            ) as found,
+            ) as states,
         ):
             self.model(input_ids=batch.to(device), attention_mask=mask.to(device))
-            hidden = stacked(found, self.layers)
+            hidden = stacked(states, self.layers)
         return self.arithmetic.unpacked(hidden, lengths)
 
     def _features(self, clip: Words, tokens: Tokens, values: NDArray[Any]) -> ClipFeatures:
         # words carry no time of their own here
         unknown = np.full(len(tokens.ids), np.nan, dtype=np.float32)
-        found = ClipFeatures(
+        features = ClipFeatures(
             id=clip.id,
             source=clip.source,
             values=values,
@@ -168,7 +168,7 @@ class TextEncoder(TokenReader):
             }
             | ({"own": tokens.own} if self.context else {}),
         )
-        return pooled_clip(found, self.pool, tokens.own if self.context else None)
+        return pooled_clip(features, self.pool, tokens.own if self.context else None)
 
 
 def longest(checkpoint: Checkpoint) -> int:
@@ -220,13 +220,13 @@ def tokenizer_digest(tokenizer: Any) -> str:
 
 def preprocessing_of(settings: TextFeatures, tokenizer: Any) -> dict[str, Scalar]:
     """What a store's numbers depend on beside the weights."""
-    found: dict[str, Scalar] = {
+    how: dict[str, Scalar] = {
         "max_length": settings.max_length,
         "tokenizer": tokenizer_digest(tokenizer),
     }
-    found |= {"context": settings.context} if settings.context else {}
-    found |= {"pool": settings.pool} if settings.pool != "none" else {}
-    return found | ({"case": settings.case} if settings.case != "kept" else {})
+    how |= {"context": settings.context} if settings.context else {}
+    how |= {"pool": settings.pool} if settings.pool != "none" else {}
+    return how | ({"case": settings.case} if settings.case != "kept" else {})
 
 
 def cased(text: str, case: str) -> str:

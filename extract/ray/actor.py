@@ -126,8 +126,8 @@ class Actor:
         # Were that our repository, `evaluate` or `cache` of others would be ours.
         sys.path[:] = [path for path in sys.path if path != ROOT]
         settings = {"device": "cuda" if gpu else "cpu", "workers": config.extract.workers or cpus}
-        own = config.extract.model_copy(update=settings)
-        self._config, self._cpus = config.model_copy(update={"extract": own}), cpus
+        settings_here = config.extract.model_copy(update=settings)
+        self._config, self._cpus = config.model_copy(update={"extract": settings_here}), cpus
         self._wire = BufferedProgress()
 
     def about(self, landmarks: Sequence[Landmark]) -> ActorInfo:

@@ -90,8 +90,8 @@ class RayEngine:
         self._exit.callback(pool.kill)
         pool.assemble()
         # this machine need not have what the actors have
-        own = found.config.extract.model_copy(update={"device": "cpu"})
-        draft = diagnose(replace(found, config=found.config.model_copy(update={"extract": own})))
+        on_cpu = found.config.extract.model_copy(update={"device": "cpu"})
+        draft = diagnose(replace(found, config=found.config.model_copy(update={"extract": on_cpu})))
         hosts = sorted({about.host for about in pool.abouts})
         where = ", ".join(hosts) if len(hosts) <= LISTED else f"{len(hosts)} machines"
         return replace(

@@ -62,23 +62,23 @@ def pieces(sheet: Sheet, again: Again) -> tuple[list[Piece], int, int]:
     Raises ManifestError with every fault of the columns that are read.
     """
     table = Table(sheet.path)
-    found, human, before = list[Piece](), 0, 0
+    todo, human, before = list[Piece](), 0, 0
     for number, (line, _) in enumerate(sheet.lines):
         row = sheet.row(number, table)
         machine = (row.text("text_source") or "").lower() == MACHINE
-        said = not is_wordless(row.text("text") or "")
+        has_text = not is_wordless(row.text("text") or "")
         media, start, end = row.text("media"), row.number("start"), row.number("end")
         if machine and again == "none":
             before += 1
-        elif said and not machine and again != "all":
+        elif has_text and not machine and again != "all":
             human += 1
         elif media is None:
             table.fault(line, "media is empty.")
         else:
             name = row.text("id") or "_".join(filter(None, map(row.text, ("video_id", "clip_id"))))
-            found.append(Piece(number, name or media, sheet.path.parent / media, start, end))
+            todo.append(Piece(number, name or media, sheet.path.parent / media, start, end))
     table.stop()
-    return found, human, before
+    return todo, human, before
 
 
 def transcribe(
@@ -135,7 +135,7 @@ def _ahead(
                     waiting.append([pool.submit(_sound, piece, rate) for piece in ahead])
                 yield group, [future.result() for future in waiting.pop(0)]
         finally:
-            for future in (f for own in waiting for f in own):
+            for future in (f for decoding in waiting for f in decoding):
                 future.cancel()
 
 
@@ -152,7 +152,7 @@ def _heard(
     """Text and cell of word times of each sound; if a batch fails, sound by sound."""
     good = [sound for sound in sounds if not isinstance(sound, ClipError)]
     try:
-        found = iter(recogniser.hear(good, batch) if good else [])
+        texts = iter(recogniser.hear(good, batch) if good else [])
     except Exception as fault:
         if len(sounds) == 1:
             return [clip_error("encode", fault)]
@@ -162,7 +162,7 @@ def _heard(
         if isinstance(sound, ClipError):
             results.append(sound)
         else:
-            heard = next(found)
+            heard = next(texts)
             results.append((heard.text, _cell(heard.words)))
     return results
 

@@ -42,9 +42,9 @@ class Sheet:
         except UnicodeDecodeError:
             raise ManifestError(f"{path}: not UTF-8 text. Save it as CSV UTF-8.") from None
         table, mark = Table(path), delimiter(text)
-        found = list(rows(text, mark, table.fault, lambda cells: False))
-        head = [name.strip() for name in found[0][1]] if found else []
-        lines = [(n, cells) for n, cells in found[1:] if any(cell.strip() for cell in cells)]
+        table_rows = list(rows(text, mark, table.fault, lambda cells: False))
+        head = [name.strip() for name in table_rows[0][1]] if table_rows else []
+        lines = [(n, cells) for n, cells in table_rows[1:] if any(cell.strip() for cell in cells)]
         for number, cells in lines:
             if len(cells) != len(head):
                 table.fault(number, f"{len(cells)} cells where the head line has {len(head)}.")

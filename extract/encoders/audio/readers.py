@@ -60,10 +60,10 @@ def load_processing(checkpoint: Checkpoint) -> Processing:
     if not checkpoint.trained:
         return default
     try:
-        own: Any = AutoFeatureExtractor.from_pretrained(**checkpoint.where)
+        processor: Any = AutoFeatureExtractor.from_pretrained(**checkpoint.where)
     except (OSError, ValueError):
         return default
-    return Processing(int(own.sampling_rate), bool(own.do_normalize))
+    return Processing(int(processor.sampling_rate), bool(processor.do_normalize))
 
 
 def preprocessing_of(
@@ -76,16 +76,16 @@ def preprocessing_of(
     """
     stride, window = frame_grid(checkpoint, processing)
     checked_hop(settings, processing.sample_rate / stride, window)
-    own: dict[str, Scalar] = {} if settings.track is None else {"track": settings.track}
+    special: dict[str, Scalar] = {} if settings.track is None else {"track": settings.track}
     if checkpoint.family.reader == "log-mel":
-        own |= log_mel.ingredients()
+        special |= log_mel.ingredients()
     elif checkpoint.family.reader == "egemaps":
-        own |= egemaps.ingredients()
+        special |= egemaps.ingredients()
     return {
         "rate": settings.rate,
         "pool": settings.pool,
         "sample_rate": processing.sample_rate,
         "normalize": processing.normalize,
         "resampler": RESAMPLER,
-        **own,
+        **special,
     }

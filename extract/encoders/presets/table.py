@@ -81,10 +81,10 @@ def _store_names(raw: Mapping[str, Any], folder: Path) -> frozenset[str]:
     if not isinstance(root, str):
         return frozenset()
     try:
-        found = list((folder / root).glob("*/*/store.json"))
+        files = list((folder / root).glob("*/*/store.json"))
     except OSError:
         return frozenset()
-    return frozenset(path.parent.name.rpartition("-")[0] for path in found)
+    return frozenset(path.parent.name.rpartition("-")[0] for path in files)
 
 
 def _preset_faults(where: str, name: str, table: Mapping[str, Any]) -> Iterable[str]:
