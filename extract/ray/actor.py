@@ -96,13 +96,11 @@ class BufferedProgress:
         self._stop()
 
     def advance(self, task: str, by: int = 1) -> None:
-        """Add to what the driver will hear."""
         with self._lock:
             self._advances[task] = self._advances.get(task, 0) + by
         self._stop()
 
     def note(self, message: str) -> None:
-        """Keep the line for the driver."""
         with self._lock:
             self._notes.append(message)
 

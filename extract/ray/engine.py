@@ -72,7 +72,6 @@ class RayEngine:
 
     @property
     def device(self) -> str:
-        """Devices and their number."""
         devices = Counter(self._pool.devices.values() if self._pool else ())
         return ", ".join(f"{n} x {device}" for device, n in devices.items()) or "ray"
 

@@ -82,16 +82,14 @@ class Sheet:
                 f"{self.path}: was changed by somebody else meanwhile, and is left as it is now. "
                 "Start again: what stands in it already is not transcribed twice."
             )
-        out = io.StringIO()
-        table = csv.writer(out, delimiter=self._mark, lineterminator="\n")
-        table.writerows([self.head, *(cells for _, cells in self.lines)])
-        data = ("\ufeff" if self._bom else "").encode() + out.getvalue().encode()
+        data = table_bytes(self.head, [cells for _, cells in self.lines], self._mark)
+        data = ("\ufeff" if self._bom else "").encode() + data
         replace(self.path, data)
         self._last = data
 
 
-def table_bytes(head: Sequence[str], lines: Sequence[Sequence[str]]) -> bytes:
-    """A comma separated table as UTF-8."""
+def table_bytes(head: Sequence[str], lines: Sequence[Sequence[str]], mark: str = ",") -> bytes:
+    """A separated table as UTF-8."""
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([head, *lines])
+    csv.writer(out, delimiter=mark, lineterminator="\n").writerows([head, *lines])
     return out.getvalue().encode()

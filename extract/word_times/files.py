@@ -126,11 +126,10 @@ def _rows(file: CsdFile, key: str) -> list[Word]:
 
 
 def _sound(word: Word) -> Word:
-    times = (word.start, word.end)
-    if word.start is None or word.end is None:
+    start, end = word.start, word.end
+    if start is None or end is None or not -math.inf < start <= end < math.inf:
         return replace(word, start=None, end=None)
-    good = all(math.isfinite(t) for t in times if t is not None) and word.start <= word.end
-    return word if good else replace(word, start=None, end=None)
+    return word
 
 
 def _cut(words: list[Word], clip: Clip) -> list[Word]:
