@@ -193,6 +193,17 @@ def load_model(checkpoint: Checkpoint) -> nn.Module:
     return model.eval().requires_grad_(False)
 
 
+def saved_with(checkpoint: Checkpoint, kind: Any) -> Any:
+    """What a class of transformers (`AutoTokenizer`, …) finds saved beside a checkpoint's weights;
+    None where nothing is, and for random weights."""
+    if not checkpoint.trained:
+        return None
+    try:
+        return kind.from_pretrained(**checkpoint.where)
+    except (OSError, ValueError):
+        return None
+
+
 @contextmanager
 def _reports_to_the_log() -> Iterator[None]:
     """Within, what transformers warns of a checkpoint (of an unused pooler, above all) goes to

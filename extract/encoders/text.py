@@ -19,7 +19,7 @@ from .budget import Budget
 from .device import ComputeDevice, Sharing
 from .frozen import frozen
 from .hidden import capture_hidden_states, stacked
-from .loading import Checkpoint, EncoderError
+from .loading import Checkpoint, EncoderError, saved_with
 from .made_tokenizers import HAN, Script, made_tokenizer
 from .pooling import pooled_clip
 
@@ -193,10 +193,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     """The checkpoint's own tokenizer, or for random weights a made one of the same kind."""
     if not checkpoint.trained:
         return _made(checkpoint)
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(**checkpoint.where)
-    except (OSError, ValueError):
-        tokenizer = None
+    tokenizer = saved_with(checkpoint, AutoTokenizer)
     # a folder without one gives, in silence, a tokenizer that knows its special tokens alone
     if tokenizer is None or len(tokenizer) <= len(tokenizer.all_special_tokens) + 1:
         raise EncoderError(

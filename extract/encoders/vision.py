@@ -17,7 +17,7 @@ from .budget import Budget
 from .device import ComputeDevice, Sharing
 from .frozen import frozen
 from .hidden import blocks_of, capture_hidden_states, stacked
-from .loading import Checkpoint
+from .loading import Checkpoint, saved_with
 
 CROPS_PER_BATCH = {"cpu": 4, "cuda": 256}
 """On a CPU more than a few crops only fall out of its cache: four layers of ViT-L/14 take 0.16 s
@@ -138,11 +138,8 @@ def load_processing(checkpoint: Checkpoint) -> Processing:
         int(known.get("resize", size)),
         known.get("interpolation", "bicubic"),
     )
-    if not checkpoint.trained:
-        return default
-    try:
-        saved: Any = AutoImageProcessor.from_pretrained(**checkpoint.where)
-    except (OSError, ValueError):
+    saved = saved_with(checkpoint, AutoImageProcessor)
+    if saved is None:
         return default
     if "size" in checkpoint.family.processing:
         resize_to = saved.size.get("shortest_edge") or saved.size["height"]

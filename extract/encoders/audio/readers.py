@@ -1,7 +1,6 @@
 """Which reader of sound an encoder needs, and what the checkpoint's processor asks of the sound."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from transformers import AutoFeatureExtractor
 
@@ -9,7 +8,7 @@ from ....cache.spec import Scalar
 from ....config import AudioFeatures
 from ...decode.sound import RESAMPLER
 from ..device import ComputeDevice
-from ..loading import Checkpoint
+from ..loading import Checkpoint, saved_with
 from ..presets.families import Reader
 from . import egemaps, log_mel
 from .egemaps import EgemapsEncoder
@@ -57,11 +56,8 @@ def load_processing(checkpoint: Checkpoint) -> Processing:
     default = Processing(
         SAMPLE_RATE, bool(preset.get("normalize", norms_by_layer(checkpoint.config)))
     )
-    if not checkpoint.trained:
-        return default
-    try:
-        processor: Any = AutoFeatureExtractor.from_pretrained(**checkpoint.where)
-    except (OSError, ValueError):
+    processor = saved_with(checkpoint, AutoFeatureExtractor)
+    if processor is None:
         return default
     return Processing(int(processor.sampling_rate), bool(processor.do_normalize))
 

@@ -9,7 +9,7 @@ from transformers import AutoFeatureExtractor, WhisperFeatureExtractor
 
 from ..frozen import frozen
 from ..hidden import capture_hidden_states, stacked
-from ..loading import Checkpoint
+from ..loading import Checkpoint, saved_with
 from .sound import SoundEncoder, real_frames
 
 SECONDS_OF_POSITION = 0.02
@@ -65,13 +65,9 @@ class WhisperEncoder(SoundEncoder):
 
 def load_spectrogram(checkpoint: Checkpoint) -> Any:
     """The log-mel front end saved with the checkpoint, else the published one at its sizes."""
-    if checkpoint.trained:
-        try:
-            extractor: Any = AutoFeatureExtractor.from_pretrained(**checkpoint.where)
-        except (OSError, ValueError):
-            pass
-        else:
-            return extractor
+    extractor = saved_with(checkpoint, AutoFeatureExtractor)
+    if extractor is not None:
+        return extractor
     config = checkpoint.config
     seconds = round(config.max_source_positions * SECONDS_OF_POSITION)
     return WhisperFeatureExtractor(feature_size=config.num_mel_bins, chunk_length=seconds)
