@@ -50,13 +50,13 @@ def places(nodes: Sequence[Mapping[str, Any]], device: str, actors: int | None) 
         if actors > sum(room):
             raise ConfigError(f"--actors {actors}: Ray sees {sum(room)} {unit}, and one needs one.")
         wanted = _dealt(room, actors)
-    turns = [
-        (turn, Place(node["NodeID"], node["NodeManagerHostname"], cpus, any(gpus)))
-        for node, count in zip(alive, wanted, strict=True)
-        # of a machine with GPUs an actor may have no processor to itself, and still needs one
-        for cpus in ([_amount(node, "CPU") // count] if count else ())
-        for turn in range(count)
-    ]
+    turns = list[tuple[int, Place]]()
+    for node, count in zip(alive, wanted, strict=True):
+        for turn in range(count):
+            # beside a GPU an actor may have no processor to itself, and still needs one
+            cpus = _amount(node, "CPU") // count
+            place = Place(node["NodeID"], node["NodeManagerHostname"], cpus, any(gpus))
+            turns.append((turn, place))
     return [place for _, place in sorted(turns, key=lambda each: each[0])]
 
 
