@@ -1,7 +1,6 @@
 """Contact sheets of face crops: what a vision encoder was given, drawn for the eye."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +30,10 @@ PAPER, INK, RED = (250, 250, 248), (40, 40, 40), (205, 40, 40)
 CHOSEN, OTHER = (40, 190, 80), (235, 190, 60)
 DOUBTFUL = 0.97
 """Probability below which a face deserves a look."""
+
+
+COUNTS = ("without", "jumps", "doubtful", "several")
+"""What is counted of a clip's frames, and summed in a `Sheet`."""
 
 
 class NoFacesError(SedimentalError):
@@ -127,7 +130,7 @@ def _sheets(
                     path,
                     tuple(clip.id for clip, _ in chosen),
                     frames=sum(len(boxes.counts) for _, boxes in chosen),
-                    **sum((clip.counts for clip in seen), Counter()),
+                    **{name: sum(clip.counts[name] for clip in seen) for name in COUNTS},
                 )
             )
     return sheets
@@ -161,8 +164,8 @@ class Seen:
 
     tiles: tuple[tuple[Picture, Picture], ...]
     """Crops (TILE, TILE, 3), each with its frame (SCENE, TILE, 3)."""
-    counts: Counter[str]
-    """Of its frames, by what `Sheet` calls them."""
+    counts: Mapping[str, int]
+    """Of its frames, the `COUNTS`."""
     fault: str = ""
 
 
@@ -211,7 +214,7 @@ def look_through(clip: Clip, found: Found, root: Path, table: VisionFeatures, mo
     doubtful = (probabilities > 0) & (probabilities < DOUBTFUL)
     counts = {"without": int((probabilities == 0).sum()), "doubtful": int(doubtful.sum())}
     counts |= {"jumps": track.jumps, "several": track.several}
-    return Seen(tuple(tiles), Counter(counts), fault)
+    return Seen(tuple(tiles), counts, fault)
 
 
 def _tile(image: Picture, crop: Picture | None, face: bool) -> Picture:
