@@ -28,7 +28,7 @@ from ..progress import Progress, Silent
 from .data.live_inputs import FindLive
 from .predict import answer
 from .robustness import named_plans
-from .run import TrainSession
+from .session import TrainSession
 
 TASK = "cross-corpus"
 """The one task whose progress is told: runs times corpora."""

@@ -26,6 +26,7 @@ from .data.inputs import Input, aligned
 from .data.live_inputs import FindLive, LiveInput
 from .data.load import Wanted, load
 from .data.standardize import Scaling
+from .device import find_device
 from .fit.loop import predict
 from .fit.scoring import said
 from .fit.settings import settings_of
@@ -36,7 +37,7 @@ from .models.shared.interface import FusionModel
 from .models.shared.missing_frames import without_own_masking
 from .plan import Plan
 from .record import OUTPUTS, softmax
-from .run import built, find_device
+from .train_model import built
 
 Scale = tuple[NDArray[np.float64], NDArray[np.float64]]
 SCALINGS = "inputs."

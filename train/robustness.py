@@ -38,7 +38,9 @@ from .models.shared.missing_frames import without_own_masking
 from .parts import per_fold
 from .plan import Plan
 from .record import OUTPUTS
-from .run import TrainSession, built, train
+from .run import train
+from .session import TrainSession
+from .train_model import built
 
 TASK = "robustness"
 """The one task whose progress is told: damaged test sets."""

@@ -22,10 +22,11 @@ from sedimental.cli import app
 from sedimental.config import Config, load_config
 from sedimental.errors import RunError
 from sedimental.train.data.spec_augment import hide
+from sedimental.train.device import find_device
 from sedimental.train.distributed.launcher import Launch, launched
 from sedimental.train.distributed.ranks import Ranks
 from sedimental.train.models.shared.interface import Batch
-from sedimental.train.run import find_device, train
+from sedimental.train.run import train
 
 MakeFeatures = Callable[..., Path]
 

@@ -35,8 +35,9 @@ from sedimental.train.models import MODELS
 from sedimental.train.models.shared.missing_frames import hidden_frames, incomplete
 from sedimental.train.plan import Plan
 from sedimental.train.robustness import restore, robustness
-from sedimental.train.run import TrainSession, built
 from sedimental.train.run import train as plain_train
+from sedimental.train.session import TrainSession
+from sedimental.train.train_model import built
 
 TEXT = ("bert", "roberta")
 AUDIO = ("wavlm", "wavlm-base", "hubert", "hubert-base", "data2vec")

@@ -10,6 +10,7 @@ from ...cache.spec import LETTERS, Modality
 from ...cache.sweeps import Point
 from ...config import Config, InputConfig, Inputs, LayerChoice, RunsConfig, SweepConfig
 from ...progress import Progress
+from ..device import find_device
 from ..parts import per_fold
 from ..plan import Plan, plan_runs
 from .grid import Arm
@@ -40,8 +41,6 @@ class Cell:
 
     def by_part(self, manifest: Manifest) -> list[tuple[Config, list[Plan]]]:
         """The runs of each part that is to be gone through, with the pipeline of that part."""
-        from ..run import find_device
-
         device = find_device(self.config.train.device).type
         parts = per_fold(self.config, manifest)
         return [(part, plan_runs(part, manifest, device)) for part in parts]

@@ -18,11 +18,14 @@ from ...config import Config, ConfigError, SweepConfig, nearest
 from ...errors import RunError, RunsFailedError
 from ...evaluate.metrics import score, score_classes
 from ...progress import Progress, Silent
+from ..data.streaming import free_memory
+from ..device import find_device
 from ..distributed.sigterm import Notice, catch_sigterm
 from ..parts import divided, per_fold
 from ..plan import Plan
 from ..processes.jobs import Job, Share
 from ..processes.pool import Pool, cores
+from ..processes.worker import make_jobs
 from ..unfit import refuse_unfit
 from .cells import TASK, Cell, SilentProgress, cell_of
 from .grid import Arm, arms, default_criterion, encoder_of, fusions, swept_inputs
@@ -181,8 +184,6 @@ class _Sweeping:
         """Train what is not done of all these cells, then keep their points."""
         missing = [(job, cells) for cells in whole for job in self.missing(cells)]
         if missing:
-            from ..worker import make_jobs
-
             own = partial(make_jobs, notice=self.notice, failed=self.failures.append)
             jobs = [job for job, _ in missing]
             self.failures += self.pool.run(jobs, self.processes(missing), own)
@@ -254,9 +255,6 @@ class _Sweeping:
 
     def processes(self, missing: Sequence[tuple[Job, Cells]]) -> int:
         """How many processes to train on: fewer than cores if there is no memory for more."""
-        from ..data.streaming import free_memory
-        from ..run import find_device
-
         if find_device(self.config.train.device).type != "cpu":
             return 1  # a GPU is shared best by one process
         cells = [cell for _, own in missing for cell in own]

@@ -24,8 +24,8 @@ from ..fit.settings import stated
 from ..models import module_of, started
 from ..models.ranges import Range, ranges_of, source_of
 from ..parts import divided
-from ..run import TASK as TRAINING
-from ..run import TrainSession
+from ..session import TrainSession
+from ..train_model import TASK as TRAINING
 
 TASK = "tune"
 """The one task whose progress is told: trials of all models."""
