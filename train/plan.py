@@ -182,7 +182,7 @@ def tunings(
     """How `model` trains each live one of `inputs`: by its line, else by `encoder_recipe`."""
     found, table = {}, getattr(section, model)
     for m, one in live_of(inputs).items():
-        recipe = encoder_recipe(model, table, section.preset, m, one.width)
+        recipe = encoder_recipe(model, table, section.preset, m, one.spec.width)
         rate, decay = one.settings.learning_rate, one.settings.weight_decay
         found[m] = Tuning(
             learning_rate=recipe.learning_rate if rate is None else rate,

@@ -20,8 +20,9 @@ from ...cache.store.store import Store
 from ...config import Config, InputConfig
 from ..models.shared.hooks import Between
 from ..models.shared.interface import InputShape
-from .dataset import Gatherer, Items
-from .standardize import Scaling
+from ..models.shared.missing_frames import hidden_frames
+from .gatherer import Gatherer, real_frames
+from .inputs import Input
 
 
 class LiveEncoder(Protocol):
@@ -72,10 +73,6 @@ class LiveInput(Protocol):
     @property
     def names(self) -> tuple[str, ...]:
         """Entries that the encoder gives."""
-
-    @property
-    def width(self) -> int:
-        """Of one entry."""
 
     @property
     def weighted(self) -> bool:
@@ -134,66 +131,83 @@ class FindLive(Protocol):
         """
 
 
-def shape_of(one: LiveInput) -> InputShape:
-    """What a model must know of a live input."""
-    count = len(one.names)
+def shape_of(one: Input | LiveInput) -> InputShape:
+    """What a model must know of an input before it sees data."""
+    count = len(one.layers if isinstance(one, Input) else one.names)
     if one.weighted:
-        return InputShape(one.width, layers=count)
-    return InputShape(count * one.width, stacked=count)
+        return InputShape(one.spec.width, layers=count)
+    return InputShape(count * one.spec.width, stacked=count)
 
 
 @dataclass(frozen=True)
-class Reading:
-    """A live modality of the corpus; a `Gatherer` of items, and `data.Live`."""
+class Items:
+    """What a live encoder is to read of some clips."""
+
+    values: Tensor
+    """(batch, items, …)"""
+    mask: Tensor
+    """(batch, frames): the frames that they will become."""
+    sizes: Tensor
+    """(batch,) int64 items of each clip, on the CPU."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Frames of a live modality that are lost when they are read."""
+
+    rate: float | None
+    """Share of them; None: as if no clip had any."""
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading(Gatherer):
+    """A live modality of the corpus: what is gathered are items that its encoder is yet to read.
+
+    `scaling` is that of a run of an earlier version: by the frames that the encoder gave before it
+    was trained.
+    """
 
     rows: Gatherer
     """Rows of the store that the encoder reads."""
     source: LiveInput
-    shape: InputShape
     sizes: Tensor
     """(clips,) int64 items of each clip."""
-    length_here: Tensor
-    """(clips,) int64 frames that they become."""
     normed: bool = False
     """Whether each frame, as the encoder gives it now, is brought to mean 0 and deviation 1 over
     its features. Scaling by what the untouched encoder gave is no use: a feature that was dead then
     and wakes up in training would come out a thousandfold."""
-    scaling: Scaling | None = None
-    """Of a run of an earlier version: by the frames that the encoder gave before it was trained."""
     words: Sequence[NDArray[np.int64]] | None = None
     """Of each clip the number of the word that each of its tokens is of; None: not aligned."""
-
-    @property
-    def present(self) -> NDArray[np.bool_]:
-        """(clips,): whether the clip has any item."""
-        found: NDArray[np.bool_] = (self.length_here > 0).numpy()
-        return found
+    loss: Loss | None = None
+    """Of text the first and the last token stay, and so does what was said before in one pass."""
 
     def gather(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Items (batch, …) of the clips `index` (CPU), and masks (batch, frames)."""
-        rows, _ = self.rows.gather(index, device)
-        return self.source.items(rows), self._mask(index, device)
+        """Items (batch, …) and masks (batch, frames)."""
+        return next(self.gathers([index], device))
 
     def gathers(
         self, indices: Sequence[Tensor], device: torch.device
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """`gather` of each of `indices` in turn."""
-        found = self.rows.gathers(indices, device)
-        for index, (rows, _) in zip(indices, found, strict=True):
-            yield self.source.items(rows), self._mask(index, device)
+        known = [self._known(index) for index in indices]
+        for index, (rows, _) in zip(known, self.rows.gathers(known, device), strict=True):
+            yield self.source.items(rows), real_frames(self.lengths(index)).to(device)
 
     def items_of(self, index: Tensor) -> Tensor:
-        """(batch,) items of each clip; none where the index is -1."""
+        """(batch,) items of each clip, on the CPU; none where the index is -1."""
+        index = self._known(index)
         return self.sizes[index.clamp(min=0)] * (index >= 0)
 
     def before(self, chain: Sequence[Tensor], device: torch.device) -> Items | None:
-        """What `chain`, indices of the clips before, nearest first, is read as in one pass."""
+        """What the clips before, `chain` of indices from the nearest on, are read as in one pass;
+        None: each by itself."""
         if not self.source.joins:
             return None
-        own = [self.gather(index, torch.device("cpu"))[0].numpy() for index in chain]
+        ids = [self.gather(index, torch.device("cpu"))[0].numpy() for index in chain]
         sizes = [self.items_of(index).tolist() for index in chain]
         texts = [
-            self.source.join([ids[k, : n[k]] for ids, n in zip(own, sizes, strict=True)][::-1])
+            self.source.join([own[k, : n[k]] for own, n in zip(ids, sizes, strict=True)][::-1])
             for k in range(len(sizes[0]) if chain else 0)
         ]
         lengths = torch.tensor([len(text) for text in texts], dtype=torch.int64)
@@ -204,25 +218,30 @@ class Reading:
         return Items(items.to(device), mask.to(device), lengths)
 
     def gone(self, index: Tensor, device: torch.device) -> Tensor | None:
-        """Nothing is."""
-        return None
+        """(batch, frames) frames that are to be missing when they are read; None: none."""
+        if self.loss is None or self.loss.rate is None:
+            return None
+        real, modality = real_frames(self.lengths(index)), self.source.modality
+        return hidden_frames(real, index, modality, self.loss.rate, self.loss.seed, "keep").to(
+            device
+        )
 
     def words_of(self, index: Tensor, device: torch.device) -> Tensor | None:
-        """(batch, frames) numbers of words, -1 where there is none."""
+        """(batch, frames) the number of the word that each token is of, -1 where there is none;
+        None: not aligned."""
         if self.words is None:
             return None
-        mask = self._mask(index, torch.device("cpu"))
-        found = torch.full(mask.shape, -1, dtype=torch.int64)
+        index = self._known(index)
+        found = torch.full_like(real_frames(self.lengths(index)), -1, dtype=torch.int64)
         for row, clip in zip(found, index.tolist(), strict=True):
             if clip >= 0:
-                own = self.words[clip]
-                row[: len(own)] = torch.from_numpy(own)
+                words = self.words[clip]
+                row[: len(words)] = torch.from_numpy(words)
         return found.to(device)
 
-    def _mask(self, index: Tensor, device: torch.device) -> Tensor:
-        length = self.length_here[index.clamp(min=0)] * (index >= 0)
-        steps = torch.arange(max(1, int(length.max())))
-        return (steps < length[:, None]).to(device)
+    def _known(self, index: Tensor) -> Tensor:
+        whole = self.loss is None or self.loss.rate is not None
+        return index if whole else torch.full_like(index, -1)
 
 
 def laid_side_by_side(hidden: Tensor, weighted: bool) -> Tensor:

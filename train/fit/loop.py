@@ -22,7 +22,7 @@ from ..layers.losses import task_loss
 from ..models.shared.hooks import Contextual, Recipe, Remembers, Training
 from ..models.shared.interface import Batch, FusionModel, Output
 from .checkpoint import Checkpoint
-from .early_stopping import BestEpoch, Fit, weights_of
+from .early_stopping import BestEpoch, weights_of
 from .optimizer import Stepper, rate_factors
 from .scoring import loss_of, metrics_of
 from .seeding import Streams, global_stream, stream
@@ -63,7 +63,7 @@ def fit(
     on_epoch: Callable[[Epoch], None] = lambda _: None,
     checkpoint: Checkpoint | None = None,
     ranks: Ranks = SINGLE_PROCESS,
-) -> Fit:
+) -> BestEpoch:
     """Train `model` in place on the training clips of `data`; its last weights stay in it.
 
     A TrainConfig stands for its keys over the plain `Recipe`. `protocol` names the validation
@@ -94,7 +94,7 @@ def fit(
         track.take(_epoch(flight, data, seed, protocol, kept), partial(weights_of, model))
         kept.at_epoch(flight)
         on_epoch(track.history[-1])
-    return track.fit
+    return track
 
 
 def shuffled(data: Selection, size: int, seed: int, epoch: int) -> tuple[Tensor, ...]:

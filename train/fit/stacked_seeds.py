@@ -24,7 +24,7 @@ from ..data.spec_augment import hide
 from ..layers.padded_mode import padded_mode
 from ..models.shared.hooks import Contextual, Grouped, Remembers, Stackable
 from ..models.shared.interface import Batch, FusionModel
-from .early_stopping import BestEpoch, Fit, weights_of
+from .early_stopping import BestEpoch, weights_of
 from .loop import refuse_divergence, shuffled, validate, whole_loss
 from .optimizer import rate_factors
 from .seeding import global_stream, stream
@@ -58,7 +58,7 @@ def fit_stacked(
     seeds: Sequence[int],
     protocol: str,
     on_epoch: Callable[[], None] = lambda: None,
-) -> list[Fit]:
+) -> list[BestEpoch]:
     """Train `models`, a seed each, in place; as `loop.fit` does one of them.
 
     `on_epoch` is called for each epoch of each seed. Raises RunError as `fit` does.
@@ -90,7 +90,7 @@ def fit_stacked(
             )
             track.take(epoch, partial(weights_of, model))
             on_epoch()
-    return [track.fit for track in tracks]
+    return tracks
 
 
 class _Stack:

@@ -4,15 +4,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ...cache.manifest import Manifest
 from ...cache.runs import Scored
 from ...cache.spec import LETTERS, Modality
 from ...cache.sweeps import Point
 from ...config import Config, InputConfig, Inputs, LayerChoice, RunsConfig, SweepConfig
-from ...progress import Progress
-from ..device import find_device
-from ..parts import per_fold
-from ..plan import Plan, plan_runs
+from ...progress import Progress, Silent
 from .grid import Arm
 
 TASK = "sweep"
@@ -34,16 +30,6 @@ class Cell:
     def letters(self) -> str:
         """Modalities in short."""
         return "".join(LETTERS[m] for m in self.layers)
-
-    def plans(self, manifest: Manifest) -> list[Plan]:
-        """Its runs, a seed each, of a cross-validated corpus a seed and part each."""
-        return [plan for _, plans in self.by_part(manifest) for plan in plans]
-
-    def by_part(self, manifest: Manifest) -> list[tuple[Config, list[Plan]]]:
-        """The runs of each part that is to be gone through, with the pipeline of that part."""
-        device = find_device(self.config.train.device).type
-        parts = per_fold(self.config, manifest)
-        return [(part, plan_runs(part, manifest, device)) for part in parts]
 
     def point(self, runs: Iterable[Scored]) -> Point:
         """What its finished runs come to."""
@@ -109,21 +95,15 @@ def cell_of(
     return Cell(arm, choice, layers, own)
 
 
-@dataclass(frozen=True)
-class SilentProgress:
-    """Passes the advance of any task on as that of the sweep, and no word of single runs."""
+class SilentProgress(Silent):
+    """Passes on what is done, and no word of single runs: there are hundreds."""
 
-    progress: Progress
-
-    def start(self, task: str, total: int, unit: str = "clip") -> None:
-        """Said already, by the sweep."""
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
 
     def advance(self, task: str, by: int = 1) -> None:
         """Pass on."""
-        self.progress.advance(TASK, by)
-
-    def note(self, message: str) -> None:
-        """There are hundreds."""
+        self._progress.advance(task, by)
 
 
 def _choice(layer: str) -> LayerChoice:

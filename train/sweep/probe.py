@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
+from threadpoolctl import threadpool_limits
 
 from ...cache.corpus_table import cached_manifest
 from ...cache.manifest import Manifest
@@ -29,13 +30,12 @@ from ...config import Config, SweepConfig
 from ...errors import RunError
 from ...progress import Progress, Silent
 from ..data.inputs import Input
-from ..parts import divided, fold_of, per_fold
-from .blas_threads import single_threaded
+from ..parts import fold_of, per_fold
 from .cross_validation import cross_validated
 from .folds import grouped_folds
 from .grid import default_criterion, encoder_of, swept_inputs
 from .linear_fits import PENALTIES
-from .linear_probe import Labelled, Probe, fit_probe
+from .linear_probe import Labelled, Probe, fit_probe, labelled_parts
 from .pooling import pool_layer
 
 TASK = "probing"
@@ -60,8 +60,7 @@ def probe(config: Config, progress: Progress | None = None, fresh: bool = False)
     limits = {"layers": "all", "modalities": None}
     section = (config.sweep or SweepConfig()).model_copy(update=limits)
     manifest = cached_manifest(config)
-    divisions = [divided(part, manifest) for part in per_fold(config, manifest)]
-    parts = [Labelled.of(own, config.evaluate.protocol, config.train.task) for own in divisions]
+    parts = labelled_parts(config, manifest)
     clips = parts[0]
     inputs = _known(swept_inputs(config, section), clips, told)
     criterion = section.criterion or default_criterion(clips.classes)
@@ -90,7 +89,11 @@ def probe(config: Config, progress: Progress | None = None, fresh: bool = False)
         told.advance(TASK)
         return fits, folds, time.perf_counter() - began
 
-    with single_threaded(), ThreadPoolExecutor(os.cpu_count(), "sedimental-probe") as pool:
+    # one BLAS thread a Python thread: on a busy machine two of each are ten times slower than one
+    with (
+        threadpool_limits(1, "blas"),
+        ThreadPoolExecutor(os.cpu_count(), "sedimental-probe") as pool,
+    ):
         done = dict(zip(jobs, pool.map(work, jobs), strict=True))
     model = "softmax" if clips.classes else "ridge"
     points = [

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...cache.runs import Run
 from ...cache.sweeps import LOWER_IS_BETTER, Point, Recommendation, goodness
-from ...evaluate.metrics import score, score_classes
+from ...evaluate.metrics import Scheme, score
 
 DRAWS = 200
 FEWEST_GROUPS = 8
@@ -51,17 +51,13 @@ class Validation:
         total = np.zeros(len(draws))
         for run in runs:
             labels, values = run.predictions.of("valid")
-            total += sign * _of_draws(labels, values, draws, run, self.criterion, self.protocol)
+            scheme = run.predictions.classes or self.protocol
+            total += sign * _of_draws(labels, values, draws, self.criterion, scheme)
         return total / len(runs)
 
 
 def _of_draws(
-    labels: Scores,
-    values: Scores,
-    draws: NDArray[np.int64],
-    run: Run,
-    criterion: str,
-    protocol: str,
+    labels: Scores, values: Scores, draws: NDArray[np.int64], criterion: str, scheme: Scheme
 ) -> Scores:
     if criterion == "MAE":
         return np.asarray(np.abs(values - labels)[draws].mean(axis=1))
@@ -70,17 +66,7 @@ def _of_draws(
         x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
         norms = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
         return np.asarray((x * y).sum(axis=1) / np.where(norms > 0, norms, np.nan))
-    classes = run.predictions.classes
-    return np.array(
-        [
-            score_classes(labels[rows].astype(np.int64), values[rows].astype(np.int64), classes)[
-                criterion
-            ]
-            if classes
-            else score(labels[rows], values[rows], protocol)[criterion]
-            for rows in draws
-        ]
-    )
+    return np.array([score(labels[rows], values[rows], scheme)[criterion] for rows in draws])
 
 
 def error_of(point: Point, drawn: Scores, criterion: str) -> float | None:
@@ -108,25 +94,13 @@ def recommend(
     best = ranked[0]
     # the same layers under two names are one choice
     others = [point for point in ranked[1:] if dict(point.layers) != dict(best.layers)]
-    if not others:
-        return _told(best, "", 0.0, 0.0, None, criterion, clips)
-    second = others[0]
-    seeds = [point.scores["valid"].get(criterion, ()) for point in (best, second)]
-    spread = math.sqrt(sum(float(np.var(own)) for own in seeds) / 2)
-    error = _error(drawn(best) - drawn(second), seeds)
-    margin = goodness(best, criterion) - goodness(second, criterion)
-    return _told(best, second.choice, margin, spread, error, criterion, clips)
-
-
-def _told(
-    best: Point,
-    runner_up: str,
-    margin: float,
-    spread: float,
-    error: float | None,
-    criterion: str,
-    clips: int,
-) -> Recommendation:
+    runner_up, margin, spread, error = "", 0.0, 0.0, None
+    if others:
+        runner_up = others[0].choice
+        seeds = [point.scores["valid"].get(criterion, ()) for point in (best, others[0])]
+        spread = math.sqrt(sum(float(np.var(own)) for own in seeds) / 2)
+        error = _error(drawn(best) - drawn(others[0]), seeds)
+        margin = goodness(best, criterion) - goodness(others[0], criterion)
     return Recommendation(
         letters=best.letters,
         choice=best.choice,

@@ -14,22 +14,22 @@ from ...cache.manifest import Manifest
 from ...cache.runs import Scored
 from ...cache.spec import LETTERS, Modality
 from ...cache.sweeps import Encoder, Point, Recommendation, Sweep, settled, write_sweep
-from ...config import Config, ConfigError, SweepConfig, nearest
+from ...config import Config, SweepConfig
 from ...errors import RunError, RunsFailedError
-from ...evaluate.metrics import score, score_classes
 from ...progress import Progress, Silent
 from ..data.streaming import free_memory
 from ..device import find_device
 from ..distributed.sigterm import Notice, catch_sigterm
-from ..parts import divided, per_fold
-from ..plan import Plan
+from ..fit.settings import check_criterion
+from ..parts import per_fold
+from ..plan import Plan, plan_runs
 from ..processes.jobs import Job, Share
 from ..processes.pool import Pool, cores
 from ..processes.worker import make_jobs
 from ..unfit import refuse_unfit
 from .cells import TASK, Cell, SilentProgress, cell_of
 from .grid import Arm, arms, default_criterion, encoder_of, fusions, swept_inputs
-from .linear_probe import Labelled
+from .linear_probe import labelled_parts
 from .recommend import Scores, Validation, error_of, recommend
 
 ROOM = 0.6
@@ -66,15 +66,14 @@ class _Sweeping:
         self.pool, self.notice = pool, notice
         self.section = config.sweep or SweepConfig()
         self.manifest = cached_manifest(config)
-        divisions = [divided(part, self.manifest) for part in per_fold(config, self.manifest)]
-        how = config.evaluate.protocol, config.train.task
-        self.parts = [Labelled.of(one, *how) for one in divisions]
+        self.parts = labelled_parts(config, self.manifest)
         self.labelled = self.parts[0]
         self.arms = arms(config, self.section)
         self.inputs = swept_inputs(config, self.section)
         self.fusions = fusions(self.inputs, self.section)
         self.criterion = self.section.criterion or default_criterion(self.labelled.classes)
-        _check(self.criterion, self.labelled)
+        scheme = self.labelled.classes or self.labelled.protocol
+        check_criterion(self.criterion, scheme, "sweep.criterion")
         self.encoders = {i.modality: encoder_of(i, config, self.section) for i in self.inputs}
         self.validations = [
             Validation(
@@ -89,7 +88,7 @@ class _Sweeping:
         self.drawn: dict[tuple[str, str, str], Scores] = {}
         self.failures: list[str] = []
         self.done: dict[Path, Scored] = {}
-        self.planned: dict[str, list[tuple[Config, list[Plan]]]] = {}
+        self.planned: dict[tuple[str, ...], list[tuple[Config, list[Plan]]]] = {}
 
     def all(self) -> Sweep:
         """The whole of it."""
@@ -117,8 +116,7 @@ class _Sweeping:
         fused = [cells for subset in self.fusions for cells in self.fused(subset, picks)]
         tried = [self.single(modality)[0] for modality in self.encoders]
         cells = [cell for cells in (*tried, *mixed, *fused) for cell in cells]
-        # not `self.plans`: what is picked is not known yet
-        plans = [plan for cell in cells for plan in cell.plans(self.manifest)]
+        plans = [plan for cell in cells for plan in self.plans(cell)]
         refuse_unfit(plans, len(self.labelled.classes))
 
     def single(self, modality: Modality) -> list[Cells]:
@@ -243,10 +241,12 @@ class _Sweeping:
         return [plan for _, plans in self.by_part(cell) for plan in plans]
 
     def by_part(self, cell: Cell) -> list[tuple[Config, list[Plan]]]:
-        """The runs of `cell` by part, worked out once."""
-        name = cell.config.runs.name or ""
+        """The runs of each part that is to be gone through, with the pipeline of that part."""
+        name = (cell.arm.name, *cell.layers, *cell.layers.values(), cell.choice)
         if name not in self.planned:
-            self.planned[name] = cell.by_part(self.manifest)
+            device = find_device(cell.config.train.device).type
+            parts = per_fold(cell.config, self.manifest)
+            self.planned[name] = [(part, plan_runs(part, self.manifest, device)) for part in parts]
         return self.planned[name]
 
     def epochs(self, cells: Cells) -> int:
@@ -295,13 +295,6 @@ class _Sweeping:
         )
         write_sweep(self.config.experiment / "sweep", found)
         return found
-
-
-def _check(criterion: str, clips: Labelled) -> None:
-    known = score_classes([], [], clips.classes) if clips.classes else score([], [], clips.protocol)
-    if criterion not in known:
-        hint = nearest(criterion, known) or f" Known: {', '.join(known)}."
-        raise ConfigError(f'sweep.criterion: "{criterion}" is not measured here.{hint}')
 
 
 def _key(

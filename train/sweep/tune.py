@@ -25,7 +25,6 @@ from ..models import module_of, started
 from ..models.ranges import Range, ranges_of, source_of
 from ..parts import divided
 from ..session import TrainSession
-from ..train_model import TASK as TRAINING
 
 TASK = "tune"
 """The one task whose progress is told: trials of all models."""
@@ -123,7 +122,7 @@ class _Searching:
         own = self.config.model_copy(update={"train": train, "runs": runs})
         shop = TrainSession(
             own,
-            _Quiet(self.progress),
+            Silent(),  # there are dozens; what failed stands in the trial
             self.live,
             self.manifest,
             self.notice,
@@ -170,24 +169,6 @@ class _Searching:
                 continue
             return settings
         raise ConfigError(f"train.{model}: no settings of its ranges go with what is set.")
-
-
-class _Quiet:
-    """Passes on no word and no epoch of single trials: there are dozens."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-
-    def start(self, task: str, total: int, unit: str = "clip") -> None:
-        """Said already."""
-
-    def advance(self, task: str, by: int = 1) -> None:
-        """Trials are told, not epochs."""
-        if task != TRAINING:
-            self._progress.advance(task, by)
-
-    def note(self, message: str) -> None:
-        """What failed stands in the trial."""
 
 
 def criterion_of(run: Run, criterion: str) -> float:
