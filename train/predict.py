@@ -3,18 +3,15 @@
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from torch import Tensor
 
 from ..cache.answers import ClipPredictions
 from ..cache.manifest import Manifest
-from ..cache.runs import InputRecord, Run, read_weights
+from ..cache.runs import InputRecord, Run
 from ..cache.runs.identity import identity_of
 from ..cache.spec import Modality
 from ..cache.store.find import store_of
@@ -24,8 +21,7 @@ from ..errors import RunError
 from .data.dataset import Selection, Table
 from .data.inputs import Input, aligned
 from .data.live_inputs import FindLive, LiveInput
-from .data.load import Wanted, load
-from .data.standardize import Scaling
+from .data.load import load
 from .device import find_device
 from .fit.loop import predict
 from .fit.scoring import said
@@ -36,12 +32,9 @@ from .models.shared.hooks import Forgets
 from .models.shared.interface import FusionModel
 from .models.shared.missing_frames import without_own_masking
 from .plan import Plan
-from .record import OUTPUTS, softmax
+from .record import softmax
+from .restore import weights_in
 from .train_model import built
-
-Scale = tuple[NDArray[np.float64], NDArray[np.float64]]
-SCALINGS = "inputs."
-"""Begins the names of the tensors in a weights file that are no weights."""
 
 
 def answer(
@@ -53,14 +46,14 @@ def answer(
     trained along. Raises RunError for a folder whose weights are gone or of another model,
     StoreError where features are not cached as the run read them.
     """
-    weights, scalings, scale = _weights(folder)
+    weights = weights_in(folder)
     inputs = tuple(_input(record, run, config, live) for record in run.inputs)
     own = run.predictions
-    table = Table.unrated(manifest.clips, own.classes, own.several, scale)
-    corpus = load(table, inputs, scalings, find_device(config.train.device))
+    table = Table.unrated(manifest.clips, own.classes, own.several, weights.scale)
+    corpus = load(table, inputs, weights.scalings, find_device(config.train.device))
     every = torch.arange(len(table.ids))
     data = Selection(table, corpus.sources, {"test": every}, {}, corpus.labels)
-    model = _model(run, folder, config, inputs, data, weights)
+    model = _model(run, folder, config, inputs, data, weights.model)
     present = {m: source.present for m, source in data.sources.items()}
     asked = torch.from_numpy(np.flatnonzero(np.logical_or.reduce(list(present.values()))))
     if not len(asked):
@@ -68,27 +61,6 @@ def answer(
     with without_own_masking(model.fusion if isinstance(model, LiveModel) else model):
         scores = predict(model, data, asked)
     return _answers(table, asked, scores.values, present, scores.extras)
-
-
-def _weights(folder: Path) -> tuple[dict[str, Tensor], dict[Modality, Wanted], Scale | None]:
-    """The model's weights by name, how each modality is scaled, and how its answers are."""
-    try:
-        found = load_tensors(read_weights(folder))
-    except SafetensorError as fault:
-        raise RunError(
-            f"{folder}: its weights cannot be read ({fault}). `sedimental train --fresh` makes the "
-            "run anew."
-        ) from fault
-    scaled: set[Any] = {name.split(".")[1] for name in found if name.startswith(SCALINGS)}
-    scalings: dict[Modality, Wanted] = {
-        m: "standardize"  # frames of a live encoder, one by one
-        if f"{SCALINGS}{m}.normed" in found
-        else Scaling(found[f"{SCALINGS}{m}.mean"], found[f"{SCALINGS}{m}.deviation"])
-        for m in scaled
-    }
-    weights = {k: v for k, v in found.items() if not k.startswith((SCALINGS, OUTPUTS))}
-    scale = [found[name].numpy() for k in ("mean", "deviation") if (name := OUTPUTS + k) in found]
-    return weights, scalings, (scale[0], scale[1]) if scale else None
 
 
 def _input(

@@ -5,26 +5,20 @@ What is lost is said in `data.missing_features`. Models may have been trained on
 model anew at every rate, as the papers' curves have it.
 """
 
-import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors.torch import load as load_tensors
 
-from ..cache.checksums import DamagedError, with_checksum, without_checksum
-from ..cache.runs import Run, read_weights
+from ..cache.runs import Run
 from ..cache.runs.names import find_folders
 from ..cache.spec import LETTERS
-from ..cache.store.atomic_write import replace
 from ..config import Config, RunsConfig
 from ..errors import RunError
 from ..progress import Progress, Silent
+from .arrays_file import is_of, write_arrays
 from .data.dataset import Selection
 from .data.live_inputs import FindLive, live_of
 from .data.missing_features import MASK_SEED, MissingCase, Special, damaged
@@ -32,15 +26,13 @@ from .fit.loop import predict
 from .fit.scoring import said
 from .live_model import LiveModel
 from .models import MODELS
-from .models.shared.hooks import Remembers, Training
 from .models.shared.interface import FusionModel
 from .models.shared.missing_frames import without_own_masking
 from .parts import per_fold
 from .plan import Plan
-from .record import OUTPUTS
+from .restore import restore
 from .run import train
 from .session import TrainSession
-from .train_model import built
 
 TASK = "robustness"
 """The one task whose progress is told: damaged test sets."""
@@ -73,7 +65,7 @@ def robustness(
     """
     told = progress or Silent()
     shops = [TrainSession(part, told, live) for part in per_fold(config)]
-    asked = _named(shops, names)
+    asked = named_plans(shops, names)
     tested = [
         [plan for plan in own if plan.finished(told) is not None and _whole(plan, told)]
         for own in asked
@@ -98,7 +90,8 @@ def _tested(
     found = []
     for plan in plans:
         file, own = plan.folder / FILE, cases[plan.title]
-        if fresh or _head(file) != _wanted(plan, own, masks, special):
+        head = _head(plan, own, masks, special)
+        if fresh or not is_of(file, head):
             data = shop.open(plans).select(plan.modalities)
             model = restore(plan, data)
             shape = len(data.rows["test"]), *data.table.labels.shape[1:]
@@ -109,7 +102,7 @@ def _tested(
                         lossy = damaged(data, case, mask=mask, special=special)
                         values[number, mask] = _answers(model, lossy)
                         told.advance(TASK)
-            _write(file, _wanted(plan, own, masks, special), values)
+            write_arrays(file, head, values=values)
         else:
             told.advance(TASK, len(own) * masks)
         found.append(file)
@@ -145,36 +138,8 @@ def at_rate(config: Config, rate: float) -> Config:
     return config.model_copy(update={"train": section, "runs": runs})
 
 
-def restore(plan: Plan, data: Selection) -> FusionModel:
-    """The model of a finished run with its best weights, on the device of `data`.
-
-    Raises RunError if the weights are those of another version of the model.
-    """
-    model = built(plan, data)
-    rows = data.rows["train"].to(data.labels.device)
-    if isinstance(model, Remembers):  # makes room for what it remembers of each clip
-        with torch.no_grad():
-            model.begin(Training(len(data.table.ids), rows, data.labels[rows], plan.seed))
-    weights = load_tensors(read_weights(plan.folder))
-    try:
-        model.load_state_dict(
-            {k: v for k, v in weights.items() if not k.startswith(("inputs.", OUTPUTS))}
-        )
-    except RuntimeError as fault:
-        raise RunError(
-            f"{plan.folder}: its weights do not fit {plan.model} as it is now. "
-            f"`sedimental train --fresh` makes the run anew. ({shorten(str(fault), 300)})"
-        ) from None
-    return model
-
-
-def named_plans(shop: TrainSession, names: Sequence[str]) -> list[Plan]:
-    """The plans that `names` mean; all without any."""
-    return _named([shop], names)[0]
-
-
-def _named(shops: Sequence[TrainSession], names: Sequence[str]) -> list[list[Plan]]:
-    """The same of several shops, each with its own."""
+def named_plans(shops: Sequence[TrainSession], names: Sequence[str]) -> list[list[Plan]]:
+    """The plans of each of `shops` that `names` mean; all without any."""
     if not names:
         return [shop.plans for shop in shops]
     own = {plan.folder: plan for shop in shops for plan in shop.plans}
@@ -221,9 +186,7 @@ def _answers(model: FusionModel, data: Selection) -> NDArray[np.float64]:
     return said(predict(model, data, data.rows["test"]).values, data.table)
 
 
-def _wanted(
-    plan: Plan, cases: Sequence[MissingCase], masks: int, special: Special
-) -> dict[str, Any]:
+def _head(plan: Plan, cases: Sequence[MissingCase], masks: int, special: Special) -> dict[str, Any]:
     live = "text" in live_of(plan.inputs)
     return {
         "version": VERSION,
@@ -234,17 +197,3 @@ def _wanted(
         "special_tokens": "unknown" if live else special if "text" in plan.modalities else "",
         "cases": [vars(case) for case in cases],
     }
-
-
-def _head(file: Path) -> Any:
-    try:
-        with np.load(io.BytesIO(without_checksum(file)), allow_pickle=False) as kept:
-            return json.loads(str(kept["head"]))
-    except (OSError, ValueError, KeyError, DamagedError):
-        return None  # it is tested anew
-
-
-def _write(file: Path, head: dict[str, Any], values: NDArray[np.float64]) -> None:
-    data = io.BytesIO()
-    np.savez(data, head=np.array(json.dumps(head)), values=values)
-    replace(file, with_checksum(data.getvalue()))
