@@ -1,12 +1,16 @@
-"""The device that runs are trained on, and how many threads of the CPU they take."""
+"""What runs are trained on: the device, threads of the CPU, and the most memory they took."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
 from ..errors import RunError
 from .distributed.launcher import launched
+
+_PROCESS = Path("/proc/self")
 
 
 def find_device(name: str) -> torch.device:
@@ -47,3 +51,33 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def forget_peak(device: torch.device) -> None:
+    """Let `peak_memory` speak of what comes from now on; without effect where a system keeps it."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif (_PROCESS / "clear_refs").is_file():
+        try:
+            (_PROCESS / "clear_refs").write_text("5")
+        except OSError:  # a container may forbid it: the peak is then that of the process so far
+            return
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes at a time since `forget_peak`: on the GPU, or of this process and all it holds.
+
+    The features that a process keeps for several runs count in each of them.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    status = _PROCESS / "status"
+    if status.is_file():
+        lines = (line.split() for line in status.read_text().splitlines())
+        found = [1024 * int(words[1]) for words in lines if words[:1] == ["VmHWM:"]]
+        if found:
+            return found[0]
+    import resource  # which Windows lacks
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

@@ -1,17 +1,21 @@
 """What a finished run says of other clips: its model from its folder, features from a cache."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
 from torch import Tensor
 
 from ..cache.answers import ClipPredictions
 from ..cache.manifest import Manifest
-from ..cache.runs import InputRecord, Run
+from ..cache.runs import InputRecord, Run, read_weights
 from ..cache.runs.identity import identity_of
 from ..cache.spec import Modality
 from ..cache.store.find import store_of
@@ -21,20 +25,23 @@ from ..errors import RunError
 from .data.dataset import Selection, Table
 from .data.inputs import Input, aligned
 from .data.live_inputs import FindLive, LiveInput
-from .data.load import load
+from .data.load import Wanted, load
+from .data.standardize import Scaling
 from .device import find_device
 from .fit.loop import predict
 from .fit.scoring import said
 from .fit.settings import settings_of
 from .live_model import LiveModel, Tuning
 from .models import model_options
-from .models.shared.hooks import Forgets
+from .models.shared.hooks import Forgets, Remembers, Training
 from .models.shared.interface import FusionModel
 from .models.shared.missing_frames import without_own_masking
 from .plan import Plan
-from .record import softmax
-from .restore import weights_in
+from .record import OUTPUTS, softmax
 from .train_model import built
+
+SCALINGS = "inputs."
+"""Begins the names of the tensors in a weights file that are no weights."""
 
 
 def answer(
@@ -52,7 +59,7 @@ def answer(
     table = Table.unrated(manifest.clips, own.classes, own.several, weights.scale)
     corpus = load(table, inputs, weights.scalings, find_device(config.train.device))
     every = torch.arange(len(table.ids))
-    data = Selection(table, corpus.sources, {"test": every}, {}, corpus.labels)
+    data = Selection(table, corpus.sources, corpus.labels, rows={"test": every})
     model = _model(run, folder, config, inputs, data, weights.model)
     present = {m: source.present for m, source in data.sources.items()}
     asked = torch.from_numpy(np.flatnonzero(np.logical_or.reduce(list(present.values()))))
@@ -138,3 +145,56 @@ def _answers(
     shares = spread(softmax(values)) if table.classes else spread(best) if table.several else None
     own = {name: spread(extra) for name, extra in extras.items()}
     return ClipPredictions(table.ids, spread(best), shares, present, own)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What the weights file of a run holds."""
+
+    model: Mapping[str, Tensor]
+    """By name, as in `state_dict`."""
+    scalings: Mapping[Modality, Wanted]
+    """How each modality is scaled."""
+    scale: tuple[NDArray[np.float64], NDArray[np.float64]] | None
+    """Of dimensions: what turns the model's answers into the labels' units, see `Table.scale`."""
+
+
+def weights_in(folder: Path) -> Weights:
+    """Those of the run in `folder`; raises RunError if they cannot be read."""
+    try:
+        tensors = load_tensors(read_weights(folder))
+    except SafetensorError as fault:
+        raise RunError(
+            f"{folder}: its weights cannot be read ({fault}). `sedimental train --fresh` makes the "
+            "run anew."
+        ) from fault
+    scaled: set[Any] = {name.split(".")[1] for name in tensors if name.startswith(SCALINGS)}
+    scalings: dict[Modality, Wanted] = {
+        m: "standardize"  # frames of a live encoder, one by one
+        if f"{SCALINGS}{m}.normed" in tensors
+        else Scaling(tensors[f"{SCALINGS}{m}.mean"], tensors[f"{SCALINGS}{m}.deviation"])
+        for m in scaled
+    }
+    model = {k: v for k, v in tensors.items() if not k.startswith((SCALINGS, OUTPUTS))}
+    scale = [tensors[OUTPUTS + k].numpy() for k in ("mean", "deviation") if OUTPUTS + k in tensors]
+    return Weights(model, scalings, (scale[0], scale[1]) if scale else None)
+
+
+def restore(plan: Plan, data: Selection) -> FusionModel:
+    """The model of a finished run with its best weights, on the device of `data`.
+
+    Raises RunError if the weights are those of another version of the model.
+    """
+    model = built(plan, data)
+    rows = data.rows["train"].to(data.labels.device)
+    if isinstance(model, Remembers):  # makes room for what it remembers of each clip
+        with torch.no_grad():
+            model.begin(Training(len(data.table.ids), rows, data.labels[rows], plan.seed))
+    try:
+        model.load_state_dict(weights_in(plan.folder).model)
+    except RuntimeError as fault:
+        raise RunError(
+            f"{plan.folder}: its weights do not fit {plan.model} as it is now. "
+            f"`sedimental train --fresh` makes the run anew. ({shorten(str(fault), 300)})"
+        ) from None
+    return model

@@ -21,12 +21,12 @@ from ..config import Config
 from .data.dataset import Selection
 from .data.live_inputs import Reading, live_of
 from .data.missing_features import undamaged
+from .device import peak_memory
 from .distributed.ranks import SINGLE_PROCESS, Ranks
 from .fit.early_stopping import BestEpoch
 from .fit.loop import predict
 from .fit.scoring import metrics_of, said
 from .models.shared.interface import FusionModel
-from .peak_memory import peak_memory
 from .plan import Plan
 
 OUTPUTS = "outputs."

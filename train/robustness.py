@@ -30,7 +30,7 @@ from .models.shared.interface import FusionModel
 from .models.shared.missing_frames import without_own_masking
 from .parts import per_fold
 from .plan import Plan
-from .restore import restore
+from .predict import restore
 from .run import train
 from .session import TrainSession
 

@@ -29,7 +29,7 @@ class Tracker(Protocol):
         """The run is finished, with these scores."""
 
 
-class TensorBoard:
+class _TensorBoard:
     """Event files below `folder`: ``tensorboard --logdir`` shows them."""
 
     def __init__(self, folder: Path, title: str, settings: Mapping[str, Any]) -> None:
@@ -40,18 +40,16 @@ class TensorBoard:
         self._writer.add_text("settings", lines)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Each as a curve."""
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
         self._writer.flush()
 
     def close(self, summary: Mapping[str, float]) -> None:
-        """The scores as curves of one point."""
         self.log(summary, 0)
         self._writer.close()
 
 
-class MLflow:
+class _MLflow:
     """A run of the experiment at MLFLOW_TRACKING_URI, else in a database below `folder`."""
 
     def __init__(self, folder: Path, title: str, settings: Mapping[str, Any]) -> None:
@@ -69,17 +67,15 @@ class MLflow:
             self._client.log_param(self._run, key, str(value)[:500])
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Each as a metric."""
         for name, value in values.items():
             self._client.log_metric(self._run, name, value, step=step)
 
     def close(self, summary: Mapping[str, float]) -> None:
-        """The scores as metrics."""
         self.log(summary, 0)
         self._client.set_terminated(self._run)
 
 
-class WandB:
+class _WandB:
     """A run of the project that is called as the experiment; WANDB_MODE=offline keeps it here."""
 
     def __init__(self, folder: Path, title: str, settings: Mapping[str, Any]) -> None:
@@ -95,19 +91,17 @@ class WandB:
         )
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """All of one step."""
         self._run.log(dict(values), step=step)
 
     def close(self, summary: Mapping[str, float]) -> None:
-        """The scores as the run's summary."""
         self._run.summary.update(dict(summary))
         self._run.finish()
 
 
 TRACKERS: Mapping[str, Callable[[Path, str, Mapping[str, Any]], Tracker]] = {
-    "tensorboard": TensorBoard,
-    "mlflow": MLflow,
-    "wandb": WandB,
+    "tensorboard": _TensorBoard,
+    "mlflow": _MLflow,
+    "wandb": _WandB,
 }
 
 

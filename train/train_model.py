@@ -10,6 +10,7 @@ from ..progress import Progress
 from .data.dataset import Selection
 from .data.live_inputs import Reading, live_of
 from .data.missing_features import undamaged
+from .device import forget_peak
 from .distributed.ranks import SINGLE_PROCESS, Ranks
 from .distributed.sigterm import Notice, Preempted
 from .fit.checkpoint import Checkpoint
@@ -19,7 +20,6 @@ from .fit.stacked_seeds import fit_stacked
 from .live_model import LiveModel
 from .models import build
 from .models.shared.interface import FusionModel
-from .peak_memory import forget_peak
 from .plan import Plan
 from .record import finished_run
 from .trackers import Tracking

@@ -52,7 +52,8 @@ class Whole:
     scaling = None
 
     def __init__(self, modality: Modality) -> None:
-        self.modality, self.weighted, self.names = modality, False, ("12",)
+        self.modality = modality
+        self.record = SimpleNamespace(layers=("12",), weighted=False)
         self.spec = SimpleNamespace(width=768)
         self.budget = BUDGETS[modality]
         self.shape, self.source = shape_of(self), self  # type: ignore[arg-type]

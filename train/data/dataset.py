@@ -69,18 +69,52 @@ class Source(Gatherer):
 
 
 @dataclass(frozen=True)
-class Selection:
-    """The corpus as one run sees it: some modalities, and the clips of each split."""
+class Corpus:
+    """Labelled clips and the features of every modality that any run needs; read once."""
 
     table: Table
     sources: Mapping[Modality, Gatherer]
-    rows: Mapping[Split, Tensor]
-    """(clips,) int64 row numbers in the table; training clips without any feature left out."""
-    coverage: Mapping[Split, Mapping[str, int]]
     labels: Tensor
-    """(all clips of the table, …): `Table.learned`, float32 where it is float64; on the device."""
+    """(clips, …): `Table.learned`, float32 where it is float64; on the device."""
     targets: Mapping[Modality, Tensor] = field(default_factory=dict)
-    """(all clips of the table,) float32, on the device."""
+    """(clips,) float32, on the device."""
+
+    def select(self, modalities: Sequence[Modality]) -> "Selection":
+        """What a run on `modalities` sees.
+
+        A training clip that has features of none of them is left out; validation and test clips
+        always stay, so that every run is scored on the same clips. Raises RunError if no
+        training clip is left.
+        """
+        sources = {m: self.sources[m] for m in MODALITIES if m in modalities}
+        anything = np.logical_or.reduce([s.present for s in sources.values()])
+        rows: dict[Split, Tensor] = {}
+        coverage: dict[Split, Mapping[str, int]] = {}
+        for split in SPLITS:
+            all_rows = self.table.rows(split)
+            kept = all_rows[anything[all_rows]] if split == "train" else all_rows
+            rows[split] = torch.from_numpy(kept)
+            coverage[split] = {
+                "clips": len(kept),
+                **{m: int(s.present[kept].sum()) for m, s in sources.items()},
+                "unlabelled": self.table.unlabelled[split],
+                "without_features": int((~anything[all_rows]).sum()),
+            }
+        if not len(rows["train"]):
+            raise RunError(
+                f"No training clip has features of {' or '.join(sources)}. "
+                "`sedimental extract` makes them; failures.csv in each store says what failed."
+            )
+        return Selection(self.table, sources, self.labels, self.targets, rows, coverage)
+
+
+@dataclass(frozen=True)
+class Selection(Corpus):
+    """The corpus as one run sees it: some modalities, and the clips of each split."""
+
+    rows: Mapping[Split, Tensor] = field(default_factory=dict)
+    """(clips,) int64 row numbers in the table; training clips without any feature left out."""
+    coverage: Mapping[Split, Mapping[str, int]] = field(default_factory=dict)
 
     def batch(self, index: Tensor, previous: int = 0) -> Batch:
         """The clips of the table's rows `index` (CPU int64), and the `previous` ones before each.
@@ -147,43 +181,3 @@ class Selection:
     def lengths(self, index: Tensor) -> Tensor:
         """(clips,) frames of each clip, summed over modalities."""
         return torch.stack([s.length_here[index] for s in self.sources.values()]).sum(dim=0)
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Labelled clips and the features of every modality that any run needs; read once."""
-
-    table: Table
-    sources: Mapping[Modality, Gatherer]
-    labels: Tensor
-    """(clips, …): `Table.learned`, float32 where it is float64; on the device."""
-    targets: Mapping[Modality, Tensor] = field(default_factory=dict)
-    """(clips,) float32, on the device."""
-
-    def select(self, modalities: Sequence[Modality]) -> Selection:
-        """What a run on `modalities` sees.
-
-        A training clip that has features of none of them is left out; validation and test clips
-        always stay, so that every run is scored on the same clips. Raises RunError if no
-        training clip is left.
-        """
-        sources = {m: self.sources[m] for m in MODALITIES if m in modalities}
-        anything = np.logical_or.reduce([s.present for s in sources.values()])
-        rows: dict[Split, Tensor] = {}
-        coverage: dict[Split, Mapping[str, int]] = {}
-        for split in SPLITS:
-            all_rows = self.table.rows(split)
-            kept = all_rows[anything[all_rows]] if split == "train" else all_rows
-            rows[split] = torch.from_numpy(kept)
-            coverage[split] = {
-                "clips": len(kept),
-                **{m: int(s.present[kept].sum()) for m, s in sources.items()},
-                "unlabelled": self.table.unlabelled[split],
-                "without_features": int((~anything[all_rows]).sum()),
-            }
-        if not len(rows["train"]):
-            raise RunError(
-                f"No training clip has features of {' or '.join(sources)}. "
-                "`sedimental extract` makes them; failures.csv in each store says what failed."
-            )
-        return Selection(self.table, sources, rows, coverage, self.labels, self.targets)

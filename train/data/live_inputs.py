@@ -71,14 +71,6 @@ class LiveInput(Protocol):
         """Of the hidden states that the encoder gives before it is trained."""
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Entries that the encoder gives."""
-
-    @property
-    def weighted(self) -> bool:
-        """Whether the model mixes the entries (else they lie side by side)."""
-
-    @property
     def store(self) -> Store:
         """What it reads."""
 
@@ -133,10 +125,10 @@ class FindLive(Protocol):
 
 def shape_of(one: Input | LiveInput) -> InputShape:
     """What a model must know of an input before it sees data."""
-    count = len(one.layers if isinstance(one, Input) else one.names)
-    if one.weighted:
-        return InputShape(one.spec.width, layers=count)
-    return InputShape(count * one.spec.width, stacked=count)
+    count, width = len(one.record.layers), one.spec.width
+    if one.record.weighted:
+        return InputShape(width, layers=count)
+    return InputShape(count * width, stacked=count)
 
 
 @dataclass(frozen=True)
@@ -246,10 +238,7 @@ class Reading(Gatherer):
 
 def laid_side_by_side(hidden: Tensor, weighted: bool) -> Tensor:
     """(batch, layers, frames, width), the layers side by side unless they are `weighted`."""
-    if weighted:
-        return hidden
-    batch, layers, frames, width = hidden.shape
-    return hidden.transpose(1, 2).reshape(batch, frames, layers * width)
+    return hidden if weighted else hidden.transpose(1, 2).flatten(2)
 
 
 def passes(sizes: Sequence[int], budget: int, paddable: bool) -> list[list[int]]:

@@ -59,7 +59,7 @@ def load(
         live = None if isinstance(one, Input) else one
         how = scaling if isinstance(scaling, str) else scaling.get(one.modality, "none")
         own: Wanted = "none" if live else how
-        mixed = one.weighted and live is None
+        mixed = one.record.weighted and live is None
         if not one.store.frames.sum():
             source: Source | Streamed = arrange(table, *_nothing(one), mixed, own, device)
         elif one.modality in held:

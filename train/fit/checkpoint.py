@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,11 @@ from torch import Tensor
 
 from ...cache.runs import Epoch
 from ...cache.store.atomic_write import clear_stale, fresh
+from ..distributed.ranks import SINGLE_PROCESS, Ranks
 from ..distributed.sigterm import GOES_ON, Notice, Preempted
-from .early_stopping import weights_of
-from .state import EpochProgress, TrainState
+from ..models.shared.interface import FusionModel
+from .early_stopping import BestEpoch, weights_of
+from .optimizer import Stepper
 
 FORMAT = "sedimental-checkpoint-4"
 EVERY = 5.0
@@ -34,6 +36,32 @@ PATIENCE = 20.0
 the most that all of them cost."""
 
 KEEPING, ENDING = 1, 2
+
+
+@dataclass(frozen=True)
+class EpochProgress:
+    """How far an epoch has come, between two steps; no gradients are waiting there."""
+
+    batches: int
+    """Of the epoch's batches, those that the weights have learned from."""
+    losses: Tensor
+    """(batches,) their losses, on the CPU."""
+    seconds: float
+    """What they took."""
+    streams: Mapping[str, Tensor]
+    """Where the random streams of the epoch stand: `seeding.Streams.state`."""
+
+
+@dataclass
+class TrainState:
+    """A model, its optimizer and its history, and where in an epoch they stand."""
+
+    model: FusionModel
+    stepper: Stepper
+    track: BestEpoch
+    ranks: Ranks = SINGLE_PROCESS
+    within: EpochProgress | None = None
+    """None: between two epochs."""
 
 
 class Checkpoint:

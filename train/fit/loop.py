@@ -21,13 +21,12 @@ from ..distributed.ranks import SINGLE_PROCESS, Ranks
 from ..layers.losses import task_loss
 from ..models.shared.hooks import Contextual, Recipe, Remembers, Training
 from ..models.shared.interface import Batch, FusionModel, Output
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, EpochProgress, TrainState
 from .early_stopping import BestEpoch, weights_of
 from .optimizer import Stepper, rate_factors
 from .scoring import loss_of, metrics_of
 from .seeding import Streams, global_stream, stream
 from .settings import Settings, resolve, stated
-from .state import EpochProgress, TrainState
 
 SCORING_BATCH = 128
 """Clips a batch where nothing is learned; clips of like length share one."""
@@ -81,9 +80,9 @@ def fit(
             "with one process, or with another loss."
         )
     if isinstance(model, Remembers):
-        told = Training(len(data.table.ids), rows.to(device), _labels(data), seed)
+        here = rows.to(device)
         with torch.no_grad():
-            model.begin(told)
+            model.begin(Training(len(data.table.ids), here, data.labels[here], seed))
     ranks.join(model)
     track = BestEpoch(settings)
     flight = TrainState(model, Stepper(model, settings, device, ranks), track, ranks)
@@ -102,10 +101,6 @@ def shuffled(data: Selection, size: int, seed: int, epoch: int) -> tuple[Tensor,
     rows = data.rows["train"]
     order = torch.randperm(len(rows), generator=stream(seed, "order", epoch))
     return torch.split(rows[order], size)
-
-
-def _labels(data: Selection) -> Tensor:
-    return data.labels[data.rows["train"].to(data.labels.device)]
 
 
 def _epoch(

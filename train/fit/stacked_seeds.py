@@ -11,7 +11,6 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 
 import torch
@@ -129,7 +128,7 @@ class _Stack:
         losses = torch.zeros(len(seeds), count, device=device)
         self.skeleton.train()
         together = [torch.cat(batches) for batches in zip(*orders, strict=True)]
-        with _randomness(seeds, number, device), padded_mode():
+        with global_stream(company(seeds), "dropout", number, device), padded_mode():
             for step, whole in enumerate(data.batches(together)):
                 parts = torch.arange(whole.size, device=device).view(len(seeds), -1)
                 features, masks = _hidden(whole, parts, settings, masking)
@@ -192,9 +191,3 @@ def _hidden(
             features[m].append(x)
     masks = {str(m): x[parts] for m, x in whole.masks.items()}
     return {m: torch.stack(x) for m, x in features.items()}, masks
-
-
-def _randomness(
-    seeds: Sequence[int], epoch: int, device: torch.device
-) -> AbstractContextManager[None]:
-    return global_stream(company(seeds), "dropout", epoch, device)

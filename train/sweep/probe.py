@@ -12,7 +12,7 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from ...cache.corpus_table import cached_manifest
 from ...cache.manifest import Manifest
-from ...cache.runs import InputRecord, Predictions, Run, folder_of, write_run
+from ...cache.runs import Predictions, Run, folder_of, write_run
 from ...cache.runs.identity import code_version, digest_of, identity_of
 from ...cache.spec import LETTERS, SPLITS, Modality, Split
 from ...cache.sweeps import Point, Sweep, read_sweep, settled, write_sweep
@@ -236,14 +236,7 @@ class _Keeper:
             options={"penalty": fitted.linear.penalty},
             config={"input_scaling": "standardize"},
             inputs=tuple(
-                InputRecord(
-                    modality=one.modality,
-                    encoder=one.store.spec.encoder,
-                    layers=(layer,),
-                    weighted=False,
-                    fingerprint=one.store.spec.fingerprint,
-                    weights=one.store.spec.weights,
-                )
+                replace(one, layers=(layer,), weighted=False, align="").record
                 for one, layer in used
             ),
             environment={
