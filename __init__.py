@@ -313,7 +313,7 @@ def import_features(
     """
     from pathlib import Path
 
-    from .cache.exchange.csd_read import Aligned
+    from .cache.exchange.csd.read import Aligned
     from .cache.exchange.import_features import receive
     from .cache.exchange.open import open_foreign
 
@@ -342,7 +342,7 @@ def export_features(
     """
     from pathlib import Path
 
-    from .cache.corpus_table import cached_manifest
+    from .cache.corpus.corpus_table import cached_manifest
     from .cache.exchange.export import export
     from .cache.exchange.export_features import choose
 

@@ -74,9 +74,9 @@ def table_news(config: Config, update: bool) -> str:
     Where no feature is stale by it, the cache takes it over if it is to `update`. Raises as
     `cached_manifest` does where the cache is another table's.
     """
-    from .cache.corpus_table import cached_manifest
+    from .cache.corpus.corpus_table import cached_manifest
+    from .cache.corpus.table_changes import table_changes
     from .cache.manifest import MANIFEST, write_manifest
-    from .cache.table_changes import table_changes
     from .errors import CachedManifestError, ManifestError
     from .extract.corpora import load_manifest
 
@@ -107,8 +107,8 @@ def table_news(config: Config, update: bool) -> str:
 
 def media_news(config: Config) -> str:
     """Media files that are others now than those that features were made of; empty if none is."""
-    from .cache.corpus_table import cached_manifest
-    from .cache.media_index import changed_since, read_media
+    from .cache.corpus.corpus_table import cached_manifest
+    from .cache.corpus.media_index import changed_since, read_media
     from .errors import CachedManifestError
 
     try:
@@ -156,7 +156,7 @@ def _is_there(module: str) -> bool:
 
 def _table_faults(config: Config) -> Iterator[str]:
     """What is wrong with the corpus's table, and whether its cache is its own."""
-    from .cache.corpus_table import refuse_foreign
+    from .cache.corpus.corpus_table import refuse_foreign
     from .errors import ManifestError
     from .extract.corpora import load_manifest
     from .extract.survey import check_media

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from .cache.cli import app as cache_app
-from .commands import EXTRACTING, SWEEPING, TRAINING, WHOLE, App
-from .completion import PRESETS, ROWS, presets
+from .command_line import EXTRACTING, ROWS, SWEEPING, TRAINING, WHOLE, App
 from .console import (
     PIPELINE,
     AsJson,
@@ -26,10 +25,10 @@ from .evaluate.cli import compare_command, report_command
 from .evaluate.runs.cli import app as runs_app
 from .extract.cli import CheckMedia, doctor_command, extract_command, faces_command, fetch_command
 from .extract.face_strips import face_strips
-from .extract.transcribe.cli import transcribe_command, with_table
+from .extract.transcribe.cli import transcribe_command
 from .installation import require_stack
+from .pipeline_commands import explain_command, init_command, schema_command
 from .predict_command import predict_command
-from .reference.cli import explain_command, schema_command
 from .train.cli import models_command, train_command, tune_command
 
 app = App(rich_markup_mode="rich", pretty_exceptions_show_locals=False)
@@ -108,6 +107,8 @@ def run(
     from .train.cli import end_with, run_json, sweep_stage, train_stage
 
     checked = pipeline(config, table=True)
+    if checked.train.lacking:  # told before the hours of extraction, not after them
+        fail(checked.train.lacking)
     extracted = extract_stage(checked, check=check)
     if not json:
         show_result(extracted)
@@ -253,48 +254,7 @@ def cross(
     say(f"report: {page}")
 
 
-@app.command()
-def init(
-    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("pipeline.toml"),
-    preset: Annotated[
-        str,
-        typer.Option(
-            help=f"What to begin with; csv is a table of your own. {', '.join(presets())}.",
-            autocompletion=PRESETS,
-        ),
-    ] = "demo",
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
-    videos: Annotated[
-        Path | None,
-        typer.Option(help="Also write a table of the videos in this folder, without labels."),
-    ] = None,
-) -> None:
-    """Write a pipeline.toml to start from, and beside it the schema that editors check it by."""
-    from .cache.store.atomic_write import replace
-    from .config import nearest
-    from .reference.schema import LINE, SCHEMA
-
-    here = Path(__file__).parent
-    preset = preset if videos is None else "csv"
-    if preset not in presets():
-        within = [name for name in presets() if f"-{name}" in preset]
-        hint = nearest(within[0] if within else preset, presets())
-        known = f" Known: {', '.join(presets())}."
-        fail(f'--preset "{preset}": there is none of this name.{hint}{known}', 2)
-    if path.exists() and not force:
-        fail(f"{path} is there already. Name another file, or replace it with --force.", 2)
-    folder = here if preset == "demo" else here / "extract/corpora/presets"
-    text = (folder / f"{'pipeline' if preset == 'demo' else preset}.toml").read_bytes()
-    if videos is not None:
-        text = with_table(videos, path, text, force)
-    replace(path, f"{LINE}\n".encode() + text)
-    replace(path.with_name(SCHEMA), (here / "reference" / SCHEMA).read_bytes())
-    after = "look at [corpus], then `sedimental doctor` and `sedimental run`"
-    after = after if videos is None else "`sedimental transcribe` comes next"
-    told = f"wrote {path}: {after}. {SCHEMA} beside it is for editors."
-    say(told)
-
-
+app.command("init")(init_command)
 app.command("doctor", EXTRACTING)(doctor_command)
 app.command("extract", EXTRACTING)(extract_command)
 app.command("fetch")(fetch_command)

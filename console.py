@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from .command_log import LOG, log_below
 from .errors import SedimentalError, refusal
 from .escape import for_terminal
 from .installation import culprit, unloadable
-from .progress import Lines, Progress
+from .progress import LOG, Lines, Progress, log_below
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import ManifestError, SedimentalError
 from .escape import for_terminal
-from .loopback import Answer, Loopback, Request
+from .evaluate.loopback import Answer, Loopback, Request
 
 if TYPE_CHECKING:
     from .evaluate.prediction import ClipPrediction, Prediction

@@ -1,10 +1,22 @@
 """How a stage tells what it is doing, without knowing who listens."""
 
+import logging
+import os
+import platform
+import shlex
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
+
+LOG = logging.getLogger("sedimental")
+LOG_FOLDER = "logs"
+LOG_AFTER = 10.0
+"""Seconds of work from which on a command keeps a log: what is done at once writes nothing."""
 
 
 class Progress(Protocol):
@@ -107,3 +119,62 @@ def duration_text(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+@contextmanager
+def log_below(folder: Path | None, command: str = "") -> Iterator[None]:
+    """Within, what is told goes to a file in `folder`/logs as well; None: to none."""
+    if folder is None:
+        yield
+        return
+    moment = time.strftime("%Y%m%d-%H%M%S")
+    handler = _LateFile(folder / LOG_FOLDER / f"{command}-{moment}-{os.getpid()}.log")
+    level = LOG.level
+    LOG.addHandler(handler)
+    LOG.setLevel(logging.INFO)
+    try:
+        _begin()
+        yield
+        LOG.info("finished")
+    except BaseException as fault:
+        LOG.info("ended by %s: %s", type(fault).__name__, fault)
+        raise
+    finally:
+        LOG.setLevel(level)
+        LOG.removeHandler(handler)
+        handler.close()
+
+
+def _begin() -> None:
+    from . import __version__
+
+    LOG.info("%s", shlex.join(sys.argv))
+    LOG.info("sedimental %s on %s, process %d", __version__, platform.node(), os.getpid())
+
+
+class _LateFile(logging.Handler):
+    """Keeps lines until a command has been at it for a while, then writes them and the next.
+
+    Appended a line at a time, as it is read while it grows and after a crash. A disk that refuses
+    it ends nothing: the log is then left.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path, self._began = path, time.monotonic()
+        self._waiting: list[str] = []
+        self._refused = False
+        self.setFormatter(logging.Formatter("%(asctime)s  %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the line or write it."""
+        self._waiting += self.format(record).splitlines()
+        if self._refused or time.monotonic() - self._began < LOG_AFTER:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write("".join(f"{line}\n" for line in self._waiting))
+        except OSError:
+            self._refused = True
+        self._waiting = []

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..commands import App
-from ..completion import STORES
+from ..command_line import STORES, App
 from ..console import (
     PIPELINE,
     AsJson,

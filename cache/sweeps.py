@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import RunError
-from ..shown import Shown
+from ..result_table import ResultTable
 from .checksums import digest
 from .runs.identity import SHORT
 from .spec import LETTERS, MODALITIES, SPLITS, Modality, Split
@@ -116,7 +116,7 @@ class Recommendation:
 
 
 @dataclass(frozen=True, repr=False)
-class Sweep(Shown):
+class Sweep(ResultTable):
     """Every choice of layers that was tried on one corpus, and what validation says of them."""
 
     kind: Kind

@@ -3,6 +3,7 @@
 from ..errors import ConfigError
 from .base import Count, Fraction, LayerChoice, Positive, Section
 from .corpus import CorpusConfig
+from .evaluate import EvaluateConfig, LabelRange, RunsConfig, SweepConfig, label_range
 from .features import (
     AnyFeatures,
     AudioFeatures,
@@ -11,13 +12,12 @@ from .features import (
     Features,
     TextFeatures,
     VisionFeatures,
+    WordsConfig,
 )
 from .overrides import Override, from_mapping, from_texts
 from .pipeline import TAGS, Check, Config, DeepCheck, load_config, read_config
-from .results import EvaluateConfig, RunsConfig, SweepConfig
 from .train import LIVE_KEYS, InputConfig, Inputs, TrainConfig
 from .wording import in_words, nearest
-from .words import WordsConfig
 
 __all__ = [
     "LIVE_KEYS",
@@ -37,6 +37,7 @@ __all__ = [
     "Fraction",
     "InputConfig",
     "Inputs",
+    "LabelRange",
     "LayerChoice",
     "Override",
     "Positive",
@@ -50,6 +51,7 @@ __all__ = [
     "from_mapping",
     "from_texts",
     "in_words",
+    "label_range",
     "load_config",
     "nearest",
     "read_config",

@@ -1,4 +1,4 @@
-"""[cache], [[features]] and [extract]: what is kept of which encoder, and how it is made."""
+"""[cache], [[features]], [words], [extract]: what is kept of which encoder, and how it is made."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +10,8 @@ from .base import FOLDER, Count, Fraction, LayerList, Number, Place, Positive, S
 from .wording import DEVICE
 
 OfClips = Literal["none", "mean", "mean+std", "mean+std+max"]
+Collapse = Literal["mean", "weighted", "max", "min", "sum", "first", "last"]
+"""How the frames over one word become one row; `weighted` is the mean by seconds of overlap."""
 HAND_MADE = ("log-mel", "egemaps")
 """Encoders that learn nothing: filters, and descriptors that experts chose."""
 ENCODING = {"encoder", "weights", "revision", "layers", "name", "pool"}
@@ -129,6 +131,21 @@ class TextFeatures(Features):
 AnyFeatures = Annotated[
     VisionFeatures | AudioFeatures | TextFeatures, Field(discriminator="modality")
 ]
+
+
+class WordsConfig(Section):
+    """[words]: when each word was said, for inputs with align = "words".
+
+    A clip's times come from the first of these that has any: the table's column word_times, the
+    files below `path`, the `aligner`.
+    """
+
+    path: Place | None = None
+    """Folder of .ctm, .TextGrid, .vtt or .csd files, relative to pipeline.toml."""
+    aligner: Word | None = None
+    """CTC encoder (a Hub id or a `save_pretrained` folder) that lays transcripts over the sound."""
+    revision: str | None = None
+    """The aligner's commit, tag or branch on the Hub."""
 
 
 class ExtractConfig(Section):

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import ConfigError
 from ..model_table import MODELS
 from .base import snake
-from .forgiving import MODALITIES
+from .field_spellings import MODALITIES
 
 PATHS = ("corpus.path", "cache.root", "runs.root")
 """Keys whose relative paths start at the folder one is in, as any path on a command line does."""

@@ -11,8 +11,9 @@ from pydantic import BaseModel, PrivateAttr, ValidationError
 
 from ..errors import ConfigError
 from .base import Section
-from .between import cross_faults
 from .corpus import CorpusConfig
+from .cross_section import cross_faults, with_inputs
+from .evaluate import EvaluateConfig, RunsConfig, SweepConfig
 from .features import (
     AnyFeatures,
     AudioFeatures,
@@ -21,13 +22,12 @@ from .features import (
     Features,
     TextFeatures,
     VisionFeatures,
+    WordsConfig,
 )
-from .forgiving import forgiven
+from .field_spellings import forgiven
 from .overrides import Override, overridden, place, plain
-from .results import EvaluateConfig, RunsConfig, SweepConfig
 from .train import LIVE_KEYS, InputConfig, TrainConfig
 from .wording import worded
-from .words import WordsConfig
 
 
 class Config(Section):
@@ -139,6 +139,7 @@ def read_config(
     except ConfigError as fault:
         return None, [str(fault)]
     raw, notes = forgiven(raw)
+    raw = with_inputs(raw)
     faults = [*cross_faults(raw, LIVE_KEYS), *(fault for check in checks for fault in check(raw))]
     config, wrong = _validated(raw)
     faults = [*wrong, *faults]

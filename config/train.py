@@ -19,8 +19,8 @@ from .base import (
     Switch,
     Word,
 )
+from .features import Collapse
 from .wording import DEVICE, nearest
-from .words import Collapse
 
 
 class InputConfig(Section):
@@ -72,7 +72,10 @@ LIVE_KEYS = tuple(InputConfig.model_fields)[5:]
 
 
 class Inputs(Section):
-    """[train.inputs]: a line a modality; leave a modality out and no model sees it."""
+    """[train.inputs]: a line a modality; leave a modality out and no model sees it.
+
+    Without the table every modality is read that [[features]] has, the last layer of its encoder.
+    """
 
     text: InputConfig | None = None
     audio: InputConfig | None = None
@@ -228,3 +231,17 @@ class TrainConfig(Section):
             m[0].upper() for m in ("text", "audio", "vision") if getattr(self.inputs, m)
         )
         return self.modalities if self.modalities is not None else (given,) if given else ()
+
+    @property
+    def lacking(self) -> str:
+        """Why [train] asks for no run at all; empty where it asks for some."""
+        empty = [key for key in ("models", "seeds", "subsets") if not getattr(self, key)]
+        words = {"models": "models", "seeds": "seeds", "subsets": "[train.inputs]"}
+        if not empty:
+            return ""
+        needs = " and ".join(words[key] for key in empty)
+        several = (
+            " Where a modality has several encoders in [[features]], [train.inputs] names the one "
+            'that is read: text = { encoder = "bert-large" }.'
+        )
+        return f"[train] asks for no run: it lacks {needs}.{several if 'subsets' in empty else ''}"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..completion import ROWS
+from ..command_line import ROWS
 from ..console import (
     PIPELINE,
     AsJson,

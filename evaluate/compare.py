@@ -13,10 +13,9 @@ from ..cache.runs import Run, read_run
 from ..cache.runs.identity import differences, variants
 from ..cache.runs.names import Current, find_folders
 from ..cache.spec import Several
-from ..config import EvaluateConfig
-from ..config.label_range import label_range
+from ..config import EvaluateConfig, label_range
 from ..errors import RunError
-from ..shown import Shown
+from ..result_table import ResultTable
 from .analysis.analysis import mean_prediction
 from .cross_validation import joined
 from .metrics import THRESHOLD, Scheme, Scores, polarity_without_neutral
@@ -45,7 +44,7 @@ class Side:
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison(Shown):
+class Comparison(ResultTable):
     """The first result beside the second, on the test clips that both answered."""
 
     first: Side

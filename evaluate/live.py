@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..cache.runs import list_runs
 from ..errors import SedimentalError
-from ..loopback import Answer, Loopback, Request
+from .loopback import Answer, Loopback, Request
 
 FILES = {
     ".csv": "text/csv; charset=utf-8",

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..cache.spec import Several
-from ..config.label_range import LabelRange, label_range
+from ..config import LabelRange, label_range
 
 Scores = NDArray[np.float64]
 Classes = NDArray[np.int64]

@@ -10,7 +10,7 @@ from ..cache.answers import ClipPredictions
 from ..cache.manifest import Clip
 from ..cache.runs import Run
 from ..cache.spec import Modality
-from ..shown import Shown
+from ..result_table import ResultTable
 from .analysis.learned_weights import GATES, gate_columns
 from .json_values import plain
 from .metrics import THRESHOLD, Scheme, Scores
@@ -52,7 +52,7 @@ class ClipPrediction:
 
 
 @dataclass(frozen=True, repr=False)
-class Prediction(Shown):
+class Prediction(ResultTable):
     """A row's predictions of some clips."""
 
     row: str

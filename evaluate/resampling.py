@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cache.spec import Several
-from ..config.label_range import label_range
+from ..config import label_range
 from .metrics import (
     SIMS_EDGES_2,
     SIMS_EDGES_3,

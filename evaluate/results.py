@@ -9,7 +9,7 @@ from ..cache.runs import InputRecord, OtherCriterion, Run
 from ..cache.runs.identity import variants
 from ..cache.spec import LETTERS, MODALITIES, Several, Split
 from ..cache.sweeps import Sweep
-from ..shown import Shown
+from ..result_table import ResultTable
 from .analysis.analysis import Analyses
 from .analysis.cross_corpus import CrossCorpus
 from .analysis.missing_rates import Robustness
@@ -162,7 +162,7 @@ class Tuned:
 
 
 @dataclass(frozen=True, repr=False)
-class Report(Shown):
+class Report(ResultTable):
     """The results of one experiment folder."""
 
     name: str

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..cache.corpus_table import cached_manifest
+from ..cache.corpus.corpus_table import cached_manifest
 from ..cache.manifest import Manifest
 from ..cache.runs import Run, Scored, list_runs, read_run, read_scores
 from ..cache.runs.folder import MIGRATE, is_earlier

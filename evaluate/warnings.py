@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cache.label_scale import fills
-from ..cache.leaks import leaks
+from ..cache.corpus.label_scale import fills
+from ..cache.corpus.leaks import leaks
 from ..cache.manifest import Manifest
-from ..cache.run_warnings import run_warnings
 from ..cache.runs import InputRecord, Run
+from ..cache.runs.run_warnings import run_warnings
 from ..cache.spec import MODALITIES, SPLITS
 from .analysis.analysis import scored_clips
 from .protocols import CorpusProtocol

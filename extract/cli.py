@@ -131,7 +131,7 @@ def doctor_command(
     corpus is wrong.
     """
     if files:
-        from ..cache.official_files import told
+        from ..cache.corpus.official_files import told
 
         lines = [told(path) for path in files]
         return print_json(lines) if json else say("\n".join(lines))

@@ -9,17 +9,17 @@ from typing import Any, Literal
 
 import torch
 
-from ..cache.leaks import leaks
-from ..cache.official_files import official
-from ..cache.published_sizes import known_sizes
+from ..cache.corpus.leaks import leaks
+from ..cache.corpus.official_files import official
+from ..cache.corpus.published_sizes import known_sizes
+from ..cache.corpus.words import is_wordless
 from ..cache.spec import SPLITS, Modality, Split
 from ..cache.summary import size_text
-from ..cache.words import is_wordless
 from ..config import Config
 from ..errors import SedimentalError
 from ..installation import parts
 from ..progress import Progress
-from ..shown import Shown
+from ..result_table import ResultTable
 from .decode.media_files import Check, with_twins
 from .encoders.device import ComputeDevice
 from .encoders.weights_state import weights_state
@@ -76,7 +76,7 @@ class StorePlan:
 
 
 @dataclass(frozen=True, repr=False)
-class Diagnosis(Shown):
+class Diagnosis(ResultTable):
     """The corpus, the stores and the machine, and what is wrong with them."""
 
     versions: Mapping[str, str]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ..cache.corpus_table import cached_manifest
+from ..cache.corpus.corpus_table import cached_manifest
 from ..cache.manifest import Clip
 from ..cache.store.atomic_write import replace
 from ..config import Config, VisionFeatures

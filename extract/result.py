@@ -10,7 +10,7 @@ from ..cache.failures import Failure
 from ..cache.manifest import Manifest
 from ..cache.spec import SPLITS, Modality, Split
 from ..cache.store.store import Store
-from ..shown import Shown
+from ..result_table import ResultTable
 from .stage_times import StageTime
 
 
@@ -66,7 +66,7 @@ def outcome_of(
 
 
 @dataclass(frozen=True, repr=False)
-class ExtractResult(Shown):
+class ExtractResult(ResultTable):
     """The whole run."""
 
     corpus: str

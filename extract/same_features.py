@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from ..cache.extraction import Extraction
+from ..cache.runs.extraction import Extraction
 from ..cache.spec import Modality
 from ..config import AnyFeatures
 from ..errors import SedimentalError

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import torch
 
-from ..cache.corpus_table import refuse_foreign
+from ..cache.corpus.corpus_table import refuse_foreign
 from ..cache.manifest import Clip, Manifest
 from ..cache.store.find import find_store
 from ..cache.store.store import Store, open_store

@@ -252,8 +252,7 @@ def test_a_model_of_the_table_alone_is_known(
     """R12: one line in one table, and `models` and ``[train.mine]`` are keys."""
     from sedimental import model_table
 
-    table: dict[str, str] = model_table.MODELS
-    monkeypatch.setitem(table, "mine", "uegd:UEGD")
+    monkeypatch.setitem(model_table.MODELS, "mine", model_table.Model("uegd:UEGD"))
     path = tmp_path / "p.toml"
     path.write_text('[train]\nmodels = ["mine"]\n[train.mine]\nhidden = 3\n')
     config = load_config(path, CHECKS)
@@ -265,7 +264,7 @@ def test_a_model_of_the_table_alone_is_known(
 
 def test_models_by_the_names_of_mmsa() -> None:
     """I14: that tool calls mag_bert `bert_mag`."""
-    from sedimental.config.forgiving import forgiven
+    from sedimental.config.field_spellings import forgiven
 
     found, (said,) = forgiven({"train": {"models": ["bert_mag", "tfn"]}})
     assert found["train"]["models"] == ["mag_bert", "tfn"]
@@ -277,7 +276,7 @@ def test_no_word_of_the_library_reaches_a_user(tmp_path: Path) -> None:
     import re
 
     from sedimental.config import TAGS
-    from sedimental.config.forgiving import forgiven
+    from sedimental.config.field_spellings import forgiven
     from sedimental.config.pipeline import _validated
     from sedimental.config.wording import sections
     from sedimental.train.models import MODELS
@@ -315,3 +314,30 @@ def test_no_word_of_the_library_reaches_a_user(tmp_path: Path) -> None:
     words = r"Input |Extra inputs|valid |pattern|Field required|Value error|validator|instance of"
     assert [text for text in said if re.search(words, text)] == []
     assert [text for text in said if not text.endswith((".", "?"))] == []
+
+
+TABLE = '[[features]]\nmodality = "{}"\nencoder = "{}"\n'
+
+
+def test_without_inputs_every_modality_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.toml"
+    file.write_text(TABLE.format("text", "tiny-bert") + TABLE.format("video", "tiny-clip"))
+    config = load_config(file, CHECKS)
+    assert config.train.subsets == ("TV",)
+    assert not config.train.lacking
+    assert config.train.inputs.vision is not None
+    assert (config.train.inputs.vision.encoder, config.train.inputs.vision.layers) == (
+        "tiny-clip",
+        -1,
+    )
+    file.write_text('[train]\nmodalities = ["T"]\n' + TABLE.format("text", "tiny-bert"))
+    assert load_config(file, CHECKS).train.subsets == ("T",)
+
+
+def test_of_two_encoders_of_a_modality_none_is_chosen_unasked(tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.toml"
+    file.write_text(TABLE.format("text", "tiny-bert") + TABLE.format("text", "tiny-roberta"))
+    config = load_config(file, CHECKS)
+    assert config.train.subsets == ()
+    assert "lacks [train.inputs]" in config.train.lacking
+    assert "several" in config.train.lacking

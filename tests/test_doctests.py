@@ -3,12 +3,16 @@
 import doctest
 import importlib
 import pkgutil
+from pathlib import Path
 
 import pytest
 
 import sedimental
 
-ROOT = ("errors", "progress", "model_table", "config", "console", "checks", "cli", "predicting")
+ROOT = (
+    "config",
+    *(file.stem for file in Path(sedimental.__path__[0]).glob("*.py") if file.stem[0] != "_"),
+)
 NAMES = [f"sedimental.{name}" for name in ROOT] + [
     module.name
     for stage in ("config", "extract", "cache", "train", "evaluate")

@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 import sedimental
 
 ROOT = Path(__file__).parent.parent
-STAGES = ("config", "extract", "cache", "train", "evaluate", "reference")
+STAGES = ("config", "extract", "cache", "train", "evaluate")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
@@ -81,7 +81,8 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> Non
         for file in (ROOT / stage).rglob("*.py")
     }
     assert {f"sedimental/{name}" for name in code} == {n for n in held if n.endswith(".py")}
-    assert {"sedimental/py.typed", "sedimental/pipeline.toml"} <= held
+    beside = {"py.typed", "pipeline.toml", "pipeline.schema.json"}
+    assert {f"sedimental/{name}" for name in beside} <= held
     assert sum(name.endswith(".mp4") for name in held) == 240
     assert all(name.startswith("sedimental/") for name in held)
     assert not [n for n in held if n.startswith(("sedimental/tests/", "sedimental/tools/"))]

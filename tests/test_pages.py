@@ -14,13 +14,13 @@ import pytest
 
 from sedimental.config import EvaluateConfig
 from sedimental.evaluate.live import LiveReport
+from sedimental.evaluate.loopback import HEADER, Loopback, Request
 from sedimental.evaluate.output.timeline_files import to_csv, write_timeline
 from sedimental.evaluate.output.write import write_report
 from sedimental.evaluate.prediction import ClipPrediction, Prediction
 from sedimental.evaluate.report import report_folder
 from sedimental.evaluate.statistics import Spread
 from sedimental.extract.new_clip import NewClip
-from sedimental.loopback import HEADER, Loopback, Request
 from sedimental.predict_page import PredictPage
 
 from .evaluate.test_report import simulate  # type: ignore[import-not-found]
@@ -90,7 +90,7 @@ def test_only_this_machine_s_own_pages_are_answered() -> None:
 
 
 def echo(request: Request) -> Any:
-    from sedimental.loopback import Answer
+    from sedimental.evaluate.loopback import Answer
 
     return Answer.json(dict(request.query))
 

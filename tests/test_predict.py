@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 import sedimental
 from sedimental.cache.checksums import write_checksums
-from sedimental.cache.extraction import Extraction
 from sedimental.cache.manifest import read_manifest
 from sedimental.cache.runs import read_run
+from sedimental.cache.runs.extraction import Extraction
 from sedimental.cache.runs.names import find_folders, row_of
 from sedimental.cache.runs.pack import pack, unpack
 from sedimental.cache.spec import FeatureSpec

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from sedimental import command_log
 from sedimental.cli import app
 from sedimental.console import bars, tell
 from sedimental.progress import Lines
@@ -45,7 +44,7 @@ def test_a_command_that_takes_its_time_keeps_a_log(
     with bars(tmp_path / "a", "extract") as progress:
         progress.note("done at once")
     assert not list(tmp_path.iterdir())
-    monkeypatch.setattr(command_log, "AFTER", 0.0)
+    monkeypatch.setattr("sedimental.progress.LOG_AFTER", 0.0)
 
     def failing() -> None:
         with bars(tmp_path / "a", "extract") as progress:
@@ -69,7 +68,7 @@ def test_extraction_tells_each_failure_once(
     make_corpus: Any, make_pipeline: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Friction 10."""
-    monkeypatch.setattr(command_log, "AFTER", 0.0)
+    monkeypatch.setattr("sedimental.progress.LOG_AFTER", 0.0)
     corpus = make_corpus(4)
     (corpus / "Raw/demo_01a/0002.mp4").write_bytes(b"nothing")
     path = make_pipeline(corpus, modalities=("vision",))

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from reference.files import files
+from reference.pages import pages
 from typer.testing import CliRunner
 
 from sedimental.cli import app
-from sedimental.reference.entries import everything, options
-from sedimental.reference.files import files
-from sedimental.reference.pages import pages
-from sedimental.reference.schema import SCHEMA, as_text
+from sedimental.explain import everything, options
+from sedimental.schema import SCHEMA, as_text
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,7 +26,7 @@ def test_the_pages_and_the_schema_are_up_to_date() -> None:
     """`make reference` writes them."""
     for name, text in pages(typer.main.get_command(app)).items():
         assert (ROOT / "docs/reference" / name).read_text(encoding="utf-8") == text, name
-    assert (ROOT / "reference" / SCHEMA).read_text(encoding="utf-8") == as_text()
+    assert (ROOT / SCHEMA).read_text(encoding="utf-8") == as_text()
 
 
 def test_everything_has_words() -> None:

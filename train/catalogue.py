@@ -5,8 +5,7 @@ from typing import Any
 
 from ..config import Config
 from ..errors import SedimentalError
-from ..model_facts import Facts, facts_of
-from ..model_table import MODELS
+from ..model_table import MODELS, Model
 from .data.inputs import find_inputs
 from .data.live_inputs import FindLive, shape_of
 from .models import started
@@ -18,14 +17,14 @@ class CatalogueRow:
     """One model."""
 
     name: str
-    facts: Facts
+    model: Model
     parameters: int | None
     """Trained weights on the pipeline's inputs, with its options and without encoders; None where
     there is no pipeline, no store or no fit."""
 
     def to_json(self) -> dict[str, Any]:
         """What `sedimental models --json` prints."""
-        paper = self.facts.paper
+        paper = self.model.paper
         return {
             "model": self.name,
             "paper": paper and paper.title,
@@ -33,7 +32,7 @@ class CatalogueRow:
             "venue": paper and paper.venue,
             "year": paper and paper.year,
             "arxiv": (paper and paper.arxiv) or None,
-            "needs": list(self.facts.needs),
+            "needs": list(self.model.needs),
             "parameters": self.parameters,
             "bibtex": paper and paper.bibtex(self.name),
         }
@@ -63,13 +62,13 @@ def catalogue(config: Config | None, live: FindLive | None = None) -> Catalogue:
         except SedimentalError as fault:
             why = str(fault).split("\n")[0]
     rows = []
-    for name in MODELS:
+    for name, model in MODELS.items():
         count = None
         if config is not None and shapes:
             section = config.train
             options, _ = started(name, getattr(section, name), section.preset, section.live)
             count = _parameters(name, options, shapes)
-        rows.append(CatalogueRow(name, facts_of(name), count))
+        rows.append(CatalogueRow(name, model, count))
     return Catalogue(tuple(rows), why)
 
 

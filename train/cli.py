@@ -112,8 +112,8 @@ def models_command(
     from rich.table import Table
 
     from ..config import nearest
-    from ..model_facts import cite as bibtex
     from ..model_table import MODELS
+    from ..model_table import cite as bibtex
 
     asked = list(names or MODELS)
     for name in asked:
@@ -130,13 +130,13 @@ def models_command(
         return print_json([row.to_json() for row in rows])
     table = Table("model", "paper", "year", "parameters", "needs")
     for row in rows:
-        paper, count = row.facts.paper, row.parameters
+        paper, count = row.model.paper, row.parameters
         table.add_row(
             row.name,
             paper.title if paper else "",
             str(paper.year) if paper else "",
             "" if count is None else f"{count:,}",
-            ", ".join(row.facts.needs),
+            ", ".join(row.model.needs),
         )
     out().print(table)
     if found.unknown:

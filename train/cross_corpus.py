@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from ..cache.corpus_table import cached_manifest
+from ..cache.corpus.corpus_table import cached_manifest
 from ..cache.manifest import Clip, Manifest
 from ..cache.runs import Run
 from ..config import Config, TrainConfig

@@ -1,6 +1,6 @@
 """The parts of a cross-validation: each is tested once, by what is trained on the others."""
 
-from ..cache.corpus_table import cached_manifest
+from ..cache.corpus.corpus_table import cached_manifest
 from ..cache.manifest import Manifest
 from ..config import Config, ConfigError
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
 
-from ..cache.extraction import Extraction
-from ..cache.representations import MOST, Representations, halved
 from ..cache.runs import OtherCriterion, Predictions, Run
 from ..cache.runs.code import commit, packages_digest
+from ..cache.runs.extraction import Extraction
 from ..cache.runs.identity import code_version
+from ..cache.runs.representations import MOST, Representations, halved
 from ..cache.spec import SPLITS, Modality, Split
 from ..config import Config
 from .data.dataset import Selection

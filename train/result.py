@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..cache.runs import Run
-from ..shown import Shown
+from ..result_table import ResultTable
 
 
-class TrainResult(Shown, tuple[Run, ...]):
+class TrainResult(ResultTable, tuple[Run, ...]):
     """The runs of a pipeline: a tuple that shows itself as a table of test scores, a run a row."""
 
     __slots__ = ()

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from functools import partial
 
-from ..cache.corpus_table import cached_manifest
-from ..cache.leaks import leaks
+from ..cache.corpus.corpus_table import cached_manifest
+from ..cache.corpus.leaks import leaks
 from ..cache.manifest import Manifest
-from ..cache.run_warnings import run_warnings
 from ..cache.runs import Run, write_run
+from ..cache.runs.run_warnings import run_warnings
 from ..cache.spec import SPLITS, Split
 from ..config import Config
 from ..errors import SedimentalError, StoreError

@@ -24,7 +24,7 @@ from ...console import (
 if TYPE_CHECKING:
     from ..spec import Modality
     from .labels import LabelKind
-    from .merbench import Language
+    from .merbench.read import Language
 
 SHOWN = 5
 """Clips without features that are named on the terminal."""
@@ -113,7 +113,7 @@ def import_command(
     no features (they are listed).
     """
     from ..store.atomic_write import replace
-    from .csd_read import Aligned
+    from .csd.read import Aligned
     from .import_features import NAME, receive
     from .open import corpus_name, open_foreign
     from .pipeline_snippet import lines, scale, whole
@@ -181,7 +181,7 @@ def export_command(
     json: AsJson = False,
 ) -> None:
     """Write cached layers as the files that other tools of the field load."""
-    from ..corpus_table import cached_manifest
+    from ..corpus.corpus_table import cached_manifest
     from .added_formats import check_name
     from .export import export
     from .export_features import choose

@@ -6,10 +6,10 @@ from pathlib import Path
 from ...progress import Progress, Silent
 from ..manifest import Manifest
 from .added_formats import write_added
-from .csd_write import write_csd
+from .csd.write import write_csd
 from .export_features import ExportResult, ExportSource
-from .merbench_write import write_tree
-from .mmsa_write import write_mmsa
+from .merbench.write import write_tree
+from .mmsa.write import write_mmsa
 from .rows_write import write_parquet, write_shards
 
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from ...errors import ManifestError
 from ...progress import Progress, Silent
+from ..corpus.published_sizes import known_sizes
 from ..failures import FAILURES, Failure, read_failures, write_failures
 from ..manifest import Clip, Manifest, read_manifest, write_manifest
-from ..published_sizes import known_sizes
 from ..runs.identity import code_version
 from ..spec import FeatureSpec, Modality, StoredType
 from ..store.clip_features import ClipFeatures

@@ -7,16 +7,18 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..official_files import official
+from ..corpus.official_files import official
 from ..safe_pickle.globals import HINTS
 from ..safe_pickle.load import load_plain
 from ..safe_pickle.npy import load_npy, load_npz, torch_file
 from ..spec import SPLIT_NAMES, Modality
-from . import csd_read, merbench, mmsa_read
 from .added_formats import open_added
+from .csd import read as csd
 from .foreign import ExchangeError, FeatureFile
 from .labels import LabelKind
-from .merbench import Language
+from .merbench import read as merbench
+from .merbench.read import Language
+from .mmsa import read as mmsa
 
 FOREIGN_MAGIC = {
     b"\x1f\x8b": "packed with gzip: unpack it first (`gunzip FILE`).",
@@ -36,7 +38,7 @@ def open_foreign(
     names: Mapping[Modality, str],
     labels: LabelKind | None = None,
     language: Language | None = None,
-    aligned: csd_read.Aligned | None = None,
+    aligned: csd.Aligned | None = None,
 ) -> FeatureFile:
     """The features at `path`, whatever holds them.
 
@@ -52,19 +54,17 @@ def open_foreign(
         return added
     if path.is_dir():
         if any(path.glob("*.csd")):
-            return csd_read.open_folder(path, names, labels, None, aligned)
+            return csd.open_folder(path, names, labels, None, aligned)
         tables = {p.name: _columns(p) for p in sorted(path.iterdir()) if _of_split(p)}
         if tables and not any((path / name).is_file() for name in merbench.LABELS):
-            return mmsa_read.open_tables(
-                path, _digest(sorted(path.glob("*/*.npy"))), tables, labels
-            )
+            return mmsa.open_tables(path, _digest(sorted(path.glob("*/*.npy"))), tables, labels)
         return merbench.open_tree(path, names, language)
     if not path.is_file():
         raise ExchangeError(f"{path}: no such file or folder. Check the path.")
     if path.suffix == ".csd":
-        return csd_read.open_folder(path.parent, names, labels, path, aligned)
+        return csd.open_folder(path.parent, names, labels, path, aligned)
     digest = _digest([path])
-    found = mmsa_read.open_tables(path, digest, _content(path), labels)
+    found = mmsa.open_tables(path, digest, _content(path), labels)
     if known := official(digest):
         found.notes.insert(0, f"{known}.")
     return found

@@ -4,9 +4,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..label_scale import fills
+from ..corpus.label_scale import fills
+from ..corpus.published_sizes import title_of
 from ..manifest import Manifest
-from ..published_sizes import title_of
 from .import_features import LAYER, Received
 
 WIDEST_SIMS, WIDEST_MOSI = 1.0, 3.0

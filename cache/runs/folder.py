@@ -26,12 +26,12 @@ from ..checksums import (
     read_checksums,
     write_checksums,
 )
-from ..extraction import Extraction
-from ..representations import write_representations
 from ..spec import Modality
 from ..store.atomic_write import clear_stale, fresh, sync_tree
+from .extraction import Extraction
 from .identity import Identity
 from .portable import located, portable
+from .representations import write_representations
 from .run import InputRecord, OtherCriterion, Run, Scored, letters_of
 from .tables import history_text, predictions_text, read_history, read_predictions
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..extraction import Extraction
-from ..representations import Representations
 from ..spec import LETTERS, MODALITIES, Modality, Several, Split, is_untrained
+from .extraction import Extraction
 from .identity import Identity
+from .representations import Representations
 
 
 @dataclass(frozen=True)

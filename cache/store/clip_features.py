@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...errors import OverflowInStoreError, StoreError
 from ..spec import FeatureSpec
-from .part import FRAMEWISE, HIDDEN, STATISTICS
+from .parts.part import FRAMEWISE, HIDDEN, STATISTICS
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from ...errors import CorruptStoreError
 from ...progress import Progress, Silent
 from . import atomic_write as durable
 from . import index
-from .formats import FORMATS, stem
-from .part import Part, checksum
 from .part_builder import building
+from .parts.formats import FORMATS, stem
+from .parts.part import Part, checksum
 from .reference_features import probe_path
 from .sealed_json import COMPLETE, REPAIR
 from .store import open_store

@@ -14,8 +14,8 @@ from typing import Any
 
 from ...errors import CorruptStoreError
 from .file_system import sync_descriptor, sync_folder
-from .formats import FORMATS, format_of
-from .part import PART_NAME, Head, Part, Place
+from .parts.formats import FORMATS, format_of
+from .parts.part import PART_NAME, Head, Part, Place
 from .sealed_json import digest, dump
 
 MANIFESTS = "manifest-*.jsonl"

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from . import index
 from .atomic_write import explained, fresh
 from .file_system import advise, write_at
-from .formats import FORMATS, format_of
-from .part import Array, Head, Part, checksum
+from .parts.formats import FORMATS, format_of
+from .parts.part import Array, Head, Part, checksum
 
 
 class Builder:

@@ -7,7 +7,7 @@ from pathlib import Path
 from ...errors import SedimentalError, StoreError, StoreNotFoundError
 from . import index
 from .atomic_write import TEMPORARY, clear_stale, explained, remove
-from .part import PART_NAME
+from .parts.part import PART_NAME
 from .sealed_json import STORE, read_record
 
 _FILES = re.compile(r"store\.json|complete\.json|manifest-[^/]*\.jsonl|probe-\w+\.npy")

@@ -13,8 +13,8 @@ from ...errors import IncompleteStoreError, MissingClipError, StoreError, StoreN
 from ..spec import FeatureSpec
 from . import index
 from .atomic_write import TEMPORARY
-from .formats import format_of, stem
-from .part import FRAMEWISE, HIDDEN, STATISTICS, Part
+from .parts.formats import format_of, stem
+from .parts.part import FRAMEWISE, HIDDEN, STATISTICS, Part
 from .ragged import Ragged, Statistics, pooled
 from .read_ranges import Longs, bytes_of, fill, read_range
 from .sealed_json import COMPLETE, STORE, read_record
@@ -254,7 +254,7 @@ class Store:
         """
         import zarr
 
-        from .zarr_view import ZarrView
+        from .views.zarr_view import ZarrView
 
         return zarr.open_group(ZarrView(self), mode="r")
 
@@ -264,7 +264,7 @@ class Store:
         ``hidden/<layer>`` (frames, width) of all clips in order, ``offsets`` (clips + 1,) of the
         first frame of each of ``clips``, and ``times``, ``durations`` and ``valid`` (frames,).
         """
-        from .hdf5_view import open_view
+        from .views.hdf5_view import open_view
 
         return open_view(self)
 

@@ -8,8 +8,8 @@ from ...errors import CorruptStoreError, StoreError, StoreNotFoundError
 from ...progress import Progress, Silent
 from . import atomic_write as durable
 from . import index
-from .formats import FORMATS, format_of, stem
-from .part import Part, checksum
+from .parts.formats import FORMATS, format_of, stem
+from .parts.part import Part, checksum
 from .read_ranges import read_range
 from .reference_features import probe_fault, probe_path
 from .remove import written_by_us

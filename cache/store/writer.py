@@ -15,9 +15,9 @@ from ..spec import FeatureSpec, Scalar
 from . import index
 from .atomic_write import clear_stale, explained, replace
 from .clip_features import ClipFeatures, check, overflow
-from .formats import FORMATS, stem
-from .part import HIDDEN, STATISTICS, Array, Head
 from .part_builder import building
+from .parts.formats import FORMATS, stem
+from .parts.part import HIDDEN, STATISTICS, Array, Head
 from .reference_features import check_probe
 from .remove import foreign_files
 from .sealed_json import COMPLETE, STORE, read_record, record

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...commands import App
-from ...completion import ROWS
+from ...command_line import ROWS, App
 from ...console import (
     PIPELINE,
     AsJson,

@@ -11,7 +11,7 @@ from ...cache.runs.folder import MIGRATE, is_earlier, list_superseded
 from ...cache.store.atomic_write import remove
 from ...config import Config
 from ...errors import RunError
-from ...shown import Shown
+from ...result_table import ResultTable
 from ..selection import Planned, manifest_of, row_key, unfit
 
 State = Literal["current", "settings", "stale", "earlier", "damaged", "unchecked"]
@@ -66,7 +66,7 @@ class Configuration:
         }
 
 
-class Listing(Shown, tuple[Configuration, ...]):
+class Listing(ResultTable, tuple[Configuration, ...]):
     """Every configuration of an experiment: a tuple that shows itself as a table."""
 
     @property

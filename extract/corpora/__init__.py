@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ...cache.corpus_table import table_path
+from ...cache.corpus.corpus_table import table_path
 from ...cache.manifest import MANIFEST, Manifest, read_manifest
 from ...cache.spec import MOSEI_EMOTIONS
 from ...config import CorpusConfig

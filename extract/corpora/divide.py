@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ...cache.leaks import speaker_name
+from ...cache.corpus.leaks import speaker_name
 from ...cache.manifest import Clip, Manifest
 from ...cache.spec import SPLITS
 from ...config import CorpusConfig

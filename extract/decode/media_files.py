@@ -10,8 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from ...cache.manifest import Clip, Manifest
-from ...cache.media_index import (
+from ...cache.corpus.media_index import (
     MediaFile,
     looked_at,
     read_media,
@@ -19,6 +18,7 @@ from ...cache.media_index import (
     whole_digest,
     write_media,
 )
+from ...cache.manifest import Clip, Manifest
 from .header import not_a_file
 from .media import source_digest
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from ...cache.corpus.words import is_wordless
 from ...cache.manifest import Clip, Manifest
 from ...cache.spec import FeatureSpec, StoredType
-from ...cache.words import is_wordless
 from ...config import AnyFeatures, AudioFeatures, TextFeatures, VisionFeatures
 from ..decode.clip_error import ClipError
 from ..decode.media import Media, MediaError, Waveform, media_source

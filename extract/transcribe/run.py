@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...cache.alignment.word import Word
-from ...cache.words import is_wordless
+from ...cache.corpus.words import is_wordless
 from ...progress import Progress
 from ..corpora.reading.table import Faults
 from ..decode.clip_error import ClipError, clip_error

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
 from ...cache.alignment.word import Word
-from ...cache.exchange.csd_file import CsdFile
+from ...cache.exchange.csd.file import CsdFile
 from ...cache.exchange.foreign import ExchangeError
 from ...cache.manifest import Clip
 from ...errors import ManifestError

@@ -8,9 +8,9 @@ from pathlib import Path
 from ...cache.alignment.transcript import timed
 from ...cache.alignment.word import Word
 from ...cache.alignment.word_times import WORDS, WordTimes, read_words, write_words
+from ...cache.corpus.words import is_wordless
 from ...cache.failures import Failure
 from ...cache.manifest import Clip, Manifest
-from ...cache.words import is_wordless
 from ...config import Config
 from ...errors import ConfigError, ManifestError
 from ...progress import Progress

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from sedimental.cache.checksums import FILE, DamagedError, without_checksum
-from sedimental.cache.representations import read_representations
 from sedimental.cache.runs import list_runs, read_run, read_weights, write_run
 from sedimental.cache.runs.folder import damages, list_superseded
+from sedimental.cache.runs.representations import read_representations
 from sedimental.cache.sweeps import read_sweep
 from sedimental.cli import app
 from sedimental.config import Config, load_config

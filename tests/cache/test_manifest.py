@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sedimental.cache.corpus_table import cached_manifest
+from sedimental.cache.corpus.corpus_table import cached_manifest
 from sedimental.cache.manifest import Clip, Manifest, read_manifest, write_manifest
 from sedimental.config import Config, ConfigError, CorpusConfig, load_config
 from sedimental.errors import CachedManifestError

@@ -67,7 +67,7 @@ def test_the_command_and_python_draw_over_the_same_videos(project: Path) -> None
 
 
 def sedimental_manifest(config: Any) -> Any:
-    from sedimental.cache.corpus_table import cached_manifest
+    from sedimental.cache.corpus.corpus_table import cached_manifest
 
     return cached_manifest(config).clips
 

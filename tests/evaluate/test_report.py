@@ -26,15 +26,16 @@ from sedimental.evaluate.analysis.published import published_for
 from sedimental.evaluate.figures.row_style import row_styles
 from sedimental.evaluate.figures.training_curves import training_figure
 from sedimental.evaluate.metrics import score
-from sedimental.evaluate.output.html import Drawings, draw, headline, layer_words, to_html
+from sedimental.evaluate.output.html import Drawings, draw, to_html
 from sedimental.evaluate.output.html_cells import minus
+from sedimental.evaluate.output.html_words import headline, layer_words
 from sedimental.evaluate.output.tables import to_csv, to_latex, to_markdown
 from sedimental.evaluate.output.terminal import halved, to_terminal
 from sedimental.evaluate.output.write import write_report
 from sedimental.evaluate.report import report_folder as evaluate
 from sedimental.evaluate.results import Report
 from sedimental.evaluate.statistics import paired_bootstrap, video_groups
-from sedimental.model_facts import facts_of
+from sedimental.model_table import paper_of
 
 SKILL = {"T": 0.7, "A": 0.5, "V": 0.25}
 SETTINGS = EvaluateConfig(bootstrap=200)
@@ -359,7 +360,7 @@ def test_every_row_has_its_own_settings(tmp_path: Path) -> None:
     assert "Unset: patience" in page.text
     assert found.provenance.commit in page.text
     for model in ("mmml", "uegd"):  # each with its paper, to read and to cite
-        paper = facts_of(model).paper
+        paper = paper_of(model)
         assert paper is not None
         assert paper.title in page.text
         assert paper.bibtex(model) in page.text

@@ -15,7 +15,6 @@ import pytest
 from rich.console import Console
 
 from sedimental.cache.checksums import with_checksum
-from sedimental.cache.representations import Representations, halved, read_representations
 from sedimental.cache.runs import (
     Epoch,
     InputRecord,
@@ -25,6 +24,7 @@ from sedimental.cache.runs import (
     run_folder,
     write_run,
 )
+from sedimental.cache.runs.representations import Representations, halved, read_representations
 from sedimental.cache.spec import LETTERS, MODALITIES
 from sedimental.cache.sweeps import Encoder, Kind, Point, Sweep, pick, read_sweep, write_sweep
 from sedimental.config import EvaluateConfig

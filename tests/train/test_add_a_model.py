@@ -11,7 +11,7 @@ import pytest
 
 import sedimental
 from sedimental.config import ConfigError, load_config
-from sedimental.model_table import GROUP, MODELS
+from sedimental.model_table import GROUP, MODELS, Model
 from sedimental.registries import of_packages
 from sedimental.train import models
 
@@ -45,12 +45,12 @@ assert model.head.in_features == 8
 """
 
 
-def recipe() -> tuple[str, str, str, str]:
-    """The file, the lines of both tables and the entry point, as CONTRIBUTING.md has them."""
+def recipe() -> tuple[str, str, str]:
+    """The file, the line of the table and the entry point, as CONTRIBUTING.md has them."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     section = text.partition("## Add a model")[2].partition("\n## ")[0]
-    file, line, fact, point = re.findall(r"```(?:python|toml)\n(.*?)```", section, re.DOTALL)
-    return file, line, fact, point
+    file, line, point = re.findall(r"```(?:python|toml)\n(.*?)```", section, re.DOTALL)
+    return file, line, point
 
 
 def run(code: list[str], folder: Path, path: Path) -> None:
@@ -62,8 +62,8 @@ def run(code: list[str], folder: Path, path: Path) -> None:
 
 
 def test_the_recipe_to_the_letter(tmp_path: Path) -> None:
-    """A copy of the tree, one file, two lines: pipelines know the model, and the contract holds."""
-    file, line, fact, _ = recipe()
+    """A copy of the tree, one file, one line: pipelines know the model, and the contract holds."""
+    file, line, _ = recipe()
     tree = tmp_path / "sedimental"
     rooms = [path for path in ROOT.iterdir() if (path / "__init__.py").is_file()]
     for room in [*rooms, ROOT / "tests"]:
@@ -72,13 +72,12 @@ def test_the_recipe_to_the_letter(tmp_path: Path) -> None:
     for single in (*ROOT.glob("*.py"), ROOT / "pyproject.toml"):
         shutil.copy(single, tree)
     (tree / "train/models/mine.py").write_text(file, encoding="utf-8")
-    for name, head, entry in (
-        ("model_table.py", "MODELS: dict[str, str] = {\n", line),
-        ("model_facts.py", "FACTS: Mapping[str, Facts] = {\n", fact),
-    ):
-        before, start, after = (tree / name).read_text(encoding="utf-8").partition(head)
-        assert start
-        (tree / name).write_text(before + start + entry + after, encoding="utf-8")
+    table = tree / "model_table.py"
+    before, start, after = table.read_text(encoding="utf-8").partition(
+        "MODELS: dict[str, Model] = {\n"
+    )
+    assert start
+    table.write_text(before + start + line + after, encoding="utf-8")
     (tmp_path / "pipeline.toml").write_text(PIPELINE, encoding="utf-8")
     run(["-c", TRIAL], tmp_path, tmp_path)
     some = "mine and (padding or safetensors or classes)"
@@ -106,7 +105,7 @@ def plugin(folder: Path, point: str, file: str | None) -> None:
 
 
 def test_an_installed_package_adds_a_model(tmp_path: Path) -> None:
-    file, _, _, point = recipe()
+    file, _, point = recipe()
     plugin(tmp_path, point, file)
     (tmp_path / "sedimental").symlink_to(ROOT)
     (tmp_path / "pipeline.toml").write_text(PIPELINE, encoding="utf-8")
@@ -116,7 +115,7 @@ def test_an_installed_package_adds_a_model(tmp_path: Path) -> None:
 def test_a_package_that_does_not_give_its_model_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, _, _, point = recipe()
+    _, _, point = recipe()
     plugin(tmp_path, point + "uegd = my_package.mine:Other\nBad-Name = a:B\n", None)
     monkeypatch.syspath_prepend(tmp_path)
     for name in ("my_package", "my_package.mine"):  # other tests of this process import theirs
@@ -128,7 +127,9 @@ def test_a_package_that_does_not_give_its_model_is_named(
         '"Bad-Name" of my-package: a model\'s name is small letters, digits and _.',
         '"uegd" of my-package: there is a model of that name already.',
     ]
-    monkeypatch.setattr(models, "MODELS", MODELS | added)  # type: ignore[operator]
+    monkeypatch.setattr(
+        models, "MODELS", MODELS | {name: Model(place) for name, place in added.items()}
+    )
     monkeypatch.setattr(models, "ADDED", added)
     monkeypatch.setattr(models, "FAULTS", faults)
     with pytest.raises(ConfigError, match=r"train\.mine: .*my_package\.mine cannot be imported"):

@@ -11,8 +11,7 @@ from typer.testing import CliRunner
 import sedimental
 from sedimental.cli import app
 from sedimental.config import load_config
-from sedimental.model_facts import FACTS, cite
-from sedimental.model_table import MODELS
+from sedimental.model_table import MODELS, cite
 from sedimental.train.models import within_text
 from sedimental.train.run import train
 
@@ -20,15 +19,14 @@ MakeFeatures = Callable[..., Path]
 RUNNER = CliRunner()
 
 
-def test_every_model_has_its_facts() -> None:
-    assert list(FACTS) == list(MODELS)
+def test_models_that_need_live_text_say_so() -> None:
     inside = {name for name in MODELS if within_text(name)}
-    assert inside == {name for name, facts in FACTS.items() if "live text" in facts.needs}
+    assert inside == {name for name, model in MODELS.items() if "live text" in model.needs}
 
 
 def test_papers_are_bibtex() -> None:
-    entries = re.findall(r"^@(\w+)\{(\w+),\n((?:  .*,\n)+)\}$", cite(FACTS), re.MULTILINE)
-    papers = {facts.paper for facts in FACTS.values() if facts.paper}
+    entries = re.findall(r"^@(\w+)\{(\w+),\n((?:  .*,\n)+)\}$", cite(MODELS), re.MULTILINE)
+    papers = {model.paper for model in MODELS.values() if model.paper}
     assert len(entries) == len(papers) == len({key for _, key, _ in entries})
     for kind, key, body in entries:
         fields = dict(re.findall(r"^  (\w+) = \{(.*)\},$", body, re.MULTILINE))

@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sedimental.cache.run_warnings import run_warnings
 from sedimental.cache.runs import Epoch, Run, list_runs, read_run
+from sedimental.cache.runs.run_warnings import run_warnings
 from sedimental.config import Config
 from sedimental.extract.finetune.find import live_input
 from sedimental.progress import Silent

@@ -16,8 +16,8 @@ import torch
 from safetensors import safe_open
 from typer.testing import CliRunner
 
-from sedimental.cache.representations import read_representations
 from sedimental.cache.runs import list_runs, read_run
+from sedimental.cache.runs.representations import read_representations
 from sedimental.cli import app
 from sedimental.config import Config, load_config
 from sedimental.errors import RunError

@@ -17,9 +17,9 @@ import torch
 from safetensors.numpy import load_file
 
 from sedimental.cache.manifest import Clip, Manifest, write_manifest
-from sedimental.cache.representations import read_representations
 from sedimental.cache.runs import folder_of, list_runs, read_run
 from sedimental.cache.runs.names import find_folders
+from sedimental.cache.runs.representations import read_representations
 from sedimental.cache.spec import MODALITIES, FeatureSpec, Modality, layer_names
 from sedimental.cache.store.writer import ClipFeatures, StoreWriter
 from sedimental.config import Config, ConfigError

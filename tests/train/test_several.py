@@ -12,9 +12,9 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 from typer.testing import CliRunner
 
 import sedimental
-from sedimental.cache.corpus_table import cached_manifest
+from sedimental.cache.corpus.corpus_table import cached_manifest
 from sedimental.cache.manifest import Clip, Manifest, read_manifest, write_manifest
-from sedimental.cache.run_warnings import run_warnings
+from sedimental.cache.runs.run_warnings import run_warnings
 from sedimental.cache.runs.tables import predictions_text, read_predictions
 from sedimental.cache.spec import Several
 from sedimental.cli import app

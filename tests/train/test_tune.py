@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from sedimental.cache.corpus_table import cached_manifest
+from sedimental.cache.corpus.corpus_table import cached_manifest
 from sedimental.cache.manifest import Manifest
 from sedimental.cache.runs import list_runs, read_run
 from sedimental.cache.trials import Search

@@ -518,7 +518,7 @@ def _csd_seed(folder: Path) -> None:
 
 
 def _csd(folder: Path) -> None:
-    from sedimental.cache.exchange.csd_read import Aligned, open_folder
+    from sedimental.cache.exchange.csd.read import Aligned, open_folder
 
     for aligned in (None, Aligned("Words")):
         found = open_folder(folder, {}, aligned=aligned)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import typer.main
 
+from reference.pages import pages
 from sedimental.cli import app
-from sedimental.reference.pages import pages
-from sedimental.reference.schema import SCHEMA, as_text
+from sedimental.schema import SCHEMA, as_text
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "docs/reference"
@@ -16,4 +16,4 @@ if __name__ == "__main__":
     for name, text in pages(typer.main.get_command(app)).items():
         (FOLDER / name).write_text(text, encoding="utf-8")
         print(FOLDER / name)
-    (ROOT / "reference" / SCHEMA).write_text(as_text(), encoding="utf-8")
+    (ROOT / SCHEMA).write_text(as_text(), encoding="utf-8")

@@ -201,12 +201,12 @@ def build(
 
 
 def _class(name: str) -> Any:
-    return getattr(module_of(name), MODELS[name].partition(":")[2])
+    return getattr(module_of(name), MODELS[name].place.partition(":")[2])
 
 
 def module_of(name: str) -> ModuleType:
     """The file of model `name`; raises ConfigError if a package that adds it does not give one."""
-    file, _, made = MODELS[name].partition(":")
+    file, _, made = MODELS[name].place.partition(":")
     if name not in ADDED:
         return import_module(f".{file}", __name__)
     try:
@@ -217,8 +217,8 @@ def module_of(name: str) -> ModuleType:
         wrong = f"cannot be imported ({type(fault).__name__}: {fault})"
     if wrong:
         raise ConfigError(
-            f"train.{name}: an installed package adds this model as {MODELS[name]}, and {file} "
-            f"{wrong}. Mend that package, or uninstall it."
+            f"train.{name}: an installed package adds this model as {MODELS[name].place}, and "
+            f"{file} {wrong}. Mend that package, or uninstall it."
         )
     return module
 

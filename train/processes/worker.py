@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from ...cache.corpus_table import cached_manifest
+from ...cache.corpus.corpus_table import cached_manifest
 from ...cache.manifest import Manifest
 from ...errors import SedimentalError
 from ...progress import Progress, Silent

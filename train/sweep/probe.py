@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 from threadpoolctl import threadpool_limits
 
-from ...cache.corpus_table import cached_manifest
+from ...cache.corpus.corpus_table import cached_manifest
 from ...cache.manifest import Manifest
 from ...cache.runs import Predictions, Run, folder_of, write_run
 from ...cache.runs.identity import code_version, digest_of, identity_of

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...cache.corpus_table import cached_manifest
+from ...cache.corpus.corpus_table import cached_manifest
 from ...cache.manifest import Manifest
 from ...cache.runs import Scored
 from ...cache.spec import LETTERS, Modality

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...cache.corpus_table import cached_manifest
+from ...cache.corpus.corpus_table import cached_manifest
 from ...cache.manifest import Manifest
 from ...cache.runs import Run
 from ...cache.trials import FOLDER, Search, Trial, write_search
@@ -56,11 +56,8 @@ def tune(
         for name in section.models
         for letters in getattr(section, name).get("modalities", section.subsets)
     ]
-    if not (rows and section.seeds):
-        raise RunError(
-            "[train] asks for no run: it needs models, seeds and [train.inputs], "
-            "as `sedimental init` writes them."
-        )
+    if section.lacking:
+        raise RunError(section.lacking)
     told.start(TASK, count * len(rows), "trial")
     with catch_sigterm() as notice:
         search = _Searching(config, told, live, seen, notice)

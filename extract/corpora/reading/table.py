@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
+from ....cache.corpus.words import same_id
 from ....cache.manifest import Clip, Manifest, contexts
 from ....cache.spec import SPLIT_NAMES, Split
-from ....cache.words import same_id
 from ....errors import ManifestError
 from .csv_rows import delimiter, rows
 from .files import read_text

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sedimental.cache.corpus.published_sizes import known_sizes
 from sedimental.cache.manifest import Clip, Manifest, read_manifest, write_manifest
-from sedimental.cache.published_sizes import known_sizes
 from sedimental.cache.safe_pickle.limits import PickleRefusedError
 from sedimental.cache.safe_pickle.load import load_plain
 from sedimental.cache.spec import SPLITS

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import sedimental
-from sedimental.cache.corpus_table import cached_manifest
-from sedimental.cache.leaks import leaks
+from sedimental.cache.corpus.corpus_table import cached_manifest
+from sedimental.cache.corpus.leaks import leaks
 from sedimental.cache.runs import read_run
 from sedimental.cli import app
 from sedimental.config import CorpusConfig, load_config

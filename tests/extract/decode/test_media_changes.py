@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 import sedimental
-from sedimental.cache.corpus_table import cached_manifest
-from sedimental.cache.leaks import leaks
-from sedimental.cache.media_index import MEDIA, read_media
+from sedimental.cache.corpus.corpus_table import cached_manifest
+from sedimental.cache.corpus.leaks import leaks
+from sedimental.cache.corpus.media_index import MEDIA, read_media
 from sedimental.checks import news
 from sedimental.cli import app
 from sedimental.config import Config, load_config
@@ -80,7 +80,7 @@ def test_a_change_with_times_set_back_is_found(
     corpus: tuple[Config, Path, list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """R15: by the time of the inode; `--check full` needs no time at all."""
-    from sedimental.cache.media_index import MediaFile
+    from sedimental.cache.corpus.media_index import MediaFile
 
     config, pipeline, files = corpus
     larger(files)

@@ -1,0 +1,1 @@
+"""CMU-MultimodalSDK's computational sequences, read and written."""

@@ -1,0 +1,1 @@
+"""Folders of features as MERBench keeps them, read and written."""

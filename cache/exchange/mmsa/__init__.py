@@ -1,0 +1,1 @@
+"""Pickles of features as MMSA and MultiBench keep them, read and written."""

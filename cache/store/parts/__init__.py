@@ -1,0 +1,1 @@
+"""Parts of a store: what they are, and their formats on disk."""
