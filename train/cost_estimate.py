@@ -19,11 +19,11 @@ from ..cache.spec import Modality
 from ..cache.summary import size_text
 from ..progress import duration_text
 from .data.dataset import Corpus, Selection
-from .fit.loop import previous_of
+from .fit.loop import begin, previous_of
 from .fit.optimizer import Stepper
 from .layers.losses import task_loss
 from .live_model import LiveModel
-from .models.shared.hooks import Remembers, Training, WithinText
+from .models.shared.hooks import WithinText
 from .models.shared.interface import Batch, FusionModel
 from .plan import Plan
 
@@ -103,7 +103,7 @@ def _measured(plan: Plan, model: FusionModel, data: Selection) -> str:
     for count in (PROBED, plan.settings.batch_size):
         rows = _middle(data, count)
         with _undisturbed(data):
-            _begin(model, data, plan.seed)
+            begin(model, data, plan.seed)
             batch = data.batch(rows, previous_of(model))
             whole, kept = _step(model, batch, plan)
             ready, reading = _read(model, batch)
@@ -131,7 +131,7 @@ def _by_size(
     encoders = {m: size for m in plan.modalities if (size := sizes(m)) is not None}
     rows = _middle(data, plan.settings.batch_size)
     with _undisturbed(data):
-        _begin(model, data, plan.seed)
+        begin(model, data, plan.seed)
         seconds, kept = _step(model, data.batch(rows, previous_of(model)), plan)
     weights, epochs = _weights(model, trained=True), plan.settings.epochs
     steps = len(data.rows["train"]) / len(rows)
@@ -201,13 +201,6 @@ def _undisturbed(data: Selection) -> Iterator[None]:
     device = data.labels.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
-
-
-def _begin(model: Any, data: Selection, seed: int) -> None:
-    rows = data.rows["train"].to(data.labels.device)
-    if isinstance(model, Remembers):
-        with torch.no_grad():
-            model.begin(Training(len(data.table.ids), rows, data.labels[rows], seed))
 
 
 def _read(model: LiveModel, batch: Batch) -> tuple[Batch, float]:

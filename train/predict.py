@@ -28,12 +28,12 @@ from .data.live_inputs import FindLive, LiveInput
 from .data.load import Wanted, load
 from .data.standardize import Scaling
 from .device import find_device
-from .fit.loop import predict
+from .fit.loop import begin, predict
 from .fit.scoring import said
 from .fit.settings import settings_of
 from .live_model import LiveModel, Tuning
 from .models import model_options
-from .models.shared.hooks import Forgets, Remembers, Training
+from .models.shared.hooks import Forgets
 from .models.shared.interface import FusionModel
 from .models.shared.missing_frames import without_own_masking
 from .plan import Plan
@@ -186,10 +186,7 @@ def restore(plan: Plan, data: Selection) -> FusionModel:
     Raises RunError if the weights are those of another version of the model.
     """
     model = built(plan, data)
-    rows = data.rows["train"].to(data.labels.device)
-    if isinstance(model, Remembers):  # makes room for what it remembers of each clip
-        with torch.no_grad():
-            model.begin(Training(len(data.table.ids), rows, data.labels[rows], plan.seed))
+    begin(model, data, plan.seed)  # makes room for what it remembers of each clip
     try:
         model.load_state_dict(weights_in(plan.folder).model)
     except RuntimeError as fault:

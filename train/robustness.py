@@ -5,12 +5,11 @@ What is lost is said in `data.missing_features`. Models may have been trained on
 model anew at every rate, as the papers' curves have it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..cache.runs import Run
 from ..cache.runs.names import find_folders
@@ -19,14 +18,12 @@ from ..config import Config, RunsConfig
 from ..errors import RunError
 from ..progress import Progress, Silent
 from .arrays_file import is_of, write_arrays
-from .data.dataset import Selection
 from .data.live_inputs import FindLive, live_of
 from .data.missing_features import MASK_SEED, MissingCase, Special, damaged
 from .fit.loop import predict
 from .fit.scoring import said
 from .live_model import LiveModel
 from .models import MODELS
-from .models.shared.interface import FusionModel
 from .models.shared.missing_frames import without_own_masking
 from .parts import per_fold
 from .plan import Plan
@@ -63,50 +60,47 @@ def robustness(
     were trained along: their words are lost before they are read, as [UNK]. Returns the files, of
     all runs.
     """
-    told = progress or Silent()
-    shops = [TrainSession(part, told, live) for part in per_fold(config)]
-    asked = named_plans(shops, names)
+    progress = progress or Silent()
+    sessions = [TrainSession(part, progress, live) for part in per_fold(config)]
     tested = [
-        [plan for plan in own if plan.finished(told) is not None and _whole(plan, told)]
-        for own in asked
+        [p for p in plans if p.finished(progress) is not None and _words_can_go(p, progress)]
+        for plans in named_plans(sessions, names)
     ]
     cases = {plan.title: _cases(plan, rates) for plans in tested for plan in plans}
-    told.start(TASK, sum(len(own) for own in cases.values()) * masks, "test set")
-    found: list[Path] = []
-    for shop, plans in zip(shops, tested, strict=True):
-        found += _tested(shop, plans, cases, masks, fresh)
-    return tuple(found)
+    progress.start(TASK, sum(len(own) for own in cases.values()) * masks, "test set")
+    return tuple(
+        _test(session, plans, plan, cases[plan.title], masks, fresh)
+        for session, plans in zip(sessions, tested, strict=True)
+        for plan in plans
+    )
 
 
-def _tested(
-    shop: TrainSession,
+def _test(
+    session: TrainSession,
     plans: Sequence[Plan],
-    cases: Mapping[str, tuple[MissingCase, ...]],
+    plan: Plan,
+    cases: Sequence[MissingCase],
     masks: int,
     fresh: bool,
-) -> list[Path]:
-    """The files of `plans`, which read one division of the clips."""
-    told, special = shop.progress, shop.config.train.special_tokens
-    found = []
-    for plan in plans:
-        file, own = plan.folder / FILE, cases[plan.title]
-        head = _head(plan, own, masks, special)
-        if fresh or not is_of(file, head):
-            data = shop.open(plans).select(plan.modalities)
-            model = restore(plan, data)
-            shape = len(data.rows["test"]), *data.table.labels.shape[1:]
-            values = np.empty((len(own), masks, *shape))
-            with without_own_masking(model.fusion if isinstance(model, LiveModel) else model):
-                for number, case in enumerate(own):
-                    for mask in range(masks):
-                        lossy = damaged(data, case, mask=mask, special=special)
-                        values[number, mask] = _answers(model, lossy)
-                        told.advance(TASK)
-            write_arrays(file, head, values=values)
-        else:
-            told.advance(TASK, len(own) * masks)
-        found.append(file)
-    return found
+) -> Path:
+    """The file of `plan`, one of `plans` that read one division of the clips."""
+    progress, special = session.progress, session.config.train.special_tokens
+    file, head = plan.folder / FILE, _head(plan, cases, masks, special)
+    if not fresh and is_of(file, head):
+        progress.advance(TASK, len(cases) * masks)
+        return file
+    data = session.open(plans).select(plan.modalities)
+    model = restore(plan, data)
+    rows, table = data.rows["test"], data.table
+    values = np.empty((len(cases), masks, len(rows), *table.labels.shape[1:]))
+    with without_own_masking(model.fusion if isinstance(model, LiveModel) else model):
+        for number, case in enumerate(cases):
+            for mask in range(masks):
+                lossy = damaged(data, case, mask=mask, special=special)
+                values[number, mask] = said(predict(model, lossy, rows).values, table)
+                progress.advance(TASK)
+    write_arrays(file, head, values=values)
+    return file
 
 
 def train_incomplete(
@@ -138,29 +132,27 @@ def at_rate(config: Config, rate: float) -> Config:
     return config.model_copy(update={"train": section, "runs": runs})
 
 
-def named_plans(shops: Sequence[TrainSession], names: Sequence[str]) -> list[list[Plan]]:
-    """The plans of each of `shops` that `names` mean; all without any."""
+def named_plans(sessions: Sequence[TrainSession], names: Sequence[str]) -> list[list[Plan]]:
+    """The plans of each of `sessions` that `names` mean; all without any."""
     if not names:
-        return [shop.plans for shop in shops]
-    own = {plan.folder: plan for shop in shops for plan in shop.plans}
-    planned = {folder.parent for folder in own}
-
-    def current(folders: Sequence[Path]) -> list[Path]:
-        return [folder for folder in folders if folder in planned]
-
-    found = set[Path]()
+        return [session.plans for session in sessions]
+    folders = {plan.folder for session in sessions for plan in session.plans}
+    rows = {folder.parent for folder in folders}
+    meant = set[Path]()
     for name in names:
-        for folder in find_folders(name, shops[0].config.experiment, current):
-            if folder not in own:
+        for folder in find_folders(
+            name, sessions[0].config.experiment, lambda found: [f for f in found if f in rows]
+        ):
+            if folder not in folders:
                 raise RunError(
                     f"{name}: {folder} is of other settings than pipeline.toml has, or of a seed "
                     "that it does not list; robustness tests the pipeline's own runs."
                 )
-            found.add(folder)
-    return [[plan for plan in shop.plans if plan.folder in found] for shop in shops]
+            meant.add(folder)
+    return [[plan for plan in session.plans if plan.folder in meant] for session in sessions]
 
 
-def _whole(plan: Plan, progress: Progress) -> bool:
+def _words_can_go(plan: Plan, progress: Progress) -> bool:
     """Whether words can be taken away from the run; where they were read before, they cannot."""
     text = live_of(plan.inputs).get("text")
     if text is None or text.start is None:
@@ -179,11 +171,6 @@ def _cases(plan: Plan, rates: Sequence[float]) -> tuple[MissingCase, ...]:
         *(MissingCase("rate", of, rate) for of in ("all", *alone) for rate in rates),
         *(MissingCase("drop", letter, 1.0) for letter in alone),
     )
-
-
-def _answers(model: FusionModel, data: Selection) -> NDArray[np.float64]:
-    """(test clips, …) what is scored: `fit.scoring.said`."""
-    return said(predict(model, data, data.rows["test"]).values, data.table)
 
 
 def _head(plan: Plan, cases: Sequence[MissingCase], masks: int, special: Special) -> dict[str, Any]:

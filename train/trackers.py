@@ -5,7 +5,8 @@ whatever goes wrong with it is told once and costs no run. Nothing of a run depe
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -117,10 +118,8 @@ class Tracking:
             settings = flat(plan.identity.configuration) | {"seed": plan.seed}
             title = f"{plan.folder.parent.name} {plan.folder.name}"
             folder = config.experiment / FOLDER
-            self._safely(lambda: self._take(TRACKERS[name](folder, title, settings)))
-
-    def _take(self, tracker: Tracker) -> None:
-        self._tracker = tracker
+            with self._safely():
+                self._tracker = TRACKERS[name](folder, title, settings)
 
     def epoch(self, epoch: Epoch) -> None:
         """An epoch is done."""
@@ -130,20 +129,22 @@ class Tracking:
             "learning_rate": epoch.learning_rate,
             **{f"valid/{key}": value for key, value in epoch.valid.items()},
         }
-        if (tracker := self._tracker) is not None:
-            self._safely(lambda: tracker.log(_finite(values), epoch.epoch))
+        if self._tracker is not None:
+            with self._safely():
+                self._tracker.log(_finite(values), epoch.epoch)
 
     def finish(self, test: Mapping[str, float], history: Iterable[Epoch] = ()) -> None:
         """The run is done; `history` holds epochs that were not told yet."""
         for epoch in history:
             self.epoch(epoch)
-        if (tracker := self._tracker) is not None:
-            values = _finite({f"test/{key}": value for key, value in test.items()})
-            self._safely(lambda: tracker.close(values))
+        if self._tracker is not None:
+            with self._safely():
+                self._tracker.close(_finite({f"test/{key}": value for key, value in test.items()}))
 
-    def _safely(self, call: Callable[[], None]) -> None:
+    @contextmanager
+    def _safely(self) -> Iterator[None]:
         try:
-            call()
+            yield
         except Exception as fault:  # whatever a tool of others may come up with
             self._tracker = None
             self._told.note(f"warning: the tracker gave up: {type(fault).__name__}: {fault}")

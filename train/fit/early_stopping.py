@@ -1,7 +1,7 @@
 """How far one run has come: its history, the epoch to keep, and when to stop."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
@@ -74,8 +74,3 @@ class BestEpoch:
 def weights_of(model: "FusionModel | nn.Module") -> dict[str, Tensor]:
     """A copy of every weight and buffer by name, on the CPU."""
     return {k: v.detach().to("cpu", copy=True) for k, v in model.state_dict().items()}
-
-
-def trainable(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
-    """Those that learn."""
-    return [p for p in parameters if p.requires_grad]

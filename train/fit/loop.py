@@ -73,19 +73,15 @@ def fit(
     if isinstance(settings, TrainConfig):
         settings = resolve(Recipe(**stated(settings)), settings)
     kept = checkpoint or Checkpoint()
-    rows, device = data.rows["train"], data.labels.device
     if settings.loss == "ccc" and ranks.count > 1:
         raise RunError(
             'train.loss: "ccc" compares the clips of a batch, which several processes share. Train '
             "with one process, or with another loss."
         )
-    if isinstance(model, Remembers):
-        here = rows.to(device)
-        with torch.no_grad():
-            model.begin(Training(len(data.table.ids), here, data.labels[here], seed))
+    begin(model, data, seed)
     ranks.join(model)
     track = BestEpoch(settings)
-    flight = TrainState(model, Stepper(model, settings, device, ranks), track, ranks)
+    flight = TrainState(model, Stepper(model, settings, data.labels.device, ranks), track, ranks)
     if kept.restore(flight):
         for epoch in track.history:
             on_epoch(epoch)
@@ -94,6 +90,14 @@ def fit(
         kept.at_epoch(flight)
         on_epoch(track.history[-1])
     return track
+
+
+def begin(model: FusionModel, data: Selection, seed: int) -> None:
+    """Tell a model that remembers clips what it is going to be trained on."""
+    if isinstance(model, Remembers):
+        rows = data.rows["train"].to(data.labels.device)
+        with torch.no_grad():
+            model.begin(Training(len(data.table.ids), rows, data.labels[rows], seed))
 
 
 def shuffled(data: Selection, size: int, seed: int, epoch: int) -> tuple[Tensor, ...]:

@@ -6,7 +6,6 @@ chance among the clips may move a score, or the difference of two scores on the 
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from ...cache.runs import Run
 from ...cache.sweeps import LOWER_IS_BETTER, Point, Recommendation, goodness
 from ...evaluate.metrics import Scheme, score
+from .linear_probe import Labelled
 
 DRAWS = 200
 FEWEST_GROUPS = 8
@@ -22,38 +22,31 @@ FEWEST_GROUPS = 8
 Scores = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Validation:
-    """The validation clips of a corpus, and what is measured on them."""
+def drawn(clips: Labelled, runs: Sequence[Run], criterion: str) -> Scores:
+    """(DRAWS,) the criterion of each draw of validation clips, mean over the seeds `runs`; more is
+    better."""
+    rows, sign = clips.rows("valid"), -1.0 if criterion in LOWER_IS_BETTER else 1.0
+    draws = _draws([clips.groups[row] for row in rows])
+    total = np.zeros(len(draws))
+    for run in runs:
+        labels, values = run.predictions.of("valid")
+        scheme = run.predictions.classes or clips.protocol
+        total += sign * _of_draws(labels, values, draws, criterion, scheme)
+    return total / len(runs)
 
-    ids: tuple[str, ...]
-    groups: tuple[str, ...]
-    """(clips,) videos."""
-    criterion: str
-    protocol: str
 
-    def draws(self) -> NDArray[np.int64]:
-        """(DRAWS, clips) rows, always the same; those of a group together."""
-        random = np.random.default_rng(0)
-        names, group = np.unique(self.groups, return_inverse=True)
-        if len(names) < FEWEST_GROUPS:
-            return random.integers(0, len(self.ids), (DRAWS, len(self.ids)))
-        members = [np.flatnonzero(group == k) for k in range(len(names))]
-        found = np.empty((DRAWS, len(self.ids)), dtype=np.int64)
-        for row in found:
-            taken = np.concatenate([members[k] for k in random.integers(0, len(names), len(names))])
-            row[:] = np.resize(taken, len(self.ids))
-        return found
-
-    def drawn(self, runs: Sequence[Run]) -> Scores:
-        """(DRAWS,) the criterion of each draw, mean over the seeds `runs`; more is better."""
-        draws, sign = self.draws(), -1.0 if self.criterion in LOWER_IS_BETTER else 1.0
-        total = np.zeros(len(draws))
-        for run in runs:
-            labels, values = run.predictions.of("valid")
-            scheme = run.predictions.classes or self.protocol
-            total += sign * _of_draws(labels, values, draws, self.criterion, scheme)
-        return total / len(runs)
+def _draws(groups: Sequence[str]) -> NDArray[np.int64]:
+    """(DRAWS, clips) rows, always the same; those of a group, which are videos, together."""
+    random, count = np.random.default_rng(0), len(groups)
+    names, group = np.unique(groups, return_inverse=True)
+    if len(names) < FEWEST_GROUPS:
+        return random.integers(0, count, (DRAWS, count))
+    members = [np.flatnonzero(group == k) for k in range(len(names))]
+    found = np.empty((DRAWS, count), dtype=np.int64)
+    for row in found:
+        taken = np.concatenate([members[k] for k in random.integers(0, len(names), len(names))])
+        row[:] = np.resize(taken, count)
+    return found
 
 
 def _of_draws(
@@ -89,7 +82,7 @@ def recommend(
     criterion: str,
     clips: int,
 ) -> Recommendation:
-    """The best of one or more `candidates` on validation; `drawn` is `Validation.drawn` of one."""
+    """The best of one or more `candidates` on validation; `drawn` is that of one."""
     ranked = sorted(candidates, key=lambda point: -goodness(point, criterion))
     best = ranked[0]
     # the same layers under two names are one choice

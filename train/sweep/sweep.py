@@ -1,7 +1,5 @@
 """`sweep`: every layer of every modality trained, the best picked on validation, then fused."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from ...cache.corpus.corpus_table import cached_manifest
-from ...cache.manifest import Manifest
 from ...cache.runs import Scored
+from ...cache.runs.identity import digest_of
 from ...cache.spec import LETTERS, Modality
-from ...cache.sweeps import Encoder, Point, Recommendation, Sweep, settled, write_sweep
+from ...cache.sweeps import Point, Recommendation, Sweep, settled, write_sweep
 from ...config import Config, SweepConfig
 from ...errors import RunError, RunsFailedError
 from ...progress import Progress, Silent
@@ -27,11 +25,21 @@ from ..processes.jobs import Job, Share
 from ..processes.pool import Pool, cores
 from ..processes.worker import make_jobs
 from ..unfit import refuse_unfit
-from .cells import TASK, Cell, SilentProgress, cell_of
-from .grid import Arm, arms, default_criterion, encoder_of, fusions, swept_inputs
+from .grid import (
+    Arm,
+    Cell,
+    arms,
+    cell_of,
+    default_criterion,
+    encoder_of,
+    fusions,
+    swept_inputs,
+)
 from .linear_probe import labelled_parts
-from .recommend import Scores, Validation, error_of, recommend
+from .recommend import Scores, drawn, error_of, recommend
 
+TASK = "sweep"
+"""The one task whose progress is told: epochs of all runs."""
 ROOM = 0.6
 """Share of the free memory that the layers in work may take."""
 
@@ -58,6 +66,17 @@ Cells = tuple[Cell, ...]
 """Cells that read the same layers: they are read once for all of them."""
 
 
+class SilentProgress(Silent):
+    """Passes on what is done, and no word of single runs: there are hundreds."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def advance(self, task: str, by: int = 1) -> None:
+        """Pass on."""
+        self._progress.advance(task, by)
+
+
 class _Sweeping:
     def __init__(
         self, config: Config, progress: Progress, fresh: bool, pool: Pool, notice: Notice
@@ -75,15 +94,6 @@ class _Sweeping:
         scheme = self.labelled.classes or self.labelled.protocol
         check_criterion(self.criterion, scheme, "sweep.criterion")
         self.encoders = {i.modality: encoder_of(i, config, self.section) for i in self.inputs}
-        self.validations = [
-            Validation(
-                ids=tuple(own.ids[k] for k in own.rows("valid")),
-                groups=tuple(own.groups[k] for k in own.rows("valid")),
-                criterion=self.criterion,
-                protocol=config.evaluate.protocol,
-            )
-            for own in self.parts
-        ]
         self.points: dict[tuple[str, str, str], Point] = {}
         self.drawn: dict[tuple[str, str, str], Scores] = {}
         self.failures: list[str] = []
@@ -175,7 +185,7 @@ class _Sweeping:
             own,
             lambda p: self.drawn[p.arm, p.letters, p.choice],
             self.criterion,
-            sum(len(own.ids) for own in self.validations),
+            sum(len(own.rows("valid")) for own in self.parts),
         )
 
     def train(self, whole: Sequence[Cells]) -> None:
@@ -196,9 +206,9 @@ class _Sweeping:
     def drawn_of(self, cell: Cell) -> Scores:
         """What chance among the validation clips makes of `cell`; the mean over parts."""
         found = []
-        for validation, (_, plans) in zip(self.validations, self.by_part(cell), strict=True):
+        for clips, (_, plans) in zip(self.parts, self.by_part(cell), strict=True):
             runs = [run for plan in plans if (run := plan.finished()) is not None]
-            found += [validation.drawn(runs)] if runs else []
+            found += [drawn(clips, runs, self.criterion)] if runs else []
         whole: Scores = np.mean(found, axis=0)
         return whole
 
@@ -281,7 +291,13 @@ class _Sweeping:
         """Keep what is known."""
         found = Sweep(
             kind="sweep",
-            key=_key(self.manifest, self.encoders, self.done),
+            key=digest_of(
+                [
+                    self.manifest.digest,
+                    list(self.encoders),
+                    sorted(run.key for run in self.done.values()),
+                ]
+            ),
             corpus=self.config.corpus.slug,
             protocol=self.config.evaluate.protocol,
             classes=self.labelled.classes,
@@ -295,10 +311,3 @@ class _Sweeping:
         )
         write_sweep(self.config.experiment / "sweep", found)
         return found
-
-
-def _key(
-    manifest: Manifest, encoders: Mapping[Modality, Encoder], done: Mapping[Path, Scored]
-) -> str:
-    text = json.dumps([manifest.digest, list(encoders), sorted(run.key for run in done.values())])
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
