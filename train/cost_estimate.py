@@ -8,7 +8,7 @@ would take is estimated from their size and from how fast this machine multiplie
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -61,24 +61,6 @@ Sizes = Callable[[Any, Modality], EncoderSize | None]
 """The encoder of a cached input of a config, if it could be trained: extract.live."""
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Of one run with all its epochs."""
-
-    weights: int
-    """Trained."""
-    bytes: int
-    """Memory of weights, gradients, moments and what a step keeps."""
-    seconds: float
-    """Of training, if no epoch is saved by patience."""
-
-    def __str__(self) -> str:
-        return (
-            f"{self.weights / 1e6:.3g} M weights, {size_text(self.bytes)}, "
-            f"about {duration_text(max(1, self.seconds))}"
-        )
-
-
 def tell(
     plans: Sequence[Plan],
     corpus: Corpus,
@@ -112,11 +94,11 @@ def _measured(plan: Plan, model: FusionModel, data: Selection) -> str:
             break
     share, size = len(data.rows["train"]) / len(rows), plan.settings.batch_size / len(rows)
     fixed = ADAM * trained + 4 * frozen_weights
-    tuned = Cost(trained, int(fixed + kept * size), whole * share * epochs)
+    tuned = _cost(trained, int(fixed + kept * size), whole * share * epochs)
     text = f"a seed with {' and '.join(plan.tuning)} fine-tuned: {tuned}"
     if isinstance(model.fusion, WithinText):  # it works inside an encoder that is trained
         return text
-    frozen = Cost(fused, int(ADAM * fused + held * size), light * share * epochs)
+    frozen = _cost(fused, int(ADAM * fused + held * size), light * share * epochs)
     extraction = duration_text(max(1, reading * len(data.table.ids) / len(rows)))
     return f"{text}; frozen: {frozen} after {extraction} of extraction"
 
@@ -135,7 +117,8 @@ def _by_size(
         seconds, kept = _step(model, data.batch(rows, previous_of(model)), plan)
     weights, epochs = _weights(model, trained=True), plan.settings.epochs
     steps = len(data.rows["train"]) / len(rows)
-    frozen = Cost(weights, ADAM * weights + kept, seconds * steps * epochs)
+    seconds *= steps * epochs
+    frozen = _cost(weights, ADAM * weights + kept, seconds)
     if not encoders:
         return f"{frozen} a seed"
     work = 0.0
@@ -144,11 +127,18 @@ def _by_size(
         weights += size.weights
         kept += 4 * KEPT * size.width * size.blocks * int(lengths.max()) * len(rows)
         work += 6.0 * size.weights * float(lengths.sum())
-    seconds = frozen.seconds + work * epochs / _speed(data.labels.device)
+    seconds += work * epochs / _speed(data.labels.device)
     return (
         f"a seed on frozen encoders: {frozen}; with {' and '.join(encoders)} fine-tuned, "
-        f"by estimate: {Cost(weights, ADAM * weights + kept, seconds)}"
+        f"by estimate: {_cost(weights, ADAM * weights + kept, seconds)}"
     )
+
+
+def _cost(weights: int, held: int, seconds: float) -> str:
+    """Of one run: trained weights; bytes of these, gradients, moments and what a step keeps; time
+    of training, if no epoch is saved by patience."""
+    time = duration_text(max(1, seconds))
+    return f"{weights / 1e6:.3g} M weights, {size_text(held)}, about {time}"
 
 
 def _middle(data: Selection, count: int) -> Tensor:

@@ -1,7 +1,6 @@
 """What a finished run says of other clips: its model from its folder, features from a cache."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -40,6 +39,8 @@ from .plan import Plan
 from .record import OUTPUTS, softmax
 from .train_model import built
 
+LabelScale = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""`Table.scale`."""
 SCALINGS = "inputs."
 """Begins the names of the tensors in a weights file that are no weights."""
 
@@ -53,14 +54,14 @@ def answer(
     trained along. Raises RunError for a folder whose weights are gone or of another model,
     StoreError where features are not cached as the run read them.
     """
-    weights = weights_in(folder)
+    weights, scalings, scale = weights_in(folder)
     inputs = tuple(_input(record, run, config, live) for record in run.inputs)
     own = run.predictions
-    table = Table.unrated(manifest.clips, own.classes, own.several, weights.scale)
-    corpus = load(table, inputs, weights.scalings, find_device(config.train.device))
+    table = Table.unrated(manifest.clips, own.classes, own.several, scale)
+    corpus = load(table, inputs, scalings, find_device(config.train.device))
     every = torch.arange(len(table.ids))
     data = Selection(table, corpus.sources, corpus.labels, rows={"test": every})
-    model = _model(run, folder, config, inputs, data, weights.model)
+    model = _model(run, folder, config, inputs, data, weights)
     present = {m: source.present for m, source in data.sources.items()}
     asked = torch.from_numpy(np.flatnonzero(np.logical_or.reduce(list(present.values()))))
     if not len(asked):
@@ -147,20 +148,11 @@ def _answers(
     return ClipPredictions(table.ids, spread(best), shares, present, own)
 
 
-@dataclass(frozen=True)
-class Weights:
-    """What the weights file of a run holds."""
-
-    model: Mapping[str, Tensor]
-    """By name, as in `state_dict`."""
-    scalings: Mapping[Modality, Wanted]
-    """How each modality is scaled."""
-    scale: tuple[NDArray[np.float64], NDArray[np.float64]] | None
-    """Of dimensions: what turns the model's answers into the labels' units, see `Table.scale`."""
-
-
-def weights_in(folder: Path) -> Weights:
-    """Those of the run in `folder`; raises RunError if they cannot be read."""
+def weights_in(
+    folder: Path,
+) -> tuple[dict[str, Tensor], dict[Modality, Wanted], LabelScale | None]:
+    """What the weights file of a run holds: the model's weights by name, how each modality is
+    scaled, and how the model's answers are. Raises RunError if it cannot be read."""
     try:
         tensors = load_tensors(read_weights(folder))
     except SafetensorError as fault:
@@ -177,7 +169,7 @@ def weights_in(folder: Path) -> Weights:
     }
     model = {k: v for k, v in tensors.items() if not k.startswith((SCALINGS, OUTPUTS))}
     scale = [tensors[OUTPUTS + k].numpy() for k in ("mean", "deviation") if OUTPUTS + k in tensors]
-    return Weights(model, scalings, (scale[0], scale[1]) if scale else None)
+    return model, scalings, (scale[0], scale[1]) if scale else None
 
 
 def restore(plan: Plan, data: Selection) -> FusionModel:
@@ -188,7 +180,7 @@ def restore(plan: Plan, data: Selection) -> FusionModel:
     model = built(plan, data)
     begin(model, data, plan.seed)  # makes room for what it remembers of each clip
     try:
-        model.load_state_dict(weights_in(plan.folder).model)
+        model.load_state_dict(weights_in(plan.folder)[0])
     except RuntimeError as fault:
         raise RunError(
             f"{plan.folder}: its weights do not fit {plan.model} as it is now. "

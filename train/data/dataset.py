@@ -162,12 +162,13 @@ class Selection(Corpus):
         chain = [self._before(index, k) for k in range(steps)]
         chain = chain if step == 0 else [torch.full_like(index, -1)]
         for m, source in self.sources.items():
-            if isinstance(source, Reading) and (one := source.before(chain, self.labels.device)):
+            if isinstance(source, Reading) and (own := source.before(chain, self.labels.device)):
+                items, mask, sizes = own
                 batch = replace(
                     batch,
-                    features={**batch.features, m: one.values},
-                    masks={**batch.masks, m: one.mask},
-                    live={**batch.live, m: one.sizes},
+                    features={**batch.features, m: items},
+                    masks={**batch.masks, m: mask},
+                    live={**batch.live, m: sizes},
                 )
         return batch
 

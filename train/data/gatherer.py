@@ -31,12 +31,12 @@ class Gatherer:
     def gather(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
         """Features ([batch, layers, frames, width] or without layers) and masks (batch, frames)
         of the clips `index` (CPU), on `device`; padded and invalid frames are zero. -1: no clip."""
-        raise NotImplementedError
+        return next(self.gathers([index], device))
 
     def gathers(
         self, indices: Sequence[Tensor], device: torch.device
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """`gather` of each of `indices` in turn."""
+        """`gather` of each of `indices` in turn; a class has one of the two of its own."""
         return (self.gather(index, device) for index in indices)
 
     def lengths(self, index: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ everything else goes by the protocols here. What the encoder reads lies in a sto
 `Reading` gathers it a batch at a time, with the masks of the frames that it will become.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -113,14 +113,9 @@ class LiveInput(Protocol):
         """The `LiveEncoder`, with its first weights, on the CPU."""
 
 
-class FindLive(Protocol):
-    """Finds live inputs: extract.live."""
-
-    def __call__(self, config: Config, modality: Modality, words: bool = False) -> LiveInput:
-        """The input of [train.inputs] `modality`; with `words` it reads words whatever is cached.
-
-        Raises an error with its remedy for what is not extracted or cannot be trained.
-        """
+FindLive = Callable[[Config, Modality, bool], LiveInput]
+"""Finds the input of [train.inputs] of a modality; with True it reads words whatever is cached.
+Raises an error with its remedy for what is not extracted or cannot be trained."""
 
 
 def shape_of(one: Input | LiveInput) -> InputShape:
@@ -129,27 +124,6 @@ def shape_of(one: Input | LiveInput) -> InputShape:
     if one.record.weighted:
         return InputShape(width, layers=count)
     return InputShape(count * width, stacked=count)
-
-
-@dataclass(frozen=True)
-class Items:
-    """What a live encoder is to read of some clips."""
-
-    values: Tensor
-    """(batch, items, …)"""
-    mask: Tensor
-    """(batch, frames): the frames that they will become."""
-    sizes: Tensor
-    """(batch,) int64 items of each clip, on the CPU."""
-
-
-@dataclass(frozen=True)
-class Loss:
-    """Frames of a live modality that are lost when they are read."""
-
-    rate: float | None
-    """Share of them; None: as if no clip had any."""
-    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,17 +145,15 @@ class Reading(Gatherer):
     and wakes up in training would come out a thousandfold."""
     words: Sequence[NDArray[np.int64]] | None = None
     """Of each clip the number of the word that each of its tokens is of; None: not aligned."""
-    loss: Loss | None = None
-    """Of text the first and the last token stay, and so does what was said before in one pass."""
-
-    def gather(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Items (batch, …) and masks (batch, frames)."""
-        return next(self.gathers([index], device))
+    loss: tuple[float | None, int] | None = None
+    """Share of frames that are lost when they are read (None: all, as if no clip had any), and the
+    seed that says which. Of text the first and the last token stay, and so does what was said
+    before in one pass."""
 
     def gathers(
         self, indices: Sequence[Tensor], device: torch.device
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """`gather` of each of `indices` in turn."""
+        """Items (batch, …) and masks (batch, frames) of each of `indices` in turn."""
         known = [self._known(index) for index in indices]
         for index, (rows, _) in zip(known, self.rows.gathers(known, device), strict=True):
             yield self.source.items(rows), real_frames(self.lengths(index)).to(device)
@@ -191,9 +163,15 @@ class Reading(Gatherer):
         index = self._known(index)
         return self.sizes[index.clamp(min=0)] * (index >= 0)
 
-    def before(self, chain: Sequence[Tensor], device: torch.device) -> Items | None:
+    def before(
+        self, chain: Sequence[Tensor], device: torch.device
+    ) -> tuple[Tensor, Tensor, Tensor] | None:
         """What the clips before, `chain` of indices from the nearest on, are read as in one pass;
-        None: each by itself."""
+        None: each by itself.
+
+        Items (batch, items), masks (batch, frames), and how many items each has (batch,), on the
+        CPU.
+        """
         if not self.source.joins:
             return None
         ids = [self.gather(index, torch.device("cpu"))[0].numpy() for index in chain]
@@ -207,16 +185,15 @@ class Reading(Gatherer):
         for row, text in zip(items, texts, strict=True):
             row[: len(text)] = torch.from_numpy(text)
         mask = torch.arange(items.shape[1]) < lengths[:, None]
-        return Items(items.to(device), mask.to(device), lengths)
+        return items.to(device), mask.to(device), lengths
 
     def gone(self, index: Tensor, device: torch.device) -> Tensor | None:
         """(batch, frames) frames that are to be missing when they are read; None: none."""
-        if self.loss is None or self.loss.rate is None:
+        rate, seed = self.loss or (None, 0)
+        if rate is None:
             return None
-        real, modality = real_frames(self.lengths(index)), self.source.modality
-        return hidden_frames(real, index, modality, self.loss.rate, self.loss.seed, "keep").to(
-            device
-        )
+        real = real_frames(self.lengths(index))
+        return hidden_frames(real, index, self.source.modality, rate, seed, "keep").to(device)
 
     def words_of(self, index: Tensor, device: torch.device) -> Tensor | None:
         """(batch, frames) the number of the word that each token is of, -1 where there is none;
@@ -232,7 +209,7 @@ class Reading(Gatherer):
         return found.to(device)
 
     def _known(self, index: Tensor) -> Tensor:
-        whole = self.loss is None or self.loss.rate is not None
+        whole = self.loss is None or self.loss[0] is not None
         return index if whole else torch.full_like(index, -1)
 
 

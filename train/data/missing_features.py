@@ -13,7 +13,7 @@ from ..models.shared.missing_frames import Special as Special
 from ..models.shared.missing_frames import hidden_frames, without_hidden
 from .dataset import Selection
 from .gatherer import Gatherer
-from .live_inputs import Loss, Reading
+from .live_inputs import Reading
 
 STRIDE = 1009
 """Between the seeds of several masks."""
@@ -48,7 +48,7 @@ def damaged(
         if case.of not in ("all", LETTERS[modality]):
             return source
         if isinstance(source, Reading):
-            return replace(source, loss=Loss(rate, own))
+            return replace(source, loss=(rate, own))
         return _Lossy(
             shape=source.shape,
             length_here=source.length_here,
@@ -80,9 +80,6 @@ class _Lossy(Gatherer):
     rate: float | None
     seed: int
     special: Special
-
-    def gather(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-        return next(self.gathers([index], device))
 
     def gathers(
         self, indices: Sequence[Tensor], device: torch.device

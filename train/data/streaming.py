@@ -34,10 +34,6 @@ class Streamed(Gatherer):
     first: NDArray[np.int64]
     """(clips,) each clip's first frame in `valid`."""
 
-    def gather(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-        """As `Source.gather`."""
-        return next(self.gathers([index], device))
-
     def gathers(
         self, indices: Sequence[Tensor], device: torch.device
     ) -> Iterator[tuple[Tensor, Tensor]]:
