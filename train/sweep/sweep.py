@@ -15,6 +15,7 @@ from ...cache.sweeps import Point, Recommendation, Sweep, settled, write_sweep
 from ...config import Config, SweepConfig
 from ...errors import RunError, RunsFailedError
 from ...progress import Progress, Silent
+from ..data.load import bytes_of
 from ..data.streaming import free_memory
 from ..device import find_device
 from ..distributed.sigterm import Notice, catch_sigterm
@@ -267,25 +268,16 @@ class _Sweeping:
         """How many processes to train on: fewer than cores if there is no memory for more."""
         if find_device(self.config.train.device).type != "cpu":
             return 1  # a GPU is shared best by one process
-        cells = [cell for _, own in missing for cell in own]
-        if any(plan.stack for cell in cells for plan in self.plans(cell)):
+        plans = [plan for _, cells in missing for cell in cells for plan in self.plans(cell)]
+        if any(plan.stack for plan in plans):
             return 1  # whose jobs could not be split
         wanted = self.section.processes or cores()
         runs = sum(job.runs for job, _ in missing)
-        largest = max(self.bytes(cell) for cell in cells)
+        # of one cell and the next, while they are read and made float32
+        largest = max(3 * sum(map(bytes_of, plan.inputs)) for plan in plans)
         fitting = int(ROOM * free_memory() / max(largest, 1))
         # a process takes seconds to start: not worth it for a run or two
         return max(1, min(wanted, runs // 2, fitting))
-
-    def bytes(self, cell: Cell) -> int:
-        """About what the layers of one cell and of the next take, as they lie and as float32."""
-        total = 0
-        for one in self.inputs:
-            if one.modality in cell.layers:
-                whole = cell.layers[one.modality] == "weighted"
-                layers = len(one.store.spec.layers) if whole else 1
-                total += layers * int(one.store.frames.sum()) * one.store.spec.width * 6
-        return 2 * total
 
     def write(self, picks: Mapping[str, Mapping[Modality, str]]) -> Sweep:
         """Keep what is known."""
