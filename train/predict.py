@@ -37,7 +37,7 @@ from .models.shared.interface import FusionModel
 from .models.shared.missing_frames import without_own_masking
 from .plan import Plan
 from .record import OUTPUTS, softmax
-from .train_model import built
+from .session import built
 
 LabelScale = tuple[NDArray[np.float64], NDArray[np.float64]]
 """`Table.scale`."""

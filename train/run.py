@@ -15,8 +15,7 @@ from .parts import per_fold
 from .plan import Plan, made_together, title_of
 from .processes.jobs import Job, Share
 from .processes.pool import Pool, workers_for
-from .session import TrainSession, memory_of_one
-from .train_model import TASK
+from .session import TASK, TrainSession, memory_of_one
 from .unfit import refuse_unfit
 
 News = Callable[[Config, bool], Iterator[str]]

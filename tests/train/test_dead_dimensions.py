@@ -19,9 +19,8 @@ from sedimental.progress import Silent
 from sedimental.train.data.standardize import measure
 from sedimental.train.live_model import LiveModel
 from sedimental.train.run import train
-from sedimental.train.session import TrainSession
+from sedimental.train.session import TrainSession, built
 from sedimental.train.sweep.linear_probe import Scale
-from sedimental.train.train_model import built
 
 from ..evaluate.test_report import simulate  # type: ignore[import-not-found]
 

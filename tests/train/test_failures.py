@@ -90,7 +90,7 @@ def test_models_that_cannot_fit_are_refused_before_anything_trains(tmp_path: Pat
 
 def failing(monkeypatch: pytest.MonkeyPatch) -> None:
     from sedimental.train import session
-    from sedimental.train.train_model import train_one
+    from sedimental.train.session import train_one
 
     whole: Callable[..., Any] = train_one
 

@@ -37,8 +37,7 @@ from sedimental.train.plan import Plan
 from sedimental.train.predict import restore
 from sedimental.train.robustness import robustness
 from sedimental.train.run import train as plain_train
-from sedimental.train.session import TrainSession
-from sedimental.train.train_model import built
+from sedimental.train.session import TrainSession, built
 
 TEXT = ("bert", "roberta")
 AUDIO = ("wavlm", "wavlm-base", "hubert", "hubert-base", "data2vec")
