@@ -29,7 +29,7 @@ from .stage_times import Clock
 from .streams.background_writer import StoreThread
 from .streams.encoded import Chunk
 from .streams.prefetch import Event, Job, ahead, decode_job
-from .streams.reference_input import golden, independence
+from .streams.reference_input import independence
 from .streams.vision import VisionStream
 from .survey import Survey, Work, decoders, survey, workers
 from .terminal import faster_text
@@ -241,7 +241,7 @@ def _flush(work: Work, storer: StoreThread, clock: Clock, progress: Progress) ->
 def _reference(work: Work) -> NDArray[Any]:
     """Features of the reference input; raises EncoderError where not even that has any."""
     try:
-        return golden(work.stream)
+        return work.stream.reference()
     except EncoderError:
         raise
     except Exception as fault:
@@ -307,14 +307,13 @@ def _complete(found: Survey, failures: Sequence[Failure]) -> None:
 def _outcome(work: Work, found: Survey) -> StoreOutcome:
     store = open_store(work.writer.path, allow_partial=True)
     held, mine = set(store.clips), {clip.id for clip in found.mine}
-    truncated: Any = getattr(work.stream, "truncated", 0)
     return outcome_of(
         store,
         found.manifest,
         held=len(work.held),
         new=len(mine & held - work.held),
         failed=len(mine & work.failures.keys()),
-        truncated=work.truncated + int(truncated),
+        truncated=work.truncated + work.stream.truncated,
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulated_runs import simulate
 
 from sedimental.cache.manifest import Manifest
 from sedimental.cache.runs import Predictions, Run
@@ -22,8 +23,6 @@ from sedimental.evaluate.output.html import to_html
 from sedimental.evaluate.output.tables import to_csv, to_latex, to_markdown
 from sedimental.evaluate.report import report_folder
 from sedimental.evaluate.results import Report
-
-from .test_report import simulate
 
 CLASSES = ("$\\foo$", "<script>alert(1)</script>", "=1+1|x", 'a\x1b[31m & "b" #1_%', "\u202e高兴")
 
