@@ -234,7 +234,6 @@ LONG = {
     "__init__.py",
     "cache/safe_pickle/machine.py",
     "cache/store/store.py",
-    "train/run.py",
 }
 """Files that are still to be divided."""
 
