@@ -231,7 +231,6 @@ CROWDED = {"train/models"}
 """A paper a file."""
 MOST_LINES = 350
 LONG = {
-    "__init__.py",
     "cache/safe_pickle/machine.py",
     "cache/store/store.py",
     "extract/finetune/encoder.py",
