@@ -15,23 +15,32 @@ def _table(raw: Any, *keys: str) -> Mapping[str, Any]:
 
 
 def with_inputs(raw: dict[str, Any]) -> dict[str, Any]:
-    """`raw` with a [train.inputs] where it has none: the encoder of each modality, its last layer.
+    """`raw` with an encoder in every line of [train.inputs]: that of the modality's [[features]]
+    table, where it has one table. Without any [train.inputs], every modality has a line.
 
     Left as it is where a modality has several encoders, as only the user can choose.
     """
-    train = _table(raw, "train")
-    tables = raw.get("features")
-    if "inputs" in train or not isinstance(tables, list):
-        return raw
-    pairs = [(_table(t).get("modality"), _table(t).get("encoder")) for t in tables]
-    inputs = {
-        modality: {"encoder": encoder}
-        for modality, encoder in pairs
-        if modality in ("text", "audio", "vision") and isinstance(encoder, str)
+    train, tables = _table(raw, "train"), raw.get("features")
+    encoders: dict[str, list[Any]] = {}
+    for table in map(_table, tables if isinstance(tables, list) else ()):
+        encoders.setdefault(str(table.get("modality")), []).append(table.get("encoder"))
+    one = {
+        modality: names[0]
+        for modality, names in encoders.items()
+        if modality in ("text", "audio", "vision") and len(names) == 1 and isinstance(names[0], str)
     }
-    if not isinstance(raw.get("train", {}), Mapping) or len(inputs) < len(pairs):
+    inputs = train.get("inputs")
+    if inputs is None and len(one) == len(encoders):
+        inputs = {modality: {} for modality in one}
+    if not isinstance(inputs, Mapping) or not isinstance(raw.get("train", {}), Mapping):
         return raw
-    return {**raw, "train": {**train, "inputs": inputs}}
+    lines = {
+        modality: {"encoder": one[modality], **line}
+        if modality in one and isinstance(line, Mapping)
+        else line
+        for modality, line in inputs.items()
+    }
+    return {**raw, "train": {**train, "inputs": lines}}
 
 
 def cross_faults(raw: Mapping[str, Any], live_keys: Sequence[str]) -> Iterator[str]:
@@ -62,6 +71,10 @@ def cross_faults(raw: Mapping[str, Any], live_keys: Sequence[str]) -> Iterator[s
                 yield f'features[{index}].encoder: a second {modality} table for "{encoder}".'
             made[modality].append(encoder)
     for modality, names in made.items():
+        if isinstance(inputs.get(modality), Mapping) and "encoder" not in inputs[modality]:
+            where = f"train.inputs.{modality}.encoder: is needed"
+            none = f'{where}, and no [[features]] table has modality = "{modality}".'
+            yield f"{where}: one of {' and '.join(names)}." if names else none
         wanted = _table(inputs, modality).get("encoder")
         if isinstance(wanted, str) and wanted not in names:
             yield (

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from ..model_table import MODELS
 from .base import (
@@ -17,7 +17,7 @@ from .base import (
     Section,
     Seed,
     Switch,
-    Word,
+    no_nul,
 )
 from .features import Collapse
 from .wording import DEVICE, nearest
@@ -29,8 +29,8 @@ class InputConfig(Section):
     The keys below `live` are those of a live encoder.
     """
 
-    encoder: Word
-    """As in [[features]]."""
+    encoder: Annotated[str, AfterValidator(no_nul)] = ""
+    """As in [[features]]; unset: that of the modality's [[features]] table, where there is one."""
     layers: LayerChoice = -1
     """One layer, a list (stacked along the width), `"weighted"` (learned softmax over all blocks),
     or `"final"` (after the encoder's last norm)."""

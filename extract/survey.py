@@ -22,7 +22,7 @@ from .decode.clip_error import ClipError, clip_error
 from .decode.header import Header, read_header
 from .decode.media import media_sources
 from .decode.media_files import Check, MediaFiles
-from .encoders.loading import EncoderError
+from .encoders.loading import EncoderError, merged
 from .faces.mtcnn import one_thread
 from .plan import Lacking, Sized, ordered
 from .shards import Shard
@@ -77,8 +77,8 @@ class Survey:
     """Is told how far the looking at files is."""
     noted: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Clips that were extracted and are not quite whole, and what they lack."""
-    faults: tuple[str, ...] = ()
-    """Encoders that cannot be had, where nothing is made."""
+    faults: tuple[EncoderError, ...] = ()
+    """Of encoders that cannot be had, where nothing is made."""
 
     @cached_property
     def headers(self) -> Mapping[str, Header]:
@@ -167,14 +167,14 @@ def survey(
         refuse_foreign(config, manifest)
     check_media(manifest, config)
     progress = progress or Silent()
-    streams, faults = list[Stream](), list[str]()
+    streams, faults = list[Stream](), list[EncoderError]()
     for table in config.features:
         try:
             streams += streams_of(table, config, manifest) if not table.imported else []
         except EncoderError as fault:
-            if create:
-                raise
-            faults.append(str(fault))
+            faults.append(fault)
+    if faults and create:
+        raise EncoderError("\n".join(merged(faults)))
     media: MediaFiles | None = None
     sources: dict[str, str | ClipError] = {}
     reading = sum(stream.reads_media for stream in streams)
