@@ -19,8 +19,9 @@ from ..cache.spec import Modality
 from ..cache.summary import size_text
 from ..progress import duration_text
 from .data.dataset import Corpus, Selection
-from .fit.loop import begin, previous_of, whole_loss
+from .fit.loop import begin, previous_of
 from .fit.optimizer import Stepper
+from .layers.losses import task_loss
 from .live_model import LiveModel
 from .models.shared.hooks import WithinText
 from .models.shared.interface import Batch, FusionModel
@@ -158,7 +159,9 @@ def _step(model: Any, batch: Batch, plan: Plan) -> tuple[float, int]:
         with _counted() as held:
             with stepper.autocast():
                 output = model(batch)
-            loss = whole_loss(output, batch, plan.settings)
+            loss = task_loss(output.prediction.float(), batch.labels, plan.settings.loss)
+            for term in output.losses.values():
+                loss = loss + term
         stepper.backward(loss)
         loss.detach().cpu()  # waits for a GPU
         seconds, kept = time.perf_counter() - began, sum(held.values())

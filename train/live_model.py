@@ -14,6 +14,7 @@ from ..cache.spec import Modality
 from .data.live_inputs import LiveEncoder, Reading, laid_side_by_side, passes
 from .fit.optimizer import groups_of
 from .models.shared.hooks import (
+    Between,
     Contextual,
     Forgets,
     Group,
@@ -169,15 +170,13 @@ class LiveModel(nn.Module):
         source, shape = self._readings[m].source, self._readings[m].shape
         groups = passes(sizes, source.budget, encoder.paddable)
         cost = sum(len(group) * max(sizes[k] for k in group) for group in groups)
-        again = cost > source.budget and torch.is_grad_enabled() and any(encoder.groups())
+        again = cost > source.budget and torch.is_grad_enabled() and self._learns(m)
         parts, order = list[Tensor](), list[int]()
         for group in groups:
             own = [sizes[k] for k in group]
             items = batch.features[m][group, : max(own)]
             hidden = None if words is None else words[group, : max(own)]
-            between = None
-            if m == "text" and self._inside is not None:
-                between = self._inside.between(done, torch.tensor(group, device=mask.device))
+            between = self._between(done, group, mask.device) if m == "text" else None
             if again:
                 found = checkpoint(encoder, items, own, hidden, between, use_reentrant=False)
             else:
@@ -196,6 +195,15 @@ class LiveModel(nn.Module):
             joined = joined.new_zeros(len(mask), *joined.shape[1:]).index_copy(0, place, joined)
         made = joined.masked_fill(~wide, 0)
         return batch.after[m](made) if m in batch.after else made
+
+    def _between(self, done: Batch, group: Sequence[int], device: torch.device) -> Between | None:
+        """What the fusion model does inside the text encoder, to the clips of one pass."""
+        if self._inside is None:
+            return None
+        return self._inside.between(done, torch.tensor(group, device=device))
+
+    def _learns(self, m: Modality) -> bool:
+        return any(len(group) for group in self._encoder(m).groups())
 
     def _scaled(self, hidden: Tensor, m: Modality) -> Tensor:
         reading = self._readings[m]
