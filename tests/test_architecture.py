@@ -235,7 +235,6 @@ LONG = {
     "cache/safe_pickle/machine.py",
     "cache/store/store.py",
     "extract/finetune/encoder.py",
-    "train/run.py",
 }
 """Files that are still to be divided."""
 
