@@ -262,9 +262,9 @@ def test_classes_have_probabilities(tmp_path: Path) -> None:
     assert [clip.id for clip in found.failed] == ["no words"]
     write_new_predictions(tmp_path / "new.csv", found)
     with (tmp_path / "new.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert list(rows[0])[-3:] == ["answer", "no", "yes"]
-    for row, clip in zip(rows[:2], found.clips, strict=False):
+        written = list(csv.DictReader(file))
+    assert list(written[0])[-3:] == ["answer", "no", "yes"]
+    for row, clip in zip(written[:2], found.clips, strict=False):
         assert float(row["no"]) + float(row["yes"]) == pytest.approx(1, abs=1e-6)
         assert float(row[row["answer"]]) == clip.probabilities[row["answer"]].mean
 
