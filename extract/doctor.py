@@ -22,8 +22,8 @@ from ..progress import Progress
 from ..result_table import ResultTable
 from .decode.media_files import Check, with_twins
 from .encoders.device import ComputeDevice
+from .encoders.hub import weights_state
 from .encoders.loading import merged
-from .encoders.weights_state import weights_state
 from .plan import frame_bytes
 from .shards import Shard
 from .survey import Survey, Work, survey, workers
