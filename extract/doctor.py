@@ -302,7 +302,8 @@ def _will_fail(found: Survey) -> list[str]:
             clips.setdefault(f"{work.stream.spec.modality}: {reason}", []).append(id_)
     told = {header.fault for header in found.headers.values()} if found.seen else set()
     return [
-        f"{len(ids)} clips will fail, {reason} ({shown}{', …' if len(ids) > LISTED else ''})."
+        f"{len(ids)} clip{'' if len(ids) == 1 else 's'} will fail, {reason} "
+        f"({shown}{', …' if len(ids) > LISTED else ''})."
         for reason, ids in sorted(clips.items(), key=lambda entry: -len(entry[1]))
         if reason.partition(": ")[2] not in told
         for shown in [", ".join(ids[:LISTED])]
