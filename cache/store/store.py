@@ -252,11 +252,9 @@ class Store:
         ``clip`` (frame,) numbers the clip of each frame in the attribute ``clips``; ``times``,
         ``durations`` and ``valid`` (frame,) are as in `side`.
         """
-        import zarr
+        from .views.zarr_view import zarr_view
 
-        from .views.zarr_view import ZarrView
-
-        return zarr.open_group(ZarrView(self), mode="r")
+        return zarr_view(self)
 
     def as_h5py(self) -> "h5py.File":
         """The whole store as an HDF5 file in memory, whose datasets are the parts' own bytes.
