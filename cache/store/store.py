@@ -16,10 +16,9 @@ from .atomic_write import TEMPORARY
 from .parts.formats import format_of, stem
 from .parts.part import FRAMEWISE, HIDDEN, STATISTICS, Part
 from .ragged import Ragged, Statistics, pooled
-from .read_ranges import Longs, bytes_of, fill, read_range
+from .read_ranges import Longs, Stretches, bytes_of, fill, read_range
 from .sealed_json import COMPLETE, STORE, read_record
 from .statistics import statistics
-from .stretches import Stretches
 
 if TYPE_CHECKING:
     import h5py
