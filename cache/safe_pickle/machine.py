@@ -235,7 +235,7 @@ class Machine(Stack):
             b"g": lambda: self.get(int(self._line(LINE))),
             b"c": lambda: push(self.globals.find(self._word(), self._word())),
             b"\x93": self.push_global,
-            b"i": self._instance,
+            b"i": lambda: _refuse(_OF_A_CLASS, self.globals.find(self._word(), self._word())),
             b"\x80": self._protocol,
             b"\x95": lambda: self._take(8),
             **dict.fromkeys((b"P", b"Q"), lambda: _refuse(_ELSEWHERE)),
@@ -304,10 +304,6 @@ class Machine(Stack):
         self.budget.charge(len(line) + HEAD)
         self.stack.append(quoted(line))
 
-    def _instance(self) -> None:
-        self.globals.find(self._word(), self._word())
-        _refuse(_OF_A_CLASS)
-
     def _protocol(self) -> None:
         if self._take(1)[0] > HIGHEST_PROTOCOL:
             raise RefusedError(f"it is of a protocol after {HIGHEST_PROTOCOL}")
@@ -318,7 +314,7 @@ _OUT_OF_BAND = "its arrays lie in another file (out-of-band buffers)"
 _OF_A_CLASS = "it asks for an object of a class"
 
 
-def _refuse(why: str) -> NoReturn:
+def _refuse(why: str, *_: object) -> NoReturn:
     raise RefusedError(why)
 
 

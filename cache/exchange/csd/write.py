@@ -110,10 +110,14 @@ def _write(
     manifest: Manifest,
     one: ExportSource | None = None,
 ) -> None:
-    text = h5py.string_dtype("utf-8")
+    text, description = h5py.string_dtype("utf-8"), root
+    if one:
+        spec = one.store.spec
+        layers = ", ".join(one.layers)
+        description = f"{spec.encoder} ({spec.weights}), layers {layers}, {spec.fingerprint}"
     about: dict[str, Any] = {
         "root name": root,
-        "computational sequence description": _description(one) if one else root,
+        "computational sequence description": description,
         "dimension names": [str(k) for k in range(one.width)] if one else [root],
         "computational sequence version": "1.0",
         "alignment compatible": True,
@@ -135,8 +139,3 @@ def _write(
         for name, value in about.items():
             place = f"{root}/{METADATA}/{name}"
             file.create_dataset(place, data=[json.dumps(value)], dtype=text)
-
-
-def _description(one: ExportSource) -> str:
-    spec = one.store.spec
-    return f"{spec.encoder} ({spec.weights}), layers {', '.join(one.layers)}, {spec.fingerprint}"
