@@ -107,6 +107,8 @@ def run(
     from .train.cli import end_with, run_json, sweep_stage, train_stage
 
     checked = pipeline(config, table=True)
+    if checked.train.lacking:  # told before the hours of extraction, not after them
+        fail(checked.train.lacking)
     extracted = extract_stage(checked, check=check)
     if not json:
         show_result(extracted)

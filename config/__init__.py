@@ -1,7 +1,7 @@
 """pipeline.toml as types: a file a group of sections, all of them checked at once."""
 
 from ..errors import ConfigError
-from .base import Count, Fraction, LayerChoice, Positive, Section
+from .base import Count, Fraction, LayerChoice, Positive, Section, known_model
 from .corpus import CorpusConfig
 from .evaluate import EvaluateConfig, LabelRange, RunsConfig, SweepConfig, label_range
 from .features import (
@@ -51,6 +51,7 @@ __all__ = [
     "from_mapping",
     "from_texts",
     "in_words",
+    "known_model",
     "label_range",
     "load_config",
     "nearest",

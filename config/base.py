@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -43,14 +44,25 @@ def _listed(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-def _model_name(name: str) -> str:
+def known_model(name: str) -> str:
+    """`name`, if there is a model of it; raises ValueError with the names that come close."""
     if name not in MODELS:
-        hint = nearest(name, MODELS) or f" Known: {', '.join(MODELS)}."
-        raise ValueError(f'"{name}" is no model.{hint}')
+        raise ValueError(f'"{name}" is no model.{_other_models(name)}')
     return name
 
 
-def _no_nul(value: Any) -> Any:
+def _other_models(name: str) -> str:
+    """What may have been meant: the nearest name, or the three that come closest and where others
+    are found."""
+    near = ", ".join(get_close_matches(name, MODELS, n=3, cutoff=0.0))
+    return nearest(name, MODELS) or (
+        f" The closest are {near}; `sedimental models` lists all {len(MODELS)}. A model of your "
+        'own comes with its package\'s entry point: CONTRIBUTING.md, "Add a model".'
+    )
+
+
+def no_nul(value: Any) -> Any:
+    """`value`, if a file can be called so; raises ValueError."""
     if "\0" in str(value):
         raise ValueError("holds a NUL character, which no name of a file can")
     return value
@@ -62,14 +74,14 @@ Seed = Annotated[int, Strict(), Field(ge=0, lt=2**63)]
 Number = Annotated[float, Strict()]
 Fraction = Annotated[float, Strict(), Field(ge=0, le=1)]
 Switch = Annotated[bool, Strict()]
-Word = Annotated[str, Field(min_length=1), AfterValidator(_no_nul)]
-Place = Annotated[Path, AfterValidator(_no_nul)]
+Word = Annotated[str, Field(min_length=1), AfterValidator(no_nul)]
+Place = Annotated[Path, AfterValidator(no_nul)]
 Layer = Annotated[int, Strict()]
 LayerChoice = Annotated[
     int | Literal["weighted", "final"] | tuple[int, ...], BeforeValidator(_layer_choice)
 ]
 LayerList = Annotated[Literal["all"] | tuple[int, ...], BeforeValidator(_layer_list)]
-ModelName = Annotated[str, AfterValidator(_model_name)]
+ModelName = Annotated[str, AfterValidator(known_model)]
 ModelNames = Annotated[tuple[ModelName, ...], BeforeValidator(_listed)]
 Letters = Annotated[str, Field(pattern=r"^[TAV]+$")]
 FOLDER = r"^[A-Za-z0-9][\w.-]*$"

@@ -14,6 +14,35 @@ def _table(raw: Any, *keys: str) -> Mapping[str, Any]:
     return raw if isinstance(raw, Mapping) else {}
 
 
+def with_inputs(raw: dict[str, Any]) -> dict[str, Any]:
+    """`raw` with an encoder in every line of [train.inputs]: that of the modality's [[features]]
+    table, where it has one table. Without any [train.inputs], every modality has a line.
+
+    Left as it is where a modality has several encoders, as only the user can choose.
+    """
+    train, tables = _table(raw, "train"), raw.get("features")
+    encoders: dict[str, list[Any]] = {}
+    for table in map(_table, tables if isinstance(tables, list) else ()):
+        encoders.setdefault(str(table.get("modality")), []).append(table.get("encoder"))
+    one = {
+        modality: names[0]
+        for modality, names in encoders.items()
+        if modality in ("text", "audio", "vision") and len(names) == 1 and isinstance(names[0], str)
+    }
+    inputs = train.get("inputs")
+    if inputs is None and len(one) == len(encoders):
+        inputs = {modality: {} for modality in one}
+    if not isinstance(inputs, Mapping) or not isinstance(raw.get("train", {}), Mapping):
+        return raw
+    lines = {
+        modality: {"encoder": one[modality], **line}
+        if modality in one and isinstance(line, Mapping)
+        else line
+        for modality, line in inputs.items()
+    }
+    return {**raw, "train": {**train, "inputs": lines}}
+
+
 def cross_faults(raw: Mapping[str, Any], live_keys: Sequence[str]) -> Iterator[str]:
     """What must fit between the sections, checked beside the types so that all is said at once.
 
@@ -42,6 +71,10 @@ def cross_faults(raw: Mapping[str, Any], live_keys: Sequence[str]) -> Iterator[s
                 yield f'features[{index}].encoder: a second {modality} table for "{encoder}".'
             made[modality].append(encoder)
     for modality, names in made.items():
+        if isinstance(inputs.get(modality), Mapping) and "encoder" not in inputs[modality]:
+            where = f"train.inputs.{modality}.encoder: is needed"
+            none = f'{where}, and no [[features]] table has modality = "{modality}".'
+            yield f"{where}: one of {' and '.join(names)}." if names else none
         wanted = _table(inputs, modality).get("encoder")
         if isinstance(wanted, str) and wanted not in names:
             yield (

@@ -12,7 +12,7 @@ from pydantic import BaseModel, PrivateAttr, ValidationError
 from ..errors import ConfigError
 from .base import Section
 from .corpus import CorpusConfig
-from .cross_section import cross_faults
+from .cross_section import cross_faults, with_inputs
 from .evaluate import EvaluateConfig, RunsConfig, SweepConfig
 from .features import (
     AnyFeatures,
@@ -139,6 +139,7 @@ def read_config(
     except ConfigError as fault:
         return None, [str(fault)]
     raw, notes = forgiven(raw)
+    raw = with_inputs(raw)
     faults = [*cross_faults(raw, LIVE_KEYS), *(fault for check in checks for fault in check(raw))]
     config, wrong = _validated(raw)
     faults = [*wrong, *faults]

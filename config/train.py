@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from ..model_table import MODELS
 from .base import (
@@ -17,7 +17,7 @@ from .base import (
     Section,
     Seed,
     Switch,
-    Word,
+    no_nul,
 )
 from .features import Collapse
 from .wording import DEVICE, nearest
@@ -29,8 +29,8 @@ class InputConfig(Section):
     The keys below `live` are those of a live encoder.
     """
 
-    encoder: Word
-    """As in [[features]]."""
+    encoder: Annotated[str, AfterValidator(no_nul)] = ""
+    """As in [[features]]; unset: that of the modality's [[features]] table, where there is one."""
     layers: LayerChoice = -1
     """One layer, a list (stacked along the width), `"weighted"` (learned softmax over all blocks),
     or `"final"` (after the encoder's last norm)."""
@@ -72,7 +72,10 @@ LIVE_KEYS = tuple(InputConfig.model_fields)[5:]
 
 
 class Inputs(Section):
-    """[train.inputs]: a line a modality; leave a modality out and no model sees it."""
+    """[train.inputs]: a line a modality; leave a modality out and no model sees it.
+
+    Without the table every modality is read that [[features]] has, the last layer of its encoder.
+    """
 
     text: InputConfig | None = None
     audio: InputConfig | None = None
@@ -228,3 +231,17 @@ class TrainConfig(Section):
             m[0].upper() for m in ("text", "audio", "vision") if getattr(self.inputs, m)
         )
         return self.modalities if self.modalities is not None else (given,) if given else ()
+
+    @property
+    def lacking(self) -> str:
+        """Why [train] asks for no run at all; empty where it asks for some."""
+        empty = [key for key in ("models", "seeds", "subsets") if not getattr(self, key)]
+        words = {"models": "models", "seeds": "seeds", "subsets": "[train.inputs]"}
+        if not empty:
+            return ""
+        needs = " and ".join(words[key] for key in empty)
+        several = (
+            " Where a modality has several encoders in [[features]], [train.inputs] names the one "
+            'that is read: text = { encoder = "bert-large" }.'
+        )
+        return f"[train] asks for no run: it lacks {needs}.{several if 'subsets' in empty else ''}"

@@ -1,7 +1,7 @@
 """What each corpus family's papers print: which metrics, in which order, and what they mean."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -20,14 +20,14 @@ class Metric:
     """The field's own name, as in result files."""
     label: str
     """As papers head the column: ``Acc-2``."""
-    variant: str
-    """What tells two columns of one label apart: ``has0``, ``non0``, or nothing."""
-    higher: bool
-    """Whether a larger number is better."""
-    percent: bool
-    """Printed times 100 with one decimal; else as it is, with three."""
     words: str
     """What it is, for a reader who does not know the field."""
+    variant: str = ""
+    """What tells two columns of one label apart: ``has0``, ``non0``, or nothing."""
+    higher: bool = True
+    """Whether a larger number is better."""
+    percent: bool = True
+    """Printed times 100 with one decimal; else as it is, with three."""
 
     def show(self, value: float) -> str:
         """`value` as printed in tables; an undefined number is ``n/a``."""
@@ -57,14 +57,13 @@ class CorpusProtocol:
         "Answers every clip with the mean label of the training split. Its correlation is "
         "undefined."
     )
-
-    own: LabelRange | None = None
-    """Of other labels than CMU's and CH-SIMS'."""
+    scale: LabelRange | None = None
+    """Range and classes of other labels than CMU's and CH-SIMS'."""
 
     @property
     def middle(self) -> float:
         """The score that is neither negative nor positive."""
-        return self.own.middle if self.own else 0.0
+        return self.scale.middle if self.scale else 0.0
 
     @property
     def of_several(self) -> bool:
@@ -82,8 +81,8 @@ class CorpusProtocol:
             return values.astype(np.int64)
         if self.key == "mosi":
             return rounded(values, 3) + 3
-        if self.own:
-            return binned(values, self.own.edges)
+        if self.scale:
+            return binned(values, self.scale.edges)
         return binned(np.clip(values, -1, 1), SIMS_EDGES_5)
 
     def polarity(self, value: float) -> str:
@@ -96,11 +95,12 @@ class CorpusProtocol:
         >>> [MOSI.polarity(v) for v in (-0.6, 0.5, 2.0)], SIMS.polarity(0.1)
         (['negative', 'neutral', 'positive'], 'neutral')
         """
-        one = np.array([value])
-        if self.own:
-            side = 2 * int(self.classes(one)[0]) - len(self.own.edges)
-            return ("negative", "neutral", "positive")[int(np.sign(side)) + 1]
-        sign = np.sign(rounded(one, 3)) if self.key == "mosi" else binned(one, SIMS_EDGES_3) - 1
+        score = np.array([value])
+        if self.scale:
+            sign = np.sign(2 * self.classes(score) - len(self.scale.edges))
+        else:
+            mosi = self.key == "mosi"
+            sign = np.sign(rounded(score, 3)) if mosi else binned(score, SIMS_EDGES_3) - 1
         return ("negative", "neutral", "positive")[int(sign[0]) + 1]
 
     def metric(self, key: str) -> Metric:
@@ -120,55 +120,20 @@ def protocol_of(scheme: Scheme) -> CorpusProtocol:
 @cache
 def _of_several(several: Several) -> CorpusProtocol:
     listed, scores = ", ".join(several.names), several.kind == "dimensions"
-    parts = (
-        {
-            "CCC": (
-                "CCC",
-                False,
-                "Lin's concordance correlation coefficient: 1 where predictions "
-                "are the labels, less by bias and by another spread.",
-            ),
-            "Corr": ("Corr", False, "Pearson correlation of labels and predictions."),
-            "MAE": (
-                "MAE",
-                False,
-                "Mean absolute difference of label and prediction, in label units.",
-            ),
-        }
-        if scores
-        else {
-            "Weighted_acc": (
-                "WA",
-                True,
-                "Mean of the shares that are right of the clips with the "
-                "emotion and of those without it, predicted from a probability of one half on.",
-            ),
-            "F1": (
-                "F1",
-                True,
-                "F1 of the two classes, there and not there, averaged with the weights "
-                "with which they occur among the labels.",
-            ),
-        }
-    )
+    each = _DIMENSION if scores else _EMOTION
     lead = ("CCC", "MAE") if scores else ("Weighted_acc", "F1")
-
-    def metric(key: str, name: str) -> Metric:
-        label, percent, words = parts[key]
-        of = f"Of {name}. " if name else f"Mean over {listed}. "
-        said = f"{of}{words}"
-        whole = f"{key}_{name}" if name else key
-        return Metric(whole, label, name, key != "MAE", percent, said)
-
+    named = (
+        replace(m, key=f"{m.key}_{name}", variant=name, words=f"Of {name}. {m.words}")
+        for name in several.names
+        for m in each
+    )
+    means = (replace(m, words=f"Mean over {listed}. {m.words}") for m in each if m.key in lead)
     return CorpusProtocol(
         key=several.kind,
         corpora=f"clips rated on {listed}" if scores else f"clips with any of {listed}",
         low=-np.inf if scores else 0,
         high=np.inf if scores else 1,
-        metrics=(
-            *(metric(key, "") for key in lead),
-            *(metric(key, name) for name in several.names for key in parts),
-        ),
+        metrics=(*means, *named),
         bins=(),
         first=lead[0],
         second=lead[1],
@@ -183,7 +148,16 @@ def _of_several(several: Several) -> CorpusProtocol:
 
 @cache
 def _of_classes(names: tuple[str, ...]) -> CorpusProtocol:
-    two = len(names) == 2
+    of_each = (
+        Metric(
+            f"F1_{name}",
+            "F1",
+            f"F1 of the class {name}: the harmonic mean of its precision and its recall. Undefined "
+            "where no clip is labelled or predicted so.",
+            name,
+        )
+        for name in names
+    )
     return CorpusProtocol(
         key="classes",
         corpora=f"clips of {len(names)} classes: {', '.join(names)}",
@@ -192,33 +166,11 @@ def _of_classes(names: tuple[str, ...]) -> CorpusProtocol:
         metrics=(
             Metric(
                 "Accuracy",
-                "Acc-2" if two else "Acc",
-                "",
-                True,
-                True,
+                "Acc-2" if len(names) == 2 else "Acc",
                 "Share of clips whose class is right.",
             ),
-            Metric(
-                "Weighted_F1",
-                "F1",
-                "weighted",
-                True,
-                True,
-                "F1 of each class, averaged with the weights with which the classes occur among "
-                "the labels.",
-            ),
-            *(
-                Metric(
-                    f"F1_{name}",
-                    "F1",
-                    name,
-                    True,
-                    True,
-                    f"F1 of the class {name}: the harmonic mean of its precision and its recall. "
-                    "Undefined where no clip is labelled or predicted so.",
-                )
-                for name in names
-            ),
+            Metric("Weighted_F1", "F1", f"F1 of each class, {_AVERAGED}.", "weighted"),
+            *of_each,
         ),
         bins=names,
         first="Weighted_F1",
@@ -230,41 +182,35 @@ def _of_classes(names: tuple[str, ...]) -> CorpusProtocol:
 
 @cache
 def _of_range(name: str) -> CorpusProtocol:
-    own = label_range(name)
-    if own is None:
+    scale = label_range(name)
+    if scale is None:
         raise ValueError(f"evaluate.protocol: {name!r} is unknown.")
-    edges = [f"{edge:g}" for edge in own.edges]
-    listed, count = ", ".join(edges), len(edges) + 1
-    several = Metric(
-        several_key(own),
-        f"Acc-{count}",
-        "",
-        True,
-        True,
-        f"Share of clips in the right class of {count}, with edges at {listed}; each includes its "
-        "upper edge.",
-    )
+    edges = [f"{edge:g}" for edge in scale.edges]
+    count = len(edges) + 1
     two = Metric(
         "Mult_acc_2",
         "Acc-2",
-        "",
-        True,
-        True,
-        f"Share of clips in the right class of two: up to {own.middle:g} and above.",
+        f"Share of clips in the right class of two: up to {scale.middle:g} and above.",
+    )
+    all_classes = Metric(
+        several_key(scale),
+        f"Acc-{count}",
+        f"Share of clips in the right class of {count}, with edges at {', '.join(edges)}; each "
+        "includes its upper edge.",
     )
     return CorpusProtocol(
         key=name,
-        corpora=f"labels from {own.low:g} to {own.high:g}; no paper's protocol",
-        low=own.low,
-        high=own.high,
+        corpora=f"labels from {scale.low:g} to {scale.high:g}; no paper's protocol",
+        low=scale.low,
+        high=scale.high,
         metrics=(
             two,
-            Metric("F1_score", "F1", "", True, True, f"{_F1}; classes as in Mult_acc_2."),
-            *((several,) if count > 2 else ()),
+            Metric("F1_score", "F1", f"{_F1}; classes as in Mult_acc_2."),
+            *((all_classes,) if count > 2 else ()),
             *(metric for metric in MOSI.metrics if metric.key in ("MAE", "Corr")),
         ),
         bins=(*(f"<= {edge}" for edge in edges), f"> {edges[-1]}"),
-        own=own,
+        scale=scale,
     )
 
 
@@ -278,9 +224,48 @@ def explain(protocol: Scheme) -> str:
     return "\n".join([f"Protocol {chosen.key}: {chosen.corpora}.", *lines])
 
 
-_F1 = (
-    "F1 of each of the two classes, averaged with the weights with which the classes occur among "
-    "the labels"
+def _correlation(words: str) -> Metric:
+    return Metric(
+        "Corr", "Corr", f"Pearson correlation of labels and predictions{words}", percent=False
+    )
+
+
+def _mean_error(words: str) -> Metric:
+    return Metric(
+        "MAE",
+        "MAE",
+        f"Mean absolute difference of label and prediction, {words}",
+        higher=False,
+        percent=False,
+    )
+
+
+_AVERAGED = "averaged with the weights with which the classes occur among the labels"
+_F1 = f"F1 of each of the two classes, {_AVERAGED}"
+_DIMENSION = (
+    Metric(
+        "CCC",
+        "CCC",
+        "Lin's concordance correlation coefficient: 1 where predictions are the labels, less by "
+        "bias and by another spread.",
+        percent=False,
+    ),
+    _correlation("."),
+    _mean_error("in label units."),
+)
+_EMOTION = (
+    Metric(
+        "Weighted_acc",
+        "WA",
+        "Mean of the shares that are right of the clips with the emotion and of those without it, "
+        "predicted from a probability of one half on.",
+    ),
+    Metric(
+        "F1",
+        "F1",
+        "F1 of the two classes, there and not there, averaged with the weights with which they "
+        "occur among the labels.",
+    ),
 )
 
 MOSI = CorpusProtocol(
@@ -292,57 +277,32 @@ MOSI = CorpusProtocol(
         Metric(
             "Has0_acc_2",
             "Acc-2",
-            "has0",
-            True,
-            True,
             "Share of all clips on the right side of zero, where zero counts as not negative "
             "(≥ 0 against < 0), for labels and predictions alike.",
+            "has0",
         ),
-        Metric("Has0_F1_score", "F1", "has0", True, True, f"{_F1}; classes as in Has0_acc_2."),
+        Metric("Has0_F1_score", "F1", f"{_F1}; classes as in Has0_acc_2.", "has0"),
         Metric(
             "Non0_acc_2",
             "Acc-2",
-            "non0",
-            True,
-            True,
             "Clips labelled exactly 0 are left out; of the others, the share on the right side of "
             "zero (> 0 against < 0). A prediction of exactly 0 counts as negative.",
+            "non0",
         ),
-        Metric("Non0_F1_score", "F1", "non0", True, True, f"{_F1}; classes as in Non0_acc_2."),
+        Metric("Non0_F1_score", "F1", f"{_F1}; classes as in Non0_acc_2.", "non0"),
         Metric(
             "Mult_acc_5",
             "Acc-5",
-            "",
-            True,
-            True,
             "Label and prediction are clipped to -2..2 and rounded to whole numbers (halves to the "
             "even one); the share that agrees.",
         ),
         Metric(
             "Mult_acc_7",
             "Acc-7",
-            "",
-            True,
-            True,
             "The same with -3..3. Never above Acc-5 of the same predictions.",
         ),
-        Metric(
-            "MAE",
-            "MAE",
-            "",
-            False,
-            False,
-            "Mean absolute difference of label and prediction, in label units, without clipping.",
-        ),
-        Metric(
-            "Corr",
-            "Corr",
-            "",
-            True,
-            False,
-            "Pearson correlation of labels and predictions, without clipping. Undefined if all "
-            "predictions are equal.",
-        ),
+        _mean_error("in label units, without clipping."),
+        _correlation(", without clipping. Undefined if all predictions are equal."),
     ),
     bins=("-3", "-2", "-1", "0", "1", "2", "3"),
 )
@@ -356,46 +316,22 @@ SIMS = CorpusProtocol(
         Metric(
             "Mult_acc_2",
             "Acc-2",
-            "",
-            True,
-            True,
             "Share of clips in the right class of two: ≤ 0 and > 0. Zero belongs to the negative "
             "class, the other way round than on CMU-MOSI.",
         ),
         Metric(
             "Mult_acc_3",
             "Acc-3",
-            "",
-            True,
-            True,
             "Three classes: up to -0.1, up to 0.1, above; each bin includes its upper edge.",
         ),
         Metric(
             "Mult_acc_5",
             "Acc-5",
-            "",
-            True,
-            True,
             "Five classes with edges at -0.7, -0.1, 0.1 and 0.7; each bin includes its upper edge.",
         ),
-        Metric("F1_score", "F1", "", True, True, f"{_F1}; classes as in Mult_acc_2."),
-        Metric(
-            "MAE",
-            "MAE",
-            "",
-            False,
-            False,
-            "Mean absolute difference of label and prediction, both clipped to -1..1 first.",
-        ),
-        Metric(
-            "Corr",
-            "Corr",
-            "",
-            True,
-            False,
-            "Pearson correlation of labels and predictions, both clipped to -1..1 first. Undefined "
-            "if all predictions are equal.",
-        ),
+        Metric("F1_score", "F1", f"{_F1}; classes as in Mult_acc_2."),
+        _mean_error("both clipped to -1..1 first."),
+        _correlation(", both clipped to -1..1 first. Undefined if all predictions are equal."),
     ),
     bins=("<= -0.7", "<= -0.1", "<= 0.1", "<= 0.7", "> 0.7"),
 )

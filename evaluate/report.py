@@ -1,8 +1,7 @@
 """From an experiment folder to a Report: every run is read, scored anew and looked behind."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,6 @@ import numpy as np
 from ..cache.corpus.corpus_table import cached_manifest
 from ..cache.manifest import Manifest
 from ..cache.runs import Run, folder_of, list_runs, read_run
-from ..cache.runs.code import commit, lock_digest
-from ..cache.runs.identity import code_version
 from ..cache.runs.representations import read_representations
 from ..cache.spec import MODALITIES, SPLITS, Split
 from ..config import Config, EvaluateConfig
@@ -27,26 +24,23 @@ from .figures.representation_maps import map_figures
 from .figures.training_curves import trajectory_figure
 from .metrics import Classes, Scheme, Scores
 from .protocols import CorpusProtocol, protocol_of
+from .provenance import provenance
 from .results import (
     Caution,
     Drawing,
     InputUse,
-    Provenance,
     Report,
     Row,
-    RowSettings,
     RunLine,
     Tuned,
     grouped,
 )
 from .selection import Planned, select, told
 from .statistics import Difference, Spread, differences, seed_means, spreads, video_groups
-from .warnings import cautions, differing
+from .warnings import cautions
 
 News = Callable[[Config, bool], Iterator[str]]
 """What changed in the corpus since its features were made."""
-TABLE = {"models", "modalities", "seeds"}
-"""Keys of [train] that say which rows there are, and so nothing of one."""
 
 
 def evaluate(
@@ -176,7 +170,7 @@ def report_of(
         ),
         cross=read_cross(folder, groups, settings.bootstrap),
         drawings=_inner_figures(folder, ranked, protocol),
-        provenance=_provenance(groups, settings, manifest),
+        provenance=provenance(groups, settings, manifest),
     )
 
 
@@ -330,52 +324,3 @@ def _own(run: Run, split: Split, spread: Mapping[str, Spread], place: int) -> Ma
     if fold_of(run) is not None:  # the row's are of parts, not of runs
         return {key: run.metrics[split].get(key, float("nan")) for key in spread}
     return {key: one.values[place] for key, one in spread.items()}
-
-
-def _provenance(
-    groups: Mapping[str, Sequence[Run]], settings: EvaluateConfig, manifest: Manifest | None
-) -> Provenance:
-    runs = [run for seeds in groups.values() for run in seeds]
-    apart = set(differing({str(n): run.environment for n, run in enumerate(runs)}))
-    return Provenance(
-        version=code_version(),
-        commit=commit(),
-        lock=lock_digest(),
-        written=datetime.now(UTC).isoformat(timespec="seconds"),
-        manifest=manifest.digest if manifest else None,
-        criterion="; ".join(dict.fromkeys(run.criterion for run in runs)),
-        rows=tuple(_settings(name, seeds, apart) for name, seeds in groups.items()),
-        environment={k: v for k, v in runs[0].environment.items() if k not in apart},
-        resamples=settings.bootstrap,
-    )
-
-
-def _settings(name: str, runs: Sequence[Run], apart: Set[str]) -> RowSettings:
-    """Of one row, whose seeds differ in nothing but, perhaps, machines: `apart` of all rows."""
-    run = runs[0]
-    asked = run.config.get("inputs", {})
-    # an encoder's name, never the folder it lies in
-    inputs = {i.modality: {**asked.get(i.modality, {}), "encoder": i.encoder} for i in run.inputs}
-    encoders = run.config.get("encoders", {})
-    # what else is a table belongs to models, whose options are resolved already
-    own = {k: v for k, v in run.config.items() if k not in TABLE and not isinstance(v, Mapping)}
-    machines = {
-        key: "; ".join(dict.fromkeys(str(run.environment.get(key, "unknown")) for run in runs))
-        for key in dict.fromkeys(key for run in runs for key in run.environment if key in apart)
-    }
-    recipe = {**own, "inputs": inputs, "encoders": encoders}
-    return RowSettings(name, _flat(recipe), _flat(run.options), machines)
-
-
-def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, str]:
-    """Dotted key -> value in words; of an input's keys those alone that are set."""
-    found: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found |= _flat({k: v for k, v in value.items() if v is not None}, f"{before}{key}.")
-        elif isinstance(value, list | tuple):
-            found[before + key] = ", ".join(map(str, value)) or "none"
-        else:
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            found[before + key] = "unset" if value is None else text
-    return found

@@ -156,6 +156,7 @@ def fetch_command(config: ConfigFile = PIPELINE, json: AsJson = False) -> None:
 
     Each is loaded once, as the extraction will. Exit code 1: one of them cannot be had.
     """
+    from .encoders.loading import merged
     from .fetch import fetch
     from .terminal import fetched_table
 
@@ -163,10 +164,10 @@ def fetch_command(config: ConfigFile = PIPELINE, json: AsJson = False) -> None:
     with bars() as progress:
         found = fetch(checked, progress)
     if json:
-        print_json([vars(one) for one in found])
+        print_json([vars(one) | {"fault": str(one.fault or "")} for one in found])
     else:
         out().print(fetched_table(found))
-    if faults := [one.fault for one in found if one.fault]:
+    if faults := merged([one.fault for one in found if one.fault]):
         fail("\n".join(faults))
 
 

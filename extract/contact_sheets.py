@@ -15,7 +15,7 @@ from ..errors import SedimentalError
 from ..progress import Progress, Silent
 from .corpora import load_manifest
 from .decode.clip_error import clip_error
-from .decode.media import decode, media_source
+from .decode.media import decode, media_sources
 from .decode.media_files import MediaFiles
 from .faces.crops import Picture, resized
 from .faces.mtcnn import Boxes
@@ -148,7 +148,7 @@ def boxes_of(clip: Clip, stream: VisionStream, media: MediaFiles) -> Found | Non
     """The faces found in `clip`; None if it was never looked at as it is now, or its file is not
     there. The files of `media` have been looked at."""
     try:
-        source = media.source(clip, media_source(clip, media.root))
+        source = media.source(clip, media_sources([clip], media.root)[0])
         return stream.boxes.get(source) if stream.boxes else None
     except Exception:
         return None

@@ -22,6 +22,7 @@ from ..progress import Progress
 from ..result_table import ResultTable
 from .decode.media_files import Check, with_twins
 from .encoders.device import ComputeDevice
+from .encoders.loading import merged
 from .encoders.weights_state import weights_state
 from .plan import frame_bytes
 from .shards import Shard
@@ -92,6 +93,8 @@ class Diagnosis(ResultTable):
     lengths: Lengths | None
     """None for a corpus of texts, or where no file says."""
     stores: tuple[StorePlan, ...]
+    unavailable: int
+    """Encoders that cannot be had: what their stores need is not known."""
     disk_needed: int
     disk_free: int
     device: str
@@ -190,6 +193,7 @@ def diagnose(found: Survey) -> Diagnosis:
         unreadable={path: h.fault for path, h in headers.items() if h.fault},
         lengths=_lengths(found),
         stores=stores,
+        unavailable=len(found.faults),
         disk_needed=round(sum(s.bytes for s in stores) * SPARE),
         disk_free=_free(config.corpus_cache),
         device=device_name(arithmetic.device),
@@ -233,7 +237,7 @@ def _findings(diagnosis: Diagnosis, found: Survey) -> list[Finding]:
     def note(level: Literal["error", "warning", "note"], text: str) -> None:
         findings.append(Finding(level, text))
 
-    for fault in found.faults:
+    for fault in merged(found.faults):
         note("error", fault)
     if not config.features:
         note("error", "[[features]]: none is asked for; `sedimental init` shows some.")

@@ -1,10 +1,14 @@
 """Who does the work of an extraction: this process, or others that it hands shares to."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
+from ..config import Config
 from ..errors import SedimentalError
 from ..progress import Progress
-from .doctor import Diagnosis
+from .doctor import Diagnosis, diagnose
+from .encoders.device import ComputeDevice
+from .fill import fill
 from .stage_times import Clock
 from .survey import Survey
 
@@ -25,3 +29,22 @@ class Engine(Protocol):
 
     def fill(self, found: Survey, diagnosis: Diagnosis, clock: Clock, progress: Progress) -> None:
         """Extract what any store lacks, and leave in each work the clips that failed."""
+
+
+@dataclass(frozen=True)
+class LocalEngine:
+    """The engine that is this process, with its device and its decoding threads."""
+
+    config: Config
+    estimates: bool = True
+    """Whether it tells how long a large corpus will take."""
+
+    @property
+    def device(self) -> str:
+        return str(ComputeDevice.of(self.config.extract).device)
+
+    def diagnose(self, found: Survey) -> Diagnosis:
+        return diagnose(found)
+
+    def fill(self, found: Survey, diagnosis: Diagnosis, clock: Clock, progress: Progress) -> None:
+        fill(found, clock, progress, diagnosis if self.estimates else None)

@@ -26,7 +26,7 @@ class Fetched:
     revision: str | None
     """Commit of the Hub."""
     parameters: int
-    fault: str = ""
+    fault: EncoderError | None = None
     """Why it cannot be had."""
 
 
@@ -44,7 +44,7 @@ def fetch(config: Config, progress: Progress | None = None) -> tuple[Fetched, ..
         try:
             found += _fetched(table, config)
         except EncoderError as fault:
-            lost = Fetched(table.modality, table.encoder, "", None, 0, str(fault))
+            lost = Fetched(table.modality, table.encoder, "", None, 0, fault)
             found.append(lost)
         told.advance(TASK)
     return tuple(dict.fromkeys(found))

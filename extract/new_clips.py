@@ -11,7 +11,7 @@ from ..cache.manifest import Clip, Manifest
 from ..cache.spec import Modality
 from ..errors import ManifestError
 from .corpora.reading.subtitles import read_text
-from .corpora.reading.table import Faults, Line, finished, read_rows
+from .corpora.reading.table import Table, finished
 from .corpora.reading.word_times import read_words
 from .new_clip import NewClip
 
@@ -61,12 +61,12 @@ def read_table(path: Path, reads: Collection[Modality]) -> list[NewClip]:
     ``word_times`` may be there, any other is ignored. Raises ManifestError with every fault and its
     line.
     """
-    faults, clips = Faults(path), list[NewClip]()
+    table, clips = Table(path), list[NewClip]()
     needed = [*(["media"] if _seen(reads) else []), *(["text"] if "text" in reads else [])]
-    for row in read_rows(path, faults, needed):
+    for row in table.rows(needed):
         own, media = row.text("id"), row.text("media")
         if media is None and _seen(reads):
-            faults.add(row.line, "media is empty.")
+            row.fault("media is empty.")
         video, clip = row.text("video_id"), row.text("clip_id")
         if own is None and video and clip:
             own = f"{video}$_${clip}"
@@ -85,7 +85,7 @@ def read_table(path: Path, reads: Collection[Modality]) -> list[NewClip]:
                 words=tuple((w.text, w.start, w.end) for w in read_words(row)),
             )
         )
-    faults.stop()
+    table.stop()
     return clips
 
 
@@ -95,26 +95,25 @@ def manifest_of(name: str, clips: Sequence[NewClip], reads: Collection[Modality]
     Raises ManifestError for every clip without the text or the file that is to be read. Files are
     not looked at: one that cannot be read fails by itself.
     """
-    faults, names = Faults(Path(name)), _names(clips)
-    rows: list[tuple[Line, Clip]] = []
+    table, names = Table(Path(name)), _names(clips)
     for number, (clip, own) in enumerate(zip(clips, names, strict=True), start=1):
         line = f"clip {number} ({own})"
         if "text" in reads and clip.text is None:
-            faults.add(line, WORDLESS)
+            table.fault(line, WORDLESS)
         if _seen(reads) and clip.media is None:
-            faults.add(line, f"its {_seen(reads)} are read, and no file is given.")
+            table.fault(line, f"its {_seen(reads)} are read, and no file is given.")
         media = None if clip.media is None else str(Path(clip.media).absolute())
         video, of_video = clip.video or own, clip.clip or str(number)
         cut = clip.start, clip.end
-        rows.append((line, Clip(own, video, of_video, "test", clip.text or "", media, *cut)))
-    if not rows:
+        table.add(line, Clip(own, video, of_video, "test", clip.text or "", media, *cut))
+    if not clips:
         raise ManifestError(f"{name}: none are given. Name a VIDEO or a --table, or give a --text.")
     times = {
         own: tuple(Word(*word) for word in clip.words)
         for clip, own in zip(clips, names, strict=True)
         if clip.words
     }
-    return replace(finished(name, Path(), rows, faults), word_times=times)
+    return replace(finished(name, Path(), table), word_times=times)
 
 
 def _seen(reads: Collection[Modality]) -> str:

@@ -38,8 +38,9 @@ def _fault(modality: Modality, made: Extraction) -> str:
         )
     folder = made.table.get("weights") or made.table["encoder"]
     if spec.weights == "folder" and not Path(folder).is_dir():
+        here = "" if Path(folder).is_absolute() else f" (looked for from {Path.cwd()})"
         return (
-            f"the encoder of {modality}, the folder {folder}, is gone{_from_here(folder)}. "
+            f"the encoder of {modality}, the folder {folder}, is gone{here}. "
             "Put it back there, or train again with another."
         )
     try:
@@ -52,7 +53,3 @@ def _fault(modality: Modality, made: Extraction) -> str:
             "back what it was, or extract and train again."
         )
     return ""
-
-
-def _from_here(source: str) -> str:
-    return "" if Path(source).is_absolute() else f" (looked for from {Path.cwd()})"

@@ -1,7 +1,8 @@
 """What there is to do: which clips each store lacks, and what the media files' headers say."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,13 +20,14 @@ from ..progress import Progress, Silent
 from .corpora import load_manifest
 from .decode.clip_error import ClipError, clip_error
 from .decode.header import Header, read_header
+from .decode.media import media_sources
 from .decode.media_files import Check, MediaFiles
-from .encoders.loading import EncoderError
+from .encoders.loading import EncoderError, merged
 from .faces.mtcnn import one_thread
 from .plan import Lacking, Sized, ordered
 from .shards import Shard
 from .streams.raw_inputs import streams_of
-from .streams.streams import Stream, reads_media
+from .streams.streams import Stream, TextStream
 
 CLIPS, FILES = "looking at clips", "looking at media"
 """Tasks of which a Progress is told."""
@@ -75,8 +77,8 @@ class Survey:
     """Is told how far the looking at files is."""
     noted: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Clips that were extracted and are not quite whole, and what they lack."""
-    faults: tuple[str, ...] = ()
-    """Encoders that cannot be had, where nothing is made."""
+    faults: tuple[EncoderError, ...] = ()
+    """Of encoders that cannot be had, where nothing is made."""
 
     @cached_property
     def headers(self) -> Mapping[str, Header]:
@@ -95,7 +97,7 @@ class Survey:
         """Clips to be done for `work` that will fail, and why, as far as that can be known without
         decoding."""
         stream, wanted = work.stream, work.lacking(self.mine).wanted
-        if not reads_media(stream):
+        if not stream.reads_media:
             return {}
         reasons = {
             clip.id: self.headers[clip.media].why_no(stream.spec.modality, clip.start, stream.track)
@@ -107,7 +109,7 @@ class Survey:
     @property
     def seen(self) -> bool:
         """Whether any store is made of media at all."""
-        return any(reads_media(work.stream) for work in self.works)
+        return any(work.stream.reads_media for work in self.works)
 
     @cached_property
     def mine(self) -> tuple[Clip, ...]:
@@ -164,29 +166,48 @@ def survey(
     if not handed:
         refuse_foreign(config, manifest)
     check_media(manifest, config)
-    told = progress or Silent()
-    made_here = [f for f in config.features if not f.imported]
-    streams, faults = list[Stream](), list[str]()
-    for table in made_here:
+    progress = progress or Silent()
+    streams, faults = list[Stream](), list[EncoderError]()
+    for table in config.features:
         try:
-            streams += streams_of(table, config, manifest)
+            streams += streams_of(table, config, manifest) if not table.imported else []
         except EncoderError as fault:
-            if create:
-                raise
-            faults.append(str(fault))
+            faults.append(fault)
+    if faults and create:
+        raise EncoderError("\n".join(merged(faults)))
     media: MediaFiles | None = None
-    with decoders(config) as pool:
-        if not handed and any(reads_media(stream) for stream in streams):
-            media = MediaFiles(manifest.root, config.corpus_cache, check)
-            media.look(manifest.clips, pool)
-        told.start(CLIPS, len(streams) * len(manifest.clips))
-        works = tuple(
-            _work(stream, manifest, config, pool, create, media, told) for stream in streams
-        )
+    sources: dict[str, str | ClipError] = {}
+    reading = sum(stream.reads_media for stream in streams)
+    if streams:
+        progress.start(CLIPS, len(streams) * len(manifest.clips))
+    if reading:
+        with decoders(config) as pool:
+            if not handed:
+                media = MediaFiles(manifest.root, config.corpus_cache, check)
+                media.look(manifest.clips, pool)
+            # read once for all stores, and counted for each
+            sources = _media_sources(
+                manifest, media, pool, lambda clips: progress.advance(CLIPS, clips * reading)
+            )
+    works = []
+    for stream in streams:
+        if isinstance(stream, TextStream):
+            works.append(_work(stream, config, _text_sources(stream, manifest), create))
+            progress.advance(CLIPS, len(manifest.clips))
+        else:
+            works.append(_work(stream, config, sources, create))
     paths = (find_store(config.corpus_cache, f, "") for f in config.features if f.imported)
     imported = tuple(open_store(path) for path in paths)
     return Survey(
-        config, manifest, works, shard, imported, handed, media, told, faults=tuple(faults)
+        config,
+        manifest,
+        tuple(works),
+        shard,
+        imported,
+        handed,
+        media,
+        progress,
+        faults=tuple(faults),
     )
 
 
@@ -226,41 +247,61 @@ def check_media(manifest: Manifest, config: Config) -> None:
         )
 
 
-def _work(
-    stream: Stream,
+def _media_sources(
     manifest: Manifest,
-    config: Config,
-    pool: ThreadPoolExecutor,
-    create: bool,
     media: MediaFiles | None,
-    told: Progress,
+    pool: ThreadPoolExecutor,
+    advance: Callable[[int], None],
+) -> dict[str, str | ClipError]:
+    """What the clips are made from, by id, or why there is nothing; each file is opened once."""
+    by_file = defaultdict[str | None, list[Clip]](list)
+    for clip in manifest.clips:
+        by_file[clip.media].append(clip)
+
+    def of_file(clips: Sequence[Clip]) -> Sequence[str | ClipError]:
+        try:
+            sources = media_sources(clips, manifest.root)
+        except Exception as fault:
+            return [clip_error("read", fault)] * len(clips)
+        if media is None:
+            return sources
+        return [media.source(c, source) for c, source in zip(clips, sources, strict=True)]
+
+    by_id: dict[str, str | ClipError] = {}
+    for clips, sources in zip(by_file.values(), pool.map(of_file, by_file.values()), strict=True):
+        by_id.update(zip((clip.id for clip in clips), sources, strict=True))
+        advance(len(clips))
+    return {clip.id: by_id[clip.id] for clip in manifest.clips}
+
+
+def _text_sources(stream: TextStream, manifest: Manifest) -> dict[str, str | ClipError]:
+    sources: dict[str, str | ClipError] = {}
+    for clip in manifest.clips:
+        try:
+            sources[clip.id] = stream.source(clip, manifest.root)
+        except Exception as fault:
+            sources[clip.id] = clip_error("read", fault)
+    return sources
+
+
+def _work(
+    stream: Stream, config: Config, sources: Mapping[str, str | ClipError], create: bool
 ) -> Work:
-    """Open the stream's store and find out what it lacks."""
+    """Open the stream's store and find out what it lacks of the clips that have `sources`."""
     folder, spec, format_ = config.corpus_cache, stream.spec, config.cache.format
     if create:
         writer = StoreWriter.create(folder, spec, format_)
     else:
         writer = StoreWriter(folder / spec.folder_name, spec, format_)
-    sources: dict[str, str] = {}
-    failures: dict[str, ClipError] = {}
-
-    def source(clip: Clip) -> str | ClipError:
-        try:
-            found = stream.source(clip, manifest.root)
-            return media.source(clip, found) if media and reads_media(stream) else found
-        except Exception as fault:
-            return clip_error("read", fault)
-
     present = writer.present() if writer.path.is_dir() else {}
-    held = set()
-    for clip, found in zip(manifest.clips, pool.map(source, manifest.clips), strict=True):
-        told.advance(CLIPS)
-        if isinstance(found, ClipError):
-            failures[clip.id] = found
+    readable, failures, held = dict[str, str](), dict[str, ClipError](), set[str]()
+    for id_, source in sources.items():
+        if isinstance(source, ClipError):
+            failures[id_] = source
             continue
-        sources[clip.id] = found
-        if present.get(clip.id) == found:
-            held.add(clip.id)
-        elif fault := stream.refuses(found):
-            failures[clip.id] = fault
-    return Work(stream, writer, sources, frozenset(held), failures)
+        readable[id_] = source
+        if present.get(id_) == source:
+            held.add(id_)
+        elif refusal := stream.refuses(source):
+            failures[id_] = refusal
+    return Work(stream, writer, readable, frozenset(held), failures)

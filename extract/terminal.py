@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from .fetch import Fetched
     from .result import ExtractResult
 
+CELL = 60
+"""Characters of a line in a table of facts: it fits a terminal of 80."""
 LONG = 600.0
 """Seconds from which on it is said how a run could be shorter."""
 
@@ -23,7 +26,7 @@ def store_table(result: "ExtractResult") -> Table:
     """A row a store: what it holds, what is new, what failed, coverage by split."""
     table = Table(title=f"features of {result.corpus}", title_justify="left")
     for name in ("store", "weights"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for name in ("clips", "new", "failed", "frames", "size", "train", "valid", "test"):
         table.add_column(name, justify="right")
     for store in result.stores:
@@ -61,27 +64,24 @@ def stage_table(result: "ExtractResult") -> Table:
 
 
 def diagnosis_tables(diagnosis: "Diagnosis") -> tuple[Table, ...]:
-    """The corpus and the machine; the stores."""
+    """The corpus and the machine; the stores, where any encoder can be had."""
     about = Table(title=f"corpus {diagnosis.corpus}", title_justify="left", show_header=False)
     for label, value in _facts(diagnosis).items():
         about.add_row(label, value)
     stores = Table(title="stores", title_justify="left")
-    for name in ("store", "weights"):
-        stores.add_column(name)
-    for name in ("there", "to do", "will fail", "frames", "size", "time"):
+    stores.add_column("store, weights", overflow="fold")
+    for name in ("there", "to do", "will\nfail", "size", "time"):
         stores.add_column(name, justify="right")
     for store in diagnosis.stores:
         stores.add_row(
-            store.path.name,
-            store.weights,
+            f"{store.path.name}\n{store.weights}",
             str(store.held),
             str(store.todo),
             str(store.failed),
-            str(store.frames),
             size_text(store.bytes),
             "-" if store.seconds is None else duration_text(store.seconds),
         )
-    return about, stores
+    return (about, stores) if diagnosis.stores else (about,)
 
 
 def _facts(diagnosis: "Diagnosis") -> Mapping[str, str]:
@@ -96,14 +96,22 @@ def _facts(diagnosis: "Diagnosis") -> Mapping[str, str]:
         span = f"{shortest} to {longest} s, {lengths.mean:.1f} s on average"
         each = f"{longest} s" if shortest == longest else span
         facts["length"] = f"{duration_text(lengths.total)} in all; clips of {each}"
-    facts["disk"] = f"{size_text(diagnosis.disk_needed)} needed, "
-    facts["disk"] += f"{size_text(diagnosis.disk_free)} free"
+    facts["disk"] = f"{_needed(diagnosis)}{size_text(diagnosis.disk_free)} free"
     facts["device"] = f"{diagnosis.device} in {diagnosis.precision}, "
     facts["device"] += f"{diagnosis.workers} decoding threads"
-    facts["versions"] = ", ".join(f"{name} {v}" for name, v in diagnosis.versions.items())
+    versions = ", ".join(f"{name} {v}" for name, v in diagnosis.versions.items())
+    facts["versions"] = fill(versions, CELL, break_on_hyphens=False)
     if diagnosis.seconds is not None:
         facts["time"] = f"about {duration_text(diagnosis.seconds)}{faster_text(diagnosis)}"
     return facts
+
+
+def _needed(diagnosis: "Diagnosis") -> str:
+    """What is needed on disk, as far as it is known."""
+    if diagnosis.unavailable and not diagnosis.stores:
+        return ""
+    least = "at least " if diagnosis.unavailable else ""
+    return f"{least}{size_text(diagnosis.disk_needed)} needed, "
 
 
 def faster_text(diagnosis: "Diagnosis") -> str:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import av
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
 # Before torch is imported, and for subprocesses too: tiny models on several threads of a busy
@@ -32,6 +33,11 @@ class RootIsNoPackage:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(RootIsNoPackage())
+    # How long an example takes says how busy the machine is, not whether the code is right.
+    settings.register_profile(
+        "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("untimed")
 
 
 DEMO = Path(sedimental.__path__[0]) / "extract/corpora/demo"

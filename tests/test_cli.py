@@ -1,11 +1,11 @@
 """The commands as a user meets them: help, exit codes, JSON alone on stdout."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer.main
+from command_answers import json_of
 from typer.testing import CliRunner
 
 from sedimental.cli import app
@@ -81,26 +81,21 @@ def test_the_stages_one_by_one(make_corpus: Any, make_pipeline: Any, tmp_path: P
         "[evaluate]\nbootstrap = 20\n",
     )
 
-    def told(*command: str, code: int = 0) -> Any:
-        shown = RUNNER.invoke(app, [*command, "--json"])
-        assert shown.exit_code == code, shown.stderr
-        return json.loads(shown.stdout)  # nothing else is on stdout
-
-    extracted = told("extract", "-c", str(path), code=3)
+    extracted = json_of("extract", "-c", str(path), code=3)
     assert {(f["clip"], f["modality"]) for f in extracted["failures"]} == {
         ("demo_01a$_$0002", "vision"),
         ("demo_01a$_$0002", "audio"),
     }
-    stores = told("cache", "ls", "-c", str(path))
+    stores = json_of("cache", "ls", "-c", str(path))
     assert len(stores) == 3
-    runs = told("train", "-c", str(path))
+    runs = json_of("train", "-c", str(path))
     assert [(r["model"], r["modalities"], r["seed"]) for r in runs] == [
         ("uegd", "TAV", 1),
         ("uegd", "TAV", 2),
     ]
-    report = told("report", "-c", str(path))
+    report = json_of("report", "-c", str(path))
     assert Path(report["page"]).is_file()
-    whole = told("run", "-c", str(path), code=3)
+    whole = json_of("run", "-c", str(path), code=3)
     assert whole["train"] == runs  # reused, not trained again
     human = RUNNER.invoke(app, ["run", "-c", str(path)])
     assert human.exit_code == 3
@@ -108,7 +103,7 @@ def test_the_stages_one_by_one(make_corpus: Any, make_pipeline: Any, tmp_path: P
     assert "report.html" in human.stdout
     assert "failures.csv" in human.stderr.replace("\n", "")
     for command in (("report", "--explain"), ("extract", "--encoders")):
-        assert told(*command, "-c", str(path))
+        assert json_of(*command, "-c", str(path))
         assert RUNNER.invoke(app, [*command, "-c", str(path)]).exit_code == 0
 
 

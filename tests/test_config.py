@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 import sedimental.config as config_module
-from sedimental.config import Config, ConfigError, Section, load_config
+from sedimental.config import Config, ConfigError, InputConfig, Section, from_mapping, load_config
 from sedimental.config.pipeline import Check
 from sedimental.extract.encoders.presets.table import encoder_faults
 from sedimental.train.models import option_faults
@@ -83,6 +83,35 @@ dropuot = 0.1
             'evaluat: unknown key. Did you mean "evaluate"?',
         ]
     )
+
+
+def test_an_encoder_is_named_once(tmp_path: Path) -> None:
+    """[train.inputs] takes the encoder of the modality's [[features]] table, where there is one."""
+    text = '[[features]]\nmodality = "text"\nencoder = "tiny-bert"\n'
+    inputs = "[train.inputs]\ntext = { layers = 2 }\n"
+    file = tmp_path / "pipeline.toml"
+    file.write_text(text + inputs)
+    config = load_config(file)
+    assert config.train.inputs.text == InputConfig(encoder="tiny-bert", layers=2)
+    other = load_config(file, overrides=from_mapping({"features.text.encoder": "tiny-roberta"}))
+    assert other.train.inputs.text == InputConfig(encoder="tiny-roberta", layers=2)
+    second = '[[features]]\nmodality = "text"\nencoder = "tiny-roberta"\n'
+    assert faults(tmp_path, text + second + inputs) == [
+        "train.inputs.text.encoder: is needed: one of tiny-bert and tiny-roberta."
+    ]
+    assert faults(tmp_path, inputs) == [
+        'train.inputs.text.encoder: is needed, and no [[features]] table has modality = "text".'
+    ]
+
+
+def test_a_model_that_is_like_no_other_is_told_the_closest_and_where_to_add_one(
+    tmp_path: Path,
+) -> None:
+    (fault,) = faults(tmp_path, '[train]\nmodels = ["foo"]\n')
+    assert fault.startswith(
+        'train.models[0]: "foo" is no model. The closest are glomo, tfn, mfn; `sedimental models` '
+    )
+    assert fault.endswith('CONTRIBUTING.md, "Add a model".')
 
 
 def test_files_that_are_no_pipeline(tmp_path: Path) -> None:
@@ -314,3 +343,30 @@ def test_no_word_of_the_library_reaches_a_user(tmp_path: Path) -> None:
     words = r"Input |Extra inputs|valid |pattern|Field required|Value error|validator|instance of"
     assert [text for text in said if re.search(words, text)] == []
     assert [text for text in said if not text.endswith((".", "?"))] == []
+
+
+TABLE = '[[features]]\nmodality = "{}"\nencoder = "{}"\n'
+
+
+def test_without_inputs_every_modality_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.toml"
+    file.write_text(TABLE.format("text", "tiny-bert") + TABLE.format("video", "tiny-clip"))
+    config = load_config(file, CHECKS)
+    assert config.train.subsets == ("TV",)
+    assert not config.train.lacking
+    assert config.train.inputs.vision is not None
+    assert (config.train.inputs.vision.encoder, config.train.inputs.vision.layers) == (
+        "tiny-clip",
+        -1,
+    )
+    file.write_text('[train]\nmodalities = ["T"]\n' + TABLE.format("text", "tiny-bert"))
+    assert load_config(file, CHECKS).train.subsets == ("T",)
+
+
+def test_of_two_encoders_of_a_modality_none_is_chosen_unasked(tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.toml"
+    file.write_text(TABLE.format("text", "tiny-bert") + TABLE.format("text", "tiny-roberta"))
+    config = load_config(file, CHECKS)
+    assert config.train.subsets == ()
+    assert "lacks [train.inputs]" in config.train.lacking
+    assert "several" in config.train.lacking

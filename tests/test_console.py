@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
 from rich.text import Text
@@ -49,7 +49,6 @@ def steering(text: str) -> set[str]:
     }
 
 
-@settings(deadline=None)
 @given(st.text(max_size=30) | st.sampled_from(NASTY))
 def test_whatever_a_name_is_it_neither_vanishes_nor_steers(name: str) -> None:
     """H12: as markup, `[/x]` is a MarkupError and `[bold]` is gone."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from simulated_runs import simulate
 
 from sedimental.config import EvaluateConfig
 from sedimental.evaluate.live import LiveReport
@@ -22,8 +23,6 @@ from sedimental.evaluate.report import report_folder
 from sedimental.evaluate.statistics import Spread
 from sedimental.extract.new_clip import NewClip
 from sedimental.predict_page import PredictPage
-
-from .evaluate.test_report import simulate  # type: ignore[import-not-found]
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 

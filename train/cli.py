@@ -111,15 +111,16 @@ def models_command(
     """
     from rich.table import Table
 
-    from ..config import nearest
+    from ..config import known_model
     from ..model_table import MODELS
     from ..model_table import cite as bibtex
 
     asked = list(names or MODELS)
     for name in asked:
-        if name not in MODELS:
-            hint = nearest(name, MODELS) or f" Known: {', '.join(MODELS)}."
-            fail(f'"{name}" is no model.{hint}', 2)
+        try:
+            known_model(name)
+        except ValueError as fault:
+            fail(str(fault), 2)
     if cite and not json:
         return say(bibtex(asked))
     from .. import models

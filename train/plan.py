@@ -113,11 +113,8 @@ def plan_runs(
     Raises RunError if there is none, ConfigError for a model's options, StoreError for an input.
     """
     section = config.train
-    if not (section.models and section.subsets and section.seeds):
-        raise RunError(
-            "[train] asks for no run: it needs models, seeds and [train.inputs], "
-            "as `sedimental init` writes them."
-        )
+    if section.lacking:
+        raise RunError(section.lacking)
     hiding = section.missing_rate > 0 or any(
         getattr(_options(section, name), "missing_rate", 0) > 0 for name in section.models
     )

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...escape import for_terminal
+from ..results import Drawing
 
 WIDTH, WHOLE = 500, 1040
 """Of a figure in CSS pixels, and of a wide one; type is set for this size."""
@@ -112,11 +113,23 @@ class Canvas:
         self.panels = self.figure.subplots(*shape, squeeze=False, **self.options).flatten()
         return self
 
+    def legend(self, columns: int) -> None:
+        """Above the panels, what their lines are called; each name once."""
+        names: dict[str, Any] = {}
+        for axes in self.panels:
+            lines, labels = axes.get_legend_handles_labels()
+            names = dict(zip(labels, lines, strict=True)) | names
+        self.figure.legend(names.values(), names.keys(), loc="outside upper left", ncols=columns)
+
     def __exit__(self, *fault: object) -> None:
         """Turn what was drawn into `svg`."""
         if fault[0] is None:
             self.svg = to_svg(self.figure, self.key)
         self._style.__exit__(None, None, None)
+
+    def drawing(self, title: str, caption: str, row: str = "") -> Drawing:
+        """What was drawn; `row` where each row of the table has one of its own."""
+        return Drawing(self.key, title, caption, self.svg, self.columns > 1, row, self.figure)
 
 
 def to_files(figure: Any) -> Mapping[str, bytes]:

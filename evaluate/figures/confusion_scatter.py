@@ -71,14 +71,11 @@ def _scatter(report: Report, found: RowFit, most: int) -> Drawing | None:
         axes.set_xlabel("prediction")
         axes.set_ylabel("label")
     drawn = f" {x[::step].size} of {x.size} clips are drawn." if step > 1 else ""
-    return Drawing(
-        canvas.key,
+    return canvas.drawing(
         title,
         f"{found.name}, every test clip, mean over seeds.{drawn} Diamonds: mean label of clips "
         "with about this prediction; on the dashed line the scores mean what they say.",
-        canvas.svg,
-        row=found.name,
-        figure=canvas.figure,
+        found.name,
     )
 
 
@@ -113,14 +110,11 @@ def _confusion(report: Report, found: RowFit) -> Drawing:
             axes.spines[side].set_visible(False)
         axes.set_xlabel("predicted class")
         axes.set_ylabel("labelled class  (clips \N{MULTIPLICATION SIGN} seeds)")
-    return Drawing(
-        canvas.key,
+    return canvas.drawing(
         "Confusion of classes",
         f"{found.name}, test clips of all seeds. Each number: percent of the clips "
         "with this label, a row adds up to 100.",
-        canvas.svg,
-        row=found.name,
-        figure=canvas.figure,
+        found.name,
     )
 
 

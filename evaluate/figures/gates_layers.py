@@ -45,12 +45,8 @@ def gate_figure(found: Gates) -> Drawing:
             axes.grid(axis="x", visible=False)
         canvas.panels[-1].set_xlabel(unit)
         canvas.figure.supylabel("percent of test clips", fontsize=11, color=INK)
-    return Drawing(
-        key,
-        title,
-        f"{found.row}, test clips of all seeds. {words} The dashed line is the mean.",
-        canvas.svg,
-        figure=canvas.figure,
+    return canvas.drawing(
+        title, f"{found.row}, test clips of all seeds. {words} The dashed line is the mean."
     )
 
 
@@ -74,10 +70,7 @@ def layers_figure(report: Report) -> Drawing | None:
             axes.grid(axis="x", visible=False)
         canvas.panels[-1].set_xlabel("layer (0 = embedding)")
         canvas.figure.supylabel("weight", fontsize=11, color=INK)
-    return Drawing(
-        canvas.key,
+    return canvas.drawing(
         "Learned layer weights",
         f"{mixtures.row}. Bars: mean over seeds; ticks: each seed; dashed: all layers alike.",
-        canvas.svg,
-        figure=canvas.figure,
     )

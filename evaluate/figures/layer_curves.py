@@ -57,19 +57,15 @@ def layer_figure(sweep: Sweep, probe: Sweep | None, key: str) -> Drawing | None:
         unit = ", percent" if metric.percent else ""
         better = "higher" if metric.higher else "lower"
         canvas.figure.supylabel(f"{key}{unit}, {better} is better", fontsize=11, color=INK)
-        handles, labels = canvas.panels[0].get_legend_handles_labels()
-        canvas.figure.legend(handles, labels, loc="outside upper left", ncols=4, columnspacing=1.2)
+        canvas.legend(4)
     model = "the linear probe" if sweep.kind == "probe" else " and ".join(arms)
     hidden = len(sweep.arms) - len(arms)
     band = "; band: spread over seeds" if len(sweep.points[0].seeds) > 1 else ""
-    return Drawing(
-        canvas.key,
+    return canvas.drawing(
         f"{key} by layer",
         f"Each modality alone, {model}, on validation{band}. The ring: the layer picked by "
         f"{sweep.criterion}. Diamonds: test, of the picked and the last layer alone."
         + (f" {hidden} more variants are in the table." if hidden > 0 else ""),
-        canvas.svg,
-        figure=canvas.figure,
     )
 
 

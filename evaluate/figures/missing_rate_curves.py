@@ -49,17 +49,12 @@ def _all_rows(report: Report) -> Drawing | None:
                 axes.axhline(floor, color=MUTED, lw=1, ls=(0, (4, 3)))
             axes.set_ylabel(key)
         canvas.panels[-1].set_xlabel("share of frames missing, all modalities")
-        canvas.figure.legend(
-            *canvas.panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=3
-        )
+        canvas.legend(3)
     more = len(report.robustness) - len(rows)
-    return Drawing(
-        canvas.key,
+    return canvas.drawing(
         title,
         f"Test split, mean over seeds, band: spread. Dashed: the {report.metrics.floor}."
         + (f" {more} more rows are in the table." if more > 0 else ""),
-        canvas.svg,
-        figure=canvas.figure,
     )
 
 
@@ -87,13 +82,10 @@ def _one_row(report: Report) -> Drawing | None:
         axes.set_xlabel("share of frames missing")
         axes.set_ylabel(key)
         axes.legend(loc="lower left")
-    return Drawing(
-        canvas.key,
+    return canvas.drawing(
         "Which modality is missed",
         f"{row.name}, test split, mean over seeds: frames of one modality missing, or of all. "
         "A steep line is a modality that the model leans on.",
-        canvas.svg,
-        figure=canvas.figure,
     )
 
 
@@ -125,19 +117,13 @@ def _trained_both_ways(report: Report) -> Drawing | None:
             axes.set_visible(False)
         canvas.figure.supxlabel("share of frames missing", fontsize=11, color=INK)
         canvas.figure.supylabel(key, fontsize=11, color=INK)
-        canvas.figure.legend(
-            *canvas.panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=2
-        )
+        canvas.legend(2)
     more = sum(bool(r.incomplete) for r in report.robustness) - count
-    return Drawing(
-        canvas.key,
+    return canvas.drawing(
         "Trained on whole and on incomplete data",
         "Test split, mean over seeds, band: spread. Each square is a model trained, picked and "
         "tested at that share; circles are one model, trained on whole clips."
         + (f" {more} more rows are in the table." if more > 0 else ""),
-        canvas.svg,
-        wide=count > 1,
-        figure=canvas.figure,
     )
 
 

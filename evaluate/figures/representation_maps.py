@@ -137,6 +137,5 @@ def _map(
             axes.set_yticks([])
             axes.grid(visible=False)
             axes.set_title(f"{panel} ({len(points)} clips)", fontsize=10.5)
-        handles, labels = canvas.panels[0].get_legend_handles_labels()
-        canvas.figure.legend(handles, labels, loc="outside upper left", ncols=8)
-    return Drawing(key, title, words, canvas.svg, len(panels) > 1, figure=canvas.figure)
+        canvas.legend(8)
+    return canvas.drawing(title, words)

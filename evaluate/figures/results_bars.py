@@ -84,10 +84,7 @@ def rows_figure(report: Report, key: str) -> Drawing | None:
         if key == "Accuracy"
         else ", ".join(filter(None, (metric.label, metric.variant))),
     )
-    return Drawing(
-        canvas.key,
+    return canvas.drawing(
         title,
         f"Test split. Marker: mean over seeds; ticks: each seed.{bar}{shown}",
-        canvas.svg,
-        figure=canvas.figure,
     )

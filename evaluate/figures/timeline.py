@@ -49,21 +49,14 @@ def timeline(found: Prediction, clips: Sequence[ClipPrediction], key: str = "tim
         canvas.panels[-1].xaxis.set_major_formatter(
             lambda value, _: f"{int(value) // 60}:{int(value) % 60:02d}" if value >= 0 else ""
         )
-        handles: dict[str, Any] = {}
-        for each in canvas.panels:
-            lines, labels = each.get_legend_handles_labels()
-            handles = dict(zip(labels, lines, strict=True)) | handles
-        canvas.figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=4)
+        canvas.legend(4)
     gaps = sum(not clip.used for clip in order)
     missing = f" {gaps} windows could not be predicted, and are gaps." if gaps else ""
     seeds = " Band: spread over seeds." if len(found.seeds) > 1 and not found.classes else ""
     name = re.sub(r".*[/\\]", "", order[0].media or "")
-    return Drawing(
-        canvas.key,
+    return canvas.drawing(
         f"Along {name}",
         f"{found.row}, {len(order)} windows, each at its middle.{seeds}{missing}",
-        canvas.svg,
-        figure=canvas.figure,
     )
 
 

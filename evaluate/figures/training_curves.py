@@ -51,15 +51,11 @@ def training_figure(report: Report) -> Drawing | None:
         canvas.figure.legend(handles, list(kinds), loc="outside upper left", ncols=3)
     title = "" if count > 1 else f"{report.headline}. "
     of_models = ", a panel a model" if count > 1 else ""
-    return Drawing(
-        canvas.key,
+    return canvas.drawing(
         "Training",
         f"{title}A line a seed{of_models}. Training losses hold all terms "
         "of a model, validation losses the task's alone. The chosen epoch is best in "
         f"{report.provenance.criterion}; test is scored there only.",
-        canvas.svg,
-        wide=count > 1,
-        figure=canvas.figure,
     )
 
 
@@ -102,17 +98,12 @@ def video_figure(report: Report) -> Drawing | None:
         axes.set_xlabel("clip of the video")
         axes.set_ylabel("score")
         axes.xaxis.get_major_locator().set_params(integer=True)
-        canvas.figure.legend(
-            loc="outside upper left", ncols=min(len(names) + 1, 5), columnspacing=1.2
-        )
-    return Drawing(
-        canvas.key,
+        canvas.legend(min(len(names) + 1, 5))
+    return canvas.drawing(
         "Along one video",
         f"The test video with most clips ({track.video}): labels and predictions, mean over "
         "seeds. A flat line over a moving label means that the model hears or sees who speaks, "
         "not how.",
-        canvas.svg,
-        figure=canvas.figure,
     )
 
 
@@ -148,11 +139,8 @@ def trajectory_figure(run: Run) -> Drawing | None:
             axes.xaxis.get_major_locator().set_params(integer=True)
         canvas.panels[-1].set_xlabel("epoch")
         canvas.figure.supylabel("generated label", fontsize=11, color=INK)
-    return Drawing(
-        canvas.key,
+    return canvas.drawing(
         "Labels that the model generates",
         f"{run.row}, seed {run.seed}: labels of each modality over the training "
         "clips. Line: median; dark: the middle half; light: from the lowest to the highest kept.",
-        canvas.svg,
-        figure=canvas.figure,
     )

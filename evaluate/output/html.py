@@ -2,12 +2,11 @@
 
 import math
 from base64 import b64encode
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from ...cache.runs import InputRecord
 from ...cache.spec import LETTERS, MODALITIES
 from ...escape import for_terminal
 from ...model_table import Paper, paper_of
@@ -23,10 +22,8 @@ from ..results import Drawing, Report, Row
 from ..statistics import FEWEST_GROUPS, LEVEL, Difference, Spread
 from .html_cells import Cell, minus, order, plain_cell
 from .html_sweep import sweep_part
-from .tables import is_best, probe_inputs, spread_text
-
-WORDS = {"T": "text", "A": "audio", "V": "vision"}
-_NAMES = {"Corr": "correlation", "MAE": "mean absolute error", "Accuracy": "accuracy"}
+from .html_words import WORDS, headline, layer_words, number, probe_words
+from .tables import is_best, spread_text
 
 
 @dataclass(frozen=True)
@@ -91,33 +88,22 @@ def to_html(report: Report, drawn: Drawings | None = None, exported: Collection[
             (report.row(name), [_difference(m, found[m.key]) for m in metrics])
             for name, found in report.differences.items()
         ],
-        runs=[
-            (
-                line,
-                [plain_cell(m, line.test[m.key]) for m in metrics],
-                *(
-                    plain_cell(report.metrics.metric(key), line.valid[key])
-                    for key in (report.metrics.first, report.metrics.second)
-                ),
-            )
-            for line in report.runs
-        ],
+        runs=[(line, *_run_cells(report, line.test, line.valid)) for line in report.runs],
         rivals=[
             {
-                name: (
-                    rival,
-                    [plain_cell(m, rival.metrics["test"][m.key]) for m in metrics],
-                    *(
-                        plain_cell(report.metrics.metric(key), rival.metrics["valid"][key])
-                        for key in (report.metrics.first, report.metrics.second)
-                    ),
-                )
-                for name, rival in line.rivals.items()
+                name: (other, *_run_cells(report, other.metrics["test"], other.metrics["valid"]))
+                for name, other in line.rivals.items()
             }
             for line in report.runs
         ],
         published=[
-            (line, [_published(m, line.values.get(m.key)) for m in metrics])
+            (
+                line,
+                [
+                    plain_cell(m, line.values[m.key]) if m.key in line.values else Cell("")
+                    for m in metrics
+                ],
+            )
             for line in report.published
         ],
         tuned=[
@@ -167,6 +153,19 @@ def to_html(report: Report, drawn: Drawings | None = None, exported: Collection[
         layer_words=layer_words,
         grave=[c for c in report.cautions if c.kind != "note"],
         notes=[c for c in report.cautions if c.kind == "note"],
+    )
+
+
+def _run_cells(
+    report: Report, test: Mapping[str, float], valid: Mapping[str, float]
+) -> tuple[list[Cell], Cell, Cell]:
+    """Of one run: every metric on test, the protocol's first and second on validation."""
+    protocol = report.metrics
+    first, second = (protocol.metric(key) for key in (protocol.first, protocol.second))
+    return (
+        [plain_cell(m, test[m.key]) for m in protocol.metrics],
+        plain_cell(first, valid[first.key]),
+        plain_cell(second, valid[second.key]),
     )
 
 
@@ -224,45 +223,6 @@ def data_uri(jpeg: bytes) -> str:
     return f"data:image/jpeg;base64,{b64encode(jpeg).decode()}"
 
 
-def headline(report: Report) -> str:
-    """The result in two sentences: what was reached, on what, and against what."""
-    best, corr = report.best, report.metrics.metric(report.metrics.first)
-    mae = report.metrics.metric(report.metrics.second)
-    what = _NAMES.get(corr.key, f"{corr.variant} {corr.label}".strip())
-    first = (
-        f"{best.model} on {_words(best.letters)} reaches a test {what} of "
-        f"{spread_text(corr, best.test[corr.key], len(best.seeds))}{_percent(corr)}"
-    )
-    rivals = [
-        row
-        for row in report.rows
-        if row.model == best.model
-        and len(row.letters) == 1
-        and row.name != best.name
-        and math.isfinite(row.test[corr.key].mean)
-    ]
-    if len(best.letters) > 1 and rivals and math.isfinite(best.test[corr.key].mean):
-        rival = max(rivals, key=lambda row: row.test[corr.key].mean)
-        gain = best.test[corr.key].mean - rival.test[corr.key].mean
-        first += f", {corr.show(abs(gain))} {'above' if gain >= 0 else 'below'} "
-        first += f"its best single modality, {_words(rival.letters)}"
-        found = report.differences.get(rival.name, {}).get(corr.key)
-        if found is not None and math.isfinite(found.low):
-            first += f" ({round(100 * LEVEL)} % interval of the difference "
-            first += f"{corr.show(found.low)} to {corr.show(found.high)})"
-    seeds = f"mean of {len(best.seeds)} seeds" if len(best.seeds) > 1 else "one seed"
-    floors = [
-        f"the {row.name} gives {mae.show(row.test[mae.key].mean)}{_percent(mae)}"
-        for row in report.floors
-    ]
-    second = (
-        f"Its {_NAMES.get(mae.key, mae.label)} is "
-        f"{spread_text(mae, best.test[mae.key], len(best.seeds))}{_percent(mae)} ({seeds}); "
-        f"{', '.join(floors)}."
-    )
-    return minus(f"{first}. {second}")
-
-
 def _robust(row: Robustness, metrics: Sequence[Metric]) -> RobustRow:
     """AUILC with frames of all modalities missing, then the scores without each modality."""
     curves, (model, _, letters) = row.curves.get("all", {}), row.name.rpartition(" ")
@@ -282,49 +242,15 @@ def _robust(row: Robustness, metrics: Sequence[Metric]) -> RobustRow:
     )
 
 
-def probe_words(report: Report) -> str:
-    """What the probe's row is; empty without one."""
-    if report.probe is None:
-        return ""
-    kind = "Ridge" if report.probe.model.startswith("ridge") else "Softmax"
-    return (
-        f"{kind} regression on {probe_inputs(report)}; layers and penalty picked on validation. "
-        "What a model scores above it is what it gains over a linear one."
-    )
-
-
 def _facts(report: Report) -> list[Metric]:
     """The metrics that the summary shows large: not every F1."""
     own = report.metrics.metrics
     return [m for m in own if m.label != "F1" or m.key == report.metrics.first]
 
 
-def _percent(metric: Metric) -> str:
-    return " %" if metric.percent else ""
-
-
-def layer_words(record: InputRecord) -> str:
-    """Which layers an input reads: ``0 to 24, learned weights``."""
-    names = record.layers
-    run = len(names) > 2 and all(n.isdigit() for n in names)
-    if run and [int(n) for n in names] == list(range(int(names[0]), int(names[0]) + len(names))):
-        text = f"{names[0]} to {names[-1]}"
-    else:
-        text = ", ".join(names)
-    how = ", learned weights" if record.weighted else ", stacked" if len(names) > 1 else ""
-    return text + how
-
-
 def slots(letters: str) -> list[tuple[str, bool]]:
     """T, A and V, each with whether it is among `letters`."""
     return [(letter, letter in letters) for letter in LETTERS.values()]
-
-
-def number(value: float, digits: int = 2, signed: bool = False) -> str:
-    """`value` for reading, with a true minus; ``n/a`` if undefined."""
-    if not math.isfinite(value):
-        return "n/a"
-    return minus(f"{value:{'+' if signed else ''}z.{digits}f}")
 
 
 def _cell(report: Report, row: Row, metric: Metric) -> Cell:
@@ -347,10 +273,6 @@ def _cell(report: Report, row: Row, metric: Metric) -> Cell:
     )
 
 
-def _published(metric: Metric, value: float | None) -> Cell:
-    return Cell("") if value is None else plain_cell(metric, value)
-
-
 def _difference(metric: Metric, found: Difference) -> Cell:
     if not math.isfinite(found.value):
         return Cell("n/a")
@@ -365,8 +287,3 @@ def _difference(metric: Metric, found: Difference) -> Cell:
         below=minus(below),
         certain=certain,
     )
-
-
-def _words(letters: str) -> str:
-    names = [WORDS[letter] for letter in letters]
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING
 
 from ...cache.spec import LETTERS
 from ...escape import for_terminal
-from ..prediction import ClipPrediction, Prediction
+from ..prediction import Prediction
 from ..protocols import protocol_of
 from ..statistics import Spread
+from .terminal import caution_lines, titled_table
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -18,49 +19,31 @@ def prediction_to_terminal(found: Prediction) -> "Group":
     from rich.console import Group
     from rich.text import Text
 
-    styles = {"untrained": "bold yellow", "warning": "yellow", "note": "dim"}
     lines = [
         Text(for_terminal(f"{clip.id}: no {modality}: {reason}"), style="yellow")
         for clip in found.clips
         for modality, reason in clip.missing.items()
     ]
-    lines += [Text(f"{c.kind}: {c.text}", style=styles[c.kind]) for c in found.cautions]
-    return Group(_table(found), *lines)
+    return Group(_table(found), *lines, *caution_lines(found.cautions))
 
 
 def _table(found: Prediction) -> "Table":
-    from rich import box
-    from rich.table import Table
-
     count = len(found.seeds)
     seeds = f"seed {found.seeds[0]}" if count == 1 else f"{count} seeds"
     about = "" if count == 1 else f"mean ± standard deviation over {seeds}"
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        title=f"{found.row}, {seeds}, trained on {found.corpus}",
-        title_justify="left",
-        title_style="bold",
-        caption=about or None,
-        caption_justify="left",
-    )
+    title = f"{found.row}, {seeds}, trained on {found.corpus}"
+    table = titled_table(title, ("clip",), found.classes or ("score",), about)
     weighed = [m for m in found.modalities if any(m in clip.weights for clip in found.clips)]
     headed = [m for m in found.modalities if any(m in clip.alone for clip in found.clips)]
-    table.add_column("clip")
-    for name in found.classes or ("score",):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column(
-        "there" if found.protocol == "emotions" else "class" if found.classes else "sentiment",
-        no_wrap=True,
-    )
+    kind = "there" if found.protocol == "emotions" else "class" if found.classes else "sentiment"
+    table.add_column(kind, no_wrap=True)
     if not found.classes:
         finest = f"of {len(protocol_of(found.protocol).bins)}"
         table.add_column(finest, justify="right", no_wrap=True)
     table.add_column("from", no_wrap=True)
-    for m in weighed:
-        table.add_column(f"weight {LETTERS[m]}", justify="right", no_wrap=True)
-    for m in headed:
-        table.add_column(f"{LETTERS[m]} alone", justify="right", no_wrap=True)
+    heads = [f"weight {LETTERS[m]}" for m in weighed] + [f"{LETTERS[m]} alone" for m in headed]
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
     for clip in found.clips:
         numbers = [clip.probabilities.get(name) for name in found.classes] or [clip.score]
         table.add_row(
@@ -68,16 +51,12 @@ def _table(found: Prediction) -> "Table":
             *(_number(spread, signed=not found.classes) for spread in numbers),
             clip.word or "",
             *([] if found.classes else [clip.level or ""]),
-            _letters(clip) or "nothing",
+            "".join(LETTERS[m] for m in clip.used) or "nothing",
             *(f"{clip.weights[m]:.2f}" if m in clip.weights else "" for m in weighed),
             *(f"{clip.alone[m]:+.2f}" if m in clip.alone else "" for m in headed),
             style="" if clip.used else "dim",
         )
     return table
-
-
-def _letters(clip: ClipPrediction) -> str:
-    return "".join(LETTERS[m] for m in clip.used)
 
 
 def _number(spread: Spread | None, signed: bool) -> str:

@@ -15,6 +15,7 @@ from ..layer_comparison import (
     recommendation_words,
 )
 from .tables import spread_text
+from .terminal import titled_table
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -53,13 +54,11 @@ def layer_table(sweep: Sweep, arm: str) -> "Table":
 
     first, second = metric_keys(sweep)
     lines = [line for line in layer_lines(sweep) if line.point.arm == arm]
-    table = _table(f"{lines[0].arm} by layer, each modality alone")
-    table.add_column("layer", justify="right")
     held = "folds" if sweep.kind == "probe" else "valid"
-    for modality in sweep.encoders:
-        letter = LETTERS[modality]
-        for head in (f"{letter} {held}\n{first}", f"{letter} test\n{first}", f"test\n{second}"):
-            table.add_column(head, justify="right", no_wrap=True)
+    heads = ["layer"]
+    for letter in map(LETTERS.get, sweep.encoders):
+        heads += [f"{letter} {held}\n{first}", f"{letter} test\n{first}", f"test\n{second}"]
+    table = titled_table(f"{lines[0].arm} by layer, each modality alone", (), heads)
     names = dict.fromkeys(n for e in sweep.encoders.values() for n in e.layers)
     for name in names:
         cells: list[Text] = []
@@ -92,12 +91,9 @@ def comparison_table(sweeps: Sequence[Sweep]) -> "Table":
 
     sweep = sweeps[-1]
     protocol, keys = protocol_of_sweep(sweep), metric_keys(sweep)
-    table = _table("test scores of the picked layers, beside the last and the weighted sum")
-    for head in ("inputs", "model", "layers"):
-        table.add_column(head)
-    table.add_column(f"valid\n{keys[0]}", justify="right")
-    for key in keys:
-        table.add_column(f"test\n{key}", justify="right", no_wrap=True)
+    title = "test scores of the picked layers, beside the last and the weighted sum"
+    numbers = [f"valid\n{keys[0]}", *(f"test\n{key}" for key in keys)]
+    table = titled_table(title, ("inputs", "model", "layers"), numbers)
     for line in comparisons(sweeps):
         seeds = line.point.count
         cells = [spread_text(protocol.metric(k), line.spread("test", k), seeds) for k in keys]
@@ -110,16 +106,3 @@ def comparison_table(sweeps: Sequence[Sweep]) -> "Table":
 
 def _choice(line: Line) -> str:
     return f"{line.choice} {line.layers}" if line.choice == "picked layers" else line.choice
-
-
-def _table(title: str) -> "Table":
-    from rich import box
-    from rich.table import Table
-
-    return Table(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        title=title,
-        title_justify="left",
-        title_style="bold",
-    )

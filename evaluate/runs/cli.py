@@ -85,7 +85,7 @@ def show(name: Name, config: ConfigFile = PIPELINE, json: AsJson = False) -> Non
     from ...cache.runs import read_run
     from ...cache.runs.identity import flat
 
-    found = [(folder, read_run(folder)) for folder in _folders(name, config)]
+    found = [(folder, read_run(folder)) for folder in _asked_folders(name, config)]
     run = found[0][1]
     settings = flat(run.identity.configuration) if run.identity else {}
     if json:
@@ -170,7 +170,7 @@ def pack(
 
     if target.suffix != ".zip":
         fail(f"{target}: name a file that ends in .zip.", 2)
-    folders = _folders(name, config)
+    folders = _asked_folders(name, config)
     packed(folders, model_card([read_run(folder) for folder in folders]), target)
     say(f"packed: {target}, {folders[0].parent.name}, {len(folders)} seeds")
 
@@ -277,6 +277,24 @@ def _folders(name: str, config: PipelineFile) -> tuple[Path, ...]:
     from ...cache.runs.names import find_folders
 
     return find_folders(name, Path() if Path(name).is_dir() else pipeline(config).experiment)
+
+
+def _asked_folders(name: str, config: PipelineFile) -> tuple[Path, ...]:
+    """As `_folders`; of several configurations of a row that of pipeline.toml, as `predict` has it.
+
+    Not for what removes runs, nor for what compares them.
+    """
+    from ... import runs as listed
+    from ...cache.runs.names import find_folders
+
+    if Path(name).is_dir():
+        return _folders(name, config)
+    checked = pipeline(config)
+
+    def current(folders: Sequence[Path]) -> list[Path]:
+        return [o.folder for o in listed(checked) if o.folder in folders and o.state == "current"]
+
+    return find_folders(name, checked.experiment, current)
 
 
 def _any_folders(name: str, config: PipelineFile) -> tuple[Path, ...]:

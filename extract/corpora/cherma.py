@@ -16,13 +16,12 @@ any other layout write a table and use ``kind = "csv"``.
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from ...cache.manifest import Clip, Manifest
 from ...cache.spec import Split
 from ...errors import ManifestError
-from .reading.files import is_there, read_json
-from .reading.table import Faults, Line, Row, combined, read_rows
+from .reading.files import first_there, read_json
+from .reading.table import Row, Table, finished, named
 
 CLASSES = ("anger", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 NAMES: Mapping[Split, tuple[str, ...]] = {
@@ -40,30 +39,21 @@ def load(name: str, folder: Path) -> Manifest:
     """The corpus in `folder`; each clip its own video. Raises ManifestError with every fault."""
     tables = []
     for split, stems in NAMES.items():
-        path = _label_file(folder, stems)
-        faults = Faults(path)
-        rows: list[tuple[Line, Clip]] = []
-        for row in _rows(path, faults):
-            id_ = _named(row, ID)
+        table = Table(_label_file(folder, stems))
+        for row in _rows(table):
+            id_ = _first_of(row, ID) or row.required(ID[0])
             id_ = id_.removesuffix(Path(id_).suffix) if Path(id_).suffix in SUFFIXES else id_
-            column = next((c for c in LABEL if row.text(c)), LABEL[0])
-            rows.append(
-                (
-                    row.line,
-                    Clip(
-                        id=f"{id_}$_$0",
-                        video_id=id_,
-                        clip_id="0",
-                        split=split,
-                        text=_named(row, TEXT, required=False),
-                        media=_media(folder, stems, id_),
-                        category=row.choice(column, CLASSES),
-                        speaker=row.text("speaker"),
-                    ),
-                )
+            clip = Clip(
+                *named(id_),
+                split=split,
+                text=_first_of(row, TEXT),
+                media=_media(folder, stems, id_),
+                category=row.choice(next((c for c in LABEL if row.text(c)), LABEL[0]), CLASSES),
+                speaker=row.text("speaker"),
             )
-        tables.append((rows, faults))
-    return combined(name, folder, tables)
+            table.add(row.line, clip)
+        tables.append(table)
+    return finished(name, folder, *tables)
 
 
 def _label_file(folder: Path, stems: tuple[str, ...]) -> Path:
@@ -78,38 +68,27 @@ def _label_file(folder: Path, stems: tuple[str, ...]) -> Path:
     )
 
 
-def _rows(path: Path, faults: Faults) -> Iterator[Row]:
-    if path.suffix == ".csv":
-        yield from read_rows(path, faults, ())
+def _rows(table: Table) -> Iterator[Row]:
+    if table.path.suffix == ".csv":
+        yield from table.rows(())
         return
-    found = read_json(path, "Save it as UTF-8 JSON.")
-    if isinstance(found, dict):
-        found = [{"id": id_, **e} if isinstance(e, dict) else e for id_, e in found.items()]
-    for number, entry in enumerate(found if isinstance(found, list) else [found], start=1):
+    entries = read_json(table.path, "Save it as UTF-8 JSON.")
+    if isinstance(entries, dict):
+        entries = [{"id": id_, **e} if isinstance(e, dict) else e for id_, e in entries.items()]
+    for number, entry in enumerate(entries if isinstance(entries, list) else [entries], start=1):
         where = f"entry {number}"
         if not isinstance(entry, dict):
-            faults.add(where, "is no object with the keys id, label and text.")
+            table.fault(where, "is no object with the keys id, label and text.")
             continue
-        yield Row(where, {k: _cell(v) for k, v in entry.items()}, faults)
+        cells = {k: "" if v is None else str(v).strip() for k, v in entry.items()}
+        yield Row(where, cells, table)
 
 
-def _cell(value: Any) -> str:
-    return "" if value is None else str(value).strip()
-
-
-def _named(row: Row, columns: tuple[str, ...], required: bool = True) -> str:
-    for column in columns:
-        if value := row.text(column):
-            return value
-    return row.required(columns[0]) if required else ""
+def _first_of(row: Row, columns: tuple[str, ...]) -> str:
+    """The first cell that is not empty, or ""."""
+    return next(filter(None, map(row.text, columns)), "")
 
 
 def _media(folder: Path, stems: tuple[str, ...], id_: str) -> str:
-    """The clip's file relative to `folder`; the first place looked at where there is none."""
-    places = [
-        Path(top, inner, f"{id_}{suffix}")
-        for top in ("videos", "Raw", "")
-        for inner in ("", *stems)
-        for suffix in SUFFIXES
-    ]
-    return str(next((p for p in places if is_there(folder / p)), places[0]))
+    places = [Path(top, inner) for top in ("videos", "Raw", "") for inner in ("", *stems)]
+    return first_there(folder, [p / f"{id_}{suffix}" for p in places for suffix in SUFFIXES])

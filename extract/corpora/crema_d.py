@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ...cache.manifest import Clip, Manifest
 from .reading.coded_files import coded
-from .reading.table import Faults
+from .reading.table import Table, named
 
 EMOTIONS: Mapping[str, str] = {
     "ANG": "anger",
@@ -44,19 +44,17 @@ def load(name: str, folder: Path) -> Manifest:
     """The corpus in `folder`, all of it for training; raises ManifestError with every fault."""
     place = next((p for p in PLACES if (folder / p).is_dir()), "")
 
-    def clip(stem: str, media: str, faults: Faults) -> Clip | None:
+    def clip(stem: str, media: str, table: Table) -> Clip | None:
         parts = stem.split("_")
         if len(parts) != 4 or not parts[0].isdigit() or parts[3] not in LEVELS:
-            faults.add(media, "is not called <actor>_<sentence>_<emotion>_<level>.")
+            table.fault(media, "is not called <actor>_<sentence>_<emotion>_<level>.")
             return None
         actor, sentence, emotion, _ = parts
         if sentence not in SENTENCES or emotion not in EMOTIONS:
-            faults.add(media, f"{sentence}, {emotion}: no such sentence, or no such emotion.")
+            table.fault(media, f"{sentence}, {emotion}: no such sentence, or no such emotion.")
             return None
         return Clip(
-            id=f"{stem}$_$0",
-            video_id=stem,
-            clip_id="0",
+            *named(stem),
             split="train",
             text=SENTENCES[sentence],
             media=media,

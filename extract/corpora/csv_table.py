@@ -8,7 +8,7 @@ from typing import Literal
 
 from ...cache.alignment.word import Word
 from ...cache.manifest import Clip, Manifest
-from .reading.table import Faults, Line, Row, finished, read_rows
+from .reading.table import Row, Table, finished, named
 from .reading.word_times import read_words
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -54,58 +54,52 @@ def load(name: str, path: Path, unsplit: bool = False) -> Manifest:
     corpus of texts. An `unsplit` table needs no split: all are for training until they are dealt
     out. Raises ManifestError with every fault and its line.
     """
-    faults = Faults(path)
-    clips: list[tuple[Line, Clip]] = []
+    table = Table(path)
     head: set[str] = set()
     notes: list[str] = []
     word_times: dict[str, tuple[Word, ...]] = {}
 
     def names(written: Sequence[str]) -> Mapping[str, str]:
-        found = understood(written)
-        head.update(found.get(column, column) for column in written)
-        said = [f'"{c}" as {own}' for c, own in found.items() if QUIET.get(c) != own]
-        if said:
-            notes.append(f"{path}: columns are read so: {', '.join(said)}.")
-        return found
+        ours = understood(written)
+        head.update(ours.get(column, column) for column in written)
+        renamed = [f'"{c}" as {name}' for c, name in ours.items() if QUIET.get(c) != name]
+        if renamed:
+            notes.append(f"{path}: columns are read so: {', '.join(renamed)}.")
+        return ours
 
-    for row in read_rows(path, faults, needed(unsplit), names=names):
+    for row in table.rows(needed(unsplit), names=names):
         if "id" in head:
             id_ = row.required("id")
-            video, _, clip = id_.rpartition("$_$")
-            video, clip = row.text("video_id") or video or id_, row.text("clip_id") or clip
+            video, _, number = id_.rpartition("$_$")
+            video, number = row.text("video_id") or video or id_, row.text("clip_id") or number
         else:
-            video, clip = row.required("video_id"), row.required("clip_id")
-            id_ = f"{video}$_${clip}"
+            id_, video, number = named(row.required("video_id"), row.required("clip_id"))
         media = row.text("media")
         if "media" in head and media is None:
-            faults.add(row.line, "media is empty.")
+            row.fault("media is empty.")
         if words := read_words(row):
             word_times[id_] = words
-        clips.append(
-            (
-                row.line,
-                Clip(
-                    id=id_,
-                    video_id=video,
-                    clip_id=clip,
-                    split="train" if unsplit else row.split("split"),
-                    text=row.text("text") or "",
-                    media=media,
-                    start=row.number("start"),
-                    end=row.number("end"),
-                    label=row.number("label"),
-                    label_T=row.number("label_T"),
-                    label_A=row.number("label_A"),
-                    label_V=row.number("label_V"),
-                    category=row.text("class"),
-                    dimensions=several_labels(row, "dimensions"),
-                    emotions=several_labels(row, "emotions"),
-                    speaker=row.text("speaker"),
-                ),
-            )
+        clip = Clip(
+            id=id_,
+            video_id=video,
+            clip_id=number,
+            split="train" if unsplit else row.split("split"),
+            text=row.text("text") or "",
+            media=media,
+            start=row.number("start"),
+            end=row.number("end"),
+            label=row.number("label"),
+            label_T=row.number("label_T"),
+            label_A=row.number("label_A"),
+            label_V=row.number("label_V"),
+            category=row.text("class"),
+            dimensions=several_labels(row, "dimensions"),
+            emotions=several_labels(row, "emotions"),
+            speaker=row.text("speaker"),
         )
-    found = finished(name, path.parent, clips, faults, notes)
-    return replace(found, word_times=word_times)
+        table.add(row.line, clip)
+    manifest = finished(name, path.parent, table, notes=notes)
+    return replace(manifest, word_times=word_times)
 
 
 def needed(unsplit: bool) -> tuple[tuple[str, ...], ...]:
@@ -131,15 +125,15 @@ def understood(written: Sequence[str]) -> dict[str, str]:
     {'ID': 'id', 'mode': 'split', 'Transcript': 'text'}
     """
     plain = {_plain(column): column for column in reversed(written)}
-    found: dict[str, str] = {}
-    for own, others in COLUMNS.items():
-        if own in written or (own == "id" and {"video_id", "clip_id"} <= plain.keys()):
+    ours: dict[str, str] = {}
+    for name, others in COLUMNS.items():
+        if name in written or (name == "id" and {"video_id", "clip_id"} <= plain.keys()):
             continue
-        known = [_plain(own), *others]
-        column = next((plain[p] for p in known if p in plain and plain[p] not in found), None)
+        known = [_plain(name), *others]
+        column = next((plain[p] for p in known if p in plain and plain[p] not in ours), None)
         if column is not None and column not in COLUMNS:
-            found[column] = own
-    return found
+            ours[column] = name
+    return ours
 
 
 def _plain(column: str) -> str:

@@ -13,15 +13,14 @@ order of the hash of their key. Splits of recordings in parts (``channel``, ``st
 """
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ...cache.manifest import Clip, Manifest
 from ...cache.spec import Split
 from ...errors import ManifestError
-from .reading.files import is_there, read_text, tenth
-from .reading.table import Faults, Line, combined
+from .reading.files import is_there, read_text
+from .reading.table import Table, finished, named
 
 WORDS: dict[Split, tuple[str, ...]] = {
     "train": ("train",),
@@ -41,58 +40,56 @@ def load(name: str, folder: Path) -> Manifest:
             f"{folder}: no .jsonl file with {' or '.join(lacking)} in its name. corpus.path is the "
             "folder of one fold, like data/iemocap/fold_1."
         )
-    tables = [
-        (_rows(path, faults := Faults(path), split, files["valid"] is None), faults)
-        for split, path in files.items()
-        if path is not None
-    ]
-    first = next((clip.media for rows, _ in tables for _, clip in rows if clip.media), "")
+    tables = []
+    for split, path in files.items():
+        if path is not None:
+            tables.append(_read(path, split))
+            if split == "train" and files["valid"] is None:
+                tables[-1].validate_on_a_tenth()
+    first = next((clip.media for t in tables for _, clip in t.clips if clip.media), "")
     places = [folder, *folder.resolve().parents[:ABOVE]]
     root = next((place for place in places if first and is_there(place / first)), folder)
-    return combined(name, root, tables)
+    return finished(name, root, *tables)
 
 
 def _file(folder: Path, words: tuple[str, ...]) -> Path | None:
-    found = sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
-    return next((p for word in words for p in found if word in p.stem.lower().split("_")), None)
+    files = sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
+    return next((p for word in words for p in files if word in p.stem.lower().split("_")), None)
 
 
-def _rows(path: Path, faults: Faults, split: Split, without: bool) -> list[tuple[Line, Clip]]:
-    found = list[tuple[Line, Clip]]()
+def _read(path: Path, split: Split) -> Table:
+    table = Table(path)
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
             entry: Any = json.loads(line)
         except (ValueError, RecursionError) as fault:
-            faults.add(number, f"not valid JSON: {fault or 'nested too deeply'}.")
+            table.fault(number, f"not valid JSON: {fault or 'nested too deeply'}.")
             continue
-        told = [entry.get(k) for k in ("key", "wav", "emo")] if isinstance(entry, dict) else []
-        texts = [text for text in told if isinstance(text, str) and text]
+        values = [entry.get(k) for k in ("key", "wav", "emo")] if isinstance(entry, dict) else []
+        texts = [text for text in values if isinstance(text, str) and text]
         if len(texts) < 3:
-            faults.add(number, "should be an object with the texts key, wav and emo.")
+            table.fault(number, "should be an object with the texts key, wav and emo.")
             continue
         key, wav, emotion = texts
         clip = Clip(
-            id=f"{key}$_$0",
-            video_id=key,
-            clip_id="0",
+            *named(key),
             split=split,
             media=wav,
-            start=_seconds(entry, "start_time", number, faults),
-            end=_seconds(entry, "end_time", number, faults),
+            start=_seconds(entry, "start_time", number, table),
+            end=_seconds(entry, "end_time", number, table),
             category=emotion,
         )
-        found.append((number, clip))
-    held = tenth(clip.id for _, clip in found) if split == "train" and without else frozenset()
-    return [(n, replace(c, split="valid") if c.id in held else c) for n, c in found]
+        table.add(number, clip)
+    return table
 
 
-def _seconds(entry: dict[str, Any], key: str, line: int, faults: Faults) -> float | None:
+def _seconds(entry: dict[str, Any], key: str, line: int, table: Table) -> float | None:
     value = entry.get(key)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e9:
-        faults.add(line, f"{key} is {value!r}, not seconds.")
+        table.fault(line, f"{key} is {value!r}, not seconds.")
         return None
     return float(value)

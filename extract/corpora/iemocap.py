@@ -18,7 +18,6 @@ Splits: sessions 1 to 3 train, 4 validates, 5 tests. With ``folds = 5`` each ses
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -26,7 +25,7 @@ from ...cache.manifest import Clip, Manifest
 from ...cache.spec import Split
 from ...errors import ManifestError
 from .reading.files import read_text
-from .reading.table import Faults, Line, combined
+from .reading.table import Table, finished, named
 
 SESSIONS: Mapping[int, Split] = {1: "train", 2: "train", 3: "train", 4: "valid", 5: "test"}
 FOUR = {"ang": "anger", "hap": "happy", "exc": "happy", "neu": "neutral", "sad": "sad"}
@@ -39,6 +38,7 @@ RATED = re.compile(
     r"\[(\d\.?\d*), (\d\.?\d*), (\d\.?\d*)\]\s*",
     re.ASCII,
 )
+DIMENSIONS = ("valence", "arousal", "dominance")
 SPOKEN = re.compile(r"(\S+) \[[^\]]*\]:(.*)")
 LATIN = ("utf-8", "cp1252", "latin-1")
 
@@ -58,47 +58,34 @@ def load(
                 "that the corpus was unpacked to, with Session1 to Session5."
             )
         for path in sorted((root / place / "EmoEvaluation").glob("Ses*.txt")):
-            faults, rows = Faults(path), list[tuple[Line, Clip]]()
-            words = _words(root / place / "transcriptions" / path.name)
+            table, words = Table(path), _words(root / place / "transcriptions" / path.name)
             for number, line in enumerate(read_text(path, LATIN).splitlines(), start=1):
                 if not line.startswith("["):
                     continue
-                found = RATED.fullmatch(line)
-                if found is None or found[4] not in CODES:
-                    faults.add(number, "should be [begin - end], turn, emotion, [v, a, d].")
+                rated = RATED.fullmatch(line)
+                if rated is None or rated[4] not in CODES:
+                    table.fault(number, "should be [begin - end], turn, emotion, [v, a, d].")
                     continue
-                clip = _clip(path.stem, found, words, split, CLASSES[emotions], session)
-                rows.append((number, replace(clip, fold=session - 1) if folds else clip))
-            tables.append((rows, faults))
-    found_all = combined(name, root, tables)
-    return found_all.of_fold(0) if folds else found_all
-
-
-def _clip(
-    dialogue: str,
-    found: re.Match[str],
-    words: Mapping[str, str],
-    split: Split,
-    classes: Mapping[str, str],
-    session: int,
-) -> Clip:
-    turn = found[3]
-    valence, arousal, dominance = (float(found[k]) for k in (5, 6, 7))
-    return Clip(
-        id=f"{dialogue}$_${turn}",
-        video_id=dialogue,
-        clip_id=turn,
-        split=split,
-        text=words.get(turn, ""),
-        media=f"Session{session}/sentences/wav/{dialogue}/{turn}.wav",
-        category=classes.get(found[4]),
-        dimensions={"valence": valence, "arousal": arousal, "dominance": dominance},
-        # Ses01F_impro01_M003 is said by the man of session 1
-        speaker=f"Ses{session:02}{turn.rpartition('_')[2][:1]}",
-    )
+                turn = rated[3]
+                scores = zip(DIMENSIONS, map(float, rated.groups()[4:]), strict=True)
+                clip = Clip(
+                    *named(path.stem, turn),
+                    split=split,
+                    text=words.get(turn, ""),
+                    media=f"Session{session}/sentences/wav/{path.stem}/{turn}.wav",
+                    category=CLASSES[emotions].get(rated[4]),
+                    dimensions=dict(scores),
+                    # Ses01F_impro01_M003 is said by the man of session 1
+                    speaker=f"Ses{session:02}{turn.rpartition('_')[2][:1]}",
+                    fold=session - 1 if folds else None,
+                )
+                table.add(number, clip)
+            tables.append(table)
+    manifest = finished(name, root, *tables)
+    return manifest.of_fold(0) if folds else manifest
 
 
 def _words(path: Path) -> dict[str, str]:
     """What is said, by turn."""
     lines = read_text(path, LATIN).splitlines() if path.is_file() else []
-    return {found[1]: found[2].strip() for line in lines if (found := SPOKEN.fullmatch(line))}
+    return {turn[1]: turn[2].strip() for line in lines if (turn := SPOKEN.fullmatch(line))}

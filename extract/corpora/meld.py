@@ -23,7 +23,7 @@ from typing import Literal
 from ...cache.manifest import Clip, Manifest
 from ...cache.spec import Split
 from .reading.files import first_file
-from .reading.table import Faults, Line, combined, read_rows
+from .reading.table import Table, finished, named
 
 FILES: Mapping[Split, tuple[str, str]] = {
     "train": ("train", "train_splits"),
@@ -43,26 +43,22 @@ def load(name: str, folder: Path, label: Literal["emotion", "sentiment"] = "emot
     allowed = EMOTIONS if label == "emotion" else SENTIMENTS
     tables = []
     for split, (prefix, media) in FILES.items():
-        path = first_file(folder, f"{prefix}_sent_emo.csv", ("", prefix, "data", "data/MELD"))
-        faults = Faults(path)
-        rows: list[tuple[Line, Clip]] = []
+        places = ("", prefix, "data", "data/MELD")
+        table = Table(first_file(folder, f"{prefix}_sent_emo.csv", places))
         where = _media_folder(folder, prefix, media)
-        for row in read_rows(path, faults, COLUMNS, encodings=("utf-8-sig", "cp1252")):
+        for row in table.rows(COLUMNS, encodings=("utf-8-sig", "cp1252")):
             dialogue, utterance = row.required("Dialogue_ID"), row.required("Utterance_ID")
-            video = f"{split}_dia{dialogue}"
             clip = Clip(
-                id=f"{video}$_${utterance}",
-                video_id=video,
-                clip_id=utterance,
+                *named(f"{split}_dia{dialogue}", utterance),
                 split=split,
                 text=fix_mojibake(row.text("Utterance") or ""),
                 media=str(where / f"dia{dialogue}_utt{utterance}.mp4"),
                 category=row.choice(label.capitalize(), allowed),
                 speaker=fix_mojibake(row.text("Speaker") or "") or None,
             )
-            rows.append((row.line, clip))
-        tables.append((rows, faults))
-    return combined(name, folder, tables)
+            table.add(row.line, clip)
+        tables.append(table)
+    return finished(name, folder, *tables)
 
 
 def fix_mojibake(text: str) -> str:

@@ -15,13 +15,11 @@ the clips of test3, which have no label, are among the training clips. A clip ha
 score (its valence); ``train.task`` chooses.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from ...cache.manifest import Clip, Manifest
-from .reading.files import first_file, is_there, tenth
-from .reading.table import Faults, Line, combined, read_rows
+from .reading.files import first_file, first_there, is_there
+from .reading.table import Table, finished, named
 
 CLASSES = ("neutral", "angry", "happy", "sad", "worried", "surprise")
 SUFFIXES = (".avi", ".mp4", ".mkv", ".wav")
@@ -33,55 +31,45 @@ def load(name: str, folder: Path, tests: str = "test1", unlabelled: bool = False
     """The corpus in `folder`, each clip its own video; raises ManifestError with every fault."""
     words, tables = _words(folder), []
     for which in ("train", tests):
-        path = first_file(folder, f"{which}-label.csv", PLACES)
-        faults, rows = Faults(path), list[tuple[Line, Clip]]()
-        for row in read_rows(path, faults, ("name", "discrete", "valence")):
-            own = row.required("name")
+        table = Table(first_file(folder, f"{which}-label.csv", PLACES))
+        for row in table.rows(("name", "discrete", "valence")):
+            clip_name = row.required("name")
+            files = [f"{place}/{clip_name}{end}" for place in _folders(which) for end in SUFFIXES]
             clip = Clip(
-                id=f"{own}$_$0",
-                video_id=own,
-                clip_id="0",
+                *named(clip_name),
                 split="train" if which == "train" else "test",
-                text=words.get(own, ""),
-                media=_media(folder, which, own),
+                text=words.get(clip_name, ""),
+                media=first_there(folder, files),
                 label=row.number("valence"),
                 category=row.choice("discrete", CLASSES),
             )
-            rows.append((row.line, clip))
+            table.add(row.line, clip)
         if which == "train":
-            held = tenth(clip.id for _, clip in rows)
-            rows = [(n, replace(c, split="valid") if c.id in held else c) for n, c in rows]
-        tables.append((rows, faults))
+            table.validate_on_a_tenth()
+        tables.append(table)
     if unlabelled:
-        tables.append((list(_unlabelled(folder, words)), Faults(folder / "test3")))
-    return combined(name, folder, tables)
+        table = Table(folder / "test3")
+        for path in (
+            p for place in _folders("test3")[:-1] for p in sorted((folder / place).glob("*"))
+        ):
+            if path.suffix.lower() in SUFFIXES:
+                media, text = path.relative_to(folder).as_posix(), words.get(path.stem, "")
+                table.add(media, Clip(*named(path.stem), "train", text, media))
+        tables.append(table)
+    return finished(name, folder, *tables)
 
 
 def _folders(which: str) -> tuple[str, ...]:
     return (f"mer2023{which}/{which}", f"mer2023{which}", which, f"video/{which}", "video")
 
 
-def _media(folder: Path, which: str, name: str) -> str:
-    paths = [Path(place, f"{name}{end}") for place in _folders(which) for end in SUFFIXES]
-    return str(next((path for path in paths if is_there(folder / path)), paths[0]))
-
-
-def _unlabelled(folder: Path, words: Mapping[str, str]) -> Iterator[tuple[Line, Clip]]:
-    for place in _folders("test3")[:-1]:
-        for path in sorted((folder / place).glob("*")):
-            if path.suffix.lower() in SUFFIXES:
-                own, media = path.stem, path.relative_to(folder).as_posix()
-                clip = Clip(f"{own}$_$0", own, "0", "train", words.get(own, ""), media)
-                yield media, clip
-
-
 def _words(folder: Path) -> dict[str, str]:
     """The Chinese transcripts by name; none where there is no file of them."""
     for file in WORDS:
         if is_there(path := folder / file):
-            faults = Faults(path)
-            rows = list(read_rows(path, faults, ("name", ("chinese", "sentence"))))
-            faults.stop()
+            table = Table(path)
+            rows = list(table.rows(("name", ("chinese", "sentence"))))
+            table.stop()
             return {
                 r.text("name") or "": r.text("chinese") or r.text("sentence") or "" for r in rows
             }

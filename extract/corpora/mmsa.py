@@ -5,7 +5,8 @@ from pathlib import Path
 
 from ...cache.manifest import Clip, Manifest
 from ...errors import ManifestError
-from .reading.table import Faults, Line, finished, read_rows
+from .reading.files import first_there
+from .reading.table import Table, finished, named
 
 COLUMNS = ("video_id", "clip_id", "text", "label")
 SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".mpg", ".flv")
@@ -20,40 +21,26 @@ def load(name: str, folder: Path, unsplit: bool = False, emotions: Sequence[str]
     intensities, of which several may be above 0. Raises ManifestError with every fault and
     its line.
     """
-    table = folder / "label.csv"
-    if folder.is_dir() and not table.is_file():
+    table = Table(folder / "label.csv")
+    if folder.is_dir() and not table.path.is_file():
         raise ManifestError(
             f"{folder}: no label.csv in this folder. The mmsa layout is label.csv and "
             'Raw/<video_id>/<clip_id>.mp4; for any other table use corpus.kind = "csv".'
         )
-    faults = Faults(table)
-    rows: list[tuple[Line, Clip]] = []
     needed = (*COLUMNS, *emotions, *(() if unsplit else ("mode",)))
-    for row in read_rows(table, faults, needed):
-        video, clip = row.required("video_id"), row.required("clip_id")
-        rows.append(
-            (
-                row.line,
-                Clip(
-                    id=f"{video}$_${clip}",
-                    video_id=video,
-                    clip_id=clip,
-                    split="train" if unsplit else row.split("mode"),
-                    text=row.text("text") or "",
-                    media=_media(folder, video, clip),
-                    label=row.number("label"),
-                    label_T=row.number("label_T"),
-                    label_A=row.number("label_A"),
-                    label_V=row.number("label_V"),
-                    speaker=row.text("speaker"),
-                    emotions={e: v for e in emotions if (v := row.number(e)) is not None},
-                ),
-            )
+    for row in table.rows(needed):
+        video, number = row.required("video_id"), row.required("clip_id")
+        clip = Clip(
+            *named(video, number),
+            split="train" if unsplit else row.split("mode"),
+            text=row.text("text") or "",
+            media=first_there(folder, [f"Raw/{video}/{number}{suffix}" for suffix in SUFFIXES]),
+            label=row.number("label"),
+            label_T=row.number("label_T"),
+            label_A=row.number("label_A"),
+            label_V=row.number("label_V"),
+            speaker=row.text("speaker"),
+            emotions={e: v for e in emotions if (v := row.number(e)) is not None},
         )
-    return finished(name, folder, rows, faults)
-
-
-def _media(folder: Path, video: str, clip: str) -> str:
-    """The clip's file relative to `folder`; .mp4 where none exists, so that the fault names it."""
-    paths = [Path("Raw", video, f"{clip}{suffix}") for suffix in SUFFIXES]
-    return str(next((p for p in paths if (folder / p).is_file()), paths[0]))
+        table.add(row.line, clip)
+    return finished(name, folder, table)

@@ -20,7 +20,7 @@ from ...cache.manifest import Clip, Manifest
 from ...cache.spec import Split
 from ...errors import ManifestError
 from .reading.files import first_file, read_text
-from .reading.table import Faults, Line, finished, read_rows
+from .reading.table import Table, finished, named
 
 CLASSES: Mapping[str, str | None] = {
     "A": "anger",
@@ -42,35 +42,33 @@ TESTS = ("test1", "test2", "test3")
 
 def load(name: str, folder: Path, tests: str = "test1") -> Manifest:
     """The corpus in `folder`, each file its own video; raises ManifestError with every fault."""
-    path = first_file(folder, "labels_consensus.csv", ("Labels", "labels", ""))
-    faults, rows, left = Faults(path), list[tuple[Line, Clip]](), Counter[str]()
+    table = Table(first_file(folder, "labels_consensus.csv", ("Labels", "labels", "")))
+    left_out = Counter[str]()
     media = next((p for p in ("Audios", "Audio") if (folder / p).is_dir()), "Audios")
-    for row in read_rows(path, faults, COLUMNS):
-        own = row.choice("Split_Set", (*SETS, *TESTS))
-        if own in TESTS and own != tests:
-            left[own] += 1
+    for row in table.rows(COLUMNS):
+        part = row.choice("Split_Set", (*SETS, *TESTS))
+        if part in TESTS and part != tests:
+            left_out[part] += 1
             continue
         file = row.required("FileName")
         stem, code = Path(file).stem, row.required("EmoClass")
         if code and code not in CLASSES:
-            faults.add(row.line, f"EmoClass is {code!r}, not one of {', '.join(CLASSES)}.")
+            row.fault(f"EmoClass is {code!r}, not one of {', '.join(CLASSES)}.")
         scores = {dim: value for dim, c in SCORES.items() if (value := row.number(c)) is not None}
         speaker = row.text("SpkrID")
         clip = Clip(
-            id=f"{stem}$_$0",
-            video_id=stem,
-            clip_id="0",
-            split=SETS.get(own, "test"),
+            *named(stem),
+            split=SETS.get(part, "test"),
             text=_words(folder / "Transcripts" / f"{stem}.txt"),
             media=f"{media}/{file}",
             category=CLASSES.get(code),
             dimensions=scores,
             speaker=None if (speaker or "Unknown").lower() == "unknown" else speaker,
         )
-        rows.append((row.line, clip))
-    told = ", ".join(f"{count} of {which}" for which, count in sorted(left.items()))
-    notes = [f"{path}: left out {told}; `tests` in [corpus] chooses the set."] if told else []
-    return finished(name, folder, rows, faults, notes)
+        table.add(row.line, clip)
+    counts = ", ".join(f"{count} of {which}" for which, count in sorted(left_out.items()))
+    note = f"{table.path}: left out {counts}; `tests` in [corpus] chooses the set."
+    return finished(name, folder, table, notes=[note] if counts else [])
 
 
 def _words(path: Path) -> str:

@@ -9,16 +9,15 @@ for below ``mmsd_raw_data/`` and ``data/videos/``: assumed). Clips of the contex
 The authors cross-validate, so there is one split here for all: see `SHARED` and `APART`.
 """
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from ...cache.manifest import Clip, Manifest
 from ...cache.spec import Split
 from ...errors import ManifestError
-from .reading.files import first_file, read_json
-from .reading.table import Faults, finished
+from .reading.files import by_hash, first_file, read_json
+from .reading.table import Table, finished, named
 
 PLACES = ("utterances_final", "mmsd_raw_data/utterances_final", "data/videos/utterances_final")
 SHARED = 68 / 675
@@ -35,17 +34,16 @@ def load(name: str, folder: Path, speakers: Literal["shared", "apart"] = "shared
 
     What was said before a clip is its `context_text`. Raises ManifestError with every fault.
     """
-    path = first_file(folder, "sarcasm_data.json", ("", "data"))
-    faults = Faults(path)
-    entries = _entries(path)
-    usable = {id_: e for id_, e in entries.items() if _check(id_, e, faults)}
+    table = Table(first_file(folder, "sarcasm_data.json", ("", "data")))
+    entries = read_json(table.path, "Fetch the file again.")
+    if not isinstance(entries, dict):
+        raise ManifestError(f"{table.path}: not an object of clips by their id.")
+    usable = {id_: e for id_, e in entries.items() if _check(id_, e, table)}
     splits = shared(usable) if speakers == "shared" else apart(usable)
     media = next((p for p in PLACES if (folder / p).is_dir()), PLACES[0])
-    clips = [
-        Clip(
-            id=f"{id_}$_$0",
-            video_id=id_,
-            clip_id="0",
+    for number, (id_, entry) in enumerate(usable.items(), start=1):
+        clip = Clip(
+            *named(id_),
             split=splits[id_],
             text=entry["utterance"].strip(),
             media=f"{media}/{id_}.mp4",
@@ -53,16 +51,15 @@ def load(name: str, folder: Path, speakers: Literal["shared", "apart"] = "shared
             speaker=entry.get("speaker") or None,
             context_text=tuple(entry.get("context") or ()),
         )
-        for id_, entry in usable.items()
-    ]
-    return finished(name, folder, list(enumerate(clips, start=1)), faults)
+        table.add(number, clip)
+    return finished(name, folder, table)
 
 
 def shared(entries: Mapping[str, Any]) -> dict[str, Split]:
     """Splits with equal shares of both classes in each."""
     splits: dict[str, Split] = {}
     for sarcastic in (True, False):
-        ids = _shuffled([id_ for id_, e in entries.items() if bool(e["sarcasm"]) is sarcastic])
+        ids = by_hash([id_ for id_, e in entries.items() if bool(e["sarcasm"]) is sarcastic])
         count = round(len(ids) * SHARED)
         for index, id_ in enumerate(ids):
             splits[id_] = "test" if index < count else "valid" if index < 2 * count else "train"
@@ -71,7 +68,7 @@ def shared(entries: Mapping[str, Any]) -> dict[str, Split]:
 
 def apart(entries: Mapping[str, Any]) -> dict[str, Split]:
     """Splits that share no show between training and test."""
-    rest = _shuffled([id_ for id_, e in entries.items() if e.get("show") != APART])
+    rest = by_hash([id_ for id_, e in entries.items() if e.get("show") != APART])
     valid = set(rest[: round(len(rest) / 10)])
     return {
         id_: "test" if e.get("show") == APART else "valid" if id_ in valid else "train"
@@ -79,26 +76,16 @@ def apart(entries: Mapping[str, Any]) -> dict[str, Split]:
     }
 
 
-def _shuffled(ids: Sequence[str]) -> list[str]:
-    return sorted(ids, key=lambda id_: hashlib.blake2b(id_.encode(errors="replace")).digest())
-
-
-def _entries(path: Path) -> dict[str, Any]:
-    found = read_json(path, "Fetch the file again.")
-    if not isinstance(found, dict):
-        raise ManifestError(f"{path}: not an object of clips by their id.")
-    return found
-
-
-def _check(id_: str, entry: Any, faults: Faults) -> bool:
+def _check(id_: str, entry: Any, table: Table) -> bool:
+    """Whether an entry can be read; if not, that is among the faults."""
     if not isinstance(entry, dict):
-        faults.add(f"clip {id_}", "is no object.")
+        table.fault(f"clip {id_}", "is no object.")
         return False
     sound = True
     if not isinstance(entry.get("utterance"), str):
-        faults.add(f"clip {id_}", "has no text `utterance`.")
+        table.fault(f"clip {id_}", "has no text `utterance`.")
         sound = False
     if entry.get("sarcasm") not in (True, False):
-        faults.add(f"clip {id_}", f"sarcasm is {entry.get('sarcasm')!r}, not true or false.")
+        table.fault(f"clip {id_}", f"sarcasm is {entry.get('sarcasm')!r}, not true or false.")
         sound = False
     return sound

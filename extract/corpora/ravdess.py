@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...cache.manifest import Clip, Manifest
 from .reading.coded_files import coded
-from .reading.table import Faults
+from .reading.table import Table, named
 
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 STATEMENTS = ("Kids are talking by the door.", "Dogs are sitting by the door.")
@@ -23,19 +23,16 @@ CODE = re.compile(r"0([1-3])-0([12])-0([1-8])-0[12]-0([12])-0[12]-(0[1-9]|1\d|2[
 def load(name: str, folder: Path) -> Manifest:
     """The corpus in `folder`, all of it for training; raises ManifestError with every fault."""
 
-    def clip(stem: str, media: str, faults: Faults) -> Clip | None:
-        found = CODE.fullmatch(stem)
-        if found is None:
-            faults.add(media, "is not called by seven numbers, as 01-01-06-01-02-01-12 is.")
+    def clip(stem: str, media: str, table: Table) -> Clip | None:
+        code = CODE.fullmatch(stem)
+        if code is None:
+            table.fault(media, "is not called by seven numbers, as 01-01-06-01-02-01-12 is.")
             return None
-        modality, channel, emotion, statement, actor = found.groups()
+        modality, channel, emotion, statement, actor = code.groups()
         if modality == "2" or channel == "2":
             return None
-        own = stem.partition("-")[2]
         return Clip(
-            id=f"{own}$_$0",
-            video_id=own,
-            clip_id="0",
+            *named(stem.partition("-")[2]),
             split="train",
             text=STATEMENTS[int(statement) - 1],
             media=media,

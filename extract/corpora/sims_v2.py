@@ -18,21 +18,21 @@ from pathlib import Path
 from ...cache.manifest import Clip, Manifest
 from ...errors import ManifestError
 from .mmsa import SUFFIXES
-from .reading.files import is_there
-from .reading.table import Faults, Line, combined, read_rows
+from .reading.files import first_there, is_there
+from .reading.table import Table, finished, named
 
 COLUMNS = ("video_id", "clip_id", "text")
 
 
 def load(name: str, folder: Path, unlabelled: bool = False) -> Manifest:
     """The corpus in `folder`; raises ManifestError with every fault."""
-    parts = [_part(folder, "s")] + ([_part(folder, "u")] if unlabelled else [])
-    return combined(name, folder, parts)
+    parts = "su" if unlabelled else "s"
+    return finished(name, folder, *(_read(folder, part) for part in parts))
 
 
-def _part(folder: Path, letter: str) -> tuple[list[tuple[Line, Clip]], Faults]:
-    own, labelled = f"ch-simsv2{letter}", letter == "s"
-    names = [f"{own}/meta.csv", f"{own}/meta({letter}).csv", f"meta({letter}).csv"]
+def _read(folder: Path, letter: str) -> Table:
+    part, labelled = f"ch-simsv2{letter}", letter == "s"
+    names = [f"{part}/meta.csv", f"{part}/meta({letter}).csv", f"meta({letter}).csv"]
     names += ["meta.csv", "label.csv"] if labelled else []
     path = next((folder / n for n in names if is_there(folder / n)), None)
     if path is None:
@@ -40,25 +40,19 @@ def _part(folder: Path, letter: str) -> tuple[list[tuple[Line, Clip]], Faults]:
             f"{folder}: none of {', '.join(names)} in this folder. Check corpus.path in "
             "pipeline.toml: it holds the folders ch-simsv2s and ch-simsv2u."
         )
-    faults, rows = Faults(path), list[tuple[Line, Clip]]()
-    for row in read_rows(path, faults, (*COLUMNS, "label", "mode") if labelled else COLUMNS):
-        video, clip = row.required("video_id"), row.required("clip_id")
-        found = Clip(
-            id=f"{video}$_${clip}",
-            video_id=video,
-            clip_id=clip,
+    table = Table(path)
+    for row in table.rows((*COLUMNS, "label", "mode") if labelled else COLUMNS):
+        video, number = row.required("video_id"), row.required("clip_id")
+        files = [Path(p, "Raw", video, f"{number}{end}") for p in (part, "") for end in SUFFIXES]
+        clip = Clip(
+            *named(video, number),
             split=row.split("mode") if labelled else "train",
             text=row.text("text") or "",
-            media=_media(folder, own, video, clip),
+            media=first_there(folder, files),
             label=row.number("label") if labelled else None,
             label_T=row.number("label_T") if labelled else None,
             label_A=row.number("label_A") if labelled else None,
             label_V=row.number("label_V") if labelled else None,
         )
-        rows.append((row.line, found))
-    return rows, faults
-
-
-def _media(folder: Path, part: str, video: str, clip: str) -> str:
-    paths = [Path(p, "Raw", video, f"{clip}{end}") for p in (part, "") for end in SUFFIXES]
-    return str(next((path for path in paths if is_there(folder / path)), paths[0]))
+        table.add(row.line, clip)
+    return table

@@ -24,7 +24,7 @@ from ...cache.safe_pickle.load import load_plain
 from ...cache.spec import SPLIT_NAMES
 from ...errors import ManifestError
 from .reading.files import first_file
-from .reading.table import Faults, Line, finished
+from .reading.table import Table, finished, named
 
 PLACES = ("", "urfunny2_features", "extracted_features", "features", "data", "sdk")
 VIDEOS = ("urfunny2_videos", "videos")
@@ -36,58 +36,46 @@ def load(name: str, folder: Path) -> Manifest:
     The sentences before a punchline are its `context_text`. Raises ManifestError with every fault,
     and PickleRefusedError for a pickle of anything but plain data.
     """
-    words = _table(first_file(folder, "language_sdk.pkl", PLACES))
-    labels = _table(first_file(folder, "humor_label_sdk.pkl", PLACES))
-    folds_path = first_file(folder, "data_folds.pkl", PLACES)
-    folds = _table(folds_path)
-    faults = Faults(folds_path)
+    words = _entries(first_file(folder, "language_sdk.pkl", PLACES))
+    labels = _entries(first_file(folder, "humor_label_sdk.pkl", PLACES))
+    table = Table(first_file(folder, "data_folds.pkl", PLACES))
     videos = next((v for v in VIDEOS if (folder / v).is_dir()), VIDEOS[0])
-    rows: list[tuple[Line, Clip]] = []
-    for fold, ids in folds.items():
+    for fold, ids in _entries(table.path).items():
         if str(fold).lower() not in SPLIT_NAMES:
-            faults.add(f"fold {fold!r}", "is not train, dev or test.")
+            table.fault(f"fold {fold!r}", "is not train, dev or test.")
             continue
         for id_ in ids:
             where = f"segment {id_}"
-            entry, label = _found(words, id_), _found(labels, id_)
+            entry, label = _entry(words, id_), _entry(labels, id_)
             if not isinstance(entry, Mapping) or "punchline_sentence" not in entry:
-                faults.add(where, "has no punchline_sentence in language_sdk.pkl.")
-            elif label not in (0, 1):
-                faults.add(where, f"its label in humor_label_sdk.pkl is {label!r}, not 0 or 1.")
-            else:
-                rows.append(
-                    (
-                        where,
-                        Clip(
-                            id=f"{id_}$_$0",
-                            video_id=str(id_),
-                            clip_id="0",
-                            split=SPLIT_NAMES[str(fold).lower()],
-                            text=_sentence(entry["punchline_sentence"]),
-                            media=f"{videos}/{id_}.mp4",
-                            category="humor" if label else "none",
-                            context_text=tuple(
-                                map(_sentence, entry.get("context_sentences") or ())
-                            ),
-                        ),
-                    )
-                )
-    return finished(name, folder, rows, faults)
+                table.fault(where, "has no punchline_sentence in language_sdk.pkl.")
+                continue
+            if label not in (0, 1):
+                table.fault(where, f"its label in humor_label_sdk.pkl is {label!r}, not 0 or 1.")
+                continue
+            clip = Clip(
+                *named(str(id_)),
+                split=SPLIT_NAMES[str(fold).lower()],
+                text=_sentence(entry["punchline_sentence"]),
+                media=f"{videos}/{id_}.mp4",
+                category="humor" if label else "none",
+                context_text=tuple(map(_sentence, entry.get("context_sentences") or ())),
+            )
+            table.add(where, clip)
+    return finished(name, folder, table)
 
 
-def _table(path: Path) -> Mapping[Any, Any]:
-    found = load_plain(path)
-    if not isinstance(found, Mapping):
-        raise ManifestError(f"{path}: holds {type(found).__name__}, not a table by id.")
-    return found
+def _entries(path: Path) -> Mapping[Any, Any]:
+    entries = load_plain(path)
+    if not isinstance(entries, Mapping):
+        raise ManifestError(f"{path}: holds {type(entries).__name__}, not a table by id.")
+    return entries
 
 
-def _found(table: Mapping[Any, Any], id_: Any) -> Any:
+def _entry(entries: Mapping[Any, Any], id_: Any) -> Any:
     """The entry of an id that one file may hold as a number and another as text."""
-    for key in (id_, str(id_), int(id_) if str(id_).isdigit() else id_):
-        if key in table:
-            return table[key]
-    return None
+    keys = (id_, str(id_), int(id_) if str(id_).isdigit() else id_)
+    return next((entries[key] for key in keys if key in entries), None)
 
 
 def _sentence(value: Any) -> str:

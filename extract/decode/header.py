@@ -1,7 +1,7 @@
 """What a media file says of itself, without decoding it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +22,27 @@ class Header:
 
     seconds: float = 0.0
     """Length; 0 where it does not say, or cannot be right."""
-    faults: tuple[tuple[str, str], ...] = ()
+    faults: Mapping[str, str] = field(default_factory=dict)
     """``audio`` or ``vision`` with the reason why the file gives none."""
     fault: str | None = None
     """Why it cannot be opened."""
-    tracks: tuple[tuple[str, int], ...] = ()
+    tracks: Mapping[str, int] = field(default_factory=dict)
     """``audio`` and ``vision`` with the number of such tracks."""
 
     def why_no(self, modality: str, start: float | None, track: int | None = None) -> str | None:
         """Why a clip of this file that begins at `start` will give no such features, if so."""
         if self.fault:
             return self.fault
-        if track is not None and track >= dict(self.tracks)[modality]:
+        if track is not None and track >= self.tracks[modality]:
             return no_track(modality, [])
-        if reason := dict(self.faults).get(modality):
+        if reason := self.faults.get(modality):
             return reason
         if start and self.seconds and start >= self.seconds:
             return BEHIND
         return None
 
 
-KINDS: Mapping[str, Kind] = {"audio": "audio", "vision": "video"}
+KINDS: Mapping[str, Kind] = {"vision": "video", "audio": "audio"}
 BEHIND = "the cut begins after the end of the file"
 
 
@@ -71,18 +71,11 @@ def read_header(path: Path) -> Header:
         if reason := not_a_file(path):
             return Header(fault=reason)
         with open_media(path) as container:
-            found = {
-                "vision": candidates(container, "video"),
-                "audio": candidates(container, "audio"),
-            }
-            faults = tuple(
-                (modality, reason)
-                for modality, streams in found.items()
-                if (reason := no_track(modality, streams))
-            )
-            first = next((s for streams in found.values() for s in streams), None)
+            tracks = {m: candidates(container, kind) for m, kind in KINDS.items()}
+            faults = {m: reason for m, each in tracks.items() if (reason := no_track(m, each))}
+            first = next((track for each in tracks.values() for track in each), None)
             seconds = plausible(path, container_seconds(container), first)
-            counts = tuple((m, track_count(container, KINDS[m])) for m in found)
+            counts = {m: track_count(container, kind) for m, kind in KINDS.items()}
             return Header(seconds, faults, tracks=counts)
     except MediaError as fault:
         return Header(fault=str(fault).split(": " + str(path))[0].removesuffix(f" ({path.name})"))

@@ -1,7 +1,7 @@
 """One clip from its file to what encoders take: pictures at chosen times, sound at chosen rates."""
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ __all__ = [
     "MediaError",
     "Waveform",
     "decode",
-    "media_source",
+    "media_sources",
     "read_media",
     "source_digest",
 ]
@@ -65,25 +65,31 @@ def source_digest(path: Path, start: float | None, end: float | None) -> str:
     Whole files are not read: a corpus of hundreds of gigabytes is checked in seconds, and a file
     that was re-encoded or replaced still shows.
     """
-    digest = hashlib.blake2b(digest_size=8)
+    return source_digests(path, [(start, end)])[0]
+
+
+def source_digests(path: Path, cuts: Iterable[tuple[float | None, float | None]]) -> list[str]:
+    """`source_digest` of each of the cuts of a file, which is opened once."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
-        digest.update(f"{size} {start} {end}".encode())
+        ends = b""
         for position in (0, max(0, size - SAMPLED_BYTES)):
             file.seek(position)
-            digest.update(file.read(SAMPLED_BYTES))
-    return digest.hexdigest()
+            ends += file.read(SAMPLED_BYTES)
+    heads = (f"{size} {start} {end}".encode() for start, end in cuts)
+    return [hashlib.blake2b(head + ends, digest_size=8).hexdigest() for head in heads]
 
 
-def media_source(clip: Clip, root: Path) -> str:
-    """`source_digest` of the clip's file and cut; raises ClipError if there is no such file."""
-    path = root / (clip.media or "")
+def media_sources(clips: Sequence[Clip], root: Path) -> list[str]:
+    """The sources of clips that share a file; raises ClipError if there is no such file."""
+    media = clips[0].media
+    path = root / (media or "")
     try:
         if reason := not_a_file(path):
-            raise ClipError("read", f"{reason}: {clip.media}")
-        return source_digest(path, clip.start, clip.end)
+            raise ClipError("read", f"{reason}: {media}")
+        return source_digests(path, [(clip.start, clip.end) for clip in clips])
     except OSError as fault:
-        raise ClipError("read", f"{fault.strerror or fault}: {clip.media}") from None
+        raise ClipError("read", f"{fault.strerror or fault}: {media}") from None
 
 
 def read_media(

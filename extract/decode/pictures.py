@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -28,11 +29,12 @@ class FrameSampler:
     def __init__(self, fps: float, start: float, end: float | None, sink: FrameSink) -> None:
         self.step, self.start, self.end = 1.0 / fps, start, end
         self.sink, self.kept = sink, 0
-        self._shown: Any = None
+        self._shown: Callable[[], Picture] | None = None
+        """The frame on screen, upright once it is asked for."""
         self._image: Picture | None = None
 
-    def take(self, frame: Any, time: float) -> None:
-        """The stream's next frame, on screen from `time` on."""
+    def take(self, frame: Callable[[], Picture], time: float) -> None:
+        """The stream's next frame, on screen from `time` on; what gives it is called if wanted."""
         # at the moments before this frame began, the one before it was on screen
         while self._shown is not None and self._moment() < time - JUST and not self.done:
             self._keep()
@@ -63,7 +65,8 @@ class FrameSampler:
 
     def _keep(self) -> None:
         if self._image is None:  # a frame may be on screen at several moments
-            self._image = upright(self._shown)
+            assert self._shown is not None
+            self._image = self._shown()
         self.kept += 1
         self.sink(self._image)
 
@@ -99,7 +102,7 @@ class Pictures:
         self.last = time if self.last is None else max(time, self.last)
         self.until = self.last + self._length(frame, step)
         for sampler in self.samplers:
-            sampler.take(Shown(frame, self.shape), self.last)
+            sampler.take(partial(upright, frame, self.shape), self.last)
         return None
 
     def finish(self) -> None:
@@ -127,13 +130,6 @@ class Pictures:
         return step if step and 0 < step < 1 else 1 / 25
 
 
-class Shown:
-    """A decoded frame, and the shape that makes its pixels square."""
-
-    def __init__(self, frame: Any, shape: float) -> None:
-        self.frame, self.shape = frame, shape
-
-
 def square_shape(stream: Any) -> float:
     """Width of a pixel by its height."""
     ratio = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
@@ -141,17 +137,17 @@ def square_shape(stream: Any) -> float:
     return shape if 1 / OBLONG <= shape <= OBLONG else 1.0
 
 
-def upright(shown: Shown) -> Picture:
-    """The frame as it is to be seen: of square pixels, turned and mirrored as the file asks."""
-    image: Picture = shown.frame.to_ndarray(format="rgb24")
-    if not 0.99 <= shown.shape <= 1.01:  # grown, so that nothing is lost
+def upright(frame: Any, shape: float) -> Picture:
+    """The frame as it is to be seen: of square pixels, turned and mirrored as the file asks.
+
+    `shape` is the width of its pixels by their height.
+    """
+    image: Picture = frame.to_ndarray(format="rgb24")
+    if not 0.99 <= shape <= 1.01:  # grown, so that nothing is lost
         height, width = image.shape[:2]
-        wide = shown.shape > 1
-        size = (
-            (round(width * shown.shape), height) if wide else (width, round(height / shown.shape))
-        )
+        size = (round(width * shape), height) if shape > 1 else (width, round(height / shape))
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
-    return oriented(image, display_matrix(shown.frame))
+    return oriented(image, display_matrix(frame))
 
 
 def display_matrix(frame: Any) -> tuple[int, int, int, int]:

@@ -104,12 +104,10 @@ class VideoDecoder(TrackDecoder):
 
     @property
     def done(self) -> bool:
-        """Whether no more frames are wanted."""
         return self.fault is not None or self.pictures.done
 
     @property
     def until(self) -> float | None:
-        """Where the last frame leaves the screen."""
         return None if self.pictures.last is None else self.pictures.until
 
     def take(self, packet: Any) -> None:
@@ -118,7 +116,6 @@ class VideoDecoder(TrackDecoder):
             self._all(self.needed.put(packet))
 
     def finish(self) -> Sequence[Waveform]:
-        """The last frames."""
         self._all(self.needed.rest())
         self.stream.codec_context.skip_frame = "DEFAULT"
         super().finish()
@@ -154,16 +151,13 @@ class AudioDecoder(TrackDecoder):
 
     @property
     def done(self) -> bool:
-        """Whether no more sound is wanted."""
         return self.fault is not None or self.sound.done
 
     @property
     def until(self) -> float | None:
-        """Where the sound ends."""
         return self.sound.until
 
     def finish(self) -> Sequence[Waveform]:
-        """The waveforms."""
         super().finish()
         if self.until is None and self.stream.index in self.reading.early:
             raise MediaError(BEHIND)

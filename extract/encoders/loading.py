@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
@@ -33,6 +33,30 @@ POOLED = ("BertModel", "RobertaModel", "XLMRobertaModel", "ViTModel")
 
 class EncoderError(SedimentalError):
     """An encoder that cannot be had as asked."""
+
+
+class UnreachableEncoderError(EncoderError):
+    """Encoders of the Hub, which does not answer, and of which this machine has no copy."""
+
+    def __init__(self, *sources: str) -> None:
+        """`sources` are their ids on the Hub."""
+        names = " and ".join([", ".join(sources[:-1]), sources[-1]] if sources[1:] else sources)
+        super().__init__(
+            f"encoder{'s' if sources[1:] else ''} {names}: the Hub does not answer, and this "
+            "machine has no copy. Run `sedimental fetch` where there is a network and the same Hub "
+            "cache (HF_HOME), or point `weights` at a folder made by `save_pretrained`. To try the "
+            'pipeline without weights, take encoder = "tiny-clip", "tiny-wavlm" and "tiny-bert", '
+            'or weights = "random:0" for the encoder at its full size.'
+        )
+        self.sources = sources
+
+
+def merged(faults: Sequence[EncoderError]) -> list[str]:
+    """The messages of `faults`, of encoders that the Hub would have one for all of them."""
+    unreachable = [f for f in faults if isinstance(f, UnreachableEncoderError)]
+    others = [str(f) for f in faults if f not in unreachable]
+    sources = dict.fromkeys(source for f in unreachable for source in f.sources)
+    return [*others, *([str(UnreachableEncoderError(*sources))] if sources else [])]
 
 
 @dataclass(frozen=True)
@@ -241,20 +265,15 @@ def _loaded_config(source: str, weights: str, revision: str | None) -> Any:
             )
         )
     except (OSError, ValueError) as fault:
+        if weights == "hub" and not hub_answers():
+            raise UnreachableEncoderError(source) from None
         remedy = (
             "Make the folder with `save_pretrained` of the model and its tokenizer or processor."
             if weights == "folder"
             else "Check the id and the network; offline, point `weights` at a folder made by "
-            '`save_pretrained`, or try the machinery with weights = "random:0".'
+            '`save_pretrained`, or try the pipeline with weights = "random:0".'
         )
         reason = str(fault).strip().splitlines()[0]
-        if weights == "hub" and not hub_answers():
-            reason = "the Hub does not answer, and this machine has no copy of it."
-            remedy = (
-                "Run `sedimental fetch` where there is a network and the same Hub cache (HF_HOME), "
-                "point `weights` at a folder made by `save_pretrained`, or try the machinery with "
-                'weights = "random:0".'
-            )
         raise EncoderError(f"encoder {source}: cannot be found: {reason} {remedy}") from None
 
 

@@ -48,8 +48,6 @@ class Tokens:
     own: NDArray[np.bool_]
     characters: NDArray[np.int32]
     """(tokens, 2) where each stands in the transcript, -1 for those that are not of it."""
-    cut: bool
-    """Whether words did not fit."""
 
 
 class TokenReader:
@@ -57,6 +55,8 @@ class TokenReader:
 
     def __init__(self, tokenizer: Any, max_length: int) -> None:
         self.tokenizer, self.max_length = tokenizer, max_length
+        self.cut: set[str] = set()
+        """Clips that lost words, of their own or of what was said before, to `max_length`."""
 
     def tokens(self, clip: Words) -> Tokens:
         """``[CLS] older [SEP] old [SEP] own words [SEP]``, at most `max_length` of them.
@@ -74,17 +74,18 @@ class TokenReader:
         places = np.where(own[:, None], np.asarray(whole["offset_mapping"]), -1).astype(np.int32)
         earlier: list[int] = []
         for text in clip.before:
-            said = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-            earlier += [*said, self.tokenizer.sep_token_id]
+            words = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+            earlier += [*words, self.tokenizer.sep_token_id]
         room = self.max_length - len(ids)
         if len(earlier) > room:
             earlier, cut = earlier[len(earlier) - room :], True
         before = np.full((len(earlier), 2), -1, np.int32)
+        if cut:
+            self.cut.add(clip.id)
         return Tokens(
             ids=np.asarray([ids[0], *earlier, *ids[1:]], dtype=np.int32),
             own=np.concatenate([own[:1], np.zeros(len(earlier), np.bool_), own[1:]]),
             characters=np.concatenate([places[:1], before, places[1:]]),
-            cut=cut,
         )
 
     def special(self, ids: NDArray[Any]) -> NDArray[np.bool_]:
@@ -119,15 +120,12 @@ class TextEncoder(TokenReader):
         self.pool = pool
         self.family, self.layers, self.arithmetic = checkpoint.family, layers, arithmetic
         self.context = context
-        self.cut: set[str] = set()
-        """Clips that lost words, of their own or of what was said before, to `max_length`."""
         self.model = frozen(checkpoint, self.layers, arithmetic)
         self.budget = Budget(arithmetic, TOKENS_PER_BATCH)
 
     def encode(self, clips: Sequence[Words]) -> list[ClipFeatures]:
         """Features of each clip, in order."""
         tokens = [self.tokens(clip) for clip in clips]
-        self.cut |= {clip.id for clip, own in zip(clips, tokens, strict=True) if own.cut}
         lengths = [len(t.ids) for t in tokens]
         found: dict[int, ClipFeatures] = {}
         for batch in self.arithmetic.batches(lengths, self.budget.most, self.sharing):

@@ -49,7 +49,12 @@ Between = Callable[[Tensor, Tensor], Tensor]
 
 
 class LiveEncoder(nn.Module):
-    """What text and sound share: which blocks there are, which are trained, and what comes out."""
+    """What text and sound share: which blocks there are, which are trained, and what comes out.
+
+    Called with items (batch, …) of which `sizes` are real, it gives (batch, layers, frames, width).
+    Of text, `gone` (batch, items) marks words to be read as unknown, and `between` works behind the
+    block that was opened. Frames behind a clip's last one may hold anything.
+    """
 
     paddable = True
     """Whether clips of different lengths can share a pass."""
@@ -70,7 +75,7 @@ class LiveEncoder(nn.Module):
         super().__init__()
         self.family, self.start, self.names = checkpoint.family, start or 0, names
         self.name = checkpoint.slug
-        self.given = start is not None
+        self.precomputed = start is not None
         model: Any = load_model(_configured(checkpoint, settings.dropout))
         use_chunked_attention(model)
         self.model = model
@@ -88,7 +93,7 @@ class LiveEncoder(nn.Module):
         last = str(self.family.final) if has_final(self.model.config, self.family) else None
         self._norm: nn.Module | None
         self._norm = self.model.get_submodule(last) if last and "final" in names else None
-        if self.given:
+        if self.precomputed:
             self._cut(blocks)
         self._trained = self._unfreeze(blocks, settings, last, generator)
         for block in blocks if settings.checkpointing else ():
@@ -104,20 +109,6 @@ class LiveEncoder(nn.Module):
             for part in self._trained:
                 part.train(mode)
         return self
-
-    def forward(
-        self,
-        items: Tensor,
-        sizes: Sequence[int],
-        gone: Tensor | None = None,
-        between: Between | None = None,
-    ) -> Tensor:
-        """Items (batch, …) of which `sizes` are real -> (batch, layers, frames, width).
-
-        Of text, `gone` (batch, items) marks words to be read as unknown, and `between` works behind
-        the block that was opened. Frames behind a clip's last one may hold anything.
-        """
-        raise NotImplementedError
 
     def open_behind(self, block: int) -> None:
         """Make room for what works behind `block`, counted from 1.
@@ -147,7 +138,7 @@ class LiveEncoder(nn.Module):
                 (rest if plain else matrices).append(weight)
         return matrices, rest
 
-    def _tapped(self) -> AbstractContextManager[Any]:
+    def _captured(self) -> AbstractContextManager[Any]:
         """Collects the entries; nothing is computed in the hooks, so that blocks can be computed
         again on the way back without them."""
         count = str(self.highest - self.start)
@@ -168,14 +159,14 @@ class LiveEncoder(nn.Module):
         finally:
             opened.change = None
 
-    def _entries(self, found: Any) -> list[Tensor]:
+    def _entries(self, states: Any) -> list[Tensor]:
         entries = []
         for name in self.names:
             if name == "final":
                 assert self._norm is not None
-                entries.append(self._norm(found[str(self.highest - self.start)]))
+                entries.append(self._norm(states[str(self.highest - self.start)]))
             else:
-                entries.append(found[str(int(name) - self.start)])
+                entries.append(states[str(int(name) - self.start)])
         return entries
 
     def _cut(self, blocks: nn.ModuleList) -> None:
@@ -235,7 +226,7 @@ class LiveText(LiveEncoder):
         """As any encoder; `pad` and `unknown` are ids of the tokenizer."""
         super().__init__(checkpoint, names, settings, start, generator)
         self.pad, self.unknown = pad, unknown
-        if self.given:
+        if self.precomputed:
             self.model.embeddings = PrecomputedEmbeddings()
 
     def forward(
@@ -251,7 +242,7 @@ class LiveText(LiveEncoder):
         """
         longest = items.shape[1]
         real = real_frames(sizes, longest, items.device)
-        if self.given:
+        if self.precomputed:
             if gone is not None:
                 raise ValueError("words that were read before cannot be taken away any more.")
             self.model.embeddings.hidden = items
@@ -259,11 +250,11 @@ class LiveText(LiveEncoder):
         else:
             ids = items.masked_fill(~real, self.pad)
             ids = ids if gone is None else ids.masked_fill(gone, self.unknown)
-        with self._tapped() as found, self._with(between, real):
+        with self._captured() as states, self._with(between, real):
             self.model(input_ids=ids, attention_mask=real.long())
-        if self.given:
+        if self.precomputed:
             self.model.embeddings.hidden = None
-        return torch.stack(self._entries(found), dim=1)
+        return torch.stack(self._entries(states), dim=1)
 
 
 class LiveSound(LiveEncoder):
@@ -283,8 +274,8 @@ class LiveSound(LiveEncoder):
         """As any encoder; waveforms are normed or not, and every `hop`-th frame is kept."""
         super().__init__(checkpoint, names, settings, start, generator)
         self.normalize, self.hop, self.pool = normalize, hop, pool
-        self.paddable = norms_by_layer(checkpoint.config) or self.given
-        if self.given:
+        self.paddable = norms_by_layer(checkpoint.config) or self.precomputed
+        if self.precomputed:
             del self.model.feature_extractor, self.model.feature_projection
             self.model.encoder.pos_conv_embed = NoPositionalConv()
             self.model.encoder.dropout = nn.Identity()
@@ -302,12 +293,12 @@ class LiveSound(LiveEncoder):
     ) -> Tensor:
         """Samples (batch, samples), or states (batch, frames, width) -> (batch, layers, kept,
         width)."""
-        if self.given:
+        if self.precomputed:
             real = real_frames(sizes, items.shape[1], items.device)
-            with self._tapped() as found:
+            with self._captured() as states:
                 # a copy, for the encoder zeroes padding in place
                 self.model.encoder(items.clone(), attention_mask=real)
-            return torch.stack(self._entries(found), dim=1)
+            return torch.stack(self._entries(states), dim=1)
         batch = torch.zeros_like(items)
         for row, sound, size in zip(batch, items, sizes, strict=True):
             row[:size] = normalized(sound[:size], self.normalize)
@@ -316,10 +307,10 @@ class LiveSound(LiveEncoder):
         real = real_frames(frames, max(frames), items.device)
         with (
             zero_padding_after_pos_conv(self.model, real) if self.paddable else nullcontext(),
-            self._tapped() as found,
+            self._captured() as states,
         ):
             self.model(batch, attention_mask=mask.long() if self.paddable else None)
-        entries = [pooled(entry, real, self.hop, self.pool) for entry in self._entries(found)]
+        entries = [pooled(entry, real, self.hop, self.pool) for entry in self._entries(states)]
         return torch.stack(entries, dim=1)
 
     def _padding_stays_out(self) -> bool:

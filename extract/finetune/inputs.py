@@ -100,13 +100,13 @@ class LiveInput:
         if self.words is None:
             return None
         places, ends = self.store.side(CHARACTERS).astype(np.float64), self.store.offsets()
-        found = np.full(len(places), -1, np.int64)
+        numbers = np.full(len(places), -1, np.int64)
         for clip, begin, end in zip(self.store.clips, ends[:-1], ends[1:], strict=True):
-            if (own := self.words.get(clip)) is None or not own.words:
+            if (words := self.words.get(clip)) is None or not words.words:
                 continue
-            shared = overlaps(own.characters.astype(np.float64), places[begin:end])
-            found[begin:end] = np.where(shared.any(axis=0), shared.argmax(axis=0), -1)
-        return found
+            shared = overlaps(words.characters.astype(np.float64), places[begin:end])
+            numbers[begin:end] = np.where(shared.any(axis=0), shared.argmax(axis=0), -1)
+        return numbers
 
     @property
     def joins(self) -> bool:
@@ -136,12 +136,10 @@ class LiveTextInput(LiveInput):
         return load_tokenizer(self.checkpoint)
 
     def items(self, rows: Tensor) -> Tensor:
-        """Ids (batch, tokens), or states as they are."""
         return rows.squeeze(2).long() if self.start is None else rows
 
     @property
     def joins(self) -> bool:
-        """Whether several clips before are read in one pass."""
         return self.settings.context == "joined" and self.start is None
 
     def join(self, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
@@ -150,14 +148,13 @@ class LiveTextInput(LiveInput):
         ``[CLS] oldest [SEP] … nearest [SEP]``; what does not fit is cut at the end, which is the
         nearest clip's, as in MMML.
         """
-        apart: list[NDArray[np.int64]] = [own[1:] for own in ids if len(own)]
-        first = [own[:1] for own in ids if len(own)][:1]
+        apart: list[NDArray[np.int64]] = [clip[1:] for clip in ids if len(clip)]
+        first = [clip[:1] for clip in ids if len(clip)][:1]
         whole = np.concatenate([*first, *apart]) if apart else np.zeros(0, np.int64)
         most = int(str(self.store.spec.preprocessing["max_length"]))
         return whole if len(whole) <= most else np.append(whole[: most - 1], whole[-1])
 
     def build(self, generator: torch.Generator) -> LiveEncoder:
-        """The encoder, with its first weights."""
         pad, unknown = self.tokenizer.pad_token_id, self.tokenizer.unk_token_id
         how = (self.checkpoint, self.names, self.settings, self.start, generator)
         return LiveText(*how, pad=pad, unknown=unknown)
@@ -186,11 +183,8 @@ class LiveSoundInput(LiveInput):
     @property
     def hop(self) -> int:
         """Of the encoder's frames, every how many-th is kept."""
-        return int(self.processing.sample_rate / self.grid[0] / self._rate + 0.5)
-
-    @property
-    def _rate(self) -> float:
-        return float(str(self.spec.preprocessing["rate"]))
+        rate = float(str(self.spec.preprocessing["rate"]))
+        return int(self.processing.sample_rate / self.grid[0] / rate + 0.5)
 
     @property
     def most(self) -> int | None:
@@ -223,12 +217,7 @@ class LiveSoundInput(LiveInput):
         whole = rows.flatten(1)
         return whole if self.most is None else whole[:, : self.most]
 
-    def join(self, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-        """Sound is never joined."""
-        raise NotImplementedError
-
     def build(self, generator: torch.Generator) -> LiveEncoder:
-        """The encoder, with its first weights."""
         how = (self.checkpoint, self.names, self.settings, self.start, generator)
         pool = str(self.spec.preprocessing["pool"])
         return LiveSound(*how, normalize=self.processing.normalize, hop=self.hop, pool=pool)

@@ -13,7 +13,8 @@ import torch
 from ...config import Config
 from ..doctor import device_name
 from ..encoders.device import ComputeDevice
-from ..run import LocalEngine, extract
+from ..engine import LocalEngine
+from ..run import extract
 from ..shards import Shard
 from ..stage_times import StageTime
 from ..survey import workers

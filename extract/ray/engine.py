@@ -11,8 +11,7 @@ import contextlib
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -28,7 +27,7 @@ from ..survey import Survey
 from .actor import ActorInfo, Landmark
 from .cluster import connected, load_ray
 from .placement import places
-from .pool import Member, Pool
+from .pool import Bounded, Member, Pool
 
 SHARES = 4
 """Most shares an actor: the last to finish keeps the others waiting for a quarter of its time."""
@@ -112,7 +111,8 @@ class RayEngine:
         }
         count = share_count(max(todo.values()), len(pool.members))
         shards = [Shard(index, count) for index in range(1, count + 1)]
-        _drop_lists(folder, shards)
+        for shard in shards:
+            forget_failures(folder / shard.failures)
         for task, total in todo.items():
             if total:
                 progress.start(task, total)
@@ -127,27 +127,6 @@ class RayEngine:
                 name = work.writer.path.name
                 work.truncated += sum(done.truncated[name] for _, done in pool.done)
             _add_up(clock, [(name, done.stages) for name, done in pool.done])
-
-
-@dataclass
-class Bounded:
-    """Passes progress on, but no more than there was to do: some of it may be done twice."""
-
-    progress: Progress
-    left: dict[str, int]
-
-    def advance(self, task: str, by: int) -> None:
-        """`by` more clips, at most as many as are left; an actor's own survey is not shown."""
-        if task not in self.left:
-            return
-        by = min(by, self.left[task])
-        self.left[task] -= by
-        if by:
-            self.progress.advance(task, by)
-
-    def note(self, message: str) -> None:
-        """Pass the line on."""
-        self.progress.note(message)
 
 
 @contextlib.contextmanager
@@ -184,11 +163,6 @@ def unseen(abouts: Sequence[ActorInfo]) -> tuple[Finding, ...]:
     )
 
 
-def _drop_lists(folder: Path, shards: Sequence[Shard]) -> None:
-    for shard in shards:
-        forget_failures(folder / shard.failures)
-
-
 def _take_lists(found: Survey, shards: Sequence[Shard]) -> None:
     """The failures that the shares listed into the works, for the one list of the whole run."""
     folder = found.config.corpus_cache
@@ -197,7 +171,7 @@ def _take_lists(found: Survey, shards: Sequence[Shard]) -> None:
         for failure in read_failures(folder / shard.failures):
             if work := works.get((failure.modality, failure.encoder)):
                 work.failures[failure.clip] = ClipError(failure.stage, failure.reason)
-    _drop_lists(folder, shards)
+        forget_failures(folder / shard.failures)
 
 
 def _lose(found: Survey, shard: Shard, reason: str) -> None:

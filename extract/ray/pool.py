@@ -5,10 +5,11 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from ...config import Config, ConfigError
 from ...errors import SedimentalError
+from ...progress import Progress
 from ..engine import EngineError
 from ..shards import Shard
 from .actor import Actor, ActorInfo, Done, Landmark, News
@@ -26,14 +27,25 @@ TRIES = 2
 """Times that a share is begun; then its clips have failed."""
 
 
-class Listener(Protocol):
-    """Hears what happens to all the shares together."""
+@dataclass
+class Bounded:
+    """Passes progress on, but no more than there was to do: some of it may be done twice."""
+
+    progress: Progress
+    left: dict[str, int]
 
     def advance(self, task: str, by: int) -> None:
-        """`by` more clips of `task` are done."""
+        """`by` more clips, at most as many as are left; an actor's own survey is not shown."""
+        if task not in self.left:
+            return
+        by = min(by, self.left[task])
+        self.left[task] -= by
+        if by:
+            self.progress.advance(task, by)
 
     def note(self, message: str) -> None:
-        """One line worth the user's eye."""
+        """Pass the line on."""
+        self.progress.note(message)
 
 
 @dataclass(eq=False)
@@ -92,7 +104,7 @@ class Pool:
         if not self.abouts:
             raise EngineError(f"--engine ray: no actor came up: {self._why}.")
 
-    def work(self, shards: Sequence[Shard], listener: Listener) -> dict[Shard, str]:
+    def work(self, shards: Sequence[Shard], listener: Bounded) -> dict[Shard, str]:
         """Have every share done. Returns those that were lost `TRIES` times, each with the reason.
 
         A fault that the next actor would meet as well (SedimentalError, ConfigError) is raised, and
@@ -127,7 +139,8 @@ class Pool:
                                 f"lost with {TRIES} processes that had its share: {reason}"
                             )
                     else:
-                        self._finished(member, outcome, listener)
+                        self.done.append((member.name, outcome))
+                        _tell(member, outcome.news, listener)
                         idle.append(member)
                 self._hear(listener)
         except KeyboardInterrupt:
@@ -181,7 +194,7 @@ class Pool:
         else:
             member.actor, self._why = None, _one_line(outcome)
 
-    def _joined(self, member: Member, outcome: Any, listener: Listener) -> bool:
+    def _joined(self, member: Member, outcome: Any, listener: Bounded) -> bool:
         """Whether an actor that came up during the work can take part in it."""
         self._arrived(member, outcome)
         if member.about is None:
@@ -191,7 +204,7 @@ class Pool:
             member.about = None
         return member.about is not None
 
-    def _handle_failure(self, member: Member, fault: Exception, listener: Listener) -> str:
+    def _handle_failure(self, member: Member, fault: Exception, listener: Bounded) -> str:
         """Replace an actor that has failed; returns the reason, raises what is no actor's fault."""
         cause = getattr(fault, "cause", None)
         if isinstance(cause, (SedimentalError, ConfigError)):
@@ -205,11 +218,7 @@ class Pool:
         self._start(member)
         return reason
 
-    def _finished(self, member: Member, done: Done, listener: Listener) -> None:
-        self.done.append((member.name, done))
-        _tell(member, done.news, listener)
-
-    def _hear(self, listener: Listener) -> None:
+    def _hear(self, listener: Bounded) -> None:
         """Ask those that work what is new, and pass on what was answered."""
         waiting = set(self._asked.values())
         for member in self.members:
@@ -233,7 +242,7 @@ class Pool:
             self._ray.wait(sharing, num_returns=len(sharing), timeout=GRACE)
 
 
-def _tell(member: Member, news: News, listener: Listener) -> None:
+def _tell(member: Member, news: News, listener: Bounded) -> None:
     for task, count in news.advances.items():
         listener.advance(task, count)
     for note in news.notes:

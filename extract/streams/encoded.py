@@ -1,6 +1,6 @@
 """What a group of clips gave: features that fit the store, and a reason for every clip without."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -69,13 +69,10 @@ def overflow(spec: FeatureSpec, largest: NDArray[np.float64]) -> ClipError | Non
 
 
 def encoded(
-    items: Sequence[Any],
-    encode: Callable[[Any], list[ClipFeatures]],
-    spec: FeatureSpec,
-    others: Mapping[str, ClipError] | None = None,
+    items: Sequence[Any], encode: Callable[[Any], list[ClipFeatures]], spec: FeatureSpec
 ) -> Chunk:
     """Features of `items`; if a batch fails, its clips one by one, so that one cannot sink all."""
-    chunk = Chunk(failures=dict(others or {}))
+    chunk = Chunk()
     try:
         features = encode(items) if items else []
     except Exception as fault:

@@ -14,8 +14,9 @@ from typing import Any
 from ...cache.manifest import Clip
 from ..decode.clip_error import clip_error
 from ..decode.media import Media, decode
+from ..faces.frame_chunks import Collector
 from ..stage_times import Clock
-from .streams import Collector, Stream, reads_media
+from .stream import Stream
 
 WAITING = 2
 """Pieces of one clip that may wait for the device; then its decoding pauses."""
@@ -130,7 +131,7 @@ def decode_job(job: Job, put: Put, root: Path, clock: Clock) -> None:
         for position, (stream, source) in enumerate(zip(job.streams, job.sources, strict=True)):
             if stream.fps is not None:
                 collectors[position] = stream.collect(source, partial(hand_on, position))
-        for track in {s.track for s in job.streams if reads_media(s)}:  # nearly always one: None
+        for track in {s.track for s in job.streams if s.reads_media}:  # nearly always one: None
             by_rate: dict[float, list[Collector]] = {}
             for position, collector in collectors.items():
                 stream = job.streams[position]
@@ -145,7 +146,7 @@ def decode_job(job: Job, put: Put, root: Path, clock: Clock) -> None:
     for position, stream in enumerate(job.streams):
         prepared: Any = None
         try:
-            if fault is not None and reads_media(stream):
+            if fault is not None and stream.reads_media:
                 raise fault
             if position in collectors:
                 collectors[position].rest()

@@ -19,20 +19,20 @@ from ...cache.manifest import Clip, Manifest
 from ...cache.spec import FeatureSpec, Scalar
 from ...cache.store.writer import ClipFeatures
 from ...config import AudioFeatures, Config, TextFeatures
-from ..decode.clip_error import ClipError
-from ..decode.media import Media, MediaError
-from ..decode.sound import RESAMPLER
+from ..decode.sound import RESAMPLER, Waveform
 from ..encoders import text
 from ..encoders.audio.sound import Processing, Sound, resampled
 from ..encoders.audio.waveform import frames_of
 from ..encoders.device import ComputeDevice
 from ..encoders.loading import Checkpoint, EncoderError
 from ..stage_times import Clock
-from .encoded import Chunk
+from .reference_input import reference_noise
 from .streams import AudioStream, Stream, TextStream, stream_of
 
 CHUNK = 320
 """Samples that one row of a store of waveforms holds."""
+OTHER_RATE = 22_050
+"""Samples a second of the reference sound that is resampled, one second of it."""
 ITEMS = ("0",)
 """The one entry of these stores."""
 
@@ -43,37 +43,30 @@ class TokenStream(TextStream):
     def __init__(self, features: TextFeatures, manifest: Manifest | None = None) -> None:
         super().__init__(features, "float32", manifest)
         self.spec = token_spec(self.checkpoint, features, self.tokenizer)
-        self.cut: set[str] = set()
+        self.reader = text.TokenReader(self.tokenizer, self.max_length)
 
     def load(self, arithmetic: ComputeDevice, clock: Clock) -> None:
-        """Nothing but a tokenizer is needed."""
         self._announce(clock, "tokens")
 
     @property
-    def truncated(self) -> int:
-        """Clips so far that lost words to `max_length`."""
-        return len(self.cut)
+    def cut(self) -> set[str]:
+        return self.reader.cut
 
-    def finish(self) -> Chunk:
-        """Token ids of what is queued."""
-        words, self._words = self._words, []
-        return self._encoded(words, self.encode)
-
-    def encode(self, clips: Sequence[text.Words]) -> list[ClipFeatures]:
+    def encode(self, items: Sequence[text.Words]) -> list[ClipFeatures]:
         """Token ids of each clip, in order."""
-        reader = text.TokenReader(self.tokenizer, self.max_length)
-        found = []
-        for clip in clips:
-            tokens = reader.tokens(clip)
-            self.cut |= {clip.id} if tokens.cut else set()
+        features = []
+        for clip in items:
+            tokens = self.reader.tokens(clip)
             values = tokens.ids.astype(np.float32)[None, :, None]
-            side = {"special": reader.special(tokens.ids), CHARACTERS: tokens.characters}
-            found.append(_features(clip.id, clip.source, values, np.nan, side))
-        return found
+            side = {"special": self.reader.special(tokens.ids), CHARACTERS: tokens.characters}
+            features.append(_features(clip.id, clip.source, values, np.nan, side))
+        return features
 
 
 class WaveformStream(AudioStream):
     """Sound, decoded and resampled."""
+
+    _guarded = False
 
     def __init__(self, features: AudioFeatures) -> None:
         super().__init__(features, "float32")
@@ -81,39 +74,34 @@ class WaveformStream(AudioStream):
         self.spec = waveform_spec(self.processing, features.track)
 
     def load(self, arithmetic: ComputeDevice, clock: Clock) -> None:
-        """No encoder is needed."""
         self._announce(clock, "frames")
 
     def frames(self, clip: Clip, seconds: float) -> float:
         """Rows of `CHUNK` samples."""
         return 1 + seconds * self.processing.sample_rate / CHUNK
 
-    def prepare(self, clip: Clip, media: Media) -> Any:
-        """The waveform at the encoder's rate."""
-        rate, config = self.processing.sample_rate, self.checkpoint.config
-        wave = self._waveform(media)
-        try:
-            return resampled(wave, rate, lambda samples: frames_of(config, samples))
-        except MediaError as fault:
-            raise ClipError("decode", str(fault)) from None
+    def resampled(self, waveform: Waveform) -> Any:
+        config = self.checkpoint.config
+        return resampled(waveform, self.processing.sample_rate, lambda n: frames_of(config, n))
 
-    def finish(self) -> Chunk:
-        """The queued waveforms in rows."""
-        sounds, self._sounds = self._sounds, []
-        return self._encoded(sounds, self.encode)
-
-    def encode(self, clips: Sequence[Sound]) -> list[ClipFeatures]:
+    def encode(self, items: Sequence[Sound]) -> list[ClipFeatures]:
         """The waveform of each clip in rows, in order."""
         seconds = CHUNK / self.processing.sample_rate
-        found = []
-        for clip in clips:
+        features = []
+        for clip in items:
             rows = -(-len(clip.samples) // CHUNK)
             values = np.zeros((1, rows, CHUNK), np.float32)
             values.reshape(-1)[: len(clip.samples)] = clip.samples
             real = np.full(rows, CHUNK, np.int32)
             real[-1] = len(clip.samples) - CHUNK * (rows - 1)
-            found.append(_features(clip.id, clip.source, values, seconds, {"samples": real}))
-        return found
+            features.append(_features(clip.id, clip.source, values, seconds, {"samples": real}))
+        return features
+
+    def reference(self) -> NDArray[Any]:
+        """Of sound at another rate: here the numbers come from the resampler."""
+        waveform = Waveform(reference_noise(OTHER_RATE), OTHER_RATE)
+        samples = resampled(waveform, self.processing.sample_rate, int)
+        return self._values([Sound("golden", "", samples)])[0]
 
 
 def streams_of(features: Any, config: Config, manifest: Manifest) -> list[Stream]:

@@ -1,25 +1,16 @@
 """Fixed inputs: one a modality, to notice when a library changes its numbers, and three short ones,
 to see whether a loaded encoder's features depend on what shares their batch."""
 
-from collections.abc import Sequence
-from functools import partial
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ...cache.spec import Scalar
 from ...cache.store.writer import StoreWriter
 from ..decode.clip_error import clip_error
-from ..decode.sound import Waveform
-from ..encoders.audio.readers import Sound
-from ..encoders.audio.sound import resampled
-from ..encoders.batch_independence import measure
+from ..encoders.audio.sound import Sound
 from ..encoders.device import SHARINGS
 from ..encoders.text import Words
-from .raw_inputs import TokenStream, WaveformStream
-from .streams import AudioStream, Stream, TextStream
-from .vision import VisionStream
+from .stream import Stream
 
 WORDS = "We did not like the film at all, but the music was wonderful."
 FEW, TURNED = "We like it", "it like We"
@@ -27,37 +18,43 @@ FEW, TURNED = "We like it", "it like We"
 SECONDS = 1.0
 SHORT, LONGER = 0.1, 0.4
 """Seconds of the sounds that share a batch: a few frames, and padding beside them."""
-OTHER_RATE = 22_050
-"""Samples a second of the sound that is resampled, one second of it."""
 BATCHES, COMPUTED, APART = "batches", "batches measured in", "batches differ by"
 """Keys under which a store's spec records the outcome."""
 
 
-def golden(stream: Stream) -> NDArray[Any]:
-    """What the stream's loaded encoder makes of the fixed input, (layers, frames, width)."""
-    random = np.random.default_rng(0)
-    if isinstance(stream, VisionStream):
-        size = stream.settings.face_size
-        values: NDArray[Any] = stream.encoder.encode(
-            random.integers(0, 256, (1, size, size, 3), np.uint8)
-        )
-    elif isinstance(stream, WaveformStream):
-        waveform = Waveform(random.normal(0, 0.1, OTHER_RATE).astype(np.float32), OTHER_RATE)
-        sound = Sound("golden", "", resampled(waveform, stream.processing.sample_rate, int))
-        values = stream.encode([sound])[0].values
-    elif isinstance(stream, AudioStream):
-        samples = random.normal(0, 0.1, round(SECONDS * stream.processing.sample_rate))
-        sound = Sound("golden", "", samples.astype(np.float32))
-        values = stream.encoder.encode([sound])[0].values
-    elif isinstance(stream, TokenStream):
-        values = stream.encode([Words("golden", "", WORDS)])[0].values
-        stream.cut.discard("golden")
-    elif isinstance(stream, TextStream):
-        values = stream.encoder.encode([Words("golden", "", WORDS)])[0].values
-        stream.encoder.cut.discard("golden")  # it is no clip of the corpus
-    else:
-        raise TypeError(f"no golden input for {type(stream).__name__}")
-    return values
+def reference_words() -> Words:
+    """The text of a store's probe; it is no clip of the corpus."""
+    return Words("golden", "", WORDS)
+
+
+def reference_noise(samples: int) -> NDArray[np.float32]:
+    """The sound of a store's probe, (samples,)."""
+    return np.random.default_rng(0).normal(0, 0.1, samples).astype(np.float32)
+
+
+def reference_crop(size: int) -> NDArray[np.uint8]:
+    """The crop of a store's probe, (1, size, size, 3)."""
+    return np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
+
+
+def texts_for_a_batch() -> list[Words]:
+    """A short text, one of as many tokens, and a longer one."""
+    return [Words("fixed", "", text) for text in (FEW, TURNED, WORDS)]
+
+
+def sounds_for_a_batch(rate: int) -> list[Sound]:
+    """A short sound, one as long, and a longer one."""
+    random = np.random.default_rng(1)
+    return [
+        Sound("fixed", "", random.normal(0, 0.1, round(s * rate)).astype(np.float32))
+        for s in (SHORT, SHORT, LONGER)
+    ]
+
+
+def crops_for_a_batch(size: int) -> list[NDArray[np.uint8]]:
+    """Three crops (size, size, 3)."""
+    random = np.random.default_rng(1)
+    return [random.integers(0, 256, (size, size, 3), np.uint8) for _ in range(3)]
 
 
 def independence(stream: Stream, writer: StoreWriter, held: bool) -> str:
@@ -66,14 +63,12 @@ def independence(stream: Stream, writer: StoreWriter, held: bool) -> str:
     That is measured where the store does not say it for this precision and kind of device, and
     recorded in the store's spec, which its fingerprint leaves out. Returns what is to be said of
     it, or "". An encoder that fails on the short inputs encodes clips one by one, and is measured
-    again the next time; one that fails on every input is found out by `golden`. With `held`
-    features that an earlier version batched as if nothing leaked, that says so.
+    again the next time; one that fails on every input is found out by the reference input. With
+    `held` features that an earlier version batched as if nothing leaked, that says so.
     """
-    if isinstance(stream, TokenStream | WaveformStream):
-        return ""  # no encoder
-    if not isinstance(stream, VisionStream | AudioStream | TextStream):
-        raise TypeError(f"no inputs to measure {type(stream).__name__} with")
-    encoder: Any = stream.encoder
+    encoder = stream.encoder
+    if encoder is None:
+        return ""
     believed, known = encoder.sharing, writer.recorded
     computed = encoder.arithmetic.name
     if known.get(COMPUTED) == computed and known.get(BATCHES) in SHARINGS:
@@ -81,7 +76,7 @@ def independence(stream: Stream, writer: StoreWriter, held: bool) -> str:
         apart = float(known.get(APART) or 0.0)
     else:
         try:
-            apart = _measured(stream)
+            apart = stream.leakage()
         except Exception as fault:
             encoder.sharing = "one by one"
             reason = clip_error("encode", fault).reason
@@ -94,45 +89,16 @@ def independence(stream: Stream, writer: StoreWriter, held: bool) -> str:
     if encoder.sharing == "any lengths":
         return ""
     how = {"equal lengths": "clips of equal length alone share a batch"}
-    said = how.get(encoder.sharing, "clips are encoded one by one")
+    batching = how.get(encoder.sharing, "clips are encoded one by one")
     if encoder.sharing == believed:
-        return f"{writer.path.name}: padding would change its features: {said}"
-    said = (
+        return f"{writer.path.name}: padding would change its features: {batching}"
+    line = (
         f"{writer.path.name}: features of a clip depend on what shares its batch (by {apart:.2g} "
-        f"of a layer's largest value): {said}"
+        f"of a layer's largest value): {batching}"
     )
     if held and BATCHES not in known:
-        said += (
+        line += (
             "; those that the store holds were made in mixed batches: "
             f"`sedimental cache rm {writer.path}` and extract again"
         )
-    return said
-
-
-def _measured(stream: VisionStream | AudioStream | TextStream) -> float:
-    random = np.random.default_rng(1)
-    if isinstance(stream, VisionStream):
-        size, pictures = stream.settings.face_size, stream.encoder
-        crops = [random.integers(0, 256, (size, size, 3), np.uint8) for _ in range(3)]
-
-        def seen(items: Sequence[NDArray[np.uint8]]) -> list[NDArray[Any]]:
-            states = pictures.encode(np.stack(items))
-            return [states[:, n : n + 1] for n in range(len(items))]
-
-        return measure(pictures, seen, *crops)
-    if isinstance(stream, AudioStream):
-        rate, sounds = stream.processing.sample_rate, stream.encoder
-        heard = [
-            Sound("fixed", "", random.normal(0, 0.1, round(s * rate)).astype(np.float32))
-            for s in (SHORT, SHORT, LONGER)
-        ]
-        return measure(sounds, partial(_values, sounds.encode), *heard)
-    words = [Words("fixed", "", text) for text in (FEW, TURNED, WORDS)]
-    try:
-        return measure(stream.encoder, partial(_values, stream.encoder.encode), *words)
-    finally:
-        stream.encoder.cut.discard("fixed")
-
-
-def _values(encode: Any, items: Sequence[Any]) -> list[NDArray[Any]]:
-    return [features.values for features in encode(items)]
+    return line

@@ -14,8 +14,9 @@ from ...cache.spec import Scalar, StoredType
 from ...cache.store.writer import ClipFeatures
 from ...config import VisionFeatures
 from ..decode.clip_error import ClipError, clip_error
-from ..decode.media import Media, media_source
+from ..decode.media import Media
 from ..encoders import vision
+from ..encoders.batch_independence import measure
 from ..encoders.describe import describe
 from ..encoders.device import ComputeDevice
 from ..encoders.loading import resolve
@@ -27,6 +28,8 @@ from ..faces.mtcnn import DETECTOR, Boxes
 from ..faces.track import RULE, FaceTrack, no_face
 from ..stage_times import Clock
 from .encoded import Chunk, magnitude, overflow
+from .reference_input import crops_for_a_batch, reference_crop
+from .stream import Stream
 
 Item = TypeVar("Item")
 PENDING_BYTES = 160_000_000
@@ -62,11 +65,8 @@ class Waiting:
     """All that were found, in pixels of `image`."""
 
 
-class VisionStream:
+class VisionStream(Stream):
     """Frames to face features; crops of many clips share the encoder's batches."""
-
-    rate: int | None = None
-    unit = "frame"
 
     def __init__(
         self, features: VisionFeatures, dtype: StoredType, folder: Path | None = None
@@ -106,10 +106,6 @@ class VisionStream:
         self._pending = 0
         self._crops: list[tuple[Clipped, int, Picture]] = []
 
-    def source(self, clip: Clip, root: Path) -> str:
-        """Digest of the media file and the cut."""
-        return media_source(clip, root)
-
     def refuses(self, source: str) -> ClipError | None:
         """A clip in which no face was found before has none today."""
         known = self.boxes.get(source) if self.boxes else None
@@ -118,11 +114,9 @@ class VisionStream:
         return ClipError("detect", no_face(len(known.counts)))
 
     def frames(self, clip: Clip, seconds: float) -> float:
-        """Seconds times fps."""
         return 1 + seconds * self.settings.fps
 
     def load(self, arithmetic: ComputeDevice, clock: Clock) -> None:
-        """Load the detector and the picture encoder."""
         self.finder = self._model.finder if self._model else FaceFinder(arithmetic, self.sharers)
         self.clock = clock
         self.encoder = vision.VisionEncoder(
@@ -136,12 +130,7 @@ class VisionStream:
         self._model, self.boxes = other, other.boxes
         other.sharers += 1
 
-    @property
-    def _stage(self) -> str:
-        return f"encode {self.spec.modality} {self.spec.encoder}"
-
     def collect(self, source: str, put: Callable[[Any], None]) -> Collector:
-        """What takes the clip's frames while it is decoded."""
         return Collector(self.settings, self.boxes.get(source) if self.boxes else None, put)
 
     def prepare(self, clip: Clip, media: Media) -> None:
@@ -171,7 +160,6 @@ class VisionStream:
         """All pieces of the clip were taken."""
 
     def drop(self, clip: Clip) -> None:
-        """The clip failed half-way: what was taken of it is not used."""
         if dropped := self._clips.pop(clip.id, None):
             dropped.fault = ClipError("decode", "the clip was dropped")
 
@@ -188,6 +176,17 @@ class VisionStream:
             except Exception as fault:
                 chunk.failures[id_] = clip_error("encode", fault)
         return chunk
+
+    def reference(self) -> NDArray[Any]:
+        states: NDArray[Any] = self.encoder.encode(reference_crop(self.settings.face_size))
+        return states
+
+    def leakage(self) -> float:
+        def encode(crops: Sequence[Picture]) -> list[NDArray[Any]]:
+            states = self.encoder.encode(np.stack(crops))
+            return [states[:, n : n + 1] for n in range(len(crops))]
+
+        return measure(self.encoder, encode, *crops_for_a_batch(self.settings.face_size))
 
     def _finished(self, id_: str, clip: Clipped, chunk: Chunk) -> ClipFeatures:
         """The features of a clip that is through; raises what ended it instead."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ...cache.alignment.word import Word
 from ...cache.corpus.words import is_wordless
 from ...progress import Progress
-from ..corpora.reading.table import Faults
+from ..corpora.reading.table import Table
 from ..decode.clip_error import ClipError, clip_error
 from ..decode.media import decode
 from .recogniser import Recogniser
@@ -61,10 +61,10 @@ def pieces(sheet: Sheet, again: Again) -> tuple[list[Piece], int, int]:
 
     Raises ManifestError with every fault of the columns that are read.
     """
-    faults = Faults(sheet.path)
+    table = Table(sheet.path)
     found, human, before = list[Piece](), 0, 0
     for number, (line, _) in enumerate(sheet.lines):
-        row = sheet.row(number, faults)
+        row = sheet.row(number, table)
         machine = (row.text("text_source") or "").lower() == MACHINE
         said = not is_wordless(row.text("text") or "")
         media, start, end = row.text("media"), row.number("start"), row.number("end")
@@ -73,11 +73,11 @@ def pieces(sheet: Sheet, again: Again) -> tuple[list[Piece], int, int]:
         elif said and not machine and again != "all":
             human += 1
         elif media is None:
-            faults.add(line, "media is empty.")
+            table.fault(line, "media is empty.")
         else:
             name = row.text("id") or "_".join(filter(None, map(row.text, ("video_id", "clip_id"))))
             found.append(Piece(number, name or media, sheet.path.parent / media, start, end))
-    faults.stop()
+    table.stop()
     return found, human, before
 
 

@@ -10,7 +10,7 @@ from ...cache.store.atomic_write import replace
 from ...errors import ManifestError
 from ..corpora.csv_table import understood
 from ..corpora.reading.csv_rows import decoded, delimiter, rows
-from ..corpora.reading.table import Faults, Row
+from ..corpora.reading.table import Row, Table
 
 OURS = ("text", "text_source", "word_times")
 
@@ -41,18 +41,18 @@ class Sheet:
             raise ManifestError(f"{path}: cannot be read: {fault.strerror or fault}.") from None
         except UnicodeDecodeError:
             raise ManifestError(f"{path}: not UTF-8 text. Save it as CSV UTF-8.") from None
-        faults, mark = Faults(path), delimiter(text)
-        found = list(rows(text, mark, faults.add, lambda cells: False))
+        table, mark = Table(path), delimiter(text)
+        found = list(rows(text, mark, table.fault, lambda cells: False))
         head = [name.strip() for name in found[0][1]] if found else []
         lines = [(n, cells) for n, cells in found[1:] if any(cell.strip() for cell in cells)]
         for number, cells in lines:
             if len(cells) != len(head):
-                faults.add(number, f"{len(cells)} cells where the head line has {len(head)}.")
+                table.fault(number, f"{len(cells)} cells where the head line has {len(head)}.")
         ours = understood(head)
         names = {ours.get(column, column): k for k, column in enumerate(head)}
         if "media" not in names:
-            faults.add(1, f"no column 'media' among {', '.join(head)}: no files to listen to.")
-        faults.stop()
+            table.fault(1, f"no column 'media' among {', '.join(head)}: no files to listen to.")
+        table.stop()
         for column in OURS:
             if column not in names:
                 names[column] = len(head)
@@ -61,10 +61,10 @@ class Sheet:
                     cells.append("")
         return cls(path, head, lines, names, mark, data.startswith(b"\xef\xbb\xbf"), data)
 
-    def row(self, number: int, faults: Faults) -> Row:
+    def row(self, number: int, table: Table) -> Row:
         """One line with our names of its columns."""
         line, cells = self.lines[number]
-        return Row(line, {own: cells[k].strip() for own, k in self.names.items()}, faults)
+        return Row(line, {name: cells[k].strip() for name, k in self.names.items()}, table)
 
     def set(self, number: int, cells: Mapping[str, str]) -> None:
         """Write into the cells of one line."""

@@ -15,7 +15,7 @@ from ...config import Config
 from ...errors import ConfigError, ManifestError
 from ...progress import Progress
 from ..decode.clip_error import ClipError, clip_error
-from ..decode.media import decode, media_source
+from ..decode.media import decode, media_sources
 from ..encoders.device import ComputeDevice
 from ..shards import Shard
 from .aligner import Aligner, aligner_digest
@@ -138,7 +138,7 @@ def _source(clip: Clip, root: Path, aligner: str) -> str:
         raise ClipError("read", "empty text")
     if not clip.media:
         raise ClipError("read", "no sound to lay the words over")
-    text = f"{clip.text}\x1e{media_source(clip, root)}\x1e{aligner}"
+    text = f"{clip.text}\x1e{media_sources([clip], root)[0]}\x1e{aligner}"
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

@@ -3,10 +3,9 @@
 import re
 
 from ...cache.alignment.word import Word
+from ..corpora.reading.subtitles import TIME, seconds_of, timed_lines
 
-_TIME = r"(?:(\d+):)?(\d{1,2}):(\d{2})\.(\d{3})"
-_CUE = re.compile(rf"^\s*{_TIME}\s+-->\s+{_TIME}")
-_STAMP = re.compile(rf"<{_TIME}>")
+_STAMP = re.compile(rf"<{TIME}>")
 _TAG = re.compile(r"<[^>]*>")
 
 
@@ -21,19 +20,13 @@ def read_webvtt(text: str) -> list[Word]:
     [('well', 1.0, 1.5), ('no', 1.5, 3.0)]
     """
     stamped = bool(_STAMP.search(text))
-    found: list[Word] = []
-    for block in re.split(r"\n\n+", text.replace("\r\n", "\n")):
-        lines = block.split("\n")
-        at = next((k for k, line in enumerate(lines) if _CUE.match(line)), None)
-        if at is None:
-            continue  # a head, a note, a style
-        times = _CUE.match(lines[at])
-        assert times is not None
-        start, end = _seconds(times.groups()[:4]), _seconds(times.groups()[4:])
-        for line in lines[at + 1 :]:
-            if not stamped or _STAMP.search(line):
-                found += _line(line, start, end)
-    return found
+    return [
+        word
+        for start, end, lines in timed_lines(text, r"\n\n+")
+        for line in lines
+        if not stamped or _STAMP.search(line)
+        for word in _line(line, start, end)
+    ]
 
 
 def _line(line: str, start: float, end: float) -> list[Word]:
@@ -41,17 +34,12 @@ def _line(line: str, start: float, end: float) -> list[Word]:
     at = 0
     for stamp in _STAMP.finditer(line):
         pieces.append(line[at : stamp.start()])
-        begins.append(_seconds(stamp.groups()))
+        begins.append(seconds_of(stamp.groups()))
         at = stamp.end()
     pieces.append(line[at:])
-    found = []
+    timed = []
     for piece, begin, until in zip(pieces, begins, [*begins[1:], end], strict=True):
         words = _TAG.sub("", piece).split()
         alone = len(words) == 1
-        found += [Word(w, begin if alone else None, until if alone else None) for w in words]
-    return found
-
-
-def _seconds(parts: tuple[str | None, ...]) -> float:
-    hours, minutes, seconds, thousandths = (int(part or 0) for part in parts)
-    return 3600 * hours + 60 * minutes + float(f"{seconds}.{thousandths:03d}")
+        timed += [Word(w, begin if alone else None, until if alone else None) for w in words]
+    return timed

@@ -142,7 +142,7 @@ class Limit:
             for pixels in self.ready.pixels:
                 self.vision.model(pixel_values=pixels)
             for wave, mask in self.ready.sounds:
-                self.audio.model(wave, attention_mask=mask)  # type: ignore[attr-defined]
+                self.audio.model(wave, attention_mask=mask)
             for ids, mask in self.ready.words:
                 self.text.model(input_ids=ids, attention_mask=mask)
         if self.arithmetic.device.type == "cuda":

@@ -59,7 +59,7 @@ def typed(value: Any) -> Any:
     return type(value), value
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(value=PLAIN, protocol=st.integers(0, 5))
 def test_plain_data_is_read_as_python_reads_it(value: Any, protocol: int) -> None:
     assert typed(plain(pickle.dumps(value, protocol))) == typed(value)

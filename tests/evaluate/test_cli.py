@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
+from command_answers import json_of
 from typer.testing import CliRunner
 
 from sedimental.cache.manifest import Clip, Manifest, write_manifest
@@ -42,14 +43,8 @@ def pipeline(tmp_path: Path) -> Path:
     return path
 
 
-def told(*command: str) -> Any:
-    shown = RUNNER.invoke(app, [*command, "--json"])
-    assert shown.exit_code == 0, shown.stderr
-    return json.loads(shown.stdout)
-
-
 def test_compare(pipeline: Path) -> None:
-    found = told("compare", "uegd T", "uegd A", "-c", str(pipeline))
+    found = json_of("compare", "uegd T", "uegd A", "-c", str(pipeline))
     assert found["first"]["name"] == "uegd T"
     assert found["differences"]["MAE"]["value"] < 0
     assert found["clips"] == 20
@@ -63,10 +58,10 @@ def test_compare(pipeline: Path) -> None:
 
 
 def test_report_for_mmsa(pipeline: Path) -> None:
-    found = told("report", "--mmsa", "-c", str(pipeline))
+    found = json_of("report", "--mmsa", "-c", str(pipeline))
     assert Path(found["mmsa"]).read_text().startswith("Model,Has0_acc_2")
-    assert told("report", "-c", str(pipeline))["mmsa"] is None
-    assert "Has0_acc_2" in told("report", "--explain", "-c", str(pipeline))
+    assert json_of("report", "-c", str(pipeline))["mmsa"] is None
+    assert "Has0_acc_2" in json_of("report", "--explain", "-c", str(pipeline))
 
 
 def test_rates() -> None:
@@ -85,18 +80,18 @@ def test_runs_of_an_earlier_version_are_named_and_taken_over(pipeline: Path) -> 
         head = json.loads(file.read_text())
         file.write_text(json.dumps({k: v for k, v in head.items() if k != "identity"} | EARLIER))
         (file.parent / "checksums.json").unlink()
-    found = told("report", "-c", str(pipeline))
+    found = json_of("report", "-c", str(pipeline))
     assert [row["letters"] for row in found["rows"]] == ["A"]
     assert any("sedimental runs migrate" in caution["text"] for caution in found["cautions"])
     shown = RUNNER.invoke(app, ["compare", "uegd T", "uegd A", "-c", str(pipeline)])
     assert shown.exit_code == 1
     assert "sedimental runs migrate" in shown.stderr
-    assert {one["name"]: one["state"] for one in told("runs", "ls", "-c", str(pipeline))} == {
+    assert {one["name"]: one["state"] for one in json_of("runs", "ls", "-c", str(pipeline))} == {
         "uegd-A": "unchecked",
         "uegd-T": "earlier",
     }
-    assert len(told("runs", "migrate", "-c", str(pipeline))["moved"]) == 2
-    found = told("report", "-c", str(pipeline))
+    assert len(json_of("runs", "migrate", "-c", str(pipeline))["moved"]) == 2
+    found = json_of("report", "-c", str(pipeline))
     assert [row["letters"] for row in found["rows"]] == ["T", "A"]
     assert found["rows"][0]["seeds"] == [1, 2]
-    assert told("runs", "migrate", "-c", str(pipeline))["moved"] == {}
+    assert json_of("runs", "migrate", "-c", str(pipeline))["moved"] == {}

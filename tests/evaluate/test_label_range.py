@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from simulated_runs import simulate
 
 from sedimental.config import EvaluateConfig
 from sedimental.evaluate.compare import compare
@@ -13,8 +14,6 @@ from sedimental.evaluate.output.write import write_report
 from sedimental.evaluate.protocols import protocol_of
 from sedimental.evaluate.report import report_folder
 from sedimental.evaluate.resampling import resampled_scores
-
-from .test_report import simulate
 
 STARS = [1, 2, 3, 4, 5, 3]
 SAID = [1.7, 1.7, 3.5, 4.1, 4.9, 2.2]

@@ -7,55 +7,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from command_answers import finished, json_of
+from text_pipeline import text_pipeline
 
 import sedimental
-from sedimental.cli import app
 from sedimental.config import load_config
-
-PIPELINE = """
-[corpus]
-kind = "csv"
-path = "mine.csv"
-split = "auto"
-[[features]]
-modality = "text"
-encoder = "tiny-bert"
-[train]
-models = ["uegd"]
-seeds = [1, 2]
-epochs = 2
-[train.inputs]
-text = { encoder = "tiny-bert", layers = -1 }
-[train.uegd]
-hidden = 4
-embedding = 4
-[evaluate]
-bootstrap = 50
-"""
-
-
-def told(*command: str) -> Any:
-    answer = CliRunner().invoke(app, list(command))
-    assert answer.exit_code == 0, answer.stderr
-    return answer
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A csv with `id` and `video_id`, 60 clips of 20 videos, trained."""
     rows = [f"c{k},film{k % 20},line number {k} of it,{k % 7 - 3}" for k in range(60)]
-    (tmp_path / "mine.csv").write_text("\n".join(["id,video_id,text,label", *rows]) + "\n")
-    (tmp_path / "pipeline.toml").write_text(PIPELINE)
+    (tmp_path / "corpus.csv").write_text("\n".join(["id,video_id,text,label", *rows]) + "\n")
+    text = text_pipeline('split = "auto"', epochs=2, bootstrap=50)
+    (tmp_path / "pipeline.toml").write_text(text)
     monkeypatch.chdir(tmp_path)
-    told("extract")
-    told("train")
+    finished("extract")
+    finished("train")
     return tmp_path
 
 
 def test_the_command_and_python_draw_over_the_same_videos(project: Path) -> None:
     """R9: 8 videos in the one, 48 in the other, and other intervals."""
-    page = json.loads(told("report", "--json").stdout)
+    page = json_of("report")
     config = load_config("pipeline.toml")
     found = sedimental.evaluate(config).to_json()
     videos = {clip.video_id for clip in sedimental_manifest(config) if clip.split == "test"}
@@ -79,16 +53,16 @@ def test_two_folders_are_compared_without_a_pipeline(project: Path, tmp_path: Pa
     (project / "pipeline.toml").write_text(
         text.replace("layers = -1", "layers = 1").replace("epochs = 2", "epochs = 1")
     )
-    told("train")
+    finished("train")
     [second] = set((project / "runs").glob("*/uegd-T-*")) - {first}
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     os.chdir(elsewhere)
     assert not Path("pipeline.toml").exists()
-    shown = " ".join(told("compare", str(first), str(second)).stdout.split())
+    shown = " ".join(finished("compare", str(first), str(second)).stdout.split())
     assert first.name in shown
     assert second.name in shown
-    found = json.loads(told("compare", str(first), str(second), "--json").stdout)
+    found = json_of("compare", str(first), str(second))
     assert found["first"]["name"] == first.name
     assert found["second"]["name"] == second.name
     assert any("layers" in key for key in found["apart"])
@@ -97,6 +71,6 @@ def test_two_folders_are_compared_without_a_pipeline(project: Path, tmp_path: Pa
     assert "layers" in shown
     copy = elsewhere / "copy" / first.name  # the same runs in another place
     shutil.copytree(first, copy)
-    same = json.loads(told("compare", str(first), str(copy), "--json").stdout)
+    same = json_of("compare", str(first), str(copy))
     assert same["first"]["name"] != same["second"]["name"]
     assert not same["apart"]

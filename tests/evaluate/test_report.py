@@ -8,7 +8,6 @@ import math
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,18 +15,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
+from simulated_runs import Change, simulate
 
-from sedimental.cache.manifest import Clip, Manifest
-from sedimental.cache.runs import Epoch, InputRecord, Predictions, Run, run_folder, write_run
-from sedimental.cache.spec import LETTERS, MODALITIES, Split
+from sedimental.cache.manifest import Manifest
+from sedimental.cache.runs import InputRecord, Run
 from sedimental.config import EvaluateConfig
 from sedimental.errors import RunError
 from sedimental.evaluate.analysis.published import published_for
 from sedimental.evaluate.figures.row_style import row_styles
 from sedimental.evaluate.figures.training_curves import training_figure
 from sedimental.evaluate.metrics import score
-from sedimental.evaluate.output.html import Drawings, draw, headline, layer_words, to_html
+from sedimental.evaluate.output.html import Drawings, draw, to_html
 from sedimental.evaluate.output.html_cells import minus
+from sedimental.evaluate.output.html_words import headline, layer_words
 from sedimental.evaluate.output.tables import to_csv, to_latex, to_markdown
 from sedimental.evaluate.output.terminal import halved, to_terminal
 from sedimental.evaluate.output.write import write_report
@@ -36,82 +36,7 @@ from sedimental.evaluate.results import Report
 from sedimental.evaluate.statistics import paired_bootstrap, video_groups
 from sedimental.model_table import paper_of
 
-SKILL = {"T": 0.7, "A": 0.5, "V": 0.25}
 SETTINGS = EvaluateConfig(bootstrap=200)
-Change = Callable[[Run], Run]
-
-
-def simulate(
-    root: Path,
-    subsets: tuple[str, ...] = ("TAV", "T", "A", "V"),
-    seeds: tuple[int, ...] = (1, 2, 3),
-    corpus: str = "demo",
-    videos: int = 30,
-    scale: float = 1.0,
-    shift: float = 0.0,
-    model: str = "uegd",
-    change: Change = lambda run: run,
-) -> Manifest:
-    """Write runs whose predictions are the label plus noise, the less the more modalities."""
-    rng = np.random.default_rng(0)
-    ids = [f"v{v:02d}$_${c}" for v in range(videos) for c in range(4)]
-    thirds: tuple[Split, ...] = ("train", "valid", "test")
-    splits = tuple(thirds[v * 3 // videos] for v in range(videos) for _ in range(4))
-    labels = np.clip(np.round(rng.normal(0, 1.2, len(ids)) * 3) / 3, -3, 3) * scale + shift
-    for letters in subsets:
-        modalities = tuple(m for m in MODALITIES if LETTERS[m] in letters)
-        for seed in seeds:
-            noise = np.random.default_rng([seed, *map(ord, letters)])
-            known = 1 - math.prod(1 - SKILL[x] for x in letters)
-            values = shift + (labels - shift) * known
-            values += scale * noise.normal(0, 1 - known, len(ids))
-            inputs = tuple(
-                InputRecord(
-                    m,
-                    f"tiny-{m}",
-                    ("0", "1", "2"),
-                    m == "audio",
-                    f"{m:f<16}",
-                    "hub" if m == "text" else "random:0",
-                )
-                for m in modalities
-            )
-            run = Run(
-                corpus,
-                model,
-                modalities,
-                seed,
-                f"key{seed}{letters}",
-                {"width": 8},
-                {"epochs": 3, "seeds": list(seeds)},
-                inputs,
-                {"python": "3.11"},
-                123,
-                "valid loss",
-                2,
-                1.5,
-                {
-                    s: {"clips": splits.count(s), **dict.fromkeys(modalities, splits.count(s))}
-                    for s in thirds
-                },
-                tuple(Epoch(e, 1 / e, 1.1 / e, 1e-4, 0.1, {"MAE": 1.0}) for e in (1, 2, 3)),
-                {},
-                Predictions(tuple(ids), splits, labels, values),
-                {
-                    "gate": noise.uniform(size=(len(ids), 3)),
-                    **({"layers_audio": np.array([0.2, 0.3, 0.5])} if "A" in letters else {}),
-                },
-                memory=(seed % 1000) * 10**6,
-            )
-            write_run(run_folder(root, model, modalities, seed), change(run), b"", again=True)
-    return Manifest(
-        corpus,
-        root,
-        tuple(
-            Clip(i, i[:3], i[6:], s, f"said <b>&{i}</b> 好", label=float(y))
-            for i, s, y in zip(ids, splits, labels, strict=True)
-        ),
-    )
 
 
 def table(path: Path) -> list[dict[str, str]]:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulated_runs import simulate
 
 from sedimental.cache.manifest import Manifest
 from sedimental.cache.runs import Predictions, Run
@@ -22,8 +23,6 @@ from sedimental.evaluate.output.html import to_html
 from sedimental.evaluate.output.tables import to_csv, to_latex, to_markdown
 from sedimental.evaluate.report import report_folder
 from sedimental.evaluate.results import Report
-
-from .test_report import simulate
 
 CLASSES = ("$\\foo$", "<script>alert(1)</script>", "=1+1|x", 'a\x1b[31m & "b" #1_%', "\u202e高兴")
 
@@ -83,7 +82,6 @@ def test_tables_keep_their_shape(report: Report) -> None:
     assert r"\textless{}script\textgreater{}" in to_latex(report)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=40) | st.sampled_from(CLASSES))
 def test_what_is_made_for_a_place_means_nothing_there(text: str) -> None:
     assert not re.search("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2028]", for_terminal(text))
@@ -98,7 +96,7 @@ def test_what_is_made_for_a_place_means_nothing_there(text: str) -> None:
         float(cell)  # no formula: a number
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.text(max_size=20) | st.sampled_from(CLASSES))
 def test_a_figure_is_whole_whatever_its_labels_say(text: str) -> None:
     """H12: between dollar signs matplotlib reads mathematics, and XML knows no control characters.

@@ -112,8 +112,31 @@ def test_doctor_still_speaks_without_a_network(
     assert shown.exit_code == 1
     assert "4: 2 train, 1 valid, 1 test" in shown.stdout
     assert "audio-tiny-wavlm" in shown.stdout
-    assert "error: encoder me/never-seen: cannot be found: the Hub does not" in shown.stderr
+    assert "error: encoder me/never-seen: the Hub does not answer" in shown.stderr
+    assert "at least" in shown.stdout  # of disk, by the encoder that is there
+    table = '[[features]]\nmodality = "vision"\nencoder = "me/seen-neither"\n'
+    path.write_text(path.read_text() + table)
+    for command in ("doctor", "fetch", "extract"):
+        offered = CliRunner().invoke(app, [command, "-c", str(path)])
+        assert offered.exit_code == 1, command
+        assert offered.stderr.count("the Hub does not answer") == 1, command
+        assert "encoders me/never-seen and me/seen-neither: " in offered.stderr
+        assert 'encoder = "tiny-clip", "tiny-wavlm" and "tiny-bert"' in offered.stderr
     fetched = CliRunner().invoke(app, ["fetch", "-c", str(path)])
-    assert fetched.exit_code == 1
     assert "me/never-seen" in fetched.stderr
     assert "cannot be had" in fetched.stdout
+
+
+def test_doctor_says_nothing_of_stores_that_nobody_knows(
+    offline: None, make_corpus: Any, make_pipeline: Any
+) -> None:
+    path = make_pipeline(make_corpus(4), modalities=())
+    path.write_text(
+        path.read_text() + '[[features]]\nmodality = "text"\nencoder = "me/never-seen"\n'
+    )
+    shown = CliRunner().invoke(app, ["doctor", "-c", str(path)])
+    assert shown.exit_code == 1
+    assert "needed" not in shown.stdout
+    assert "stores" not in shown.stdout
+    assert " free " in shown.stdout
+    assert max(map(len, shown.stdout.splitlines())) <= 80  # piped as well

@@ -286,7 +286,7 @@ def test_a_model_that_cannot_do_it_is_refused(
     assert heard.text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2000), st.floats(2.0, 9.0), st.integers(0, 9))
 def test_windows_cover_the_sound_and_none_is_too_long(
     count: int, longest: float, seed: int

@@ -44,7 +44,7 @@ SIX: list[Split] = ["train", "train", "train", "valid", "test", "test"]
 IDS = [f"v$_${k}" for k in range(6)]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     lengths=st.lists(st.integers(0, 5), min_size=6, max_size=6).filter(any),
     held=st.permutations(range(6)).flatmap(lambda p: st.integers(1, 6).map(lambda n: p[:n])),

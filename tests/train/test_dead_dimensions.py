@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from simulated_runs import simulate
 
 from sedimental.cache.runs import Epoch, Run, list_runs, read_run
 from sedimental.cache.runs.run_warnings import run_warnings
@@ -20,8 +21,6 @@ from sedimental.train.data.standardize import measure
 from sedimental.train.live_model import LiveModel
 from sedimental.train.run import TrainSession, built, train
 from sedimental.train.sweep.linear_probe import Scale
-
-from ..evaluate.test_report import simulate  # type: ignore[import-not-found]
 
 MakeConfig = Callable[..., Config]
 DEAD = (4e-32, 7e-9, 0.0)

@@ -59,7 +59,7 @@ clips = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(clips)
 def test_frames_lie_over_the_words_they_belong_to(given: list[tuple[list[bool], int]]) -> None:
     real = torch.tensor([mask for mask, _ in given])
@@ -127,7 +127,7 @@ def test_the_gate_is_the_literal_one(beta: float, scale: float) -> None:
     torch.testing.assert_close(gate(words, frames), torch.stack(expected))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.floats(0, 3), st.floats(1e-8, 1e4), st.floats(1e-4, 1e4))
 def test_no_word_is_moved_further_than_a_share_of_its_length(
     beta: float, scale: float, size: float

@@ -23,7 +23,7 @@ def hidden(before: Batch, time: float, width: float, seed: int) -> torch.Tensor:
     return after.features["audio"] == 0
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(masks, st.integers(1, 12), shares, shares, st.integers(0, 99))
 def test_never_more_than_asked_and_never_all(
     mask: list[list[bool]], width: int, time: float, share: float, seed: int

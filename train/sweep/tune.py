@@ -57,11 +57,8 @@ def tune(
         for name in section.models
         for letters in getattr(section, name).get("modalities", section.subsets)
     ]
-    if not (rows and section.seeds):
-        raise RunError(
-            "[train] asks for no run: it needs models, seeds and [train.inputs], "
-            "as `sedimental init` writes them."
-        )
+    if section.lacking:
+        raise RunError(section.lacking)
     told.start(TASK, count * len(rows), "trial")
     with catch_sigterm() as notice:
         search = _Searching(config, told, live, seen, notice)

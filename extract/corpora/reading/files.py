@@ -43,12 +43,12 @@ def read_json(path: Path, remedy: str) -> Any:
         raise ManifestError(f"{path}: not valid JSON: {why}. {remedy}") from None
 
 
-def tenth(names: Iterable[str]) -> frozenset[str]:
-    """A tenth of `names`, at least one: the first in order of the hash of each, so that what else
-    there is changes little."""
-    digests = {name: hashlib.blake2b(name.encode(errors="replace")).digest() for name in names}
-    ordered = sorted(digests, key=lambda name: digests[name])
-    return frozenset(ordered[: max(1, round(len(ordered) / 10))])
+def by_hash(names: Iterable[str]) -> list[str]:
+    """`names` in order of the hash of each: drawn by chance, and what else there is changes little.
+
+    Each once.
+    """
+    return sorted(set(names), key=lambda n: hashlib.blake2b(n.encode(errors="replace")).digest())
 
 
 def is_there(path: Path) -> bool:
@@ -57,6 +57,12 @@ def is_there(path: Path) -> bool:
         return path.is_file()
     except OSError:  # too long
         return False
+
+
+def first_there(folder: Path, paths: Sequence[str | Path]) -> str:
+    """The first of `paths` below `folder` at which a file is; the first of all where none is, so
+    that the fault names it."""
+    return str(next((path for path in paths if is_there(folder / path)), paths[0]))
 
 
 def first_file(folder: Path, name: str, places: Sequence[str]) -> Path:

@@ -1,12 +1,13 @@
 """What is said in a clip, from a text file or from subtitles (SubRip, WebVTT)."""
 
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ....errors import ManifestError
 
-_TIME = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
-_CUE = re.compile(rf"^\s*{_TIME}\s*-->\s*{_TIME}")
+TIME = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
+_CUE = re.compile(rf"^\s*{TIME}\s*-->\s*{TIME}")
 _TAGS = re.compile(r"<[^>]*>|\{\\[^}]*\}")
 
 
@@ -34,21 +35,29 @@ def cues(text: str) -> list[tuple[float, float, str]]:
     >>> cues("1\\n00:00:01,500 --> 00:00:02,000\\n<i>Well,</i>\\nno.\\n")
     [(1.5, 2.0, 'Well, no.')]
     """
-    found = []
-    for block in re.split(r"\n\s*\n", text.replace("\r\n", "\n")):
+    return [
+        (first, last, " ".join(_TAGS.sub("", " ".join(lines)).split()))
+        for first, last, lines in timed_lines(text, r"\n\s*\n")
+    ]
+
+
+def timed_lines(text: str, between: str) -> Iterator[tuple[float, float, list[str]]]:
+    """(first second, last second, lines) of every cue of SubRip or WebVTT, markup and all.
+
+    Blocks are parted by the pattern `between`; heads, notes and styles are passed over.
+    """
+    for block in re.split(between, text.replace("\r\n", "\n")):
         lines = block.strip().split("\n")
-        at = next((k for k, line in enumerate(lines) if _CUE.match(line)), None)
-        if at is None:
-            continue  # a head, a note, a style
-        times = _CUE.match(lines[at])
-        assert times is not None
-        hours = times.groups(default="0")
-        words = _TAGS.sub("", " ".join(lines[at + 1 :]))
-        found.append((_seconds(*hours[:4]), _seconds(*hours[4:]), " ".join(words.split())))
-    return found
+        for number, line in enumerate(lines):
+            if times := _CUE.match(line):
+                groups = times.groups()
+                yield seconds_of(groups[:4]), seconds_of(groups[4:]), lines[number + 1 :]
+                break
 
 
-def _seconds(hours: str, minutes: str, seconds: str, fraction: str) -> float:
+def seconds_of(parts: Sequence[str | None]) -> float:
+    """Hours, minutes, seconds and their fraction, as `TIME` matches them, in seconds."""
+    hours, minutes, seconds, fraction = (part or "0" for part in parts)
     return 3600 * int(hours) + 60 * int(minutes) + float(f"{int(seconds)}.{fraction}")
 
 

@@ -35,7 +35,7 @@ def read_words(row: Row) -> tuple[Word, ...]:
     try:
         return read_cell(row.text("word_times") or "")
     except ValueError as fault:
-        row.faults.add(row.line, f"word_times {fault}.")
+        row.fault(f"word_times {fault}.")
         return ()
 
 

@@ -1,6 +1,7 @@
 """Encoders of voices known by name; the first convolutions make 50 frames a second in all."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from .preset import BASE, LARGE, TINY, Preset
 
@@ -15,6 +16,16 @@ _DATA2VEC = {"conv_bias": False, "conv_pos_kernel_size": 19, "num_conv_pos_embed
 
 def _data2vec(hub: str, size: Mapping[str, int]) -> Preset:
     return Preset("data2vec-audio", hub, {**size, **_DATA2VEC}, _NORMALIZED)
+
+
+def _large(family: str, hub: str) -> Preset:
+    return Preset(family, hub, LARGE | _STABLE | {"conv_bias": True}, _NORMALIZED)
+
+
+def _whisper(width: int, blocks: int, decoder: int, heads: int, inner: int) -> dict[str, Any]:
+    each = {"attention_heads": heads, "ffn_dim": inner}
+    both = {f"{side}_{k}": v for side in ("encoder", "decoder") for k, v in each.items()}
+    return both | {"d_model": width, "encoder_layers": blocks, "decoder_layers": decoder}
 
 
 AUDIO: Mapping[str, Preset] = {
@@ -37,56 +48,18 @@ AUDIO: Mapping[str, Preset] = {
     "tiny-hubert": Preset(
         "hubert", None, _TINY_SPEECH | _STABLE | {"num_conv_pos_embeddings": 16}, _NORMALIZED
     ),
-    "hubert-large-ll60k": Preset(
-        "hubert",
-        "facebook/hubert-large-ll60k",
-        LARGE | _STABLE | {"conv_bias": True},
-        _NORMALIZED,
-    ),
-    "wav2vec2-large-lv60": Preset(
-        "wav2vec2",
-        "facebook/wav2vec2-large-lv60",
-        LARGE | _STABLE | {"conv_bias": True},
-        _NORMALIZED,
-    ),
-    "chinese-hubert-large": Preset(
-        "hubert",
-        "TencentGameMate/chinese-hubert-large",
-        LARGE | _STABLE | {"conv_bias": True},
-        _NORMALIZED,
-    ),
+    "hubert-large-ll60k": _large("hubert", "facebook/hubert-large-ll60k"),
+    "wav2vec2-large-lv60": _large("wav2vec2", "facebook/wav2vec2-large-lv60"),
+    "chinese-hubert-large": _large("hubert", "TencentGameMate/chinese-hubert-large"),
     "chinese-hubert-base": Preset(
         "hubert", "TencentGameMate/chinese-hubert-base", BASE, _NORMALIZED
     ),
-    "tiny-whisper": Preset(
-        "whisper",
-        None,
-        {
-            "d_model": 64,
-            "encoder_layers": 4,
-            "encoder_attention_heads": 4,
-            "encoder_ffn_dim": 128,
-            "decoder_layers": 1,
-            "decoder_attention_heads": 4,
-            "decoder_ffn_dim": 128,
-            "num_mel_bins": 80,
-        },
-    ),
+    "tiny-whisper": Preset("whisper", None, _whisper(64, 4, 1, 4, 128) | {"num_mel_bins": 80}),
     "whisper-large-v3": Preset(
         "whisper",
         "openai/whisper-large-v3",
-        {
-            "d_model": 1280,
-            "encoder_layers": 32,
-            "encoder_attention_heads": 20,
-            "encoder_ffn_dim": 5120,
-            "decoder_layers": 32,
-            "decoder_attention_heads": 20,
-            "decoder_ffn_dim": 5120,
-            "num_mel_bins": 128,
-            "max_source_positions": 1500,
-            "vocab_size": 51866,
-        },
+        _whisper(1280, 32, 32, 20, 5120)
+        | {"num_mel_bins": 128, "max_source_positions": 1500, "vocab_size": 51866},
     ),
     "log-mel": Preset("log-mel", None, {"hidden_size": 128, "num_hidden_layers": 0}),
     "egemaps": Preset(

@@ -45,41 +45,29 @@ def _speech(name: str, final: str | None = "encoder.layer_norm") -> Family:
     return Family("audio", "waveform", f"{name}Model", f"{name}Config", ("encoder.layers",), final)
 
 
+def _vision(
+    name: str, blocks: tuple[str, ...], final: str, before_mlp: str, processing: Mapping[str, Any]
+) -> Family:
+    kinds = f"{name}Model", f"{name}Config"
+    return Family("vision", "pixels", *kinds, blocks, final, before_mlp, processing=processing)
+
+
 def _text(name: str) -> Family:
     return Family("text", "tokens", f"{name}Model", f"{name}Config", ("encoder.layer",))
 
 
 FAMILIES: dict[str, Family] = {
-    "clip_vision_model": Family(
-        "vision",
-        "pixels",
-        "CLIPVisionModel",
-        "CLIPVisionConfig",
+    "clip_vision_model": _vision(
+        "CLIPVision",
         ("encoder.layers", "vision_model.encoder.layers"),
         "post_layernorm",
         "layer_norm2",
-        processing=CLIP_PIXELS,
+        CLIP_PIXELS,
     ),
-    "dinov2": Family(
-        "vision",
-        "pixels",
-        "Dinov2Model",
-        "Dinov2Config",
-        _BLOCKS,
-        "layernorm",
-        "norm2",
-        processing=IMAGENET_PIXELS | {"size": 224, "resize": 256},
+    "dinov2": _vision(
+        "Dinov2", _BLOCKS, "layernorm", "norm2", IMAGENET_PIXELS | {"size": 224, "resize": 256}
     ),
-    "vit": Family(
-        "vision",
-        "pixels",
-        "ViTModel",
-        "ViTConfig",
-        _BLOCKS,
-        "layernorm",
-        "layernorm_after",
-        processing=HALF_PIXELS,
-    ),
+    "vit": _vision("ViT", _BLOCKS, "layernorm", "layernorm_after", HALF_PIXELS),
     "wavlm": _speech("WavLM"),
     "hubert": _speech("Hubert"),
     "wav2vec2": _speech("Wav2Vec2"),

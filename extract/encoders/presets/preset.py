@@ -37,21 +37,16 @@ class Preset:
         return "none" if not self.network else "hub" if self.hub else "random:0"
 
 
-TINY = {
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-}
-BASE = {
-    "hidden_size": 768,
-    "intermediate_size": 3072,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-}
-LARGE = {
-    "hidden_size": 1024,
-    "intermediate_size": 4096,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-}
+def sizes(width: int, blocks: int, heads: int, inner: int) -> dict[str, Any]:
+    """A transformer's sizes as most configurations call them; `inner` of its feed-forward layers.
+
+    >>> sizes(64, 4, 4, 128)["num_hidden_layers"]
+    4
+    """
+    named = {"hidden_size": width, "num_hidden_layers": blocks, "num_attention_heads": heads}
+    return named | {"intermediate_size": inner}
+
+
+TINY = sizes(64, 4, 4, 128)
+BASE = sizes(768, 12, 12, 3072)
+LARGE = sizes(1024, 24, 16, 4096)

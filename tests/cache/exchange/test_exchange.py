@@ -99,7 +99,7 @@ def assert_same(config: Config, received: Received) -> None:
             np.testing.assert_array_equal(here.side("token_ids", ids), tokens)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(data=st.data(), clips=st.integers(4, 9))
 def test_round_trip_through_the_mmsa_pickle(data: st.DataObject, clips: int) -> None:
     lengths = st.lists(st.integers(0, 7), min_size=clips, max_size=clips)

@@ -2,20 +2,20 @@
 
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from simulated_runs import simulate
 from typer.testing import CliRunner
 
 from sedimental.cache.runs import list_runs, read_run
 from sedimental.cache.runs.pack import INDEX, pack, unpack
+from sedimental.cache.spec import Split
 from sedimental.cli import app
 from sedimental.errors import RunError
 from sedimental.evaluate.runs.card import model_card
-
-from ..evaluate.test_report import simulate  # type: ignore[import-not-found]
 
 RUNNER = CliRunner()
 Members = dict[str, bytes]
@@ -24,7 +24,7 @@ Members = dict[str, bytes]
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     root = tmp_path_factory.mktemp("runs")
-    scores = {"test": {"MAE": 0.5, "Corr": 0.25}}
+    scores: Mapping[Split, Mapping[str, float]] = {"test": {"MAE": 0.5, "Corr": 0.25}}
     simulate(
         root, ("TA",), (1, 2), videos=6, corpus='x"\n- [a](javascript:1)',
         change=lambda run: replace(run, metrics=scores),

@@ -186,7 +186,7 @@ def test_what_is_cut_short_or_gone_is_named(tmp_path: Path, name: str) -> None:
 
 
 @given(st.binary(max_size=60), st.integers(0, 10**6), st.integers(0, 7))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_file_with_its_checksum(data: bytes, place: int, bit: int) -> None:
     file = Path("/tmp") / f"sedimental-checksum-{multiprocessing.current_process().pid}"
     try:

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import zarr
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sedimental.cache.spec import FeatureSpec, StoredType
@@ -206,7 +206,7 @@ class TestContract:
 
 @pytest.mark.parametrize("format", FORMATS)
 @given(data=st.data())
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15)
 def test_write_then_read_is_the_same_bits(
     format: Format, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

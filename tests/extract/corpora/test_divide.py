@@ -1,20 +1,19 @@
 """Splits and folds dealt out: whole speakers or videos, like shares of labels, by a seed."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_answers import finished, json_of
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
+from text_pipeline import text_pipeline
 
 import sedimental
 from sedimental.cache.corpus.corpus_table import cached_manifest
 from sedimental.cache.corpus.leaks import leaks
 from sedimental.cache.runs import read_run
-from sedimental.cli import app
 from sedimental.config import CorpusConfig, load_config
 from sedimental.errors import ManifestError
 from sedimental.extract.corpora import load_manifest
@@ -111,32 +110,7 @@ def test_no_part_stays_empty(sizes: list[int], seed: int) -> None:
     assert set(found.values()) == {0, 1, 2}
 
 
-PIPELINE = """
-[corpus]
-kind = "csv"
-path = "corpus.csv"
-folds = 3
-[[features]]
-modality = "text"
-encoder = "tiny-bert"
-[train]
-models = ["uegd"]
-seeds = [1, 2]
-epochs = 1
-[train.inputs]
-text = { encoder = "tiny-bert", layers = -1 }
-[train.uegd]
-hidden = 4
-embedding = 4
-[evaluate]
-bootstrap = 10
-"""
-
-
-def told(*command: str) -> Any:
-    answer = CliRunner().invoke(app, list(command))
-    assert answer.exit_code == 0, answer.stderr
-    return answer
+PIPELINE = text_pipeline("folds = 3")
 
 
 def test_all_runs_are_trained_a_fold_each_and_the_report_means_over_folds(tmp_path: Path) -> None:
@@ -144,14 +118,14 @@ def test_all_runs_are_trained_a_fold_each_and_the_report_means_over_folds(tmp_pa
     table(tmp_path / "corpus.csv", clips=60)
     path = tmp_path / "pipeline.toml"
     path.write_text(PIPELINE)
-    told("extract", "-c", str(path))
-    runs = json.loads(told("train", "-c", str(path), "--json").stdout)
+    finished("extract", "-c", str(path))
+    runs = json_of("train", "-c", str(path))
     assert len(runs) == 6
     folders = sorted(p.parent.name for p in (tmp_path / "runs").rglob("run.json"))
     assert folders == [f"seed-{s}-fold-{k}" for s in (1, 2) for k in range(3)]
-    again = told("train", "-c", str(path))
+    again = finished("train", "-c", str(path))
     assert again.stderr.count("the finished run stands") == 6
-    report = json.loads(told("report", "-c", str(path), "--json").stdout)
+    report = json_of("report", "-c", str(path))
     [row] = report["rows"]
     assert len(row["test"]["MAE"]["seeds"]) == 3
     each = [[r["metrics"]["test"]["MAE"] for r in runs[2 * k : 2 * k + 2]] for k in range(3)]
@@ -165,13 +139,12 @@ def test_one_fold_can_be_a_job_of_its_own(tmp_path: Path) -> None:
     table(tmp_path / "corpus.csv", clips=60)
     path = tmp_path / "pipeline.toml"
     path.write_text(PIPELINE.replace("folds = 3", "folds = 3\nfold = 2"))
-    told("extract", "-c", str(path))
-    told("train", "-c", str(path))
+    finished("extract", "-c", str(path))
+    finished("train", "-c", str(path))
     folders = sorted(p.parent.name for p in (tmp_path / "runs").rglob("run.json"))
     assert folders == ["seed-1-fold-2", "seed-2-fold-2"]
     path.write_text(PIPELINE.replace("folds = 3", "folds = 3\nfold = 3"))
-    answer = CliRunner().invoke(app, ["train", "-c", str(path)])
-    assert answer.exit_code == 2
+    answer = finished("train", "-c", str(path), code=2)
     assert "corpus.fold: there is no part 3" in answer.stderr
 
 
@@ -180,9 +153,9 @@ def test_sweep_probe_and_robustness_go_through_all_folds(tmp_path: Path) -> None
     table(tmp_path / "corpus.csv", clips=60)
     path = tmp_path / "pipeline.toml"
     path.write_text(PIPELINE + "[sweep]\nlayers = [0, -1]\nseeds = [1]\nepochs = 1\n")
-    told("extract", "-c", str(path))
-    told("train", "-c", str(path))
-    probe, swept = json.loads(told("sweep", "-c", str(path), "--json").stdout)
+    finished("extract", "-c", str(path))
+    finished("train", "-c", str(path))
+    probe, swept = json_of("sweep", "-c", str(path))
     for found in (probe, swept):
         assert {point["parts"] for point in found["points"]} == {3}
         assert all(len(point["scores"]["test"]["MAE"]) == 3 for point in found["points"])
@@ -196,14 +169,12 @@ def test_sweep_probe_and_robustness_go_through_all_folds(tmp_path: Path) -> None
     assert len(seen) == 60
     [point] = [p for p in swept["points"] if p["choice"] == "0"]
     assert sorted(point["scores"]["test"]["MAE"]) == pytest.approx(sorted(set(seen.values())))
-    shown = told("sweep", "-c", str(path)).stdout
+    shown = finished("sweep", "-c", str(path)).stdout
     assert "spread over folds" in " ".join(shown.split())
-    report = json.loads(told("robustness", "-c", str(path), "--rates", "0,1", "--json").stdout)[
-        "robustness"
-    ]
+    report = json_of("robustness", "-c", str(path), "--rates", "0,1")["robustness"]
     assert len(list((tmp_path / "runs").rglob("uegd-T-*/seed-*/robustness.npz"))) == 6
     [row] = report
-    page = json.loads(told("report", "-c", str(path), "--json").stdout)
+    page = json_of("report", "-c", str(path))
     # at rate 0 what robustness says is what the table says: means over folds
     whole = page["rows"][0]["test"]["MAE"]
     assert row["curves"]["all"]["MAE"]["values"][0] == pytest.approx(whole["mean"], abs=1e-4)
@@ -217,8 +188,8 @@ def test_a_sweep_of_one_fold_is_of_its_clips(tmp_path: Path) -> None:
     path = tmp_path / "pipeline.toml"
     text = PIPELINE.replace("folds = 3", "folds = 3\nfold = 2")
     path.write_text(text + "[sweep]\nlayers = [0, -1]\nseeds = [1]\nepochs = 1\n")
-    told("extract", "-c", str(path))
-    probe, _ = json.loads(told("sweep", "-c", str(path), "--json").stdout)
+    finished("extract", "-c", str(path))
+    probe, _ = json_of("sweep", "-c", str(path))
     config = load_config(path)
     wanted = {clip.id for clip in cached_manifest(config).of_fold(2).split("test")}
     assert all(point["parts"] == 0 for point in probe["points"])
@@ -235,7 +206,7 @@ def test_python_s_sweep_looks_at_the_table_first(tmp_path: Path) -> None:
     table(corpus, clips=60)
     path = tmp_path / "pipeline.toml"
     path.write_text(PIPELINE.replace("folds = 3\n", 'split = "auto"\n'))
-    told("extract", "-c", str(path))
+    finished("extract", "-c", str(path))
     config = load_config(path)
     first = sedimental.probe(config)
     lines = corpus.read_text().splitlines()
