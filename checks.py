@@ -15,7 +15,7 @@ from .config import Check, Config, ConfigError, DeepCheck, Override, read_config
 
 if TYPE_CHECKING:
     from .cache.manifest import Manifest
-    from .train.planned import RowKey
+    from .train.plan import RowKey
 
 
 def load_config(
@@ -46,10 +46,10 @@ def load_config(
 def planned(
     config: Config, manifest: "Manifest", rows: "Sequence[RowKey]"
 ) -> "Mapping[RowKey, Mapping[str, Any] | str]":
-    """What `config` asks for of each of `rows`; see `train.planned`."""
+    """What `config` asks for of each of `rows`; see `train.plan`."""
     if not _is_there("torch"):
         return dict.fromkeys(rows, "torch is not installed")
-    from .train.planned import planned
+    from .train.plan import planned
 
     if not any(finetuned for _, _, finetuned in rows):
         return planned(config, manifest, rows)

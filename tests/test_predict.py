@@ -31,8 +31,8 @@ from sedimental.predicting import predict as predict_clips
 from sedimental.progress import Silent
 from sedimental.train.data.missing_features import MissingCase, damaged
 from sedimental.train.fit.loop import predict as score
-from sedimental.train.robustness import restore
-from sedimental.train.run import TrainSession
+from sedimental.train.predict import restore
+from sedimental.train.session import TrainSession
 
 RUNNER = CliRunner()
 MakeConfig = Callable[..., Config]

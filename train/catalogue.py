@@ -3,16 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import nn
-
 from ..config import Config
 from ..errors import SedimentalError
 from ..model_table import MODELS, Model
 from .data.inputs import find_inputs
-from .data.live_inputs import FindLive
-from .models import build, started
-from .unfit import input_shape
+from .data.live_inputs import FindLive, shape_of
+from .models import started
+from .unfit import without_data
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ def catalogue(config: Config | None, live: FindLive | None = None) -> Catalogue:
     if config is not None:
         try:
             inputs = find_inputs(config, live)
-            shapes = {one.modality: input_shape(one) for one in inputs}
+            shapes = {one.modality: shape_of(one) for one in inputs}
             why = "" if shapes else "[train.inputs] names no input"
         except SedimentalError as fault:
             why = str(fault).split("\n")[0]
@@ -76,14 +73,8 @@ def catalogue(config: Config | None, live: FindLive | None = None) -> Catalogue:
 
 
 def _parameters(name: str, options: Any, shapes: Any) -> int | None:
-    generator = torch.Generator().manual_seed(0)
     try:
-        try:
-            with torch.device("meta"):  # no memory, and no time
-                model = build(name, options, shapes, generator)
-        except (NotImplementedError, RuntimeError):  # a model that looks at its first weights
-            model = build(name, options, shapes, generator)
+        model = without_data(name, options, shapes)
     except SedimentalError:
         return None
-    assert isinstance(model, nn.Module)
     return sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -6,9 +6,9 @@ would take is estimated from their size and from how fast this machine multiplie
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -17,12 +17,13 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from ..cache.spec import Modality
 from ..cache.summary import size_text
+from ..progress import duration_text
 from .data.dataset import Corpus, Selection
-from .fit.loop import previous_of
+from .fit.loop import begin, previous_of
 from .fit.optimizer import Stepper
 from .layers.losses import task_loss
 from .live_model import LiveModel
-from .models.shared.hooks import Remembers, Training, WithinText
+from .models.shared.hooks import WithinText
 from .models.shared.interface import Batch, FusionModel
 from .plan import Plan
 
@@ -60,39 +61,23 @@ Sizes = Callable[[Any, Modality], EncoderSize | None]
 """The encoder of a cached input of a config, if it could be trained: extract.live."""
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Of one run with all its epochs."""
-
-    weights: int
-    """Trained."""
-    bytes: int
-    """Memory of weights, gradients, moments and what a step keeps."""
-    seconds: float
-    """Of training, if no epoch is saved by patience."""
-
-    def __str__(self) -> str:
-        return (
-            f"{self.weights / 1e6:.3g} M weights, {size_text(self.bytes)}, "
-            f"about {time_text(self.seconds)}"
-        )
+def tell(
+    plans: Sequence[Plan],
+    corpus: Corpus,
+    build: Callable[[Plan, Selection], FusionModel],
+    sizes: Callable[[Modality], EncoderSize | None],
+) -> Iterator[str]:
+    """A line for each model and subset that is fine-tuned; with none, for the first of all."""
+    live = [plan for plan in plans if plan.finetuned]
+    kinds = {(plan.model, plan.modalities): plan for plan in reversed(live or plans[:1])}
+    for plan in reversed(kinds.values()):
+        data = corpus.select(plan.modalities)
+        model, title = build(plan, data), plan.title.rpartition(" seed ")[0]
+        told = _measured(plan, model, data) if live else _by_size(plan, model, data, sizes)
+        yield f"{title}: {told}"
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One run both ways."""
-
-    frozen: Cost | None
-    """None where the model works inside an encoder that is trained."""
-    finetuned: Cost | None
-    """None where no encoder in use can be trained."""
-    extraction: float = 0.0
-    """Seconds that frozen encoders need once, for all runs; 0 where they are done."""
-    measured: bool = True
-    """Whether `finetuned` was tried, or estimated."""
-
-
-def compared(plan: Plan, model: FusionModel, data: Selection) -> Comparison:
+def _measured(plan: Plan, model: FusionModel, data: Selection) -> str:
     """Both costs of a run with live encoders, from steps of `model`, which are not taken."""
     assert isinstance(model, LiveModel)
     fused, trained = _weights(model.fusion, trained=True), _weights(model, trained=True)
@@ -100,7 +85,7 @@ def compared(plan: Plan, model: FusionModel, data: Selection) -> Comparison:
     for count in (PROBED, plan.settings.batch_size):
         rows = _middle(data, count)
         with _undisturbed(data):
-            _begin(model, data, plan.seed)
+            begin(model, data, plan.seed)
             batch = data.batch(rows, previous_of(model))
             whole, kept = _step(model, batch, plan)
             ready, reading = _read(model, batch)
@@ -109,85 +94,51 @@ def compared(plan: Plan, model: FusionModel, data: Selection) -> Comparison:
             break
     share, size = len(data.rows["train"]) / len(rows), plan.settings.batch_size / len(rows)
     fixed = ADAM * trained + 4 * frozen_weights
-    frozen = Cost(fused, int(ADAM * fused + held * size), light * share * epochs)
-    return Comparison(
-        frozen=None if isinstance(model.fusion, WithinText) else frozen,
-        finetuned=Cost(trained, int(fixed + kept * size), whole * share * epochs),
-        extraction=reading * len(data.table.ids) / len(rows),
-    )
+    tuned = _cost(trained, int(fixed + kept * size), whole * share * epochs)
+    text = f"a seed with {' and '.join(plan.tuning)} fine-tuned: {tuned}"
+    if isinstance(model.fusion, WithinText):  # it works inside an encoder that is trained
+        return text
+    frozen = _cost(fused, int(ADAM * fused + held * size), light * share * epochs)
+    extraction = duration_text(max(1, reading * len(data.table.ids) / len(rows)))
+    return f"{text}; frozen: {frozen} after {extraction} of extraction"
 
 
-def expected(
-    plan: Plan, model: FusionModel, data: Selection, encoders: Mapping[Modality, EncoderSize]
-) -> Comparison:
-    """The cost of a run on cached layers, and what training `encoders` as well would take."""
+def _by_size(
+    plan: Plan,
+    model: FusionModel,
+    data: Selection,
+    sizes: Callable[[Modality], EncoderSize | None],
+) -> str:
+    """The cost of a run on cached layers, and what training the encoders as well would take."""
+    encoders = {m: size for m in plan.modalities if (size := sizes(m)) is not None}
     rows = _middle(data, plan.settings.batch_size)
     with _undisturbed(data):
-        _begin(model, data, plan.seed)
+        begin(model, data, plan.seed)
         seconds, kept = _step(model, data.batch(rows, previous_of(model)), plan)
-    fused, epochs = _weights(model, trained=True), plan.settings.epochs
+    weights, epochs = _weights(model, trained=True), plan.settings.epochs
     steps = len(data.rows["train"]) / len(rows)
-    frozen = Cost(fused, ADAM * fused + kept, seconds * steps * epochs)
+    seconds *= steps * epochs
+    frozen = _cost(weights, ADAM * weights + kept, seconds)
     if not encoders:
-        return Comparison(frozen, None, measured=False)
-    added, held, work = 0, 0, 0.0
+        return f"{frozen} a seed"
+    work = 0.0
     for m, size in encoders.items():
-        lengths = data.sources[m].length_here * size.frames
-        longest = int(lengths[data.rows["train"]].max())
-        added += size.weights
-        held += 4 * KEPT * size.width * size.blocks * longest * len(rows)
-        work += 6.0 * size.weights * float(lengths[data.rows["train"]].sum())
-    tuned = Cost(
-        fused + added,
-        ADAM * (fused + added) + kept + held,
-        frozen.seconds + work * epochs / _speed(data.labels.device),
-    )
-    return Comparison(frozen, tuned, measured=False)
-
-
-def told(title: str, found: Comparison, live: Sequence[str]) -> str:
-    """One line for the user."""
-    if found.finetuned is None:
-        return f"{title}: {found.frozen} a seed"
-    names = " and ".join(live)
-    once = f" after {time_text(found.extraction)} of extraction" if found.extraction else ""
-    if found.measured:
-        tuned = f"{title}: a seed with {names} fine-tuned: {found.finetuned}"
-        return f"{tuned}; frozen: {found.frozen}{once}" if found.frozen is not None else tuned
+        lengths = data.sources[m].length_here[data.rows["train"]] * size.frames
+        weights += size.weights
+        kept += 4 * KEPT * size.width * size.blocks * int(lengths.max()) * len(rows)
+        work += 6.0 * size.weights * float(lengths.sum())
+    seconds += work * epochs / _speed(data.labels.device)
     return (
-        f"{title}: a seed on frozen encoders: {found.frozen}; "
-        f"with {names} fine-tuned, by estimate: {found.finetuned}"
+        f"a seed on frozen encoders: {frozen}; with {' and '.join(encoders)} fine-tuned, "
+        f"by estimate: {_cost(weights, ADAM * weights + kept, seconds)}"
     )
 
 
-def tell(
-    plans: Sequence[Plan],
-    corpus: Corpus,
-    build: Callable[[Plan, Selection], FusionModel],
-    sizes: Callable[[Modality], EncoderSize | None],
-) -> Iterator[str]:
-    """A line for each kind of run with live encoders among `plans`, or one for the first of all."""
-    live = [plan for plan in plans if plan.finetuned]
-    kinds = {(plan.model, plan.modalities): plan for plan in reversed(live or plans[:1])}
-    for plan in reversed(kinds.values()):
-        data = corpus.select(plan.modalities)
-        model, title = build(plan, data), plan.title.rpartition(" seed ")[0]
-        if plan.finetuned:
-            yield told(title, compared(plan, model, data), list(plan.tuning))
-        else:
-            found = {m: size for m in plan.modalities if (size := sizes(m)) is not None}
-            yield told(title, expected(plan, model, data, found), list(found))
-
-
-def time_text(seconds: float) -> str:
-    """Seconds in words.
-
-    >>> time_text(0.4), time_text(75), time_text(4000), time_text(200000)
-    ('1 s', '75 s', '67 min', '56 h')
-    """
-    if seconds < 100:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.0f} h"
+def _cost(weights: int, held: int, seconds: float) -> str:
+    """Of one run: trained weights; bytes of these, gradients, moments and what a step keeps; time
+    of training, if no epoch is saved by patience."""
+    time = duration_text(max(1, seconds))
+    return f"{weights / 1e6:.3g} M weights, {size_text(held)}, about {time}"
 
 
 def _middle(data: Selection, count: int) -> Tensor:
@@ -240,13 +191,6 @@ def _undisturbed(data: Selection) -> Iterator[None]:
     device = data.labels.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
-
-
-def _begin(model: Any, data: Selection, seed: int) -> None:
-    rows = data.rows["train"].to(data.labels.device)
-    if isinstance(model, Remembers):
-        with torch.no_grad():
-            model.begin(Training(len(data.table.ids), rows, data.labels[rows], seed))
 
 
 def _read(model: LiveModel, batch: Batch) -> tuple[Batch, float]:

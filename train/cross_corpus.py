@@ -4,8 +4,6 @@ The other corpus's features must be made as those that the run was trained on. I
 may be another: answers are mapped linearly from the one to the other, which the file says.
 """
 
-import io
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,19 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from ..cache.checksums import DamagedError, with_checksum, without_checksum
 from ..cache.corpus.corpus_table import cached_manifest
 from ..cache.manifest import Clip, Manifest
 from ..cache.runs import Run
-from ..cache.store.atomic_write import replace as write
 from ..config import Config, TrainConfig
 from ..errors import RunError, StoreError
 from ..evaluate.metrics import label_ends
 from ..progress import Progress, Silent
+from .arrays_file import is_of, write_arrays
 from .data.live_inputs import FindLive
 from .predict import answer
 from .robustness import named_plans
-from .run import TrainSession
+from .session import TrainSession
 
 TASK = "cross-corpus"
 """The one task whose progress is told: runs times corpora."""
@@ -71,7 +68,7 @@ def cross_corpus(
     """
     told = progress or Silent()
     shop = TrainSession(config, told, live)
-    finished = [(plan, plan.finished(told)) for plan in named_plans(shop, names)]
+    finished = [(plan, plan.finished(told)) for plan in named_plans([shop], names)[0]]
     runs = [(plan.folder, run) for plan, run in finished if run is not None]
     tables = [cached_manifest(other) for other in others]
     told.start(TASK, len(runs) * len(others), "test set")
@@ -80,7 +77,7 @@ def cross_corpus(
         for other, manifest in zip(others, tables, strict=True):
             file = folder / f"{PREFIX}{other.corpus.slug}.npz"
             wanted = {"version": VERSION, "key": run.key, "manifest": manifest.digest}
-            if fresh or not _is_of(file, wanted):
+            if fresh or not is_of(file, wanted):
                 _ask(file, wanted, run, folder, config, other, manifest, live)
             told.advance(TASK)
             found.append(file)
@@ -119,11 +116,8 @@ def _ask(
         "scheme": asked.scheme,
         "said": " ".join(filter(None, [words, asked.left_out, _unseen(seen)])),
     }
-    data = io.BytesIO()
     # a clip without any features has no answer: it is left out of the scores, which is said
-    own = json.dumps(head)
-    np.savez(data, head=own, labels=asked.labels[seen], values=values[seen], seen=seen)
-    write(file, with_checksum(data.getvalue()))
+    write_arrays(file, head, labels=asked.labels[seen], values=values[seen], seen=seen)
 
 
 def asked_of(run: Run, manifest: Manifest, other: Config) -> Asked:
@@ -204,12 +198,3 @@ def _config_of(run: Run, other: Config) -> Config:
 def _unseen(seen: NDArray[np.bool_]) -> str:
     lost = int((~seen).sum())
     return f"{lost} test clips without any features are left out." if lost else ""
-
-
-def _is_of(file: Path, wanted: dict[str, Any]) -> bool:
-    try:
-        with np.load(io.BytesIO(without_checksum(file)), allow_pickle=False) as kept:
-            head = json.loads(str(kept["head"]))
-    except (OSError, ValueError, KeyError, DamagedError):
-        return False  # it is asked anew
-    return {k: head.get(k) for k in wanted} == wanted

@@ -167,7 +167,7 @@ class LiveModel(nn.Module):
         if gone is not None:
             lost = gone if lost is None else lost | gone
         words = lost if m == "text" else None
-        source = self._readings[m].source
+        source, shape = self._readings[m].source, self._readings[m].shape
         groups = passes(sizes, source.budget, encoder.paddable)
         cost = sum(len(group) * max(sizes[k] for k in group) for group in groups)
         again = cost > source.budget and torch.is_grad_enabled() and self._learns(m)
@@ -181,13 +181,12 @@ class LiveModel(nn.Module):
                 found = checkpoint(encoder, items, own, hidden, between, use_reentrant=False)
             else:
                 found = encoder(items, own, hidden, between)
-            laid = self._scaled(laid_side_by_side(found, source.weighted), m)
+            laid = self._scaled(laid_side_by_side(found, shape.layers is not None), m)
             parts.append(pad(laid, (0, 0, 0, mask.shape[1] - laid.shape[-2])))
             order += group
         real = mask if m == "text" or lost is None else mask & ~lost
-        wide = real[:, None, :, None] if source.weighted else real[:, :, None]
+        wide = real[:, :, None] if shape.layers is None else real[:, None, :, None]
         if not parts:  # not a clip of this batch has anything to read
-            shape = self._readings[m].shape
             layers = (shape.layers,) if shape.layers else ()
             return mask.new_zeros(len(mask), *layers, mask.shape[1], shape.width).float()
         joined = torch.cat(parts)
@@ -224,20 +223,17 @@ class Lazily(Mapping[Modality, Tensor]):
     """Features of a batch, those of live modalities read once, when first asked for."""
 
     def __init__(
-        self, given: Mapping[Modality, Tensor], readers: Mapping[Modality, Callable[[], Tensor]]
+        self, items: Mapping[Modality, Tensor], readers: dict[Modality, Callable[[], Tensor]]
     ) -> None:
-        self._given, self._readers = given, readers
-        self._found: dict[Modality, Tensor] = {}
+        self._values, self._readers = dict(items), readers
 
     def __getitem__(self, m: Modality) -> Tensor:
-        if m not in self._readers:
-            return self._given[m]
-        if m not in self._found:
-            self._found[m] = self._readers[m]()
-        return self._found[m]
+        if m in self._readers:
+            self._values[m] = self._readers.pop(m)()
+        return self._values[m]
 
     def __iter__(self) -> Iterator[Modality]:
-        return iter(self._given)
+        return iter(self._values)
 
     def __len__(self) -> int:
-        return len(self._given)
+        return len(self._values)

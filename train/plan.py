@@ -10,8 +10,8 @@ from ..cache.runs import Identity, Run, Scored, read_run, read_scores, run_folde
 from ..cache.runs.folder import damages
 from ..cache.runs.identity import code_version, digest_of, identity_of
 from ..cache.spec import LETTERS, MODALITIES, Modality
-from ..config import Config, TrainConfig
-from ..errors import RunError
+from ..config import Config, Inputs, TrainConfig
+from ..errors import RunError, SedimentalError
 from ..progress import Progress
 from .data.inputs import Input, find_inputs
 from .data.live_inputs import FindLive, LiveInput, live_of
@@ -179,7 +179,7 @@ def tunings(
     """How `model` trains each live one of `inputs`: by its line, else by `encoder_recipe`."""
     found, table = {}, getattr(section, model)
     for m, one in live_of(inputs).items():
-        recipe = encoder_recipe(model, table, section.preset, m, one.width)
+        recipe = encoder_recipe(model, table, section.preset, m, one.spec.width)
         rate, decay = one.settings.learning_rate, one.settings.weight_decay
         found[m] = Tuning(
             learning_rate=recipe.learning_rate if rate is None else rate,
@@ -250,3 +250,43 @@ def _input_identity(one: Input | LiveInput) -> dict[str, Any]:
     unused = {"align", "collapse"} if one.settings.align is None else set()
     line = one.settings.model_dump(mode="json", exclude={"checkpointing", *unused})
     return record | {"live": line, "start": one.start, "reads": one.store.spec.fingerprint}
+
+
+RowKey = tuple[str, str, bool]
+"""Model, modalities in short, whether encoders are trained along."""
+
+
+def planned(
+    config: Config, manifest: Manifest, rows: Sequence[RowKey], live: FindLive | None = None
+) -> Mapping[RowKey, Mapping[str, Any] | str]:
+    """The configuration that `config` has for each of `rows`, or why it cannot be told; empty where
+    it has nothing to say of the row, as a pipeline on cached layers of fine-tuned encoders.
+
+    Which models, modalities and seeds [train] lists does not matter, nor whether a GPU would stack
+    the seeds: what it says of a row holds whether or not it asks for the row today.
+    """
+    return {row: _planned(config, manifest, row, live) for row in rows}
+
+
+def _planned(
+    config: Config, manifest: Manifest, row: RowKey, live: FindLive | None
+) -> Mapping[str, Any] | str:
+    model, letters, finetuned = row
+    section = (config if finetuned else config.frozen).train
+    lines = {m: getattr(section.inputs, m) for m in Inputs.model_fields if LETTERS[m] in letters}  # type: ignore[index]
+    wanted: dict[str, Any] = {
+        "models": (model,),
+        "modalities": (letters,),
+        "stack": "off",
+        "inputs": Inputs.model_validate(lines),
+    }
+    if table := getattr(section, model, None):
+        wanted[model] = {k: v for k, v in table.items() if k != "modalities"}
+    config = config.model_copy(update={"train": section.model_copy(update=wanted)})
+    try:
+        plans = plan_runs(config, manifest, "cpu", live)
+    except (SedimentalError, KeyError, AttributeError) as fault:
+        return str(fault)
+    if plans[0].finetuned != finetuned:
+        return ""
+    return plans[0].identity.configuration

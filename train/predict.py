@@ -26,7 +26,8 @@ from .data.inputs import Input, aligned
 from .data.live_inputs import FindLive, LiveInput
 from .data.load import Wanted, load
 from .data.standardize import Scaling
-from .fit.loop import predict
+from .device import find_device
+from .fit.loop import begin, predict
 from .fit.scoring import said
 from .fit.settings import settings_of
 from .live_model import LiveModel, Tuning
@@ -36,9 +37,10 @@ from .models.shared.interface import FusionModel
 from .models.shared.missing_frames import without_own_masking
 from .plan import Plan
 from .record import OUTPUTS, softmax
-from .run import built, find_device
+from .session import built
 
-Scale = tuple[NDArray[np.float64], NDArray[np.float64]]
+LabelScale = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""`Table.scale`."""
 SCALINGS = "inputs."
 """Begins the names of the tensors in a weights file that are no weights."""
 
@@ -52,13 +54,13 @@ def answer(
     trained along. Raises RunError for a folder whose weights are gone or of another model,
     StoreError where features are not cached as the run read them.
     """
-    weights, scalings, scale = _weights(folder)
+    weights, scalings, scale = weights_in(folder)
     inputs = tuple(_input(record, run, config, live) for record in run.inputs)
     own = run.predictions
     table = Table.unrated(manifest.clips, own.classes, own.several, scale)
     corpus = load(table, inputs, scalings, find_device(config.train.device))
     every = torch.arange(len(table.ids))
-    data = Selection(table, corpus.sources, {"test": every}, {}, corpus.labels)
+    data = Selection(table, corpus.sources, corpus.labels, rows={"test": every})
     model = _model(run, folder, config, inputs, data, weights)
     present = {m: source.present for m, source in data.sources.items()}
     asked = torch.from_numpy(np.flatnonzero(np.logical_or.reduce(list(present.values()))))
@@ -67,27 +69,6 @@ def answer(
     with without_own_masking(model.fusion if isinstance(model, LiveModel) else model):
         scores = predict(model, data, asked)
     return _answers(table, asked, scores.values, present, scores.extras)
-
-
-def _weights(folder: Path) -> tuple[dict[str, Tensor], dict[Modality, Wanted], Scale | None]:
-    """The model's weights by name, how each modality is scaled, and how its answers are."""
-    try:
-        found = load_tensors(read_weights(folder))
-    except SafetensorError as fault:
-        raise RunError(
-            f"{folder}: its weights cannot be read ({fault}). `sedimental train --fresh` makes the "
-            "run anew."
-        ) from fault
-    scaled: set[Any] = {name.split(".")[1] for name in found if name.startswith(SCALINGS)}
-    scalings: dict[Modality, Wanted] = {
-        m: "standardize"  # frames of a live encoder, one by one
-        if f"{SCALINGS}{m}.normed" in found
-        else Scaling(found[f"{SCALINGS}{m}.mean"], found[f"{SCALINGS}{m}.deviation"])
-        for m in scaled
-    }
-    weights = {k: v for k, v in found.items() if not k.startswith((SCALINGS, OUTPUTS))}
-    scale = [found[name].numpy() for k in ("mean", "deviation") if (name := OUTPUTS + k) in found]
-    return weights, scalings, (scale[0], scale[1]) if scale else None
 
 
 def _input(
@@ -165,3 +146,44 @@ def _answers(
     shares = spread(softmax(values)) if table.classes else spread(best) if table.several else None
     own = {name: spread(extra) for name, extra in extras.items()}
     return ClipPredictions(table.ids, spread(best), shares, present, own)
+
+
+def weights_in(
+    folder: Path,
+) -> tuple[dict[str, Tensor], dict[Modality, Wanted], LabelScale | None]:
+    """What the weights file of a run holds: the model's weights by name, how each modality is
+    scaled, and how the model's answers are. Raises RunError if it cannot be read."""
+    try:
+        tensors = load_tensors(read_weights(folder))
+    except SafetensorError as fault:
+        raise RunError(
+            f"{folder}: its weights cannot be read ({fault}). `sedimental train --fresh` makes the "
+            "run anew."
+        ) from fault
+    scaled: set[Any] = {name.split(".")[1] for name in tensors if name.startswith(SCALINGS)}
+    scalings: dict[Modality, Wanted] = {
+        m: "standardize"  # frames of a live encoder, one by one
+        if f"{SCALINGS}{m}.normed" in tensors
+        else Scaling(tensors[f"{SCALINGS}{m}.mean"], tensors[f"{SCALINGS}{m}.deviation"])
+        for m in scaled
+    }
+    model = {k: v for k, v in tensors.items() if not k.startswith((SCALINGS, OUTPUTS))}
+    scale = [tensors[OUTPUTS + k].numpy() for k in ("mean", "deviation") if OUTPUTS + k in tensors]
+    return model, scalings, (scale[0], scale[1]) if scale else None
+
+
+def restore(plan: Plan, data: Selection) -> FusionModel:
+    """The model of a finished run with its best weights, on the device of `data`.
+
+    Raises RunError if the weights are those of another version of the model.
+    """
+    model = built(plan, data)
+    begin(model, data, plan.seed)  # makes room for what it remembers of each clip
+    try:
+        model.load_state_dict(weights_in(plan.folder)[0])
+    except RuntimeError as fault:
+        raise RunError(
+            f"{plan.folder}: its weights do not fit {plan.model} as it is now. "
+            f"`sedimental train --fresh` makes the run anew. ({shorten(str(fault), 300)})"
+        ) from None
+    return model

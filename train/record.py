@@ -21,12 +21,12 @@ from ..config import Config
 from .data.dataset import Selection
 from .data.live_inputs import Reading, live_of
 from .data.missing_features import undamaged
+from .device import peak_memory
 from .distributed.ranks import SINGLE_PROCESS, Ranks
-from .fit.early_stopping import Fit
+from .fit.early_stopping import BestEpoch
 from .fit.loop import predict
 from .fit.scoring import metrics_of, said
 from .models.shared.interface import FusionModel
-from .peak_memory import peak_memory
 from .plan import Plan
 
 OUTPUTS = "outputs."
@@ -36,7 +36,7 @@ OUTPUTS = "outputs."
 def finished_run(
     plan: Plan,
     model: FusionModel,
-    fitted: Fit,
+    fitted: BestEpoch,
     data: Selection,
     config: Config,
     seconds: float,
@@ -80,7 +80,7 @@ def finished_run(
         best_epoch=fitted.best_epoch,
         seconds=seconds + time.perf_counter() - began,
         coverage=data.coverage,
-        history=fitted.history,
+        history=tuple(fitted.history),
         metrics=metrics,
         predictions=predictions,
         outputs=outputs,
@@ -93,7 +93,7 @@ def finished_run(
     return run, save(_weights(fitted, data))
 
 
-def _criterion(plan: Plan, fitted: Fit) -> str:
+def _criterion(plan: Plan, fitted: BestEpoch) -> str:
     """What chose the epoch that is kept."""
     name = plan.settings.criterion_name
     if not fitted.undefined:
@@ -179,7 +179,7 @@ def softmax(answers: NDArray[np.float64]) -> NDArray[np.float64]:
     return shares
 
 
-def _weights(fitted: Fit, data: Selection) -> dict[str, Tensor]:
+def _weights(fitted: BestEpoch, data: Selection) -> dict[str, Tensor]:
     scales = {m: s.scaling for m, s in data.sources.items() if s.scaling is not None}
     sources = {m: undamaged(source) for m, source in data.sources.items()}
     normed = [m for m, s in sources.items() if isinstance(s, Reading) and s.normed]

@@ -5,40 +5,31 @@ What is lost is said in `data.missing_features`. Models may have been trained on
 model anew at every rate, as the papers' curves have it.
 """
 
-import io
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from safetensors.torch import load as load_tensors
 
-from ..cache.checksums import DamagedError, with_checksum, without_checksum
-from ..cache.runs import Run, read_weights
+from ..cache.runs import Run
 from ..cache.runs.names import find_folders
 from ..cache.spec import LETTERS
-from ..cache.store.atomic_write import replace
 from ..config import Config, RunsConfig
 from ..errors import RunError
 from ..progress import Progress, Silent
-from .data.dataset import Selection
+from .arrays_file import is_of, write_arrays
 from .data.live_inputs import FindLive, live_of
 from .data.missing_features import MASK_SEED, MissingCase, Special, damaged
 from .fit.loop import predict
 from .fit.scoring import said
 from .live_model import LiveModel
 from .models import MODELS
-from .models.shared.hooks import Remembers, Training
-from .models.shared.interface import FusionModel
 from .models.shared.missing_frames import without_own_masking
 from .parts import per_fold
 from .plan import Plan
-from .record import OUTPUTS
-from .run import TrainSession, built, train
+from .predict import restore
+from .run import train
+from .session import TrainSession
 
 TASK = "robustness"
 """The one task whose progress is told: damaged test sets."""
@@ -69,49 +60,47 @@ def robustness(
     were trained along: their words are lost before they are read, as [UNK]. Returns the files, of
     all runs.
     """
-    told = progress or Silent()
-    shops = [TrainSession(part, told, live) for part in per_fold(config)]
-    asked = _named(shops, names)
+    progress = progress or Silent()
+    sessions = [TrainSession(part, progress, live) for part in per_fold(config)]
     tested = [
-        [plan for plan in own if plan.finished(told) is not None and _whole(plan, told)]
-        for own in asked
+        [p for p in plans if p.finished(progress) is not None and _words_can_go(p, progress)]
+        for plans in named_plans(sessions, names)
     ]
     cases = {plan.title: _cases(plan, rates) for plans in tested for plan in plans}
-    told.start(TASK, sum(len(own) for own in cases.values()) * masks, "test set")
-    found: list[Path] = []
-    for shop, plans in zip(shops, tested, strict=True):
-        found += _tested(shop, plans, cases, masks, fresh)
-    return tuple(found)
+    progress.start(TASK, sum(len(own) for own in cases.values()) * masks, "test set")
+    return tuple(
+        _test(session, plans, plan, cases[plan.title], masks, fresh)
+        for session, plans in zip(sessions, tested, strict=True)
+        for plan in plans
+    )
 
 
-def _tested(
-    shop: TrainSession,
+def _test(
+    session: TrainSession,
     plans: Sequence[Plan],
-    cases: Mapping[str, tuple[MissingCase, ...]],
+    plan: Plan,
+    cases: Sequence[MissingCase],
     masks: int,
     fresh: bool,
-) -> list[Path]:
-    """The files of `plans`, which read one division of the clips."""
-    told, special = shop.progress, shop.config.train.special_tokens
-    found = []
-    for plan in plans:
-        file, own = plan.folder / FILE, cases[plan.title]
-        if fresh or _head(file) != _wanted(plan, own, masks, special):
-            data = shop.open(plans).select(plan.modalities)
-            model = restore(plan, data)
-            shape = len(data.rows["test"]), *data.table.labels.shape[1:]
-            values = np.empty((len(own), masks, *shape))
-            with without_own_masking(model.fusion if isinstance(model, LiveModel) else model):
-                for number, case in enumerate(own):
-                    for mask in range(masks):
-                        lossy = damaged(data, case, mask=mask, special=special)
-                        values[number, mask] = _answers(model, lossy)
-                        told.advance(TASK)
-            _write(file, _wanted(plan, own, masks, special), values)
-        else:
-            told.advance(TASK, len(own) * masks)
-        found.append(file)
-    return found
+) -> Path:
+    """The file of `plan`, one of `plans` that read one division of the clips."""
+    progress, special = session.progress, session.config.train.special_tokens
+    file, head = plan.folder / FILE, _head(plan, cases, masks, special)
+    if not fresh and is_of(file, head):
+        progress.advance(TASK, len(cases) * masks)
+        return file
+    data = session.open(plans).select(plan.modalities)
+    model = restore(plan, data)
+    rows, table = data.rows["test"], data.table
+    values = np.empty((len(cases), masks, len(rows), *table.labels.shape[1:]))
+    with without_own_masking(model.fusion if isinstance(model, LiveModel) else model):
+        for number, case in enumerate(cases):
+            for mask in range(masks):
+                lossy = damaged(data, case, mask=mask, special=special)
+                values[number, mask] = said(predict(model, lossy, rows).values, table)
+                progress.advance(TASK)
+    write_arrays(file, head, values=values)
+    return file
 
 
 def train_incomplete(
@@ -143,57 +132,27 @@ def at_rate(config: Config, rate: float) -> Config:
     return config.model_copy(update={"train": section, "runs": runs})
 
 
-def restore(plan: Plan, data: Selection) -> FusionModel:
-    """The model of a finished run with its best weights, on the device of `data`.
-
-    Raises RunError if the weights are those of another version of the model.
-    """
-    model = built(plan, data)
-    rows = data.rows["train"].to(data.labels.device)
-    if isinstance(model, Remembers):  # makes room for what it remembers of each clip
-        with torch.no_grad():
-            model.begin(Training(len(data.table.ids), rows, data.labels[rows], plan.seed))
-    weights = load_tensors(read_weights(plan.folder))
-    try:
-        model.load_state_dict(
-            {k: v for k, v in weights.items() if not k.startswith(("inputs.", OUTPUTS))}
-        )
-    except RuntimeError as fault:
-        raise RunError(
-            f"{plan.folder}: its weights do not fit {plan.model} as it is now. "
-            f"`sedimental train --fresh` makes the run anew. ({shorten(str(fault), 300)})"
-        ) from None
-    return model
-
-
-def named_plans(shop: TrainSession, names: Sequence[str]) -> list[Plan]:
-    """The plans that `names` mean; all without any."""
-    return _named([shop], names)[0]
-
-
-def _named(shops: Sequence[TrainSession], names: Sequence[str]) -> list[list[Plan]]:
-    """The same of several shops, each with its own."""
+def named_plans(sessions: Sequence[TrainSession], names: Sequence[str]) -> list[list[Plan]]:
+    """The plans of each of `sessions` that `names` mean; all without any."""
     if not names:
-        return [shop.plans for shop in shops]
-    own = {plan.folder: plan for shop in shops for plan in shop.plans}
-    planned = {folder.parent for folder in own}
-
-    def current(folders: Sequence[Path]) -> list[Path]:
-        return [folder for folder in folders if folder in planned]
-
-    found = set[Path]()
+        return [session.plans for session in sessions]
+    folders = {plan.folder for session in sessions for plan in session.plans}
+    rows = {folder.parent for folder in folders}
+    meant = set[Path]()
     for name in names:
-        for folder in find_folders(name, shops[0].config.experiment, current):
-            if folder not in own:
+        for folder in find_folders(
+            name, sessions[0].config.experiment, lambda found: [f for f in found if f in rows]
+        ):
+            if folder not in folders:
                 raise RunError(
                     f"{name}: {folder} is of other settings than pipeline.toml has, or of a seed "
                     "that it does not list; robustness tests the pipeline's own runs."
                 )
-            found.add(folder)
-    return [[plan for plan in shop.plans if plan.folder in found] for shop in shops]
+            meant.add(folder)
+    return [[plan for plan in session.plans if plan.folder in meant] for session in sessions]
 
 
-def _whole(plan: Plan, progress: Progress) -> bool:
+def _words_can_go(plan: Plan, progress: Progress) -> bool:
     """Whether words can be taken away from the run; where they were read before, they cannot."""
     text = live_of(plan.inputs).get("text")
     if text is None or text.start is None:
@@ -214,14 +173,7 @@ def _cases(plan: Plan, rates: Sequence[float]) -> tuple[MissingCase, ...]:
     )
 
 
-def _answers(model: FusionModel, data: Selection) -> NDArray[np.float64]:
-    """(test clips, …) what is scored: `fit.scoring.said`."""
-    return said(predict(model, data, data.rows["test"]).values, data.table)
-
-
-def _wanted(
-    plan: Plan, cases: Sequence[MissingCase], masks: int, special: Special
-) -> dict[str, Any]:
+def _head(plan: Plan, cases: Sequence[MissingCase], masks: int, special: Special) -> dict[str, Any]:
     live = "text" in live_of(plan.inputs)
     return {
         "version": VERSION,
@@ -232,17 +184,3 @@ def _wanted(
         "special_tokens": "unknown" if live else special if "text" in plan.modalities else "",
         "cases": [vars(case) for case in cases],
     }
-
-
-def _head(file: Path) -> Any:
-    try:
-        with np.load(io.BytesIO(without_checksum(file)), allow_pickle=False) as kept:
-            return json.loads(str(kept["head"]))
-    except (OSError, ValueError, KeyError, DamagedError):
-        return None  # it is tested anew
-
-
-def _write(file: Path, head: dict[str, Any], values: NDArray[np.float64]) -> None:
-    data = io.BytesIO()
-    np.savez(data, head=np.array(json.dumps(head)), values=values)
-    replace(file, with_checksum(data.getvalue()))

@@ -5,7 +5,8 @@ whatever goes wrong with it is told once and costs no run. Nothing of a run depe
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,7 +30,7 @@ class Tracker(Protocol):
         """The run is finished, with these scores."""
 
 
-class TensorBoard:
+class _TensorBoard:
     """Event files below `folder`: ``tensorboard --logdir`` shows them."""
 
     def __init__(self, folder: Path, title: str, settings: Mapping[str, Any]) -> None:
@@ -40,18 +41,16 @@ class TensorBoard:
         self._writer.add_text("settings", lines)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Each as a curve."""
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
         self._writer.flush()
 
     def close(self, summary: Mapping[str, float]) -> None:
-        """The scores as curves of one point."""
         self.log(summary, 0)
         self._writer.close()
 
 
-class MLflow:
+class _MLflow:
     """A run of the experiment at MLFLOW_TRACKING_URI, else in a database below `folder`."""
 
     def __init__(self, folder: Path, title: str, settings: Mapping[str, Any]) -> None:
@@ -69,17 +68,15 @@ class MLflow:
             self._client.log_param(self._run, key, str(value)[:500])
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Each as a metric."""
         for name, value in values.items():
             self._client.log_metric(self._run, name, value, step=step)
 
     def close(self, summary: Mapping[str, float]) -> None:
-        """The scores as metrics."""
         self.log(summary, 0)
         self._client.set_terminated(self._run)
 
 
-class WandB:
+class _WandB:
     """A run of the project that is called as the experiment; WANDB_MODE=offline keeps it here."""
 
     def __init__(self, folder: Path, title: str, settings: Mapping[str, Any]) -> None:
@@ -95,19 +92,17 @@ class WandB:
         )
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """All of one step."""
         self._run.log(dict(values), step=step)
 
     def close(self, summary: Mapping[str, float]) -> None:
-        """The scores as the run's summary."""
         self._run.summary.update(dict(summary))
         self._run.finish()
 
 
 TRACKERS: Mapping[str, Callable[[Path, str, Mapping[str, Any]], Tracker]] = {
-    "tensorboard": TensorBoard,
-    "mlflow": MLflow,
-    "wandb": WandB,
+    "tensorboard": _TensorBoard,
+    "mlflow": _MLflow,
+    "wandb": _WandB,
 }
 
 
@@ -123,10 +118,8 @@ class Tracking:
             settings = flat(plan.identity.configuration) | {"seed": plan.seed}
             title = f"{plan.folder.parent.name} {plan.folder.name}"
             folder = config.experiment / FOLDER
-            self._safely(lambda: self._take(TRACKERS[name](folder, title, settings)))
-
-    def _take(self, tracker: Tracker) -> None:
-        self._tracker = tracker
+            with self._safely():
+                self._tracker = TRACKERS[name](folder, title, settings)
 
     def epoch(self, epoch: Epoch) -> None:
         """An epoch is done."""
@@ -136,20 +129,22 @@ class Tracking:
             "learning_rate": epoch.learning_rate,
             **{f"valid/{key}": value for key, value in epoch.valid.items()},
         }
-        if (tracker := self._tracker) is not None:
-            self._safely(lambda: tracker.log(_finite(values), epoch.epoch))
+        if self._tracker is not None:
+            with self._safely():
+                self._tracker.log(_finite(values), epoch.epoch)
 
     def finish(self, test: Mapping[str, float], history: Iterable[Epoch] = ()) -> None:
         """The run is done; `history` holds epochs that were not told yet."""
         for epoch in history:
             self.epoch(epoch)
-        if (tracker := self._tracker) is not None:
-            values = _finite({f"test/{key}": value for key, value in test.items()})
-            self._safely(lambda: tracker.close(values))
+        if self._tracker is not None:
+            with self._safely():
+                self._tracker.close(_finite({f"test/{key}": value for key, value in test.items()}))
 
-    def _safely(self, call: Callable[[], None]) -> None:
+    @contextmanager
+    def _safely(self) -> Iterator[None]:
         try:
-            call()
+            yield
         except Exception as fault:  # whatever a tool of others may come up with
             self._tracker = None
             self._told.note(f"warning: the tracker gave up: {type(fault).__name__}: {fault}")

@@ -1,15 +1,15 @@
 """Models that cannot be built on the inputs they are to read: found before anything is trained."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 
-from ..cache.spec import Several
+from ..cache.spec import Modality, Several
 from ..errors import RunError
-from .data.inputs import Input
-from .data.live_inputs import LiveInput, shape_of
+from .data.live_inputs import shape_of
 from .models import build, several_faults
-from .models.shared.interface import InputShape
+from .models.shared.interface import FusionModel, InputShape
 from .plan import Plan
 
 
@@ -24,32 +24,27 @@ def refuse_unfit(plans: Iterable[Plan], classes: int, several: Several | None = 
         refused = several_faults(dict.fromkeys(plan.model for plan in plans), several.kind)
         if refused:
             raise RunError("\n".join(refused))
-    kinds = {
-        (p.model, p.modalities, p.options, tuple(map(input_shape, p.inputs))): p for p in plans
-    }
+    kinds = {(p.model, p.modalities, p.options, tuple(map(shape_of, p.inputs))): p for p in plans}
     faults = list(dict.fromkeys(fault for p in kinds.values() for fault in _faults(p, classes)))
     if faults:
         raise RunError("\n".join(faults))
 
 
 def _faults(plan: Plan, classes: int) -> Iterable[str]:
-    shapes = {one.modality: input_shape(one) for one in plan.inputs}
-    generator = torch.Generator().manual_seed(0)
+    shapes = {one.modality: shape_of(one) for one in plan.inputs}
     try:
-        try:
-            with torch.device("meta"):  # no memory, and no time
-                build(plan.model, plan.options, shapes, generator, classes)
-        except (NotImplementedError, RuntimeError):  # a model that looks at its first weights
-            build(plan.model, plan.options, shapes, generator, classes)
+        without_data(plan.model, plan.options, shapes, classes)
     except RunError as fault:
         yield str(fault)
 
 
-def input_shape(one: Input | LiveInput) -> InputShape:
-    """What a model knows of `one` before it sees data."""
-    if not isinstance(one, Input):
-        return shape_of(one)
-    count, width = len(one.layers), one.spec.width
-    if one.weighted:
-        return InputShape(width, layers=count)
-    return InputShape(count * width, stacked=count)
+def without_data(
+    model: str, options: Any, shapes: Mapping[Modality, InputShape], classes: int = 0
+) -> FusionModel:
+    """A model that is only looked at; raises RunError if it cannot be built on `shapes`."""
+    generator = torch.Generator().manual_seed(0)
+    try:
+        with torch.device("meta"):  # no memory, and no time
+            return build(model, options, shapes, generator, classes)
+    except (NotImplementedError, RuntimeError):  # a model that looks at its first weights
+        return build(model, options, shapes, generator, classes)

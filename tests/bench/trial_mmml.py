@@ -10,6 +10,7 @@ import argparse
 import resource
 import time
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -51,7 +52,9 @@ class Whole:
     scaling = None
 
     def __init__(self, modality: Modality) -> None:
-        self.modality, self.weighted, self.width, self.names = modality, False, 768, ("12",)
+        self.modality = modality
+        self.record = SimpleNamespace(layers=("12",), weighted=False)
+        self.spec = SimpleNamespace(width=768)
         self.budget = BUDGETS[modality]
         self.shape, self.source = shape_of(self), self  # type: ignore[arg-type]
 

@@ -204,7 +204,7 @@ def checkpoint(config: Config, count: int, draw: random.Random) -> None:
     """The same of the checkpoint of a run in flight."""
     from sedimental.progress import Silent
     from sedimental.train.fit import checkpoint as module
-    from sedimental.train.run import TrainSession
+    from sedimental.train.session import TrainSession
 
     module.EVERY = module.PATIENCE = 0.0
     notes: list[str] = []

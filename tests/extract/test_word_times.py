@@ -415,7 +415,7 @@ def test_mag_bert_shows_each_token_what_was_heard_during_its_word(
 ) -> None:
     from sedimental.progress import Silent
     from sedimental.train.models.mag_gate import of_words
-    from sedimental.train.run import TrainSession
+    from sedimental.train.session import TrainSession
 
     bert = folders["bert"]
     tables = (

@@ -18,8 +18,8 @@ from sedimental.train.models import within_text
 from sedimental.train.models.cenet import CENet, Enhancement, Options
 from sedimental.train.models.shared.hooks import WithinText
 from sedimental.train.models.shared.interface import InputShape
-from sedimental.train.run import TrainSession, built
 from sedimental.train.run import train as plain_train
+from sedimental.train.session import TrainSession, built
 
 MakeConfig = Callable[..., Config]
 

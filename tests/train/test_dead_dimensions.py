@@ -19,7 +19,8 @@ from sedimental.extract.finetune.find import live_input
 from sedimental.progress import Silent
 from sedimental.train.data.standardize import measure
 from sedimental.train.live_model import LiveModel
-from sedimental.train.run import TrainSession, built, train
+from sedimental.train.run import train
+from sedimental.train.session import TrainSession, built
 from sedimental.train.sweep.linear_probe import Scale
 
 MakeConfig = Callable[..., Config]

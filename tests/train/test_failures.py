@@ -89,9 +89,10 @@ def test_models_that_cannot_fit_are_refused_before_anything_trains(tmp_path: Pat
 
 
 def failing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sedimental.train import run
+    from sedimental.train import session
+    from sedimental.train.session import train_one
 
-    whole: Callable[..., Any] = run.train_one
+    whole: Callable[..., Any] = train_one
 
     def one(plan: Any, *rest: Any) -> Any:
         if plan.seed == 1 and plan.model == "uegd":
@@ -100,7 +101,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> None:
             raise ZeroDivisionError("of our own")
         return whole(plan, *rest)
 
-    monkeypatch.setattr(run, "train_one", one)
+    monkeypatch.setattr(session, "train_one", one)
 
 
 def test_a_run_that_fails_ends_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,9 +34,10 @@ from sedimental.train.live_model import LiveModel
 from sedimental.train.models import MODELS
 from sedimental.train.models.shared.missing_frames import hidden_frames, incomplete
 from sedimental.train.plan import Plan
-from sedimental.train.robustness import restore, robustness
-from sedimental.train.run import TrainSession, built
+from sedimental.train.predict import restore
+from sedimental.train.robustness import robustness
 from sedimental.train.run import train as plain_train
+from sedimental.train.session import TrainSession, built
 
 TEXT = ("bert", "roberta")
 AUDIO = ("wavlm", "wavlm-base", "hubert", "hubert-base", "data2vec")

@@ -16,7 +16,7 @@ from sedimental.errors import RunError
 from sedimental.evaluate.metrics import score
 from sedimental.train.data.dataset import Corpus, Selection, Source, Table
 from sedimental.train.data.load import arrange
-from sedimental.train.fit.early_stopping import BestEpoch, Fit
+from sedimental.train.fit.early_stopping import BestEpoch
 from sedimental.train.fit.loop import fit, predict
 from sedimental.train.fit.loop import shuffled as batches_of
 from sedimental.train.fit.optimizer import rate_factor
@@ -65,7 +65,9 @@ SIZES: dict[Split, int] = {"train": 240, "valid": 60, "test": 120}
 TINY: dict[Split, int] = {"train": 20, "valid": 8, "test": 8}
 
 
-def trained(data: Selection, config: TrainConfig = QUICK, seed: int = 1) -> tuple[FusionModel, Fit]:
+def trained(
+    data: Selection, config: TrainConfig = QUICK, seed: int = 1
+) -> tuple[FusionModel, BestEpoch]:
     shapes = {m: source.shape for m, source in data.sources.items()}
     model = build("uegd", model_options("uegd", SMALL), shapes, stream(seed, "init"))
     found = fit(model, data, config, seed, "mosi")
@@ -188,7 +190,7 @@ def test_an_undefined_criterion_falls_back_on_the_loss_and_says_so() -> None:
         track.rivals.clear()
         for epoch in epochs(losses, corrs):
             track.take(epoch, dict)
-        assert (track.fit.best_epoch, track.fit.undefined) == (best, undefined)
+        assert (track.best_epoch, track.undefined) == (best, undefined)
 
 
 def test_one_validation_clip_is_enough() -> None:

@@ -27,8 +27,8 @@ from sedimental.train.models.mag_gate import AdaptationGate, laid_over
 from sedimental.train.models.shared.hooks import WithinText
 from sedimental.train.models.shared.interface import Batch, InputShape
 from sedimental.train.robustness import robustness
-from sedimental.train.run import TrainSession, built
 from sedimental.train.run import train as plain_train
+from sedimental.train.session import TrainSession, built
 
 MakeConfig = Callable[..., Config]
 

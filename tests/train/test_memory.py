@@ -5,7 +5,7 @@ import sys
 
 SCRIPT = """
 import torch
-from sedimental.train.peak_memory import forget_peak, peak_memory
+from sedimental.train.device import forget_peak, peak_memory
 
 cpu, mb = torch.device("cpu"), 10**6
 larger = torch.ones(100 * mb // 4)

@@ -23,7 +23,7 @@ from sedimental.evaluate.metrics import score
 from sedimental.train.sweep.cross_validation import cross_validated
 from sedimental.train.sweep.folds import grouped_folds
 from sedimental.train.sweep.linear_fits import PENALTIES, probabilities, ridge, softmax_regression
-from sedimental.train.sweep.linear_probe import Labelled, Scale, fit_probe
+from sedimental.train.sweep.linear_probe import Scale, fit_probe, labelled
 from sedimental.train.sweep.pooling import pool_layer, segment_means
 from sedimental.train.sweep.probe import probe
 
@@ -209,16 +209,16 @@ def test_a_kept_probe_is_a_run_like_any_other(tmp_path: Path) -> None:
 def test_the_penalty_is_the_best_on_validation() -> None:
     random = np.random.default_rng(4)
     clips = clips_of(60)
-    labelled = Labelled.of(Manifest("toy", Path(), tuple(clips)), "mosi")
+    rated = labelled(Manifest("toy", Path(), tuple(clips)), "mosi")
     pooled = random.normal(size=(60, 8)).astype(np.float32)
-    pooled[:, 0] += labelled.labels
-    fitted = fit_probe([pooled], labelled)
+    pooled[:, 0] += rated.labels
+    fitted = fit_probe([pooled], rated)
     x = fitted.scales[0](pooled)
-    train, valid = labelled.rows("train"), labelled.rows("valid")
+    train, valid = rated.rows("train"), rated.rows("valid")
     errors = {}
     for penalty in PENALTIES:
-        model = Ridge(alpha=penalty).fit(x[train], labelled.labels[train])
-        errors[penalty] = np.abs(model.predict(x[valid]) - labelled.labels[valid]).mean()
+        model = Ridge(alpha=penalty).fit(x[train], rated.labels[train])
+        errors[penalty] = np.abs(model.predict(x[valid]) - rated.labels[valid]).mean()
     assert errors[fitted.linear.penalty] == pytest.approx(min(errors.values()))
 
 
@@ -227,14 +227,14 @@ def test_folds_are_scikit_learns_fits_one_by_one(count: int, width: int) -> None
     """From one spectrum, with more clips than features and with fewer."""
     random = np.random.default_rng(5)
     clips = clips_of(count)
-    labelled = Labelled.of(Manifest("toy", Path(), tuple(clips)), "mosi")
+    rated = labelled(Manifest("toy", Path(), tuple(clips)), "mosi")
     pooled = random.normal(size=(count, width)).astype(np.float32)
-    pooled[:, 0] += labelled.labels
-    learned = np.concatenate([labelled.rows("train"), labelled.rows("valid")])
+    pooled[:, 0] += rated.labels
+    learned = np.concatenate([rated.rows("train"), rated.rows("valid")])
     held = np.full(count, -1)
-    held[learned] = grouped_folds([labelled.groups[k] for k in learned], 4)
-    found = cross_validated([pooled], labelled, held)
-    x, y = Scale.of(pooled[learned])(pooled[learned]), labelled.labels[learned]
+    held[learned] = grouped_folds([rated.groups[k] for k in learned], 4)
+    found = cross_validated([pooled], rated, held)
+    x, y = Scale.of(pooled[learned])(pooled[learned]), rated.labels[learned]
     folds, answers = held[learned], {}
     for penalty in PENALTIES:
         answers[penalty] = np.empty(len(learned))

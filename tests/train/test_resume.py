@@ -13,12 +13,11 @@ from sedimental.cache.store.store import Ragged
 from sedimental.train.data.dataset import Corpus, Selection, Table
 from sedimental.train.data.load import arrange
 from sedimental.train.distributed.sigterm import Notice, Preempted
-from sedimental.train.fit.checkpoint import Checkpoint
-from sedimental.train.fit.early_stopping import Fit
+from sedimental.train.fit.checkpoint import Checkpoint, EpochProgress, TrainState
+from sedimental.train.fit.early_stopping import BestEpoch
 from sedimental.train.fit.loop import fit
 from sedimental.train.fit.seeding import stream
 from sedimental.train.fit.settings import Settings
-from sedimental.train.fit.state import EpochProgress, TrainState
 from sedimental.train.models import MODELS, build, model_options, within_text
 from sedimental.train.models.shared.interface import FusionModel
 
@@ -67,7 +66,7 @@ def made(name: str, data: Selection, drops: bool = True) -> FusionModel:
     return build(name, options, shapes, stream(1, "init"))
 
 
-def same(resumed: Fit, whole: Fit) -> None:
+def same(resumed: BestEpoch, whole: BestEpoch) -> None:
     assert resumed.best_epoch == whole.best_epoch
     for one, other in zip(resumed.history, whole.history, strict=True):
         assert replace(one, seconds=0) == replace(other, seconds=0)

@@ -24,8 +24,10 @@ from sedimental.progress import Silent
 from sedimental.train.data.missing_features import MissingCase, damaged
 from sedimental.train.fit.loop import predict
 from sedimental.train.models.shared.missing_frames import incomplete_view
-from sedimental.train.robustness import at_rate, restore, robustness, train_incomplete
-from sedimental.train.run import TrainSession, train
+from sedimental.train.predict import restore
+from sedimental.train.robustness import at_rate, robustness, train_incomplete
+from sedimental.train.run import train
+from sedimental.train.session import TrainSession
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "text": {"max_length": 512},

@@ -37,7 +37,8 @@ from sedimental.train.data.load import load
 from sedimental.train.fit.checkpoint import _read as read_checkpoint
 from sedimental.train.processes.pool import workers_for
 from sedimental.train.record import representations_of
-from sedimental.train.run import TrainSession, train
+from sedimental.train.run import train
+from sedimental.train.session import TrainSession
 
 LAYERS = ("0", "1", "2", "3")
 SETTINGS: Mapping[Modality, Mapping[str, Any]] = {
@@ -372,7 +373,8 @@ CHILD = """
 import sys
 from sedimental.config import Config
 from sedimental.train.fit import checkpoint
-from sedimental.train.run import TrainSession, train
+from sedimental.train.run import train
+from sedimental.train.session import TrainSession
 
 class Told:
     def start(self, task, total, unit="clip"): ...

@@ -62,7 +62,7 @@ def corpus(layers: int = 1) -> Selection:
         valid = random.random(offsets[-1]) > 0.1
         sources[m] = arrange(table, ragged, valid, layers > 1, "standardize", torch.device("cpu"))
     found = Corpus(table, sources, torch.from_numpy(labels).float()).select(MODALITIES)
-    return Double(found.table, found.sources, found.rows, found.coverage, found.labels)
+    return Double(**vars(found))
 
 
 def model_of(data: Selection, seed: int, dropout: float = 0.0, name: str = "uegd") -> FusionModel:

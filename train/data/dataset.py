@@ -7,7 +7,6 @@ to the longest clip of the batch, and a mask of the frames that are real.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,8 +15,9 @@ from torch import Tensor
 
 from ...cache.spec import MODALITIES, SPLITS, Modality, Split
 from ...errors import RunError
-from ..models.shared.interface import Batch, InputShape
-from .standardize import Scaling
+from ..models.shared.interface import Batch
+from .gatherer import Gatherer
+from .live_inputs import Reading
 from .table import Table as Table
 
 
@@ -30,11 +30,10 @@ def joined(values: NDArray[np.floating], weighted: bool) -> Tensor:
     return owned.transpose(0, 1).reshape(1, frames, layers * width)
 
 
-@dataclass(frozen=True)
-class Source:
-    """One modality in memory; rows of `first` and `length` are rows of the table."""
+@dataclass(frozen=True, kw_only=True)
+class Source(Gatherer):
+    """One modality in memory; `scaling` is already in `values` if these are float32."""
 
-    shape: InputShape
     values: Tensor
     """(layers, N, width): one layer, or those of a weighted input."""
     valid: Tensor
@@ -42,24 +41,16 @@ class Source:
     first: Tensor
     """(clips,) int64: row of each clip's first frame, on the device of `values`."""
     length: Tensor
-    """(clips,) int64: its frames, 0 if it has none of this modality; on the device of `values`."""
-    length_here: Tensor
-    """The same on the CPU: how far to pad a batch is asked without waiting for the device."""
-    present: NDArray[np.bool_]
-    """(clips,): whether any frame of the clip is real."""
-    scaling: Scaling | None
-    """The scaling of this input; already in `values` if these are float32."""
+    """`length_here` on the device of `values`."""
     blank: int | None = None
     """A row of `values` that is all zeros, behind the N frames, if there is one."""
 
     def gather(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Features ([batch, layers, frames, width] or without layers) and masks (batch, frames)
-        of the clips `index` (CPU), on `device`; padded and invalid frames are zero. -1: no clip."""
-        known = index.clamp(min=0)
-        frames = max(1, int((self.length_here[known] * (index >= 0)).max()))
+        """One `index_select` for all clips, padded to the longest of them."""
+        frames = max(1, int(self.lengths(index).max()))
         layers, _, width = self.values.shape
         here = (index >= 0).to(self.values.device)
-        index = known.to(self.values.device)
+        index = index.clamp(min=0).to(self.values.device)
         steps = torch.arange(frames, device=self.values.device)
         rows = (self.first[index].unsqueeze(1) + steps).clamp_(max=len(self.valid) - 1)
         mask = (steps < (self.length[index] * here).unsqueeze(1)) & self.valid[rows]
@@ -76,84 +67,54 @@ class Source:
         chosen = features[0] if self.shape.layers is None else features.transpose(0, 1)
         return chosen.to(device), mask.to(device)
 
-    def gathers(
-        self, indices: Sequence[Tensor], device: torch.device
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """`gather` of each of `indices` in turn."""
-        return (self.gather(index, device) for index in indices)
-
-
-class Gatherer(Protocol):
-    """One modality of the corpus, wherever it lies: in memory (`Source`) or on disk."""
-
-    @property
-    def shape(self) -> InputShape:
-        """What a model must know of it."""
-
-    @property
-    def length_here(self) -> Tensor:
-        """(clips,) int64 frames of each clip, on the CPU."""
-
-    @property
-    def present(self) -> NDArray[np.bool_]:
-        """(clips,): whether any frame of the clip is real."""
-
-    @property
-    def scaling(self) -> Scaling | None:
-        """The scaling of this input, if it has one."""
-
-    def gather(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Features and masks of the clips `index`."""
-
-    def gathers(
-        self, indices: Sequence[Tensor], device: torch.device
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """`gather` of each of `indices` in turn."""
-
 
 @dataclass(frozen=True)
-class Items:
-    """What a live encoder is to read of some clips."""
-
-    values: Tensor
-    """(batch, items, …)"""
-    mask: Tensor
-    """(batch, frames): the frames that they will become."""
-    sizes: Tensor
-    """(batch,) int64 items of each clip, on the CPU."""
-
-
-@runtime_checkable
-class Live(Protocol):
-    """A `Gatherer` whose features are items that a live encoder is yet to read."""
-
-    def items_of(self, index: Tensor) -> Tensor:
-        """(batch,) items of each of the clips `index`, on the CPU."""
-
-    def before(self, chain: Sequence[Tensor], device: torch.device) -> Items | None:
-        """What the clips before, `chain` of indices from the nearest on, are read as in one pass;
-        None: each by itself."""
-
-    def gone(self, index: Tensor, device: torch.device) -> Tensor | None:
-        """(batch, frames) frames that are to be missing when they are read; None: none."""
-
-    def words_of(self, index: Tensor, device: torch.device) -> Tensor | None:
-        """(batch, frames) the number of the word that each token is of; None: not aligned."""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The corpus as one run sees it: some modalities, and the clips of each split."""
+class Corpus:
+    """Labelled clips and the features of every modality that any run needs; read once."""
 
     table: Table
     sources: Mapping[Modality, Gatherer]
-    rows: Mapping[Split, Tensor]
-    """(clips,) int64 row numbers in the table; training clips without any feature left out."""
-    coverage: Mapping[Split, Mapping[str, int]]
     labels: Tensor
-    """(all clips of the table, …): `Table.learned`, float32 where it is float64; on the device."""
+    """(clips, …): `Table.learned`, float32 where it is float64; on the device."""
     targets: Mapping[Modality, Tensor] = field(default_factory=dict)
-    """(all clips of the table,) float32, on the device."""
+    """(clips,) float32, on the device."""
+
+    def select(self, modalities: Sequence[Modality]) -> "Selection":
+        """What a run on `modalities` sees.
+
+        A training clip that has features of none of them is left out; validation and test clips
+        always stay, so that every run is scored on the same clips. Raises RunError if no
+        training clip is left.
+        """
+        sources = {m: self.sources[m] for m in MODALITIES if m in modalities}
+        anything = np.logical_or.reduce([s.present for s in sources.values()])
+        rows: dict[Split, Tensor] = {}
+        coverage: dict[Split, Mapping[str, int]] = {}
+        for split in SPLITS:
+            all_rows = self.table.rows(split)
+            kept = all_rows[anything[all_rows]] if split == "train" else all_rows
+            rows[split] = torch.from_numpy(kept)
+            coverage[split] = {
+                "clips": len(kept),
+                **{m: int(s.present[kept].sum()) for m, s in sources.items()},
+                "unlabelled": self.table.unlabelled[split],
+                "without_features": int((~anything[all_rows]).sum()),
+            }
+        if not len(rows["train"]):
+            raise RunError(
+                f"No training clip has features of {' or '.join(sources)}. "
+                "`sedimental extract` makes them; failures.csv in each store says what failed."
+            )
+        return Selection(self.table, sources, self.labels, self.targets, rows, coverage)
+
+
+@dataclass(frozen=True)
+class Selection(Corpus):
+    """The corpus as one run sees it: some modalities, and the clips of each split."""
+
+    rows: Mapping[Split, Tensor] = field(default_factory=dict)
+    """(clips,) int64 row numbers in the table; training clips without any feature left out."""
+    coverage: Mapping[Split, Mapping[str, int]] = field(default_factory=dict)
 
     def batch(self, index: Tensor, previous: int = 0) -> Batch:
         """The clips of the table's rows `index` (CPU int64), and the `previous` ones before each.
@@ -174,7 +135,7 @@ class Selection:
         self, index: Tensor, parts: Mapping[Modality, tuple[Tensor, Tensor]], previous: int
     ) -> Batch:
         there = index.to(self.labels.device)
-        live = {m: s for m, s in self.sources.items() if isinstance(s, Live)}
+        live = {m: s for m, s in self.sources.items() if isinstance(s, Reading)}
         return Batch(
             features={m: features for m, (features, _) in parts.items()},
             masks={m: mask for m, (_, mask) in parts.items()},
@@ -201,12 +162,13 @@ class Selection:
         chain = [self._before(index, k) for k in range(steps)]
         chain = chain if step == 0 else [torch.full_like(index, -1)]
         for m, source in self.sources.items():
-            if isinstance(source, Live) and (one := source.before(chain, self.labels.device)):
+            if isinstance(source, Reading) and (own := source.before(chain, self.labels.device)):
+                items, mask, sizes = own
                 batch = replace(
                     batch,
-                    features={**batch.features, m: one.values},
-                    masks={**batch.masks, m: one.mask},
-                    live={**batch.live, m: one.sizes},
+                    features={**batch.features, m: items},
+                    masks={**batch.masks, m: mask},
+                    live={**batch.live, m: sizes},
                 )
         return batch
 
@@ -220,43 +182,3 @@ class Selection:
     def lengths(self, index: Tensor) -> Tensor:
         """(clips,) frames of each clip, summed over modalities."""
         return torch.stack([s.length_here[index] for s in self.sources.values()]).sum(dim=0)
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Labelled clips and the features of every modality that any run needs; read once."""
-
-    table: Table
-    sources: Mapping[Modality, Gatherer]
-    labels: Tensor
-    """(clips, …): `Table.learned`, float32 where it is float64; on the device."""
-    targets: Mapping[Modality, Tensor] = field(default_factory=dict)
-    """(clips,) float32, on the device."""
-
-    def select(self, modalities: Sequence[Modality]) -> Selection:
-        """What a run on `modalities` sees.
-
-        A training clip that has features of none of them is left out; validation and test clips
-        always stay, so that every run is scored on the same clips. Raises RunError if no
-        training clip is left.
-        """
-        sources = {m: self.sources[m] for m in MODALITIES if m in modalities}
-        anything = np.logical_or.reduce([s.present for s in sources.values()])
-        rows: dict[Split, Tensor] = {}
-        coverage: dict[Split, Mapping[str, int]] = {}
-        for split in SPLITS:
-            all_rows = self.table.rows(split)
-            kept = all_rows[anything[all_rows]] if split == "train" else all_rows
-            rows[split] = torch.from_numpy(kept)
-            coverage[split] = {
-                "clips": len(kept),
-                **{m: int(s.present[kept].sum()) for m, s in sources.items()},
-                "unlabelled": self.table.unlabelled[split],
-                "without_features": int((~anything[all_rows]).sum()),
-            }
-        if not len(rows["train"]):
-            raise RunError(
-                f"No training clip has features of {' or '.join(sources)}. "
-                "`sedimental extract` makes them; failures.csv in each store says what failed."
-            )
-        return Selection(self.table, sources, rows, coverage, self.labels, self.targets)

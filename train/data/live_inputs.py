@@ -5,7 +5,7 @@ everything else goes by the protocols here. What the encoder reads lies in a sto
 `Reading` gathers it a batch at a time, with the masks of the frames that it will become.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,8 +20,9 @@ from ...cache.store.store import Store
 from ...config import Config, InputConfig
 from ..models.shared.hooks import Between
 from ..models.shared.interface import InputShape
-from .dataset import Gatherer, Items
-from .standardize import Scaling
+from ..models.shared.missing_frames import hidden_frames
+from .gatherer import Gatherer, real_frames
+from .inputs import Input
 
 
 class LiveEncoder(Protocol):
@@ -70,18 +71,6 @@ class LiveInput(Protocol):
         """Of the hidden states that the encoder gives before it is trained."""
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Entries that the encoder gives."""
-
-    @property
-    def width(self) -> int:
-        """Of one entry."""
-
-    @property
-    def weighted(self) -> bool:
-        """Whether the model mixes the entries (else they lie side by side)."""
-
-    @property
     def store(self) -> Store:
         """What it reads."""
 
@@ -124,76 +113,71 @@ class LiveInput(Protocol):
         """The `LiveEncoder`, with its first weights, on the CPU."""
 
 
-class FindLive(Protocol):
-    """Finds live inputs: extract.live."""
-
-    def __call__(self, config: Config, modality: Modality, words: bool = False) -> LiveInput:
-        """The input of [train.inputs] `modality`; with `words` it reads words whatever is cached.
-
-        Raises an error with its remedy for what is not extracted or cannot be trained.
-        """
+FindLive = Callable[[Config, Modality, bool], LiveInput]
+"""Finds the input of [train.inputs] of a modality; with True it reads words whatever is cached.
+Raises an error with its remedy for what is not extracted or cannot be trained."""
 
 
-def shape_of(one: LiveInput) -> InputShape:
-    """What a model must know of a live input."""
-    count = len(one.names)
-    if one.weighted:
-        return InputShape(one.width, layers=count)
-    return InputShape(count * one.width, stacked=count)
+def shape_of(one: Input | LiveInput) -> InputShape:
+    """What a model must know of an input before it sees data."""
+    count, width = len(one.record.layers), one.spec.width
+    if one.record.weighted:
+        return InputShape(width, layers=count)
+    return InputShape(count * width, stacked=count)
 
 
-@dataclass(frozen=True)
-class Reading:
-    """A live modality of the corpus; a `Gatherer` of items, and `data.Live`."""
+@dataclass(frozen=True, kw_only=True)
+class Reading(Gatherer):
+    """A live modality of the corpus: what is gathered are items that its encoder is yet to read.
+
+    `scaling` is that of a run of an earlier version: by the frames that the encoder gave before it
+    was trained.
+    """
 
     rows: Gatherer
     """Rows of the store that the encoder reads."""
     source: LiveInput
-    shape: InputShape
     sizes: Tensor
     """(clips,) int64 items of each clip."""
-    length_here: Tensor
-    """(clips,) int64 frames that they become."""
     normed: bool = False
     """Whether each frame, as the encoder gives it now, is brought to mean 0 and deviation 1 over
     its features. Scaling by what the untouched encoder gave is no use: a feature that was dead then
     and wakes up in training would come out a thousandfold."""
-    scaling: Scaling | None = None
-    """Of a run of an earlier version: by the frames that the encoder gave before it was trained."""
     words: Sequence[NDArray[np.int64]] | None = None
     """Of each clip the number of the word that each of its tokens is of; None: not aligned."""
-
-    @property
-    def present(self) -> NDArray[np.bool_]:
-        """(clips,): whether the clip has any item."""
-        found: NDArray[np.bool_] = (self.length_here > 0).numpy()
-        return found
-
-    def gather(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Items (batch, …) of the clips `index` (CPU), and masks (batch, frames)."""
-        rows, _ = self.rows.gather(index, device)
-        return self.source.items(rows), self._mask(index, device)
+    loss: tuple[float | None, int] | None = None
+    """Share of frames that are lost when they are read (None: all, as if no clip had any), and the
+    seed that says which. Of text the first and the last token stay, and so does what was said
+    before in one pass."""
 
     def gathers(
         self, indices: Sequence[Tensor], device: torch.device
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """`gather` of each of `indices` in turn."""
-        found = self.rows.gathers(indices, device)
-        for index, (rows, _) in zip(indices, found, strict=True):
-            yield self.source.items(rows), self._mask(index, device)
+        """Items (batch, …) and masks (batch, frames) of each of `indices` in turn."""
+        known = [self._known(index) for index in indices]
+        for index, (rows, _) in zip(known, self.rows.gathers(known, device), strict=True):
+            yield self.source.items(rows), real_frames(self.lengths(index)).to(device)
 
     def items_of(self, index: Tensor) -> Tensor:
-        """(batch,) items of each clip; none where the index is -1."""
+        """(batch,) items of each clip, on the CPU; none where the index is -1."""
+        index = self._known(index)
         return self.sizes[index.clamp(min=0)] * (index >= 0)
 
-    def before(self, chain: Sequence[Tensor], device: torch.device) -> Items | None:
-        """What `chain`, indices of the clips before, nearest first, is read as in one pass."""
+    def before(
+        self, chain: Sequence[Tensor], device: torch.device
+    ) -> tuple[Tensor, Tensor, Tensor] | None:
+        """What the clips before, `chain` of indices from the nearest on, are read as in one pass;
+        None: each by itself.
+
+        Items (batch, items), masks (batch, frames), and how many items each has (batch,), on the
+        CPU.
+        """
         if not self.source.joins:
             return None
-        own = [self.gather(index, torch.device("cpu"))[0].numpy() for index in chain]
+        ids = [self.gather(index, torch.device("cpu"))[0].numpy() for index in chain]
         sizes = [self.items_of(index).tolist() for index in chain]
         texts = [
-            self.source.join([ids[k, : n[k]] for ids, n in zip(own, sizes, strict=True)][::-1])
+            self.source.join([own[k, : n[k]] for own, n in zip(ids, sizes, strict=True)][::-1])
             for k in range(len(sizes[0]) if chain else 0)
         ]
         lengths = torch.tensor([len(text) for text in texts], dtype=torch.int64)
@@ -201,36 +185,37 @@ class Reading:
         for row, text in zip(items, texts, strict=True):
             row[: len(text)] = torch.from_numpy(text)
         mask = torch.arange(items.shape[1]) < lengths[:, None]
-        return Items(items.to(device), mask.to(device), lengths)
+        return items.to(device), mask.to(device), lengths
 
     def gone(self, index: Tensor, device: torch.device) -> Tensor | None:
-        """Nothing is."""
-        return None
+        """(batch, frames) frames that are to be missing when they are read; None: none."""
+        rate, seed = self.loss or (None, 0)
+        if rate is None:
+            return None
+        real = real_frames(self.lengths(index))
+        return hidden_frames(real, index, self.source.modality, rate, seed, "keep").to(device)
 
     def words_of(self, index: Tensor, device: torch.device) -> Tensor | None:
-        """(batch, frames) numbers of words, -1 where there is none."""
+        """(batch, frames) the number of the word that each token is of, -1 where there is none;
+        None: not aligned."""
         if self.words is None:
             return None
-        mask = self._mask(index, torch.device("cpu"))
-        found = torch.full(mask.shape, -1, dtype=torch.int64)
+        index = self._known(index)
+        found = torch.full_like(real_frames(self.lengths(index)), -1, dtype=torch.int64)
         for row, clip in zip(found, index.tolist(), strict=True):
             if clip >= 0:
-                own = self.words[clip]
-                row[: len(own)] = torch.from_numpy(own)
+                words = self.words[clip]
+                row[: len(words)] = torch.from_numpy(words)
         return found.to(device)
 
-    def _mask(self, index: Tensor, device: torch.device) -> Tensor:
-        length = self.length_here[index.clamp(min=0)] * (index >= 0)
-        steps = torch.arange(max(1, int(length.max())))
-        return (steps < length[:, None]).to(device)
+    def _known(self, index: Tensor) -> Tensor:
+        whole = self.loss is None or self.loss[0] is not None
+        return index if whole else torch.full_like(index, -1)
 
 
 def laid_side_by_side(hidden: Tensor, weighted: bool) -> Tensor:
     """(batch, layers, frames, width), the layers side by side unless they are `weighted`."""
-    if weighted:
-        return hidden
-    batch, layers, frames, width = hidden.shape
-    return hidden.transpose(1, 2).reshape(batch, frames, layers * width)
+    return hidden if weighted else hidden.transpose(1, 2).flatten(2)
 
 
 def passes(sizes: Sequence[int], budget: int, paddable: bool) -> list[list[int]]:

@@ -12,7 +12,8 @@ from ...cache.spec import Modality
 from ...cache.store.store import Ragged
 from ...errors import StoreError
 from ..models.shared.interface import InputShape
-from .dataset import Corpus, Gatherer, Source, Table, joined
+from .dataset import Corpus, Source, Table, joined
+from .gatherer import Gatherer
 from .inputs import Input
 from .live_inputs import LiveInput, Reading, shape_of
 from .standardize import Running, Scaling, measure
@@ -58,7 +59,7 @@ def load(
         live = None if isinstance(one, Input) else one
         how = scaling if isinstance(scaling, str) else scaling.get(one.modality, "none")
         own: Wanted = "none" if live else how
-        mixed = one.weighted and live is None
+        mixed = one.record.weighted and live is None
         if not one.store.frames.sum():
             source: Source | Streamed = arrange(table, *_nothing(one), mixed, own, device)
         elif one.modality in held:
@@ -122,17 +123,18 @@ def reading(
     place = {clip: position for position, clip in enumerate(one.store.clips)}
     own = one.sizes()
     sizes = np.array([own[place[c]] if c in place else 0 for c in table.ids], dtype=np.int64)
-    found = Reading(
+    lengths = np.where(sizes > 0, one.frames(sizes), 0)
+    return Reading(
         rows=rows,
         source=one,
         shape=shape_of(one),
         sizes=torch.from_numpy(sizes),
-        length_here=torch.from_numpy(np.where(sizes > 0, one.frames(sizes), 0)),
+        length_here=torch.from_numpy(lengths),
+        present=lengths > 0,
         words=_words_of(table, one, place),
+        normed=scaling == "standardize",
+        scaling=scaling.to(device) if isinstance(scaling, Scaling) else None,
     )
-    if isinstance(scaling, Scaling):
-        return replace(found, scaling=scaling.to(device))
-    return replace(found, normed=scaling == "standardize")
 
 
 def _words_of(

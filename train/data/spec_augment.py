@@ -4,7 +4,8 @@ After SpecAugment (Park et al., arXiv:1904.08779), without time warping, as in U
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -36,7 +37,10 @@ def hide(
     features, after = dict[Modality, Tensor](), dict[Modality, Callable[[Tensor], Tensor]]()
     for modality, values in batch.features.items():
         mask = batch.masks[modality]
-        spans = Spans(mask, time, width, *(_draws(mask, generator, part) for _ in range(2)))
+        of_time, of_width = (_draws(mask, generator, part) for _ in range(2))
+        spans = partial(
+            _without_spans, mask=mask, time=time, width=width, of_time=of_time, of_width=of_width
+        )
         if modality in batch.live:
             features[modality], after[modality] = values, spans
         else:
@@ -44,32 +48,24 @@ def hide(
     return replace(batch, features=features, after=after)
 
 
-@dataclass(frozen=True)
-class Spans:
-    """What is hidden of one modality of a batch."""
+def _without_spans(
+    values: Tensor, mask: Tensor, time: float, width: float, of_time: Tensor, of_width: Tensor
+) -> Tensor:
+    """([batch, layers, frames, width] or without layers), hidden spans zero.
 
-    mask: Tensor
-    """(batch, frames)"""
-    time: float
-    width: float
-    of_time: Tensor
-    """(2, batch) uniform numbers: length and position of a span."""
-    of_width: Tensor
-
-    def __call__(self, values: Tensor) -> Tensor:
-        """([batch, layers, frames, width] or without layers), hidden spans zero."""
-        mask = self.mask
-        frames = _span(mask.sum(dim=1), self.time, self.of_time)
-        # position among the clip's real frames, so that gaps do not count
-        hidden = mask & _within(mask.cumsum(dim=1) - 1, *frames)
-        units = torch.full((len(mask),), values.shape[-1], device=values.device)
-        axis = torch.arange(values.shape[-1], device=values.device).unsqueeze(0)
-        columns = _within(axis, *_span(units, self.width, self.of_width))
-        either = hidden.unsqueeze(2) | columns.unsqueeze(1)  # (batch, frames, width)
-        if values.dim() == 3:
-            return values.masked_fill(either, 0)
-        # layer by layer, as a gather lays them out, so that nothing is copied to and fro
-        return values.transpose(0, 1).masked_fill(either, 0).transpose(0, 1)
+    `of_time` and `of_width` (2, batch) are uniform numbers: length and position of a span.
+    """
+    frames = _span(mask.sum(dim=1), time, of_time)
+    # position among the clip's real frames, so that gaps do not count
+    hidden = mask & _within(mask.cumsum(dim=1) - 1, *frames)
+    units = torch.full((len(mask),), values.shape[-1], device=values.device)
+    axis = torch.arange(values.shape[-1], device=values.device).unsqueeze(0)
+    columns = _within(axis, *_span(units, width, of_width))
+    either = hidden.unsqueeze(2) | columns.unsqueeze(1)  # (batch, frames, width)
+    if values.dim() == 3:
+        return values.masked_fill(either, 0)
+    # layer by layer, as a gather lays them out, so that nothing is copied to and fro
+    return values.transpose(0, 1).masked_fill(either, 0).transpose(0, 1)
 
 
 def _draws(mask: Tensor, generator: torch.Generator, part: tuple[int, int] | None) -> Tensor:

@@ -14,19 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...cache.store.store import Ragged, Store
-from ..models.shared.interface import InputShape
 from .dataset import Source, joined
-from .standardize import Scaling
+from .gatherer import Gatherer
 
 AHEAD = 3
 """Batches read while one is worked on."""
 
 
-@dataclass(frozen=True)
-class Streamed:
+@dataclass(frozen=True, kw_only=True)
+class Streamed(Gatherer):
     """One modality on disk; used like `Source`."""
 
-    shape: InputShape
     store: Store
     layers: tuple[str, ...]
     ids: tuple[str, ...]
@@ -35,15 +33,6 @@ class Streamed:
     """(N,) in the order of the store."""
     first: NDArray[np.int64]
     """(clips,) each clip's first frame in `valid`."""
-    length_here: Tensor
-    """(clips,) int64 frames of each clip, 0 if it has none."""
-    present: NDArray[np.bool_]
-    """(clips,): whether any frame of the clip is real."""
-    scaling: Scaling | None
-
-    def gather(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-        """As `Source.gather`."""
-        return next(self.gathers([index], device))
 
     def gathers(
         self, indices: Sequence[Tensor], device: torch.device
@@ -57,9 +46,7 @@ class Streamed:
 
     def _held(self, index: Tensor) -> list[int]:
         """Rows among `index` that have frames, each once."""
-        rows = index.clamp(min=0)
-        kept = (index >= 0) & (self.length_here[rows] > 0)
-        return list(dict.fromkeys(index[kept].tolist()))
+        return list(dict.fromkeys(index[self.lengths(index) > 0].tolist()))
 
     def _source(self, ragged: Ragged, rows: list[int], device: torch.device) -> Source:
         """The clips `rows` alone, scaled, on `device`."""
@@ -82,7 +69,6 @@ class Streamed:
             length=torch.from_numpy(length).to(device),
             length_here=torch.from_numpy(length),
             present=length > 0,
-            scaling=None,
         )
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Protocol
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -33,20 +33,13 @@ class SecondaryExit(SedimentalError):
         self.code = code
 
 
-class _Counter(Protocol):
-    """What is used of a store that all processes reach."""
-
-    def add(self, key: str, amount: int) -> int:
-        """The sum of all amounts so far."""
-
-
 @contextmanager
 def joined(device: torch.device) -> Iterator[Ranks]:
     """This process among those that a launcher has started, which train on devices like `device`.
 
     Without a launcher it is alone. What they agree on goes over the CPU, so that it never waits for
     a GPU; gradients go from GPU to GPU. Of a fault in any of them the first to meet it raises it,
-    and the others, which meet it sooner or later, raise Follows.
+    and the others, which meet it sooner or later, raise SecondaryExit.
     """
     launch = launched()
     if launch is None:
@@ -82,10 +75,10 @@ def joined(device: torch.device) -> Iterator[Ranks]:
             dist.destroy_process_group()
 
 
-def _first(store: _Counter) -> bool:
+def _first(store: Any) -> bool:
     """Whether no other process has met a fault yet."""
     try:
-        return store.add("faults", 1) == 1
+        return bool(store.add("faults", 1) == 1)
     except RuntimeError:  # the process that kept the store is gone
         return True
 

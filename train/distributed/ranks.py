@@ -7,7 +7,7 @@ was kept, writes and speaks.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -73,13 +73,10 @@ class Ranks:
             return Share(rows[:1], 0, len(rows), 0)
         return Share(rows[first:end], first, len(rows), end - first)
 
-    def at(self, share: Share) -> AbstractContextManager[None]:
-        """Within, `total` and `gather` reach over the batch that `share` is a part of."""
-        return nullcontext() if self.count == 1 else self._at(share)
-
     @contextmanager
-    def _at(self, share: Share) -> Iterator[None]:
-        self._share = share
+    def at(self, share: Share) -> Iterator[None]:
+        """Within, `total` and `gather` reach over the batch that `share` is a part of."""
+        self._share = share if self.count > 1 else None
         try:
             yield
         finally:
@@ -114,12 +111,9 @@ class Ranks:
             return
         sent = []
         for bucket in _buckets(weights):
-            found = [torch.zeros_like(w) if w.grad is None else w.grad for w in bucket]
-            known = found[0].new_ones(len(bucket))
-            for place, weight in enumerate(bucket):
-                if weight.grad is None:
-                    known[place] = 0
-            flat = torch.cat([*(gradient.flatten() for gradient in found), known])
+            grads = [torch.zeros_like(w) if w.grad is None else w.grad for w in bucket]
+            known = grads[0].new_tensor([w.grad is not None for w in bucket])
+            flat = torch.cat([*(gradient.flatten() for gradient in grads), known])
             sent.append((bucket, flat, dist.all_reduce(flat, async_op=True)))
         for bucket, flat, work in sent:
             assert work is not None

@@ -5,7 +5,7 @@ It ends nothing by itself: it is noted, and training ends at the next step, wher
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -39,42 +39,46 @@ class Notice:
 def catch_sigterm() -> Iterator[Notice]:
     """Within, SIGTERM only sets the notice; a second one changes nothing.
 
-    A process may hear it twice: from Slurm, and from the torchrun that Slurm told too. Python
-    gives signals to the main thread alone: called from another one, no notice ever comes.
+    A process may hear it twice: from Slurm, and from the torchrun that Slurm told too.
     """
     notice = Notice()
-    if threading.current_thread() is not threading.main_thread():
-        yield notice
-        return
 
     def note(number: int, frame: FrameType | None) -> None:
         notice.came = True
 
-    before = signal.signal(signal.SIGTERM, note)
-    try:
+    with _handled([signal.SIGTERM], note):
         yield notice
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
 def raising_on_sigterm(outcome: str) -> Iterator[None]:
     """Within, SIGTERM and SIGHUP raise Preempted, so that what is temporary is removed.
 
-    Its message ends with the `outcome`. Only in the main thread, as `catch_sigterm`.
+    Its message ends with the `outcome`.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def end(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_IGN)  # a second one would interrupt the removal
         raise Preempted(f"stopped by {signal.Signals(number).name}; {outcome}")
 
-    numbers = [n for n in (signal.SIGTERM, getattr(signal, "SIGHUP", None)) if n is not None]
-    before = {number: signal.signal(number, end) for number in numbers}
+    with _handled([getattr(signal, n) for n in ("SIGTERM", "SIGHUP") if hasattr(signal, n)], end):
+        yield
+
+
+@contextmanager
+def _handled(
+    numbers: Sequence[int], handler: Callable[[int, FrameType | None], None]
+) -> Iterator[None]:
+    """Within, `handler` has these signals.
+
+    Python gives signals to the main thread alone: called from another one, none ever comes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, old in before.items():
+            signal.signal(number, old)

@@ -1,9 +1,9 @@
 """A run in flight on disk: one file, replaced at once, from which it goes on after being killed.
 
-The file is safetensors; its header holds, as JSON, what is not a tensor, and a digest of the whole
-file, itself left out: no byte of it is believed that was not written. It is written between two
-steps, where no gradients are waiting: at the end of an epoch, or within a long one. What being
-killed may cost is bounded by a time, and so is what writing costs: a run of seconds writes none.
+The file is safetensors; its header holds, as JSON, what is not a tensor, and a digest of that and
+of all tensors: nothing is believed that was not written. It is written between two steps, where no
+gradients are waiting: at the end of an epoch, or within a long one. What being killed may cost is
+bounded by a time, and so is what writing costs: a run of seconds writes none.
 """
 
 import hashlib
@@ -11,26 +11,24 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from ...cache.runs import Epoch
 from ...cache.store.atomic_write import clear_stale, fresh
+from ..distributed.ranks import SINGLE_PROCESS, Ranks
 from ..distributed.sigterm import GOES_ON, Notice, Preempted
-from .early_stopping import weights_of
-from .state import EpochProgress, TrainState
+from ..models.shared.interface import FusionModel
+from .early_stopping import BestEpoch, weights_of
+from .optimizer import Stepper
 
-FORMAT = "sedimental-checkpoint-3"
-_DIGEST = b'"blake2b":"'
-"""In the header before the digest; in the JSON within the header quotes have a backslash."""
-_BLANK = b"0" * 32
-"""Stands in the digest's place while the digest is taken."""
-_BLOCK = 1 << 22
+FORMAT = "sedimental-checkpoint-4"
 EVERY = 5.0
 """Seconds of work that being killed may cost between epochs: quicker ones share a checkpoint."""
 PATIENCE = 20.0
@@ -38,6 +36,32 @@ PATIENCE = 20.0
 the most that all of them cost."""
 
 KEEPING, ENDING = 1, 2
+
+
+@dataclass(frozen=True)
+class EpochProgress:
+    """How far an epoch has come, between two steps; no gradients are waiting there."""
+
+    batches: int
+    """Of the epoch's batches, those that the weights have learned from."""
+    losses: Tensor
+    """(batches,) their losses, on the CPU."""
+    seconds: float
+    """What they took."""
+    streams: Mapping[str, Tensor]
+    """Where the random streams of the epoch stand: `seeding.Streams.state`."""
+
+
+@dataclass
+class TrainState:
+    """A model, its optimizer and its history, and where in an epoch they stand."""
+
+    model: FusionModel
+    stepper: Stepper
+    track: BestEpoch
+    ranks: Ranks = SINGLE_PROCESS
+    within: EpochProgress | None = None
+    """None: between two epochs."""
 
 
 class Checkpoint:
@@ -124,9 +148,8 @@ class Checkpoint:
         }
         clear_stale(self.path.parent)  # what we were writing when we were killed
         with fresh(self.path) as temporary:
-            about = {"sedimental": json.dumps(head), "blake2b": _BLANK.decode()}
-            save_file(tensors, temporary, about)
-            _seal(temporary)
+            text = json.dumps(head)
+            save_file(tensors, temporary, {"sedimental": text, "blake2b": _digest(text, tensors)})
         self._saved = time.monotonic()
         self._cost = self._saved - began
 
@@ -170,16 +193,15 @@ def _read(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Head and tensors; empty if the file is missing, damaged or of another run."""
     try:
-        place = _place(path)
-        with path.open("rb") as file:
-            file.seek(place)
-            if file.read(len(_BLANK)) != _digest(path, place):
-                raise ValueError("it is not what was written")
         with safe_open(path, framework="pt") as file:
-            head = json.loads((file.metadata() or {}).get("sedimental", "{}"))
-            if (head.get("format"), head.get("key")) != (FORMAT, key):
-                return {}, {}
-            return head, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            about = file.metadata() or {}
+            text = about.get("sedimental", "{}")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if about.get("blake2b") != _digest(text, tensors):
+            raise ValueError("it is not what was written")
+        head = json.loads(text)
+        wanted = (head.get("format"), head.get("key")) == (FORMAT, key)
+        return (head, tensors) if wanted else ({}, {})
     except FileNotFoundError:
         pass
     except (OSError, ValueError, SafetensorError) as fault:
@@ -187,38 +209,13 @@ def _read(
     return {}, {}
 
 
-def _seal(path: Path) -> None:
-    """Put the digest of the file at `path` into its place in the header."""
-    place = _place(path)
-    sum_ = _digest(path, place)
-    with path.open("r+b") as file:
-        file.seek(place)
-        file.write(sum_)
-
-
-def _place(path: Path) -> int:
-    """Where in the file the digest lies; raises ValueError if there is none."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 0 < length <= path.stat().st_size - 8:
-            raise ValueError("it is cut short")
-        at = file.read(length).find(_DIGEST)
-    if at < 0:
-        raise ValueError("it has no digest")
-    return 8 + at + len(_DIGEST)
-
-
-def _digest(path: Path, place: int) -> bytes:
-    """32 hex digits over the whole file, with zeros in the digest's place."""
-    found, at = hashlib.blake2b(digest_size=16), 0
-    with path.open("rb") as file:
-        while block := bytearray(file.read(_BLOCK)):
-            first, last = max(0, place - at), min(len(block), place + len(_BLANK) - at)
-            if first < last:
-                block[first:last] = _BLANK[: last - first]
-            found.update(block)
-            at += len(block)
-    return found.hexdigest().encode()
+def _digest(head: str, tensors: Mapping[str, Tensor]) -> str:
+    """32 hex digits over the head, and over name, type, shape and bytes of every tensor."""
+    digest = hashlib.blake2b(head.encode(), digest_size=16)
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _below(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """How far one run has come: its history, the epoch to keep, and when to stop."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
@@ -11,21 +11,6 @@ from ..models.shared.interface import FusionModel
 from .settings import Settings
 
 
-@dataclass(frozen=True)
-class Fit:
-    """What training leaves: the best epoch, its weights, and how it got there."""
-
-    best_epoch: int
-    """Counted from 1."""
-    state: Mapping[str, Tensor]
-    """Weights after the best epoch, on the CPU."""
-    history: tuple[Epoch, ...]
-    rivals: "Mapping[str, Fit]" = field(default_factory=dict)
-    """What other criteria would have kept, by name; their histories are empty."""
-    undefined: bool = False
-    """Whether the criterion had no value in any epoch, so that the validation loss chose."""
-
-
 @dataclass
 class BestEpoch:
     """One run's progress, epoch by epoch."""
@@ -33,6 +18,7 @@ class BestEpoch:
     settings: Settings
     history: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0
+    """Counted from 1."""
     lowest: float = float("inf")
     """The criterion at the best epoch, turned so that less is better; infinite while it has been
     undefined in every epoch (the correlation of constant predictions is): until it has a value,
@@ -80,21 +66,11 @@ class BestEpoch:
         return done >= self.settings.epochs or (patience is not None and waited >= patience > 0)
 
     @property
-    def fit(self) -> Fit:
-        """What there is to be had of the run now."""
-        rivals = {n: t._fit((), {}) for n, t in self.rivals.items()}
-        return self._fit(tuple(self.history), rivals)
-
-    def _fit(self, history: tuple[Epoch, ...], rivals: Mapping[str, Fit]) -> Fit:
-        undefined = bool(self.best_epoch) and math.isinf(self.lowest)
-        return Fit(self.best_epoch, self.state, history, rivals, undefined)
+    def undefined(self) -> bool:
+        """Whether the criterion had no value in any epoch, so that the validation loss chose."""
+        return bool(self.best_epoch) and math.isinf(self.lowest)
 
 
 def weights_of(model: "FusionModel | nn.Module") -> dict[str, Tensor]:
     """A copy of every weight and buffer by name, on the CPU."""
     return {k: v.detach().to("cpu", copy=True) for k, v in model.state_dict().items()}
-
-
-def trainable(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
-    """Those that learn."""
-    return [p for p in parameters if p.requires_grad]

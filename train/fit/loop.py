@@ -21,13 +21,12 @@ from ..distributed.ranks import SINGLE_PROCESS, Ranks
 from ..layers.losses import task_loss
 from ..models.shared.hooks import Contextual, Recipe, Remembers, Training
 from ..models.shared.interface import Batch, FusionModel, Output
-from .checkpoint import Checkpoint
-from .early_stopping import BestEpoch, Fit, weights_of
+from .checkpoint import Checkpoint, EpochProgress, TrainState
+from .early_stopping import BestEpoch, weights_of
 from .optimizer import Stepper, rate_factors
 from .scoring import loss_of, metrics_of
 from .seeding import Streams, global_stream, stream
 from .settings import Settings, resolve, stated
-from .state import EpochProgress, TrainState
 
 SCORING_BATCH = 128
 """Clips a batch where nothing is learned; clips of like length share one."""
@@ -63,7 +62,7 @@ def fit(
     on_epoch: Callable[[Epoch], None] = lambda _: None,
     checkpoint: Checkpoint | None = None,
     ranks: Ranks = SINGLE_PROCESS,
-) -> Fit:
+) -> BestEpoch:
     """Train `model` in place on the training clips of `data`; its last weights stay in it.
 
     A TrainConfig stands for its keys over the plain `Recipe`. `protocol` names the validation
@@ -74,19 +73,15 @@ def fit(
     if isinstance(settings, TrainConfig):
         settings = resolve(Recipe(**stated(settings)), settings)
     kept = checkpoint or Checkpoint()
-    rows, device = data.rows["train"], data.labels.device
     if settings.loss == "ccc" and ranks.count > 1:
         raise RunError(
             'train.loss: "ccc" compares the clips of a batch, which several processes share. Train '
             "with one process, or with another loss."
         )
-    if isinstance(model, Remembers):
-        told = Training(len(data.table.ids), rows.to(device), _labels(data), seed)
-        with torch.no_grad():
-            model.begin(told)
+    begin(model, data, seed)
     ranks.join(model)
     track = BestEpoch(settings)
-    flight = TrainState(model, Stepper(model, settings, device, ranks), track, ranks)
+    flight = TrainState(model, Stepper(model, settings, data.labels.device, ranks), track, ranks)
     if kept.restore(flight):
         for epoch in track.history:
             on_epoch(epoch)
@@ -94,7 +89,15 @@ def fit(
         track.take(_epoch(flight, data, seed, protocol, kept), partial(weights_of, model))
         kept.at_epoch(flight)
         on_epoch(track.history[-1])
-    return track.fit
+    return track
+
+
+def begin(model: FusionModel, data: Selection, seed: int) -> None:
+    """Tell a model that remembers clips what it is going to be trained on."""
+    if isinstance(model, Remembers):
+        rows = data.rows["train"].to(data.labels.device)
+        with torch.no_grad():
+            model.begin(Training(len(data.table.ids), rows, data.labels[rows], seed))
 
 
 def shuffled(data: Selection, size: int, seed: int, epoch: int) -> tuple[Tensor, ...]:
@@ -102,10 +105,6 @@ def shuffled(data: Selection, size: int, seed: int, epoch: int) -> tuple[Tensor,
     rows = data.rows["train"]
     order = torch.randperm(len(rows), generator=stream(seed, "order", epoch))
     return torch.split(rows[order], size)
-
-
-def _labels(data: Selection) -> Tensor:
-    return data.labels[data.rows["train"].to(data.labels.device)]
 
 
 def _epoch(

@@ -13,7 +13,6 @@ from ...errors import RunError
 from ..distributed.ranks import SINGLE_PROCESS, Ranks
 from ..models.shared.hooks import Group, Grouped
 from ..models.shared.interface import FusionModel
-from .early_stopping import trainable
 from .settings import Settings
 
 NUMBERS: Mapping[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -71,7 +70,7 @@ def groups_of(model: FusionModel) -> list[Group]:
 
     Raises ValueError if the model's groups are not its trainable weights, each once.
     """
-    weights = trainable(list(model.parameters()))
+    weights = [p for p in model.parameters() if p.requires_grad]
     if not isinstance(model, Grouped):
         return [Group(tuple(weights))]
     groups = list(model.groups())

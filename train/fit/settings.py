@@ -65,9 +65,10 @@ def stated(section: TrainConfig) -> dict[str, Any]:
     return {k: UNLIMITED.get((k, v), v) for k, v in given.items() if v is not None}
 
 
-def check_criterion(criterion: str, scheme: Scheme) -> None:
-    """Raises ConfigError, naming what there is, if `criterion` is none of it."""
-    known = ["valid_loss", *score([], [], scheme)]
+def check_criterion(criterion: str, scheme: Scheme, key: str = "train.criterion") -> None:
+    """Raises ConfigError, naming what there is, if `criterion` is none of it; a sweep compares
+    models, whose losses are of different scales."""
+    known = [*(["valid_loss"] if key.startswith("train") else []), *score([], [], scheme)]
     if criterion not in known:
         hint = nearest(criterion, known) or f" Known: {', '.join(known)}."
-        raise ConfigError(f'train.criterion: "{criterion}" is not measured here.{hint}')
+        raise ConfigError(f'{key}: "{criterion}" is not measured here.{hint}')

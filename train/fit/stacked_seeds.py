@@ -11,7 +11,6 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 
 import torch
@@ -24,7 +23,7 @@ from ..data.spec_augment import hide
 from ..layers.padded_mode import padded_mode
 from ..models.shared.hooks import Contextual, Grouped, Remembers, Stackable
 from ..models.shared.interface import Batch, FusionModel
-from .early_stopping import BestEpoch, Fit, weights_of
+from .early_stopping import BestEpoch, weights_of
 from .loop import refuse_divergence, shuffled, validate, whole_loss
 from .optimizer import rate_factors
 from .seeding import global_stream, stream
@@ -58,7 +57,7 @@ def fit_stacked(
     seeds: Sequence[int],
     protocol: str,
     on_epoch: Callable[[], None] = lambda: None,
-) -> list[Fit]:
+) -> list[BestEpoch]:
     """Train `models`, a seed each, in place; as `loop.fit` does one of them.
 
     `on_epoch` is called for each epoch of each seed. Raises RunError as `fit` does.
@@ -90,7 +89,7 @@ def fit_stacked(
             )
             track.take(epoch, partial(weights_of, model))
             on_epoch()
-    return [track.fit for track in tracks]
+    return tracks
 
 
 class _Stack:
@@ -129,7 +128,7 @@ class _Stack:
         losses = torch.zeros(len(seeds), count, device=device)
         self.skeleton.train()
         together = [torch.cat(batches) for batches in zip(*orders, strict=True)]
-        with _randomness(seeds, number, device), padded_mode():
+        with global_stream(company(seeds), "dropout", number, device), padded_mode():
             for step, whole in enumerate(data.batches(together)):
                 parts = torch.arange(whole.size, device=device).view(len(seeds), -1)
                 features, masks = _hidden(whole, parts, settings, masking)
@@ -192,9 +191,3 @@ def _hidden(
             features[m].append(x)
     masks = {str(m): x[parts] for m, x in whole.masks.items()}
     return {m: torch.stack(x) for m, x in features.items()}, masks
-
-
-def _randomness(
-    seeds: Sequence[int], epoch: int, device: torch.device
-) -> AbstractContextManager[None]:
-    return global_stream(company(seeds), "dropout", epoch, device)

@@ -29,18 +29,19 @@ class Job:
     """How much of memory they may take; None: what the config says."""
 
     @property
+    def titles(self) -> list[str]:
+        """Of all runs that it makes."""
+        return [title for share in self.shares for title in share.titles]
+
+    @property
     def runs(self) -> int:
         """How many runs it makes."""
-        return sum(len(share.titles) for share in self.shares)
+        return len(self.titles)
 
     def split(self, parts: int) -> "list[Job]":
         """Up to `parts` jobs with about equally many runs of every share."""
         pieces = [
-            tuple(
-                replace(share, titles=own)
-                for share in self.shares
-                if (own := share.titles[k::parts])
-            )
+            tuple(replace(s, titles=s.titles[k::parts]) for s in self.shares if s.titles[k::parts])
             for k in range(parts)
         ]
         return [replace(self, shares=shares) for shares in pieces if shares]

@@ -1,36 +1,36 @@
 """Runs on several processes, a core each: light models are faster so than on several threads.
 
-The process that asks makes runs itself while the others load PyTorch. Those are plain children that
-are sent pickles: unlike multiprocessing they need nothing of the program that started them, and
-they end with it, however it ends. A run's numbers do not depend on where it was made.
+The process that asks makes runs itself while the others load PyTorch. A run's numbers do not depend
+on where it was made.
+
+`concurrent.futures.ProcessPoolExecutor` cannot do what is needed here: of a worker that the system
+kills it does not say which one it was, by which signal, or what it was doing, and it ends all
+others with it; it hands a worker no job ahead of time, passes on no progress, and cannot be ended
+at once. So this is a thread for each `multiprocessing.Process`, which talks with it over a pipe.
 """
 
 import os
-import pickle
-import subprocess
+import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import get_context
+from types import ModuleType
 from typing import Any
 
 from ...config import Config
 from ...errors import RunError
-from ...progress import Progress
+from ...progress import Progress, Silent
 from ..distributed.sigterm import Notice, Preempted
 from .jobs import Job, balanced
+from .worker import Take, work
 
 STARTUP = 8.0
 """Seconds until a child has loaded PyTorch and its features, roughly."""
 WORTH = 0.8
 """Share of the time on one process below which several are used."""
-
-GONE = (
-    "a training process ended before its work was done; the system may have run out of memory. "
-    "The same command goes on from the finished runs; fewer processes need less "
-    '(sweep.processes, or train.stack = "off").'
-)
 
 
 def cores() -> int:
@@ -52,9 +52,8 @@ def workers_for(runs: int, seconds: float, config: Config) -> int:
     return most if pays or config.train.stack == "on" else 1
 
 
-Own = Callable[[Callable[[bool], Job | None], Progress], None]
-"""How this process makes jobs: given what takes the next one (True: to be read ahead; None: there
-is none) and whom to tell."""
+MakeHere = Callable[[Take, Progress], None]
+"""How this process makes jobs: given what takes the next one, and whom to tell."""
 
 
 class Pool:
@@ -69,7 +68,6 @@ class Pool:
         """
         self._task, self._progress, self._threads = task, progress, threads
         self._notice = notice or Notice()
-        self._stack = ExitStack()
         self._children: list[_Child] = []
 
     def __enter__(self) -> "Pool":
@@ -78,62 +76,68 @@ class Pool:
 
     def __exit__(self, *fault: object) -> None:
         """End the children."""
-        self._stack.close()
+        for child in self._children:
+            child.end()
 
-    def run(self, jobs: Sequence[Job], processes: int, own: Own) -> list[str]:
+    def run(self, jobs: Sequence[Job], processes: int, make_here: MakeHere) -> list[str]:
         """Have all `jobs` made on `processes` processes, this one being the first of them.
 
-        Returns the runs that failed in other processes, each with its reason.
+        Returns the runs that failed in other processes, each with its reason; among them those of
+        a job that a process was at when the system killed it.
 
         Raises RunError with the message of the first fault; Preempted, after every process has kept
         its run in flight, if the notice comes here or in a child. The pool is then of no more use.
         """
-        queue = balanced(jobs, processes)
-        shift = _Shift(queue, processes, self._task, self._progress, self._notice)
+        handout = _Handout(jobs, processes, self._task, self._progress, self._notice)
+        self._children = [child for child in self._children if child.process.is_alive()]
         while len(self._children) < processes - 1:
-            child = _Child(self._threads)
-            self._children.append(self._stack.enter_context(child))
+            self._children.append(_Child(self._threads))
         children = self._children[: processes - 1]
-        servers = [
-            threading.Thread(target=shift.serve, args=[child], daemon=True) for child in children
-        ]
+        servers = [threading.Thread(target=handout.serve, args=[c], daemon=True) for c in children]
         for thread in servers:
             thread.start()
-        ended = None
+        preempted = None
         try:
-            own(shift.take, _Listening(self._task, self._progress, shift))
+            make_here(handout.take, handout)
+            self._wait(servers, children, handout)
+            if handout.waiting:  # what a process that was killed had not begun
+                make_here(handout.take, handout)
         except Preempted as end:
-            ended = end
+            preempted = end
+        self._wait(servers, children, handout)
+        handout.check()
+        if preempted is not None:
+            raise preempted
+        if handout.ended:
+            raise Preempted(handout.ended[0])
+        self._notice.raise_if_set("between two runs; finished runs are kept")
+        return handout.failures
+
+    def _wait(
+        self, servers: Sequence[threading.Thread], children: Sequence["_Child"], handout: "_Handout"
+    ) -> None:
+        """Until all are done, or one has met a fault; they are asked to end if we are."""
         asked = False
-        while any(thread.is_alive() for thread in servers) and not shift.faults:
+        while any(thread.is_alive() for thread in servers) and not handout.faults:
             if self._notice.came and not asked:
                 asked = True
                 for child in children:
-                    child.terminate()
+                    child.process.terminate()  # it keeps its run at its next step
             for thread in servers:
                 thread.join(0.1)
-        shift.check()
-        if ended is not None:
-            raise ended
-        if shift.ended:
-            raise Preempted(shift.ended[0])
-        self._notice.raise_if_set("between two runs; finished runs are kept")
-        return shift.failures
 
 
-class _Shift:
-    """Hands out jobs, and passes on what the children say, a thread each."""
+class _Handout(Silent):
+    """Hands out jobs, and passes on what the children say, a thread each.
+
+    To this process's own runs it is the Progress, which ends them when a child has met a fault.
+    """
 
     def __init__(
-        self,
-        jobs: Sequence[Job],
-        processes: int,
-        task: str,
-        progress: Progress,
-        notice: Notice,
+        self, jobs: Sequence[Job], processes: int, task: str, progress: Progress, notice: Notice
     ) -> None:
-        self._waiting, self._processes, self._notice = deque(jobs), processes, notice
-        self._task, self._progress = task, progress
+        self.waiting, self._processes = deque(balanced(jobs, processes)), processes
+        self._task, self._progress, self._notice = task, progress, notice
         self._lock = threading.Lock()
         self.faults: list[str] = []
         """What ended a process."""
@@ -145,27 +149,36 @@ class _Shift:
     def take(self, spare: bool) -> Job | None:
         """The next job; one to be kept in `spare` only if every process would still get one."""
         with self._lock:
-            few = spare and len(self._waiting) < self._processes
-            if self.faults or self._notice.came or few or not self._waiting:
+            few = spare and len(self.waiting) < self._processes
+            if self.faults or self._notice.came or few or not self.waiting:
                 return None
-            return self._waiting.popleft()
+            return self.waiting.popleft()
 
     def check(self) -> None:
         """Raises RunError if any process has met a fault."""
         if self.faults:
             raise RunError(self.faults[0])
 
+    def advance(self, task: str, by: int = 1) -> None:
+        """Pass on."""
+        self.check()
+        self._progress.advance(self._task, by)
+
+    def note(self, message: str) -> None:
+        """Pass on."""
+        self._progress.note(message)
+
     def serve(self, child: "_Child") -> None:
         """Keep `child` busy until there is no more work."""
-        sent = 0
+        hands = deque[Job]()
         try:
             while True:
-                while sent < 2 and (job := self.take(spare=sent == 1)) is not None:
-                    child.send(job)
-                    sent += 1
-                if not sent:
+                while len(hands) < 2 and (job := self.take(spare=bool(hands))) is not None:
+                    hands.append(job)
+                    child.pipe.send(job)
+                if not hands:
                     return
-                what, value = child.receive()
+                what, value = child.pipe.recv()
                 if what == "advance":
                     self._progress.advance(self._task, value)
                 elif what == "note":
@@ -173,7 +186,7 @@ class _Shift:
                 elif what == "failed":
                     self.failures.append(value)
                 elif what == "done":
-                    sent -= 1
+                    hands.popleft()
                 elif what == "ended":
                     self.ended.append(value)
                     self._notice.came = True  # for all: it may have been asked alone
@@ -181,64 +194,60 @@ class _Shift:
                 else:
                     self.faults.append(value)
                     return
-        except (OSError, EOFError, ValueError, pickle.PickleError):  # or we closed its pipes
+        except (OSError, EOFError):  # it was killed, or we have ended it
             if not self._notice.came:  # then it was still starting, and has nothing to keep
-                self.faults.append(GONE)
-
-
-class _Listening:
-    """Progress of this process's own runs, which ends them when a child has met a fault."""
-
-    def __init__(self, task: str, progress: Progress, shift: _Shift) -> None:
-        self._task, self._progress, self._shift = task, progress, shift
-
-    def start(self, task: str, total: int, unit: str = "clip") -> None:
-        """Said already, for all processes."""
-
-    def advance(self, task: str, by: int = 1) -> None:
-        """Pass on."""
-        self._shift.check()
-        self._progress.advance(self._task, by)
-
-    def note(self, message: str) -> None:
-        """Pass on."""
-        self._progress.note(message)
+                self.waiting.extendleft(list(hands)[1:])
+                self.failures.append(f"{', '.join(hands[0].titles)}: {child.obituary()}")
+                self._progress.note(f"failed: {self.failures[-1]}")
 
 
 class _Child:
-    """One child process; leaving its ``with`` ends it."""
+    """One child process, which ends when its pipe is closed."""
 
     def __init__(self, threads: int) -> None:
-        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", f"{__package__.rpartition('.')[0]}.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **dict.fromkeys(names, str(threads))},
+        context = get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=work, args=[theirs], daemon=True)
+        with _starting(threads):
+            self.process.start()
+        theirs.close()
+
+    def end(self) -> None:
+        """End it at once."""
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+    def obituary(self) -> str:
+        """What it died of, and the way out."""
+        self.process.join()
+        code = self.process.exitcode or 0
+        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        return (
+            f"the training process that had them to make ended {how}; the system may have run out "
+            "of memory. The same command goes on from the finished runs; fewer processes need less "
+            '(sweep.processes, or train.stack = "off").'
         )
 
-    def __enter__(self) -> "_Child":
-        return self
 
-    def __exit__(self, *fault: object) -> None:
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            pipe.close()
+@contextmanager
+def _starting(threads: int) -> Iterator[None]:
+    """Within, a child that starts takes so many `threads`, and nothing of the program around us.
 
-    def terminate(self) -> None:
-        """Ask it to end; it keeps its run at its next step."""
-        self._process.terminate()
-
-    def send(self, job: Job) -> None:
-        """Have the child make `job` after those before it."""
-        assert self._process.stdin is not None
-        pickle.dump(job, self._process.stdin)
-        self._process.stdin.flush()
-
-    def receive(self) -> tuple[str, Any]:
-        """What the child says next."""
-        assert self._process.stdout is not None
-        said: tuple[str, Any] = pickle.load(self._process.stdout)
-        return said
+    A child of multiprocessing runs the program's main file again, which asks for the same training
+    unless it is guarded; and it looks for modules in the working folder first.
+    """
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    environment: dict[str, Any] = dict.fromkeys(names, str(threads)) | {"PYTHONSAFEPATH": "1"}
+    before, main = {name: os.environ.get(name) for name in environment}, sys.modules["__main__"]
+    os.environ.update(environment)
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -6,12 +6,11 @@ division.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...evaluate.metrics import score, score_classes
 from .linear_fits import PENALTIES, Matrix, spectrum
 from .linear_probe import Labelled, Scale
 
@@ -35,44 +34,31 @@ def cross_validated(
     whole = _sums(z[there], y[there])
     for number in numbers:
         held = folds[rows] == number
-        rest = whole.without(_sums(z[held & there], y[held & there]))
-        answers[:, held] = _answers(rest, z[held])
+        left_out = _sums(z[held & there], y[held & there])
+        rest = [of_all - of_held for of_all, of_held in zip(whole, left_out, strict=True)]
+        answers[:, held] = _answers(z[held], *rest)
     errors = [_error(own, y, bool(clips.classes)) for own in answers]
     best = len(errors) - 1 - int(np.argmin(errors[::-1]))  # the larger penalty of equals
-    found = [_scores(answers[best], labels, folds[rows] == number, clips) for number in numbers]
-    return {key: tuple(one[key] for one in found) for key in found[0]}
+    by_fold = [
+        clips.scored(rows[held], answers[best][held])
+        for held in (folds[rows] == number for number in numbers)
+    ]
+    return {key: tuple(scores[key] for scores in by_fold) for key in by_fold[0]}
 
 
-@dataclass(frozen=True)
-class Sums:
-    """Over some clips."""
-
-    count: int
-    z: Matrix
-    """(rank,)"""
-    y: Matrix
-    """(outputs,)"""
-    gram: Matrix
-    """(rank, rank) zᵀz"""
-    cross: Matrix
-    """(rank, outputs) zᵀy"""
-
-    def without(self, held: "Sums") -> "Sums":
-        """Of the clips that `held` does not count."""
-        gram, cross = self.gram - held.gram, self.cross - held.cross
-        return Sums(self.count - held.count, self.z - held.z, self.y - held.y, gram, cross)
+def _sums(z: Matrix, y: Matrix) -> list[Any]:
+    """Of some clips: how many there are, Σz (rank,), Σy (outputs,), zᵀz and zᵀy."""
+    return [len(z), z.sum(axis=0), y.sum(axis=0), z.T @ z, z.T @ y]
 
 
-def _sums(z: Matrix, y: Matrix) -> Sums:
-    return Sums(len(z), z.sum(axis=0), y.sum(axis=0), z.T @ z, z.T @ y)
-
-
-def _answers(known: Sums, z: Matrix) -> Matrix:
-    """(penalties, clips of z, outputs) by the fits on the clips of `known`; without any, zero."""
-    count = max(1, known.count)
-    mean_z, mean_y = known.z / count, known.y / count
-    squares, vectors = np.linalg.eigh(known.gram - count * np.outer(mean_z, mean_z))
-    pulled = vectors.T @ (known.cross - count * np.outer(mean_z, mean_y))  # (rank, outputs)
+def _answers(
+    z: Matrix, count: int, sum_z: Matrix, sum_y: Matrix, gram: Matrix, cross: Matrix
+) -> Matrix:
+    """(penalties, clips of z, outputs) by the fits on the clips of the sums; without any, zero."""
+    count = max(1, count)
+    mean_z, mean_y = sum_z / count, sum_y / count
+    squares, vectors = np.linalg.eigh(gram - count * np.outer(mean_z, mean_z))
+    pulled = vectors.T @ (cross - count * np.outer(mean_z, mean_y))  # (rank, outputs)
     turned = (z - mean_z) @ vectors
     shrunk = 1 / (np.maximum(squares, 0)[None, :] + np.asarray(PENALTIES)[:, None])
     return np.asarray(
@@ -83,12 +69,3 @@ def _answers(known: Sums, z: Matrix) -> Matrix:
 def _error(answers: Matrix, y: Matrix, classes: bool) -> float:
     distance = answers - y
     return float(np.square(distance).mean() if classes else np.abs(distance).mean())
-
-
-def _scores(
-    answers: Matrix, labels: Matrix, held: NDArray[np.bool_], clips: Labelled
-) -> dict[str, float]:
-    if clips.classes:
-        guess = answers[held].argmax(axis=1)
-        return score_classes(labels[held].astype(np.int64), guess, clips.classes)
-    return score(labels[held], answers[held, 0], clips.protocol)

@@ -8,64 +8,49 @@ from numpy.typing import NDArray
 
 from ...cache.manifest import Manifest
 from ...cache.spec import SPLITS, Split
+from ...config import Config
 from ...errors import RunError
-from ...evaluate.metrics import score, score_classes
+from ...evaluate.metrics import score
 from ..data.divisors import divisors
-from ..data.table import Wanted, resolved
+from ..data.table import Table, Wanted, resolved
+from ..parts import divided, per_fold
 from .folds import groups_of
 from .linear_fits import Linear, Matrix, probabilities, ridge, softmax_regression
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """The clips that can be trained on and scored, in manifest order."""
+class Labelled(Table):
+    """The clips that can be trained on and scored, in manifest order, each with one label."""
 
-    ids: tuple[str, ...]
-    splits: tuple[Split, ...]
-    labels: Matrix
-    """Scores, or numbers of `classes`."""
-    classes: tuple[str, ...]
-    """Class names; empty where scores are predicted."""
-    protocol: str
+    protocol: str = "mosi"
     groups: tuple[str, ...] = ()
     """(clips,) what must stay together when clips are held out: the video, or the speaker."""
 
-    @classmethod
-    def of(cls, manifest: Manifest, protocol: str, task: Wanted = "auto") -> "Labelled":
-        """Those with a score; where no clip has one, or `task` says so, those with a class."""
-        task = resolved(manifest, task)
-        if task in ("dimensions", "emotions"):
-            raise RunError(
-                f"{manifest.corpus}: probe and sweep read one label a clip, and this corpus has "
-                f'{task}. Say train.task = "classification" if its clips have classes too.'
-            )
-        regression = task == "regression"
-        key = "label" if regression else "category"
-        kept = [c for c in manifest.clips if getattr(c, key) is not None]
-        classes = () if regression else tuple(sorted({str(c.category) for c in kept}))
-        labels = [classes.index(str(c.category)) if classes else c.label for c in kept]
-        return cls(
-            ids=tuple(c.id for c in kept),
-            splits=tuple(c.split for c in kept),
-            labels=np.array(labels, dtype=np.float64),
-            classes=classes,
-            protocol=protocol,
-            groups=groups_of(
-                [c.video_id for c in kept], [c.speaker for c in kept], [c.split for c in kept]
-            ),
+    def scored(self, rows: NDArray[np.int64], answers: Matrix) -> dict[str, float]:
+        """Every metric of `answers` (clips of `rows`, outputs)."""
+        guess = answers.argmax(axis=1) if self.classes else answers[:, 0]
+        return score(self.labels[rows], guess, self.classes or self.protocol)
+
+
+def labelled(manifest: Manifest, protocol: str, task: Wanted = "auto") -> Labelled:
+    """The clips with a score; where no clip has one, or `task` says so, those with a class."""
+    task = resolved(manifest, task)
+    if task in ("dimensions", "emotions"):
+        raise RunError(
+            f"{manifest.corpus}: probe and sweep read one label a clip, and this corpus has "
+            f'{task}. Say train.task = "classification" if its clips have classes too.'
         )
+    table = Table.of(manifest, task, needed=())
+    clip = {(c.id, c.split): c for c in manifest.clips}
+    rated = [clip[key] for key in zip(table.ids, table.splits, strict=True)]
+    groups = groups_of([c.video_id for c in rated], [c.speaker for c in rated], table.splits)
+    return Labelled(**vars(table), protocol=protocol, groups=groups)
 
-    def rows(self, split: Split) -> NDArray[np.int64]:
-        """Row numbers of one split."""
-        return np.flatnonzero(np.array(self.splits, dtype=object) == split)
 
-    def scores(self, split: Split, answers: Matrix) -> dict[str, float]:
-        """Every metric of `answers` (clips, outputs) on one split."""
-        rows = self.rows(split)
-        if self.classes:
-            guess = answers[rows].argmax(axis=1)
-            return score_classes(self.labels[rows].astype(np.int64), guess, self.classes)
-        return score(self.labels[rows], answers[rows, 0], self.protocol)
+def labelled_parts(config: Config, manifest: Manifest) -> list[Labelled]:
+    """`labelled` for each part of the cross-validation that is to be trained; one without any."""
+    how = config.evaluate.protocol, config.train.task
+    return [labelled(divided(part, manifest), *how) for part in per_fold(config, manifest)]
 
 
 @dataclass(frozen=True)
@@ -129,7 +114,8 @@ def fit_probe(pooled: Sequence[NDArray[np.float32]], clips: Labelled) -> Probe:
     chosen = fits[best]
     linear = Linear(chosen.weights, chosen.offset - middle @ chosen.weights, chosen.penalty)
     answers = probabilities(linear(x)) if clips.classes else linear(x)
-    scores = {split: clips.scores(split, answers) for split in SPLITS}
+    rows = {split: clips.rows(split) for split in SPLITS}
+    scores = {split: clips.scored(own, answers[own]) for split, own in rows.items()}
     return Probe(linear, scales, answers, scores)
 
 

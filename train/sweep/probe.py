@@ -5,37 +5,34 @@ frames. Layers are picked by grouped folds of the training and validation clips,
 one small validation split; what is scored on test is fitted on the training clips. Needs no torch.
 """
 
-import hashlib
-import json
 import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
+from threadpoolctl import threadpool_limits
 
 from ...cache.corpus.corpus_table import cached_manifest
 from ...cache.manifest import Manifest
-from ...cache.runs import InputRecord, Predictions, Run, folder_of, write_run
+from ...cache.runs import Predictions, Run, folder_of, write_run
 from ...cache.runs.identity import code_version, digest_of, identity_of
-from ...cache.spec import LETTERS, SPLITS, Modality, Split
+from ...cache.spec import LETTERS, SPLITS, Modality
 from ...cache.sweeps import Point, Sweep, read_sweep, settled, write_sweep
 from ...config import Config, SweepConfig
 from ...errors import RunError
 from ...progress import Progress, Silent
 from ..data.inputs import Input
-from ..parts import divided, fold_of, per_fold
-from .blas_threads import single_threaded
+from ..parts import fold_of, per_fold
 from .cross_validation import cross_validated
 from .folds import grouped_folds
 from .grid import default_criterion, encoder_of, swept_inputs
 from .linear_fits import PENALTIES
-from .linear_probe import Labelled, Probe, fit_probe
+from .linear_probe import Labelled, Probe, fit_probe, labelled_parts
 from .pooling import pool_layer
 
 TASK = "probing"
@@ -60,8 +57,7 @@ def probe(config: Config, progress: Progress | None = None, fresh: bool = False)
     limits = {"layers": "all", "modalities": None}
     section = (config.sweep or SweepConfig()).model_copy(update=limits)
     manifest = cached_manifest(config)
-    divisions = [divided(part, manifest) for part in per_fold(config, manifest)]
-    parts = [Labelled.of(own, config.evaluate.protocol, config.train.task) for own in divisions]
+    parts = labelled_parts(config, manifest)
     clips = parts[0]
     inputs = _known(swept_inputs(config, section), clips, told)
     criterion = section.criterion or default_criterion(clips.classes)
@@ -90,7 +86,11 @@ def probe(config: Config, progress: Progress | None = None, fresh: bool = False)
         told.advance(TASK)
         return fits, folds, time.perf_counter() - began
 
-    with single_threaded(), ThreadPoolExecutor(os.cpu_count(), "sedimental-probe") as pool:
+    # one BLAS thread a Python thread: on a busy machine two of each are ten times slower than one
+    with (
+        threadpool_limits(1, "blas"),
+        ThreadPoolExecutor(os.cpu_count(), "sedimental-probe") as pool,
+    ):
         done = dict(zip(jobs, pool.map(work, jobs), strict=True))
     model = "softmax" if clips.classes else "ridge"
     points = [
@@ -101,16 +101,15 @@ def probe(config: Config, progress: Progress | None = None, fresh: bool = False)
     for one in inputs:
         own = [p for p in points if p.letters == LETTERS[one.modality]]
         picks[one.modality] = settled(own, criterion).choice
-    configs = per_fold(config, manifest)
-    keepers = [
-        _Keeper(config, own, manifest, folder, fresh, fold_of(part, manifest))
-        for part, own in zip(configs, parts, strict=True)
-    ]
+    tested_on = [fold_of(part, manifest) for part in per_fold(config, manifest)]
+
+    def keep(used: Sequence[tuple[Input, str]], fits: Sequence[Probe], seconds: float) -> None:
+        for own, fold, fitted in zip(parts, tested_on, fits, strict=True):
+            _keep(config, own, manifest, fold, used, fitted, seconds / len(fits), fresh)
+
     for one in inputs:
-        layer = picks[one.modality]
-        fits, _, seconds = done[one, layer]
-        for keeper, fitted in zip(keepers, fits, strict=True):
-            keeper.keep([(one, layer)], fitted, seconds / len(fits))
+        fits, _, seconds = done[one, picks[one.modality]]
+        keep([(one, picks[one.modality])], fits, seconds)
     if len(inputs) > 1:
         began = time.perf_counter()
         chosen = [(one, picks[one.modality]) for one in inputs]
@@ -118,8 +117,7 @@ def probe(config: Config, progress: Progress | None = None, fresh: bool = False)
         fits, folds = fitted_of(pooled)
         seconds = time.perf_counter() - began
         points.append(_point(model, picks, fits, folds, criterion, seconds))
-        for keeper, fitted in zip(keepers, fits, strict=True):
-            keeper.keep(chosen, fitted, seconds / len(fits))
+        keep(chosen, fits, seconds)
     found = Sweep(
         kind="probe",
         key=key,
@@ -194,96 +192,87 @@ def _point(
     )
 
 
-@dataclass(frozen=True)
-class _Keeper:
-    """Writes a probe as a run folder, so that whatever reads runs reads it."""
+def _keep(
+    config: Config,
+    clips: Labelled,
+    manifest: Manifest,
+    fold: int | None,
+    used: Sequence[tuple[Input, str]],
+    fitted: Probe,
+    seconds: float,
+    again: bool,
+) -> None:
+    """Write a probe as a run folder, so that whatever reads runs reads it.
 
-    config: Config
-    clips: Labelled
-    manifest: Manifest
-    folder: Path
-    again: bool
-    fold: int | None
-    """The part of a cross-validated corpus that it is tested on."""
-
-    def keep(self, used: Sequence[tuple[Input, str]], fitted: Probe, seconds: float) -> None:
-        """`used` are its inputs, each with the layer that was read."""
-        clips, model = self.clips, "softmax" if self.clips.classes else "ridge"
-        modalities = tuple(one.modality for one, _ in used)
-        values = fitted.answers.argmax(axis=1) if clips.classes else fitted.answers[:, 0]
-        identity = identity_of(
-            {
-                "code": f"{code_version()} probe {RECIPE}",
-                "table": dict(self.manifest.digests),
-                "inputs": {one.modality: _input_identity(one, layer) for one, layer in used},
-                "model": model,
-                "settings": {"penalties": PENALTIES},
-                "protocol": clips.protocol,
-            },
-            SEED,
-            self.fold,
-        )
-        run = Run(
-            corpus=self.config.corpus.slug,
-            model=model,
-            modalities=modalities,
-            seed=SEED,
-            key=identity.key,
-            identity=identity,
-            options={"penalty": fitted.linear.penalty},
-            config={"input_scaling": "standardize"},
-            inputs=tuple(
-                InputRecord(
-                    modality=one.modality,
-                    encoder=one.store.spec.encoder,
-                    layers=(layer,),
-                    weighted=False,
-                    fingerprint=one.store.spec.fingerprint,
-                    weights=one.store.spec.weights,
-                )
-                for one, layer in used
-            ),
-            environment={
-                "python": platform.python_version(),
-                "numpy": np.__version__,
-                "sedimental": code_version(),
-                "device": "cpu",
-                "platform": platform.platform(),
-            },
-            parameters=fitted.linear.weights.size + fitted.linear.offset.size,
-            criterion="validation loss",
-            best_epoch=0,
-            seconds=seconds,
-            coverage=self._coverage(used),
-            history=(),
-            metrics=fitted.scores,
-            predictions=Predictions(
-                ids=clips.ids,
-                splits=clips.splits,
-                labels=clips.labels,
-                values=values.astype(np.float64),
-                classes=clips.classes,
-                probabilities=fitted.answers if clips.classes else None,
-            ),
-            outputs={},
-        )
-        weights: dict[str, NDArray[np.floating]] = {
-            "weights": fitted.linear.weights,
-            "offset": fitted.linear.offset,
-        }
-        for modality, scale in zip(modalities, fitted.scales, strict=True):
-            weights[f"inputs.{modality}.mean"] = scale.mean
-            weights[f"inputs.{modality}.deviation"] = scale.deviation
-        whole = {name: np.ascontiguousarray(values) for name, values in weights.items()}
-        write_run(folder_of(self.folder, run), run, save(whole), self.again)
-
-    def _coverage(self, used: Sequence[tuple[Input, str]]) -> dict[Split, dict[str, int]]:
-        held = {one.modality: set(one.store.clips) for one, _ in used}
-        of = {s: [self.clips.ids[k] for k in self.clips.rows(s)] for s in SPLITS}
-        return {
-            s: {"clips": len(ids)} | {m: sum(i in have for i in ids) for m, have in held.items()}
-            for s, ids in of.items()
-        }
+    `fold` is the part of a cross-validated corpus that it is tested on; `used` are its inputs, each
+    with the layer that was read.
+    """
+    held = {one.modality: set(one.store.clips) for one, _ in used}
+    ids = {split: [clips.ids[k] for k in clips.rows(split)] for split in SPLITS}
+    coverage = {
+        split: {"clips": len(own)} | {m: sum(id in have for id in own) for m, have in held.items()}
+        for split, own in ids.items()
+    }
+    model = "softmax" if clips.classes else "ridge"
+    modalities = tuple(one.modality for one, _ in used)
+    values = fitted.answers.argmax(axis=1) if clips.classes else fitted.answers[:, 0]
+    identity = identity_of(
+        {
+            "code": f"{code_version()} probe {RECIPE}",
+            "table": dict(manifest.digests),
+            "inputs": {one.modality: _input_identity(one, layer) for one, layer in used},
+            "model": model,
+            "settings": {"penalties": PENALTIES},
+            "protocol": clips.protocol,
+        },
+        SEED,
+        fold,
+    )
+    run = Run(
+        corpus=config.corpus.slug,
+        model=model,
+        modalities=modalities,
+        seed=SEED,
+        key=identity.key,
+        identity=identity,
+        options={"penalty": fitted.linear.penalty},
+        config={"input_scaling": "standardize"},
+        inputs=tuple(
+            replace(one, layers=(layer,), weighted=False, align="").record for one, layer in used
+        ),
+        environment={
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "sedimental": code_version(),
+            "device": "cpu",
+            "platform": platform.platform(),
+        },
+        parameters=fitted.linear.weights.size + fitted.linear.offset.size,
+        criterion="validation loss",
+        best_epoch=0,
+        seconds=seconds,
+        coverage=coverage,
+        history=(),
+        metrics=fitted.scores,
+        predictions=Predictions(
+            ids=clips.ids,
+            splits=clips.splits,
+            labels=clips.labels,
+            values=values.astype(np.float64),
+            classes=clips.classes,
+            probabilities=fitted.answers if clips.classes else None,
+        ),
+        outputs={},
+    )
+    weights: dict[str, NDArray[np.floating]] = {
+        "weights": fitted.linear.weights,
+        "offset": fitted.linear.offset,
+    }
+    for modality, scale in zip(modalities, fitted.scales, strict=True):
+        weights[f"inputs.{modality}.mean"] = scale.mean
+        weights[f"inputs.{modality}.deviation"] = scale.deviation
+    whole = {name: np.ascontiguousarray(values) for name, values in weights.items()}
+    write_run(folder_of(config.experiment / "probe", run), run, save(whole), again)
 
 
 def _input_identity(one: Input, layer: str) -> dict[str, object]:
@@ -325,5 +314,4 @@ def _key(
         "encoders": [asdict(encoder_of(one, config, section)) for one in inputs],
         "clips": [dict(one.store.sources) for one in inputs],
     }
-    text = json.dumps(decides, sort_keys=True, ensure_ascii=False)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return digest_of(decides)

@@ -6,14 +6,14 @@ chance among the clips may move a score, or the difference of two scores on the 
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...cache.runs import Run
 from ...cache.sweeps import LOWER_IS_BETTER, Point, Recommendation, goodness
-from ...evaluate.metrics import score, score_classes
+from ...evaluate.metrics import Scheme, score
+from .linear_probe import Labelled
 
 DRAWS = 200
 FEWEST_GROUPS = 8
@@ -22,46 +22,35 @@ FEWEST_GROUPS = 8
 Scores = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Validation:
-    """The validation clips of a corpus, and what is measured on them."""
+def drawn(clips: Labelled, runs: Sequence[Run], criterion: str) -> Scores:
+    """(DRAWS,) the criterion of each draw of validation clips, mean over the seeds `runs`; more is
+    better."""
+    rows, sign = clips.rows("valid"), -1.0 if criterion in LOWER_IS_BETTER else 1.0
+    draws = _draws([clips.groups[row] for row in rows])
+    total = np.zeros(len(draws))
+    for run in runs:
+        labels, values = run.predictions.of("valid")
+        scheme = run.predictions.classes or clips.protocol
+        total += sign * _of_draws(labels, values, draws, criterion, scheme)
+    return total / len(runs)
 
-    ids: tuple[str, ...]
-    groups: tuple[str, ...]
-    """(clips,) videos."""
-    criterion: str
-    protocol: str
 
-    def draws(self) -> NDArray[np.int64]:
-        """(DRAWS, clips) rows, always the same; those of a group together."""
-        random = np.random.default_rng(0)
-        names, group = np.unique(self.groups, return_inverse=True)
-        if len(names) < FEWEST_GROUPS:
-            return random.integers(0, len(self.ids), (DRAWS, len(self.ids)))
-        members = [np.flatnonzero(group == k) for k in range(len(names))]
-        found = np.empty((DRAWS, len(self.ids)), dtype=np.int64)
-        for row in found:
-            taken = np.concatenate([members[k] for k in random.integers(0, len(names), len(names))])
-            row[:] = np.resize(taken, len(self.ids))
-        return found
-
-    def drawn(self, runs: Sequence[Run]) -> Scores:
-        """(DRAWS,) the criterion of each draw, mean over the seeds `runs`; more is better."""
-        draws, sign = self.draws(), -1.0 if self.criterion in LOWER_IS_BETTER else 1.0
-        total = np.zeros(len(draws))
-        for run in runs:
-            labels, values = run.predictions.of("valid")
-            total += sign * _of_draws(labels, values, draws, run, self.criterion, self.protocol)
-        return total / len(runs)
+def _draws(groups: Sequence[str]) -> NDArray[np.int64]:
+    """(DRAWS, clips) rows, always the same; those of a group, which are videos, together."""
+    random, count = np.random.default_rng(0), len(groups)
+    names, group = np.unique(groups, return_inverse=True)
+    if len(names) < FEWEST_GROUPS:
+        return random.integers(0, count, (DRAWS, count))
+    members = [np.flatnonzero(group == k) for k in range(len(names))]
+    found = np.empty((DRAWS, count), dtype=np.int64)
+    for row in found:
+        taken = np.concatenate([members[k] for k in random.integers(0, len(names), len(names))])
+        row[:] = np.resize(taken, count)
+    return found
 
 
 def _of_draws(
-    labels: Scores,
-    values: Scores,
-    draws: NDArray[np.int64],
-    run: Run,
-    criterion: str,
-    protocol: str,
+    labels: Scores, values: Scores, draws: NDArray[np.int64], criterion: str, scheme: Scheme
 ) -> Scores:
     if criterion == "MAE":
         return np.asarray(np.abs(values - labels)[draws].mean(axis=1))
@@ -70,17 +59,7 @@ def _of_draws(
         x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
         norms = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
         return np.asarray((x * y).sum(axis=1) / np.where(norms > 0, norms, np.nan))
-    classes = run.predictions.classes
-    return np.array(
-        [
-            score_classes(labels[rows].astype(np.int64), values[rows].astype(np.int64), classes)[
-                criterion
-            ]
-            if classes
-            else score(labels[rows], values[rows], protocol)[criterion]
-            for rows in draws
-        ]
-    )
+    return np.array([score(labels[rows], values[rows], scheme)[criterion] for rows in draws])
 
 
 def error_of(point: Point, drawn: Scores, criterion: str) -> float | None:
@@ -103,30 +82,18 @@ def recommend(
     criterion: str,
     clips: int,
 ) -> Recommendation:
-    """The best of one or more `candidates` on validation; `drawn` is `Validation.drawn` of one."""
+    """The best of one or more `candidates` on validation; `drawn` is that of one."""
     ranked = sorted(candidates, key=lambda point: -goodness(point, criterion))
     best = ranked[0]
     # the same layers under two names are one choice
     others = [point for point in ranked[1:] if dict(point.layers) != dict(best.layers)]
-    if not others:
-        return _told(best, "", 0.0, 0.0, None, criterion, clips)
-    second = others[0]
-    seeds = [point.scores["valid"].get(criterion, ()) for point in (best, second)]
-    spread = math.sqrt(sum(float(np.var(own)) for own in seeds) / 2)
-    error = _error(drawn(best) - drawn(second), seeds)
-    margin = goodness(best, criterion) - goodness(second, criterion)
-    return _told(best, second.choice, margin, spread, error, criterion, clips)
-
-
-def _told(
-    best: Point,
-    runner_up: str,
-    margin: float,
-    spread: float,
-    error: float | None,
-    criterion: str,
-    clips: int,
-) -> Recommendation:
+    runner_up, margin, spread, error = "", 0.0, 0.0, None
+    if others:
+        runner_up = others[0].choice
+        seeds = [point.scores["valid"].get(criterion, ()) for point in (best, others[0])]
+        spread = math.sqrt(sum(float(np.var(own)) for own in seeds) / 2)
+        error = _error(drawn(best) - drawn(others[0]), seeds)
+        margin = goodness(best, criterion) - goodness(others[0], criterion)
     return Recommendation(
         letters=best.letters,
         choice=best.choice,

@@ -1,7 +1,5 @@
 """`sweep`: every layer of every modality trained, the best picked on validation, then fused."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,25 +8,39 @@ from pathlib import Path
 import numpy as np
 
 from ...cache.corpus.corpus_table import cached_manifest
-from ...cache.manifest import Manifest
 from ...cache.runs import Scored
+from ...cache.runs.identity import digest_of
 from ...cache.spec import LETTERS, Modality
-from ...cache.sweeps import Encoder, Point, Recommendation, Sweep, settled, write_sweep
-from ...config import Config, ConfigError, SweepConfig, nearest
+from ...cache.sweeps import Point, Recommendation, Sweep, settled, write_sweep
+from ...config import Config, SweepConfig
 from ...errors import RunError, RunsFailedError
-from ...evaluate.metrics import score, score_classes
 from ...progress import Progress, Silent
+from ..data.load import bytes_of
+from ..data.streaming import free_memory
+from ..device import find_device
 from ..distributed.sigterm import Notice, catch_sigterm
-from ..parts import divided, per_fold
-from ..plan import Plan
+from ..fit.settings import check_criterion
+from ..parts import per_fold
+from ..plan import Plan, plan_runs
 from ..processes.jobs import Job, Share
 from ..processes.pool import Pool, cores
+from ..processes.worker import make_jobs
 from ..unfit import refuse_unfit
-from .cells import TASK, Cell, SilentProgress, cell_of
-from .grid import Arm, arms, default_criterion, encoder_of, fusions, swept_inputs
-from .linear_probe import Labelled
-from .recommend import Scores, Validation, error_of, recommend
+from .grid import (
+    Arm,
+    Cell,
+    arms,
+    cell_of,
+    default_criterion,
+    encoder_of,
+    fusions,
+    swept_inputs,
+)
+from .linear_probe import labelled_parts
+from .recommend import Scores, drawn, error_of, recommend
 
+TASK = "sweep"
+"""The one task whose progress is told: epochs of all runs."""
 ROOM = 0.6
 """Share of the free memory that the layers in work may take."""
 
@@ -55,6 +67,17 @@ Cells = tuple[Cell, ...]
 """Cells that read the same layers: they are read once for all of them."""
 
 
+class SilentProgress(Silent):
+    """Passes on what is done, and no word of single runs: there are hundreds."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def advance(self, task: str, by: int = 1) -> None:
+        """Pass on."""
+        self._progress.advance(task, by)
+
+
 class _Sweeping:
     def __init__(
         self, config: Config, progress: Progress, fresh: bool, pool: Pool, notice: Notice
@@ -63,30 +86,20 @@ class _Sweeping:
         self.pool, self.notice = pool, notice
         self.section = config.sweep or SweepConfig()
         self.manifest = cached_manifest(config)
-        divisions = [divided(part, self.manifest) for part in per_fold(config, self.manifest)]
-        how = config.evaluate.protocol, config.train.task
-        self.parts = [Labelled.of(one, *how) for one in divisions]
+        self.parts = labelled_parts(config, self.manifest)
         self.labelled = self.parts[0]
         self.arms = arms(config, self.section)
         self.inputs = swept_inputs(config, self.section)
         self.fusions = fusions(self.inputs, self.section)
         self.criterion = self.section.criterion or default_criterion(self.labelled.classes)
-        _check(self.criterion, self.labelled)
+        scheme = self.labelled.classes or self.labelled.protocol
+        check_criterion(self.criterion, scheme, "sweep.criterion")
         self.encoders = {i.modality: encoder_of(i, config, self.section) for i in self.inputs}
-        self.validations = [
-            Validation(
-                ids=tuple(own.ids[k] for k in own.rows("valid")),
-                groups=tuple(own.groups[k] for k in own.rows("valid")),
-                criterion=self.criterion,
-                protocol=config.evaluate.protocol,
-            )
-            for own in self.parts
-        ]
         self.points: dict[tuple[str, str, str], Point] = {}
         self.drawn: dict[tuple[str, str, str], Scores] = {}
         self.failures: list[str] = []
         self.done: dict[Path, Scored] = {}
-        self.planned: dict[str, list[tuple[Config, list[Plan]]]] = {}
+        self.planned: dict[tuple[str, ...], list[tuple[Config, list[Plan]]]] = {}
 
     def all(self) -> Sweep:
         """The whole of it."""
@@ -114,8 +127,7 @@ class _Sweeping:
         fused = [cells for subset in self.fusions for cells in self.fused(subset, picks)]
         tried = [self.single(modality)[0] for modality in self.encoders]
         cells = [cell for cells in (*tried, *mixed, *fused) for cell in cells]
-        # not `self.plans`: what is picked is not known yet
-        plans = [plan for cell in cells for plan in cell.plans(self.manifest)]
+        plans = [plan for cell in cells for plan in self.plans(cell)]
         refuse_unfit(plans, len(self.labelled.classes))
 
     def single(self, modality: Modality) -> list[Cells]:
@@ -174,15 +186,13 @@ class _Sweeping:
             own,
             lambda p: self.drawn[p.arm, p.letters, p.choice],
             self.criterion,
-            sum(len(own.ids) for own in self.validations),
+            sum(len(own.rows("valid")) for own in self.parts),
         )
 
     def train(self, whole: Sequence[Cells]) -> None:
         """Train what is not done of all these cells, then keep their points."""
         missing = [(job, cells) for cells in whole for job in self.missing(cells)]
         if missing:
-            from ..worker import make_jobs
-
             own = partial(make_jobs, notice=self.notice, failed=self.failures.append)
             jobs = [job for job, _ in missing]
             self.failures += self.pool.run(jobs, self.processes(missing), own)
@@ -197,9 +207,9 @@ class _Sweeping:
     def drawn_of(self, cell: Cell) -> Scores:
         """What chance among the validation clips makes of `cell`; the mean over parts."""
         found = []
-        for validation, (_, plans) in zip(self.validations, self.by_part(cell), strict=True):
+        for clips, (_, plans) in zip(self.parts, self.by_part(cell), strict=True):
             runs = [run for plan in plans if (run := plan.finished()) is not None]
-            found += [validation.drawn(runs)] if runs else []
+            found += [drawn(clips, runs, self.criterion)] if runs else []
         whole: Scores = np.mean(found, axis=0)
         return whole
 
@@ -242,10 +252,12 @@ class _Sweeping:
         return [plan for _, plans in self.by_part(cell) for plan in plans]
 
     def by_part(self, cell: Cell) -> list[tuple[Config, list[Plan]]]:
-        """The runs of `cell` by part, worked out once."""
-        name = cell.config.runs.name or ""
+        """The runs of each part that is to be gone through, with the pipeline of that part."""
+        name = (cell.arm.name, *cell.layers, *cell.layers.values(), cell.choice)
         if name not in self.planned:
-            self.planned[name] = cell.by_part(self.manifest)
+            device = find_device(cell.config.train.device).type
+            parts = per_fold(cell.config, self.manifest)
+            self.planned[name] = [(part, plan_runs(part, self.manifest, device)) for part in parts]
         return self.planned[name]
 
     def epochs(self, cells: Cells) -> int:
@@ -254,36 +266,30 @@ class _Sweeping:
 
     def processes(self, missing: Sequence[tuple[Job, Cells]]) -> int:
         """How many processes to train on: fewer than cores if there is no memory for more."""
-        from ..data.streaming import free_memory
-        from ..run import find_device
-
         if find_device(self.config.train.device).type != "cpu":
             return 1  # a GPU is shared best by one process
-        cells = [cell for _, own in missing for cell in own]
-        if any(plan.stack for cell in cells for plan in self.plans(cell)):
+        plans = [plan for _, cells in missing for cell in cells for plan in self.plans(cell)]
+        if any(plan.stack for plan in plans):
             return 1  # whose jobs could not be split
         wanted = self.section.processes or cores()
         runs = sum(job.runs for job, _ in missing)
-        largest = max(self.bytes(cell) for cell in cells)
+        # of one cell and the next, while they are read and made float32
+        largest = max(3 * sum(map(bytes_of, plan.inputs)) for plan in plans)
         fitting = int(ROOM * free_memory() / max(largest, 1))
         # a process takes seconds to start: not worth it for a run or two
         return max(1, min(wanted, runs // 2, fitting))
-
-    def bytes(self, cell: Cell) -> int:
-        """About what the layers of one cell and of the next take, as they lie and as float32."""
-        total = 0
-        for one in self.inputs:
-            if one.modality in cell.layers:
-                whole = cell.layers[one.modality] == "weighted"
-                layers = len(one.store.spec.layers) if whole else 1
-                total += layers * int(one.store.frames.sum()) * one.store.spec.width * 6
-        return 2 * total
 
     def write(self, picks: Mapping[str, Mapping[Modality, str]]) -> Sweep:
         """Keep what is known."""
         found = Sweep(
             kind="sweep",
-            key=_key(self.manifest, self.encoders, self.done),
+            key=digest_of(
+                [
+                    self.manifest.digest,
+                    list(self.encoders),
+                    sorted(run.key for run in self.done.values()),
+                ]
+            ),
             corpus=self.config.corpus.slug,
             protocol=self.config.evaluate.protocol,
             classes=self.labelled.classes,
@@ -297,17 +303,3 @@ class _Sweeping:
         )
         write_sweep(self.config.experiment / "sweep", found)
         return found
-
-
-def _check(criterion: str, clips: Labelled) -> None:
-    known = score_classes([], [], clips.classes) if clips.classes else score([], [], clips.protocol)
-    if criterion not in known:
-        hint = nearest(criterion, known) or f" Known: {', '.join(known)}."
-        raise ConfigError(f'sweep.criterion: "{criterion}" is not measured here.{hint}')
-
-
-def _key(
-    manifest: Manifest, encoders: Mapping[Modality, Encoder], done: Mapping[Path, Scored]
-) -> str:
-    text = json.dumps([manifest.digest, list(encoders), sorted(run.key for run in done.values())])
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

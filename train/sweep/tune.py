@@ -6,7 +6,7 @@ labels, features or scores, and none depends on them.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,7 @@ from ..fit.settings import stated
 from ..models import module_of, started
 from ..models.ranges import Range, ranges_of, source_of
 from ..parts import divided
-from ..run import TASK as TRAINING
-from ..run import TrainSession
+from ..session import TrainSession
 
 TASK = "tune"
 """The one task whose progress is told: trials of all models."""
@@ -72,19 +71,15 @@ def without_test(config: Config, manifest: Manifest) -> Manifest:
     return replace(own, clips=clips)
 
 
+@dataclass(frozen=True)
 class _Searching:
-    def __init__(
-        self,
-        config: Config,
-        progress: Progress,
-        live: FindLive | None,
-        manifest: Manifest,
-        notice: Notice,
-    ) -> None:
-        self.config, self.progress, self.live = config, progress, live
-        self.manifest, self.notice = manifest, notice
-        self.opened: dict[str, TrainSession] = {}
-        """By subset, the workshop that has read its features."""
+    config: Config
+    progress: Progress
+    live: FindLive | None
+    manifest: Manifest
+    notice: Notice
+    opened: dict[str, TrainSession] = field(default_factory=dict)
+    """By subset, the session that has read its features."""
 
     def all(self, model: str, letters: str, count: int) -> Search:
         """All trials of `model` on the subset `letters`, written after each."""
@@ -118,25 +113,19 @@ class _Searching:
         )
         runs = RunsConfig(root=self.config.experiment / FOLDER, name=name)
         own = self.config.model_copy(update={"train": train, "runs": runs})
-        shop = TrainSession(
-            own,
-            _Quiet(self.progress),
-            self.live,
-            self.manifest,
-            self.notice,
-            needed=("train", "valid"),
-        )
-        [plan] = shop.plans
+        how = self.live, self.manifest, self.notice
+        # there are dozens; what failed stands in the trial
+        session = TrainSession(own, Silent(), *how, needed=("train", "valid"))
+        [plan] = session.plans
         run = plan.finished()
         if run is None:
             if letters in self.opened:
-                shop.share(self.opened[letters].open(shop.plans))
-            self.opened.setdefault(letters, shop)
-            made = shop.try_make([plan])
-            run = made[0] if made else None
+                session.share(self.opened[letters].open(session.plans))
+            self.opened.setdefault(letters, session)
+            run = next(iter(session.try_make([plan])), None)
         folder = plan.folder.relative_to(self.config.experiment).as_posix()
         if run is None:
-            failure = shop.failures[-1]
+            failure = session.failures[-1]
             return Trial(number, settings, plan.seed, float("nan"), 0, (), 0.0, folder, failure)
         value = criterion_of(run, section.criterion)
         return Trial(
@@ -167,24 +156,6 @@ class _Searching:
                 continue
             return settings
         raise ConfigError(f"train.{model}: no settings of its ranges go with what is set.")
-
-
-class _Quiet:
-    """Passes on no word and no epoch of single trials: there are dozens."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-
-    def start(self, task: str, total: int, unit: str = "clip") -> None:
-        """Said already."""
-
-    def advance(self, task: str, by: int = 1) -> None:
-        """Trials are told, not epochs."""
-        if task != TRAINING:
-            self._progress.advance(task, by)
-
-    def note(self, message: str) -> None:
-        """What failed stands in the trial."""
 
 
 def criterion_of(run: Run, criterion: str) -> float:
