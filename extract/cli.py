@@ -1,6 +1,5 @@
 """`sedimental extract`, `doctor`, `cache faces`: fill the stores, and see what goes in."""
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -25,14 +24,12 @@ if TYPE_CHECKING:
     from ..config import Config
     from .doctor import Diagnosis
     from .engine import Engine
-    from .ray.engine import RayEngine
     from .result import ExtractResult
 
 STOPPED = "stopped; every part that was written is kept, the next run goes on from there."
 CheckMedia = Annotated[
     Literal["stat", "full"],
     typer.Option(
-        "--check",
         help="How media files are compared with what they were: read as a whole where size or "
         "times moved (stat), or every one of them (full).",
     ),
@@ -48,7 +45,6 @@ def extract_command(
     shard: Annotated[
         str | None,
         typer.Option(
-            "--shard",
             metavar="i/n",
             help="Take the i-th of n shares of the clips: start n of these, on any machines.",
         ),
@@ -56,14 +52,12 @@ def extract_command(
     engine: Annotated[
         Literal["here", "ray"],
         typer.Option(
-            "--engine",
             help="Who works: this process, or Ray actors, one on every GPU that Ray sees.",
         ),
     ] = "here",
     actors: Annotated[
         int | None,
         typer.Option(
-            "--actors",
             min=1,
             help="With --engine ray: so many actors.",
             show_default="one a GPU; without GPUs one for 8 processors",
@@ -72,7 +66,6 @@ def extract_command(
     address: Annotated[
         str | None,
         typer.Option(
-            "--address",
             help='With --engine ray: a running cluster, "auto" or host:port.',
             show_default="RAY_ADDRESS, else a cluster of this machine alone",
         ),
@@ -94,8 +87,13 @@ def extract_command(
     if engine != "ray" and (actors or address):
         fail("--actors and --address are about --engine ray, which was not asked for.", 2)
     checked = load(config)
-    with _engine(checked, address, actors) if engine == "ray" else nullcontext() as chosen:
-        result = extract_stage(checked, shard, quiet=json, engine=chosen, check=check)
+    if engine == "ray":
+        from .ray.engine import RayEngine
+
+        with RayEngine(checked, address, actors) as chosen:
+            result = extract_stage(checked, quiet=json, engine=chosen, check=check)
+    else:
+        result = extract_stage(checked, shard, quiet=json, check=check)
     if json:
         print_json(result_json(result))
     else:
@@ -162,12 +160,12 @@ def fetch_command(config: ConfigFile = PIPELINE, json: AsJson = False) -> None:
 
     checked = pipeline(config)
     with bars() as progress:
-        found = fetch(checked, progress)
+        fetched = fetch(checked, progress)
     if json:
-        print_json([vars(one) | {"fault": str(one.fault or "")} for one in found])
+        print_json([vars(encoder) | {"fault": str(encoder.fault or "")} for encoder in fetched])
     else:
-        out().print(fetched_table(found))
-    if faults := merged([one.fault for one in found if one.fault]):
+        out().print(fetched_table(fetched))
+    if faults := merged([encoder.fault for encoder in fetched if encoder.fault]):
         fail("\n".join(faults))
 
 
@@ -175,14 +173,12 @@ def faces_command(
     config: ConfigFile = PIPELINE,
     into: Annotated[
         Path | None,
-        typer.Option("--into", help="Folder for the sheets.", show_default="beside the stores"),
+        typer.Option(help="Folder for the sheets.", show_default="beside the stores"),
     ] = None,
-    per_sheet: Annotated[
-        int, typer.Option("--per-sheet", min=1, help="Clips on one sheet, a row each.")
-    ] = 24,
+    per_sheet: Annotated[int, typer.Option(min=1, help="Clips on one sheet, a row each.")] = 24,
     clips: Annotated[
         int | None,
-        typer.Option("--clips", min=1, help="Show so many clips, taken evenly from the corpus."),
+        typer.Option(min=1, help="Show so many clips, taken evenly from the corpus."),
     ] = None,
     json: AsJson = False,
 ) -> None:
@@ -209,12 +205,6 @@ def faces_command(
 def load(file: PipelineFile) -> "Config":
     """The checked pipeline in `file`; raises ConfigError."""
     return pipeline(file, table=True)
-
-
-def _engine(config: "Config", address: str | None, actors: int | None) -> "RayEngine":
-    from .ray.engine import RayEngine
-
-    return RayEngine(config, address, actors)
 
 
 def extract_stage(

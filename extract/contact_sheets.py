@@ -1,6 +1,6 @@
 """Contact sheets of face crops: what a vision encoder was given, drawn for the eye."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,10 @@ PAPER, INK, RED = (250, 250, 248), (40, 40, 40), (205, 40, 40)
 CHOSEN, OTHER = (40, 190, 80), (235, 190, 60)
 DOUBTFUL = 0.97
 """Probability below which a face deserves a look."""
+
+
+COUNTS = ("without", "jumps", "doubtful", "several")
+"""What is counted of a clip's frames, and summed in a `Sheet`."""
 
 
 class NoFacesError(SedimentalError):
@@ -95,8 +99,8 @@ def _sheets(
 
     with decoders(config) as pool:
         media.look(manifest.clips, pool)
-        found = zip(manifest.clips, pool.map(known, manifest.clips), strict=True)
-        clips = [(clip, boxes) for clip, boxes in found if boxes is not None]
+        boxes_by_clip = zip(manifest.clips, pool.map(known, manifest.clips), strict=True)
+        clips = [(clip, boxes) for clip, boxes in boxes_by_clip if boxes is not None]
         if not clips:
             raise NoFacesError(
                 f"{config.corpus_cache}: no faces were looked for yet with these settings. "
@@ -116,17 +120,17 @@ def _sheets(
             chosen = clips[begin : begin + per_sheet]
             rows = list(pool.map(row, chosen))
             path = folder / f"{name}-{begin // per_sheet + 1:03d}.png"
-            _write(path, [picture for picture, _ in rows])
-            seen = [one for _, one in rows]
+            sheet = np.concatenate([picture for picture, _ in rows])
+            done, data = cv2.imencode(".png", sheet[:, :, ::-1])
+            assert done
+            replace(path, data.tobytes())
+            seen = [clip for _, clip in rows]
             sheets.append(
                 Sheet(
                     path,
                     tuple(clip.id for clip, _ in chosen),
                     frames=sum(len(boxes.counts) for _, boxes in chosen),
-                    without=sum(one.without for one in seen),
-                    jumps=sum(one.jumps for one in seen),
-                    doubtful=sum(one.doubtful for one in seen),
-                    several=sum(one.several for one in seen),
+                    **{name: sum(clip.counts[name] for clip in seen) for name in COUNTS},
                 )
             )
     return sheets
@@ -160,21 +164,20 @@ class Seen:
 
     tiles: tuple[tuple[Picture, Picture], ...]
     """Crops (TILE, TILE, 3), each with its frame (SCENE, TILE, 3)."""
-    without: int
-    jumps: int
-    doubtful: int
-    several: int
+    counts: Mapping[str, int]
+    """Of its frames, the `COUNTS`."""
     fault: str = ""
 
 
-def _row(clip: Clip, found: Found, root: Path, table: VisionFeatures) -> tuple[Picture, Seen]:
+def _row(clip: Clip, faces: Found, root: Path, table: VisionFeatures) -> tuple[Picture, Seen]:
     """The clip's label and crops side by side, the frames below them."""
-    seen = look_through(clip, found, root, table, COLUMNS)
+    seen = look_through(clip, faces, root, table, COLUMNS)
     row = np.full((TILE + SCENE + 2 * GAP, LABEL + COLUMNS * (TILE + GAP), 3), PAPER, np.uint8)
-    counts = {"without": seen.without, "jumps": seen.jumps, "doubtful": seen.doubtful}
-    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    lines = [clip.id, seen.fault or f"{len(found.counts)} frames", told]
-    lines += [f"{seen.several} with several faces"] if seen.several else []
+    names = [name for name in ("without", "jumps", "doubtful") if seen.counts[name]]
+    doubts = ", ".join(f"{seen.counts[name]} {name}" for name in names)
+    lines = [clip.id, seen.fault or f"{len(faces.counts)} frames", doubts]
+    several = seen.counts["several"]
+    lines += [f"{several} with several faces"] if several else []
     for line, text in enumerate(lines):
         plain = text.encode("ascii", "replace").decode()[-34:]
         at = (6, 34 + 18 * line)
@@ -196,10 +199,10 @@ def look_through(clip: Clip, found: Found, root: Path, table: VisionFeatures, mo
         index = len(track.use)
         if index >= len(faces):
             return
-        made = track.next(image, faces[index])
+        face = track.next(image, faces[index])
         if index in shown:
             box = track.boxes[index]
-            crop = _tile(image, made, bool(np.isfinite(box[0])))
+            crop = _tile(image, face, bool(np.isfinite(box[0])))
             tiles.append((crop, _scene(image, box, faces[index])))
 
     fault = ""
@@ -208,14 +211,10 @@ def look_through(clip: Clip, found: Found, root: Path, table: VisionFeatures, mo
     except Exception as raised:
         fault = clip_error("decode", raised).reason
     probabilities = np.array(track.probabilities)
-    return Seen(
-        tuple(tiles),
-        without=int((probabilities == 0).sum()),
-        jumps=track.jumps,
-        doubtful=int(((probabilities > 0) & (probabilities < DOUBTFUL)).sum()),
-        several=track.several,
-        fault=fault,
-    )
+    doubtful = (probabilities > 0) & (probabilities < DOUBTFUL)
+    counts = {"without": int((probabilities == 0).sum()), "doubtful": int(doubtful.sum())}
+    counts |= {"jumps": track.jumps, "several": track.several}
+    return Seen(tuple(tiles), counts, fault)
 
 
 def _tile(image: Picture, crop: Picture | None, face: bool) -> Picture:
@@ -246,10 +245,3 @@ def _scene(image: Picture, box: Boxes, faces: Boxes) -> Picture:
 def _mark(image: Picture, box: Boxes, colour: tuple[int, int, int]) -> None:
     left, top, right, bottom = (round(float(value)) for value in box)
     cv2.rectangle(image, (left, top), (right, bottom), colour, 1)
-
-
-def _write(path: Path, rows: Sequence[Picture]) -> None:
-    sheet = np.concatenate(rows)
-    done, data = cv2.imencode(".png", sheet[:, :, ::-1])
-    assert done
-    replace(path, data.tobytes())

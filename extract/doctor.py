@@ -22,8 +22,8 @@ from ..progress import Progress
 from ..result_table import ResultTable
 from .decode.media_files import Check, with_twins
 from .encoders.device import ComputeDevice
+from .encoders.hub import weights_state
 from .encoders.loading import merged
-from .encoders.weights_state import weights_state
 from .plan import frame_bytes
 from .shards import Shard
 from .survey import Survey, Work, survey, workers
@@ -302,7 +302,8 @@ def _will_fail(found: Survey) -> list[str]:
             clips.setdefault(f"{work.stream.spec.modality}: {reason}", []).append(id_)
     told = {header.fault for header in found.headers.values()} if found.seen else set()
     return [
-        f"{len(ids)} clips will fail, {reason} ({shown}{', …' if len(ids) > LISTED else ''})."
+        f"{len(ids)} clip{'' if len(ids) == 1 else 's'} will fail, {reason} "
+        f"({shown}{', …' if len(ids) > LISTED else ''})."
         for reason, ids in sorted(clips.items(), key=lambda entry: -len(entry[1]))
         if reason.partition(": ")[2] not in told
         for shown in [", ".join(ids[:LISTED])]

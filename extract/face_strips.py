@@ -5,7 +5,7 @@ They are kept beside the stores, so that only the first report of a corpus decod
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -42,8 +42,7 @@ def face_strips(config: Config, ids: Sequence[str]) -> Mapping[str, bytes]:
     files = {n: folder / f"{_name(clip, manifest.root, table)}.jpg" for n, clip in wanted.items()}
     missing = [clip for name, clip in wanted.items() if not files[name].is_file()]
     if missing:
-        draw = drawer(config, table, manifest.root)
-        for name, data in draw(missing).items():
+        for name, data in _drawn(config, table, manifest.root, missing).items():
             replace(files[name], data)
     return {
         name: files[name].read_bytes() for name in ids if name in files and files[name].is_file()
@@ -54,17 +53,17 @@ def _name(clip: Clip, root: Path, table: VisionFeatures) -> str:
     """Of the strip's file: by what it shows."""
     state: list[int] = []
     with suppress(OSError):
-        found = (root / (clip.media or "")).stat()
-        state = [found.st_size, found.st_mtime_ns]
+        now = (root / (clip.media or "")).stat()
+        state = [now.st_size, now.st_mtime_ns]
     shown = [*state, table.cropping, RULE, CROPS, QUALITY]
     text = json.dumps([clip.id, clip.media, clip.start, clip.end, *shown])
     return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
 
 
-def drawer(
-    config: Config, table: VisionFeatures, root: Path
-) -> Callable[[Sequence[Clip]], dict[str, bytes]]:
-    """What draws strips; it loads PyTorch, by which a report should not begin."""
+def _drawn(
+    config: Config, table: VisionFeatures, root: Path, clips: Sequence[Clip]
+) -> dict[str, bytes]:
+    """Strips of `clips`, by id; it loads PyTorch, by which a report should not begin."""
     import cv2
     import numpy as np
 
@@ -77,8 +76,8 @@ def drawer(
     media = MediaFiles(root, config.corpus_cache)
 
     def strip(clip: Clip) -> bytes | None:
-        found = boxes_of(clip, stream, media)
-        seen = None if found is None else look_through(clip, found, root, table, CROPS)
+        faces = boxes_of(clip, stream, media)
+        seen = None if faces is None else look_through(clip, faces, root, table, CROPS)
         if seen is None or not seen.tiles:
             return None
         tiles = [tile for tile, _ in seen.tiles]
@@ -89,10 +88,7 @@ def drawer(
         done, data = cv2.imencode(".jpg", row[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
         return data.tobytes() if done else None
 
-    def strips(clips: Sequence[Clip]) -> dict[str, bytes]:
-        with decoders(config) as pool:
-            media.look(clips, pool)
-            made = zip(clips, pool.map(strip, clips), strict=True)
-            return {clip.id: data for clip, data in made if data is not None}
-
-    return strips
+    with decoders(config) as pool:
+        media.look(clips, pool)
+        strips = zip(clips, pool.map(strip, clips), strict=True)
+        return {clip.id: data for clip, data in strips if data is not None}

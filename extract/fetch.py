@@ -8,8 +8,8 @@ from ..cache.manifest import Manifest
 from ..cache.spec import Modality
 from ..config import AnyFeatures, Config
 from ..progress import Progress, Silent
+from .encoders.hub import weights_state
 from .encoders.loading import EncoderError, load_model, resolve
-from .encoders.weights_state import weights_state
 from .streams.raw_inputs import streams_of
 
 TASK = "encoders"

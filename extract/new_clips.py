@@ -36,11 +36,11 @@ def clips_of(
     """
     if texts and text_files:
         raise ManifestError("--text, --text-file: give the words in one way, not in both.")
-    said = [*texts, *(read_text(file, start, end) for file in text_files)]
-    if videos and said and len(said) != len(videos):
+    spoken = [*texts, *(read_text(file, start, end) for file in text_files)]
+    if videos and spoken and len(spoken) != len(videos):
         raise ManifestError(
-            f"--text: {len(said)} given for {len(videos)} videos. Give one for each, in order, or "
-            "name both in a --table."
+            f"--text: {len(spoken)} given for {len(videos)} videos. Give one for each, in order, "
+            "or name both in a --table."
         )
     if (start is not None or end is not None) and len(videos) != 1:
         raise ManifestError(
@@ -48,9 +48,9 @@ def clips_of(
             "columns of a --table."
         )
     if not videos:
-        return [NewClip(text=words) for words in said]
-    words: list[str | None] = [*said] or [None] * len(videos)
-    return [NewClip(video, own, start, end) for video, own in zip(videos, words, strict=True)]
+        return [NewClip(text=words) for words in spoken]
+    words: list[str | None] = [*spoken] or [None] * len(videos)
+    return [NewClip(video, text, start, end) for video, text in zip(videos, words, strict=True)]
 
 
 def read_table(path: Path, reads: Collection[Modality]) -> list[NewClip]:
@@ -64,14 +64,14 @@ def read_table(path: Path, reads: Collection[Modality]) -> list[NewClip]:
     table, clips = Table(path), list[NewClip]()
     needed = [*(["media"] if _seen(reads) else []), *(["text"] if "text" in reads else [])]
     for row in table.rows(needed):
-        own, media = row.text("id"), row.text("media")
+        id_, media = row.text("id"), row.text("media")
         if media is None and _seen(reads):
             row.fault("media is empty.")
         video, clip = row.text("video_id"), row.text("clip_id")
-        if own is None and video and clip:
-            own = f"{video}$_${clip}"
-        elif own is not None and "$_$" in own:
-            first, _, last = own.rpartition("$_$")
+        if id_ is None and video and clip:
+            id_ = f"{video}$_${clip}"
+        elif id_ is not None and "$_$" in id_:
+            first, _, last = id_.rpartition("$_$")
             video, clip = video or first, clip or last
         clips.append(
             NewClip(
@@ -79,7 +79,7 @@ def read_table(path: Path, reads: Collection[Modality]) -> list[NewClip]:
                 text=row.text("text") or "",
                 start=row.number("start"),
                 end=row.number("end"),
-                id=own,
+                id=id_,
                 video=video,
                 clip=clip,
                 words=tuple((w.text, w.start, w.end) for w in read_words(row)),
@@ -96,21 +96,21 @@ def manifest_of(name: str, clips: Sequence[NewClip], reads: Collection[Modality]
     not looked at: one that cannot be read fails by itself.
     """
     table, names = Table(Path(name)), _names(clips)
-    for number, (clip, own) in enumerate(zip(clips, names, strict=True), start=1):
-        line = f"clip {number} ({own})"
+    for number, (clip, id_) in enumerate(zip(clips, names, strict=True), start=1):
+        line = f"clip {number} ({id_})"
         if "text" in reads and clip.text is None:
             table.fault(line, WORDLESS)
         if _seen(reads) and clip.media is None:
             table.fault(line, f"its {_seen(reads)} are read, and no file is given.")
         media = None if clip.media is None else str(Path(clip.media).absolute())
-        video, of_video = clip.video or own, clip.clip or str(number)
+        video, of_video = clip.video or id_, clip.clip or str(number)
         cut = clip.start, clip.end
-        table.add(line, Clip(own, video, of_video, "test", clip.text or "", media, *cut))
+        table.add(line, Clip(id_, video, of_video, "test", clip.text or "", media, *cut))
     if not clips:
         raise ManifestError(f"{name}: none are given. Name a VIDEO or a --table, or give a --text.")
     times = {
-        own: tuple(Word(*word) for word in clip.words)
-        for clip, own in zip(clips, names, strict=True)
+        id_: tuple(Word(*word) for word in clip.words)
+        for clip, id_ in zip(clips, names, strict=True)
         if clip.words
     }
     return replace(finished(name, Path(), table), word_times=times)
@@ -129,12 +129,12 @@ def _names(clips: Sequence[NewClip]) -> list[str]:
     ['x.mp4', 'x.mp4 (2)', 'So so.', 'y']
     """
     seen: Counter[str] = Counter()
-    found = []
+    names = []
     for clip in clips:
         words = shorten(clip.text or "", LONGEST, placeholder=" …") or "no words"
         name = clip.id or (Path(clip.media).name if clip.media is not None else words)
         seen[name] += 1
         # a name that the caller chose twice is a fault, which the manifest tells
         again = seen[name] > 1 and clip.id is None
-        found.append(f"{name} ({seen[name]})" if again else name)
-    return found
+        names.append(f"{name} ({seen[name]})" if again else name)
+    return names

@@ -62,7 +62,7 @@ def passes(
         late = [s for s in order if s.clip.id in store.wanted and s.clip.id not in begun]
         cuts[0].append([[c for c in g if c.id in store.wanted] for g in fresh])
         cuts[1].append([list(g) for g in parts(late, store.stream, cache)])
-    return tuple(found for cut in cuts if (found := _pass(order, cut)).jobs)
+    return tuple(each for cut in cuts if (each := _pass(order, cut)).jobs)
 
 
 def _pass(order: Sequence[Sized], cuts: Sequence[Sequence[Sequence[Clip]]]) -> Pass:
@@ -82,17 +82,17 @@ def order_of(groups: Sequence[Sequence[Clip]]) -> list[Clip]:
 
 def parts(clips: Sequence[Sized], stream: Stream, cache: CacheConfig) -> list[tuple[Clip, ...]]:
     """Neighbours in `clips` in groups that fit one part of `cache.part_mb` (or are one clip)."""
-    limit, found = cache.part_mb * 1e6, []
+    limit, groups = cache.part_mb * 1e6, []
     group: list[Clip] = []
     size = 0.0
     for sized in clips:
         added = stream.frames(sized.clip, sized.seconds) * frame_bytes(stream.spec)
         if group and (len(group) == cache.part_clips or size + added > limit):
-            found.append(tuple(group))
+            groups.append(tuple(group))
             group, size = [], 0.0
         group.append(sized.clip)
         size += added
-    return [*found, tuple(group)] if group else found
+    return [*groups, tuple(group)] if group else groups
 
 
 def frame_bytes(spec: FeatureSpec) -> int:

@@ -21,22 +21,22 @@ def refuse_others(row: str, extraction: Mapping[Modality, Extraction]) -> None:
     Its fault has a line an input: what differs, and what to do. Nothing but configurations,
     tokenizers and digests is read.
     """
-    faults = [fault for m, one in extraction.items() if (fault := _fault(m, one))]
+    faults = [fault for m, extracted in extraction.items() if (fault := _fault(m, extracted))]
     if faults:
         raise EncoderError(
             "\n".join(f"{row} cannot read new clips as it was trained: {f}" for f in faults)
         )
 
 
-def _fault(modality: Modality, made: Extraction) -> str:
-    """Why `made` cannot be repeated; empty if it can."""
-    spec = made.spec
-    if made.table.get("weights") == "imported":
+def _fault(modality: Modality, extraction: Extraction) -> str:
+    """Why the `extraction` cannot be repeated; empty if it can."""
+    spec = extraction.spec
+    if extraction.table.get("weights") == "imported":
         return (
             f"the {modality} features {spec.encoder} were imported ({spec.source}), and nothing "
             "here can make them of another clip. Train on features that `sedimental extract` made."
         )
-    folder = made.table.get("weights") or made.table["encoder"]
+    folder = extraction.table.get("weights") or extraction.table["encoder"]
     if spec.weights == "folder" and not Path(folder).is_dir():
         here = "" if Path(folder).is_absolute() else f" (looked for from {Path.cwd()})"
         return (
@@ -44,10 +44,10 @@ def _fault(modality: Modality, made: Extraction) -> str:
             "Put it back there, or train again with another."
         )
     try:
-        now = stream_of(TABLE.validate_python(made.pinned), spec.dtype).spec
+        now = stream_of(TABLE.validate_python(extraction.pinned), spec.dtype).spec
     except SedimentalError as fault:
         return f"{modality}: {fault}"
-    if differs := made.differences(now):
+    if differs := extraction.differences(now):
         return (
             f"{modality} {spec.encoder} would give other numbers ({'; '.join(differs)}). Bring "
             "back what it was, or extract and train again."

@@ -50,8 +50,8 @@ class Shard:
 
     def others(self, folder: Path) -> tuple[Failure, ...]:
         """What the other shares' files in `folder` list, of those that have finished."""
-        found: list[Failure] = []
+        failures: list[Failure] = []
         for index in range(1, self.count + 1):
             if index != self.index:
-                found += read_failures(folder / Shard(index, self.count).failures)
-        return tuple(found)
+                failures += read_failures(folder / Shard(index, self.count).failures)
+        return tuple(failures)

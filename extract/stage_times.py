@@ -35,9 +35,9 @@ class Clock:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._busy: defaultdict[str, float] = defaultdict(float)
-        self._cpu: defaultdict[str, float] = defaultdict(float)
-        self._items: defaultdict[str, float] = defaultdict(float)
+        self._sums: defaultdict[str, tuple[float, float, float]]
+        self._sums = defaultdict(lambda: (0.0, 0.0, 0.0))
+        """Busy seconds, processor seconds and items, by stage."""
         self._units: dict[str, tuple[str, int]] = {}
 
     def stage(self, stage: str, unit: str, threads: int = 1) -> None:
@@ -48,9 +48,8 @@ class Clock:
     def add(self, stage: str, seconds: float, items: float = 0, cpu: float = 0.0) -> None:
         """`seconds` of work on `items`."""
         with self._lock:
-            self._busy[stage] += seconds
-            self._cpu[stage] += cpu
-            self._items[stage] += items
+            busy, spent, done = self._sums[stage]
+            self._sums[stage] = busy + seconds, spent + cpu, done + items
 
     @contextmanager
     def busy(self, stage: str, items: float = 0) -> Iterator[None]:
@@ -65,15 +64,9 @@ class Clock:
     def stages(self, wall: float) -> tuple[StageTime, ...]:
         """What was counted, with shares of `wall` seconds."""
         with self._lock:
-            return tuple(
-                StageTime(
-                    stage,
-                    self._items[stage],
-                    unit,
-                    self._busy[stage],
-                    self._cpu[stage],
-                    threads,
-                    self._busy[stage] / threads / wall if wall else 0.0,
-                )
-                for stage, (unit, threads) in self._units.items()
-            )
+            stages = []
+            for stage, (unit, threads) in self._units.items():
+                busy, cpu, items = self._sums[stage]
+                share = busy / threads / wall if wall else 0.0
+                stages.append(StageTime(stage, items, unit, busy, cpu, threads, share))
+            return tuple(stages)

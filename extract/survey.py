@@ -85,13 +85,13 @@ class Survey:
         """Of every media file of the manifest; opens them all the first time it is asked."""
         paths = sorted({clip.media for clip in self.manifest.clips if clip.media})
         self.progress.start(FILES, len(paths), "file")
-        found: dict[str, Header] = {}
+        headers: dict[str, Header] = {}
         with decoders(self.config) as pool:
             read = pool.map(lambda path: read_header(self.manifest.root / path), paths)
             for path, header in zip(paths, read, strict=True):
-                found[path] = header
+                headers[path] = header
                 self.progress.advance(FILES)
-        return found
+        return headers
 
     def foreseen(self, work: Work) -> Mapping[str, str]:
         """Clips to be done for `work` that will fail, and why, as far as that can be known without

@@ -31,12 +31,12 @@ def sliding(
         starts.append(starts[-1] + step)
     # the last is as long as the others and ends with the video, rather than being a rest
     starts[-1] = max(0.0, min(starts[-1], whole - length))
-    found = []
+    clips = []
     for number, start in enumerate(starts, start=1):
         end = min(start + length, whole)
-        said = read_text(words, start, end) if words else ""
-        found.append(_clip(video, number, said, start, end))
-    return found
+        text = read_text(words, start, end) if words else ""
+        clips.append(_clip(video, number, text, start, end))
+    return clips
 
 
 def by_subtitles(video: Path, words: Path) -> list[NewClip]:
@@ -48,12 +48,12 @@ def by_subtitles(video: Path, words: Path) -> list[NewClip]:
         raise ManifestError(f"{words}: has no times. Windows by subtitle need .srt or .vtt.")
     read_text(words)  # it is there, and is UTF-8
     shown = [cue for cue in cues(words.read_text(encoding="utf-8-sig")) if cue[2]]
-    kept = [(first, last, said) for first, last, said in shown if last > first]
-    if not kept:
+    lasting = [(first, last, text) for first, last, text in shown if last > first]
+    if not lasting:
         raise ManifestError(f"{words}: has no subtitle with words and a length.")
     return [
-        _clip(video, number, said, first, last)
-        for number, (first, last, said) in enumerate(kept, start=1)
+        _clip(video, number, text, first, last)
+        for number, (first, last, text) in enumerate(lasting, start=1)
     ]
 
 
@@ -100,21 +100,21 @@ def seconds_of(video: Path) -> float:
 
     try:
         with av.open(str(video)) as container:
-            found = container_seconds(container)
+            seconds = container_seconds(container)
     except (OSError, av.error.FFmpegError) as fault:
         raise ManifestError(f"{video}: cannot be opened: {fault.strerror or fault}.") from None
-    if not found:
+    if not seconds:
         raise ManifestError(
             f"{video}: does not say how long it is. Copy it into another container "
             "(`ffmpeg -i IN -c copy OUT.mkv`), or name --start and --end."
         )
-    return found
+    return seconds
 
 
-def _clip(video: Path, number: int, said: str, start: float, end: float) -> NewClip:
+def _clip(video: Path, number: int, text: str, start: float, end: float) -> NewClip:
     name = f"{video.name} {clock(start)}-{clock(end)}"
     own = str(number)
-    return NewClip(video, said, start, end, id=name, video=video.name, clip=own)
+    return NewClip(video, text, start, end, id=name, video=video.name, clip=own)
 
 
 def clock(seconds: float) -> str:

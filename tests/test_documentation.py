@@ -98,7 +98,7 @@ def test_pages_that_the_site_names_exist() -> None:
 
 
 def test_readme_is_two_screens_with_a_small_picture() -> None:
-    assert len((ROOT / "README.md").read_bytes()) <= 12_000
+    assert len((ROOT / "README.md").read_bytes()) <= 10_000
     picture = ROOT / "docs/report.png"
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_size < 200_000

@@ -1,5 +1,6 @@
 """New clips through trained runs: the very numbers of training, from file to score."""
 
+import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from sedimental.cache.spec import FeatureSpec
 from sedimental.cli import app
 from sedimental.config import Config, ConfigError, load_config
 from sedimental.errors import ManifestError, RunError
+from sedimental.evaluate.output.prediction_files import write_new_predictions
 from sedimental.evaluate.prediction import Prediction
 from sedimental.extract.corpora.reading.subtitles import read_text
 from sedimental.extract.encoders.loading import EncoderError
@@ -258,6 +260,13 @@ def test_classes_have_probabilities(tmp_path: Path) -> None:
         assert clip.word == max(found.classes, key=lambda name: clip.probabilities[name].mean)
         assert clip.score is None
     assert [clip.id for clip in found.failed] == ["no words"]
+    write_new_predictions(tmp_path / "new.csv", found)
+    with (tmp_path / "new.csv").open(encoding="utf-8", newline="") as file:
+        written = list(csv.DictReader(file))
+    assert list(written[0])[-3:] == ["answer", "no", "yes"]
+    for row, clip in zip(written[:2], found.clips, strict=False):
+        assert float(row["no"]) + float(row["yes"]) == pytest.approx(1, abs=1e-6)
+        assert float(row[row["answer"]]) == clip.probabilities[row["answer"]].mean
 
 
 def test_scores_have_the_words_of_their_protocol(config: Config, tmp_path: Path) -> None:
@@ -392,6 +401,47 @@ def test_the_command(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "not in both" in told("uegd T", "--text", "a", "--text-file", subtitles, code=2).stderr
     assert "none are given" in told("uegd T", code=2).stderr
     assert "Rows here" in told("no such row", "--text", "a", code=1).stderr
+
+
+def test_predictions_in_a_file_are_those_of_training(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--predictions`: a row a clip, mean and deviation over the seeds as predictions.csv has."""
+    monkeypatch.chdir(config.experiment.parent.parent)
+    clips = asked(config, 3)
+    (tmp_path / "empty.mp4").touch()
+    table, file = tmp_path / "new.csv", tmp_path / "out" / "scores.csv"
+    lines = [f'{c.id},{c.media},"{c.text}"' for c in clips]
+    table.write_text("\n".join(["id,media,text", *lines, "=lost,empty.mp4,"]), encoding="utf-8")
+    file.parent.mkdir()
+    command = ["predict", "uegd TAV", "--table", str(table), "--predictions", str(file)]
+    shown = RUNNER.invoke(app, command)
+    assert shown.exit_code == 3, shown.output  # one clip has nothing to read
+    with file.open(encoding="utf-8", newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    head = ["row", "id", "media", "start", "end", "text", "from", "score", "deviation", "answer"]
+    assert list(rows[0]) == head
+    assert [row["id"] for row in rows] == [*(c.id for c in clips), "'=lost"]  # no formula
+    assert rows[-1] | {"row": "", "id": "", "media": ""} == dict.fromkeys(head, "")
+    seeds = list(config.experiment.glob("uegd-TAV-*/seed-*"))
+    runs = [read_run(folder).predictions for folder in seeds]
+    assert len(runs) == 2
+    for row, clip in zip(rows[:-1], clips, strict=True):
+        own = [run.values[run.ids.index(clip.id)] for run in runs]
+        assert float(row["score"]) == pytest.approx(np.mean(own), abs=1e-5)
+        assert float(row["deviation"]) == pytest.approx(np.std(own), abs=1e-5)
+        assert (row["row"], row["text"], row["from"]) == (
+            "uegd TAV",
+            clip.text,
+            "text,audio,vision",
+        )
+        assert row["answer"] in ("negative", "neutral", "positive")
+    before = file.read_bytes()
+    refused = RUNNER.invoke(app, [*command[:-1], str(tmp_path / "scores.txt")])
+    assert refused.exit_code == 2
+    assert "should end in .csv or .parquet" in refused.stderr
+    assert RUNNER.invoke(app, command).exit_code == 3
+    assert file.read_bytes() == before  # the same again
 
 
 def test_a_cut_is_what_is_seen_and_heard_between(config: Config) -> None:

@@ -89,6 +89,7 @@ class _WandB:
             dir=str(folder),
             config=dict(settings),
             reinit="create_new",
+            settings=wandb.Settings(console="off", silent=True),
         )
 
     def log(self, values: Mapping[str, float], step: int) -> None:

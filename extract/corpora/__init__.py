@@ -32,8 +32,8 @@ UNSPLIT = ("crema-d", "ravdess")
 def load_manifest(corpus: CorpusConfig) -> Manifest:
     """The clips that [corpus] describes; raises ManifestError with every fault of the table."""
     how = {"split": "auto"} if corpus.kind in UNSPLIT and corpus.folds is None else {}
-    found = divided(_loaded(corpus), corpus.model_copy(update=how))
-    return replace(found, table=table_path(corpus) or found.table)
+    manifest = divided(_loaded(corpus), corpus.model_copy(update=how))
+    return replace(manifest, table=table_path(corpus) or manifest.table)
 
 
 def _loaded(corpus: CorpusConfig) -> Manifest:
@@ -72,10 +72,10 @@ def _loaded(corpus: CorpusConfig) -> Manifest:
             return emobox.load(name, path)
         case "imported":
             return read_manifest(path / MANIFEST)
-    found = ADDED_CORPORA.load(corpus.kind)(corpus)  # its own faults are ManifestError
-    if not isinstance(found, Manifest):
+    manifest = ADDED_CORPORA.load(corpus.kind)(corpus)  # its own faults are ManifestError
+    if not isinstance(manifest, Manifest):
         raise PluginError(
-            f'{ADDED_CORPORA.group}: "{corpus.kind}" gives {type(found).__name__}, not a Manifest. '
-            "Mend the package that adds it, or uninstall it."
+            f'{ADDED_CORPORA.group}: "{corpus.kind}" gives {type(manifest).__name__}, not a '
+            "Manifest. Mend the package that adds it, or uninstall it."
         )
-    return found
+    return manifest

@@ -36,19 +36,19 @@ def divided(manifest: Manifest, corpus: CorpusConfig) -> Manifest:
     if corpus.folds is None:
         place = deal(inside, corpus.fractions, corpus.split_seed)
         new = [replace(c, split=SPLITS[place[g]]) for c, g in zip(clips, groups, strict=True)]
-        told = f'split = "auto": {len(inside)} {what}s dealt out'
+        note = f'split = "auto": {len(inside)} {what}s dealt out'
     else:
         if corpus.folds == "speaker":
             place = {name: number for number, name in enumerate(sorted(inside))}
         else:
             place = deal(inside, [1 / count] * count, corpus.split_seed)
         new = [replace(c, fold=place[g]) for c, g in zip(clips, groups, strict=True)]
-        told = f"folds: {len(inside)} {what}s in {len(set(place.values()))} folds"
-    found = replace(manifest, clips=tuple(new))
-    found = found if corpus.folds is None else found.of_fold(0)
-    sizes = ", ".join(f"{n} {split}" for split, n in found.sizes.items())
+        note = f"folds: {len(inside)} {what}s in {len(set(place.values()))} folds"
+    dealt_out = replace(manifest, clips=tuple(new))
+    dealt_out = dealt_out if corpus.folds is None else dealt_out.of_fold(0)
+    sizes = ", ".join(f"{n} {split}" for split, n in dealt_out.sizes.items())
     first = "" if corpus.folds is None else "the first: "
-    return replace(found, notes=(*found.notes, f"{told} ({first}{sizes} clips)."))
+    return replace(dealt_out, notes=(*dealt_out.notes, f"{note} ({first}{sizes} clips)."))
 
 
 def grouped(clips: Sequence[Clip], count: int, by_speaker: bool = False) -> tuple[str, list[str]]:
@@ -112,27 +112,27 @@ def deal(groups: Mapping[str, Sequence[str]], shares: Sequence[float], seed: int
     (True, True)
     """
     # all clips together are a stratum too, so that the parts come out in size as well
-    sizes = {name: Counter(own) + Counter({"": len(own)}) for name, own in groups.items()}
+    sizes = {name: Counter(strata) + Counter({"": len(strata)}) for name, strata in groups.items()}
     whole = sum(sizes.values(), Counter[str]())
     order = sorted(groups)
     random.Random(seed).shuffle(order)
     order.sort(key=lambda name: -len(groups[name]))
     have = [Counter[str]() for _ in shares]
-    found: dict[str, int] = {}
+    part_of: dict[str, int] = {}
 
-    def cost(part: int, own: Counter[str]) -> float:
-        lacks = {s: shares[part] * whole[s] - have[part][s] for s in own}
-        return sum(((lacks[s] - n) ** 2 - lacks[s] ** 2) / whole[s] for s, n in own.items())
+    def cost(part: int, strata: Counter[str]) -> float:
+        lacks = {s: shares[part] * whole[s] - have[part][s] for s in strata}
+        return sum(((lacks[s] - n) ** 2 - lacks[s] ** 2) / whole[s] for s, n in strata.items())
 
     for name in order:
-        own = sizes[name]
-        part = min(range(len(shares)), key=lambda k: cost(k, own))
-        have[part] += own
-        found[name] = part
+        strata = sizes[name]
+        part = min(range(len(shares)), key=lambda k: cost(k, strata))
+        have[part] += strata
+        part_of[name] = part
     for part in range(len(shares)):
-        if part not in found.values():
-            counts = Counter(found.values())
-            rich = [n for n in reversed(order) if counts[found[n]] > 1]
+        if part not in part_of.values():
+            counts = Counter(part_of.values())
+            rich = [n for n in reversed(order) if counts[part_of[n]] > 1]
             if rich:
-                found[rich[0]] = part
-    return found
+                part_of[rich[0]] = part
+    return part_of

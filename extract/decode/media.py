@@ -25,6 +25,7 @@ __all__ = [
     "decode",
     "media_sources",
     "read_media",
+    "sound_of",
     "source_digest",
 ]
 
@@ -92,6 +93,14 @@ def media_sources(clips: Sequence[Clip], root: Path) -> list[str]:
         raise ClipError("read", f"{fault.strerror or fault}: {media}") from None
 
 
+def sound_of(path: Path, start: float | None, end: float | None, rate: int) -> NDArray[np.float32]:
+    """The clip's sound at `rate`, (samples,); raises ClipError where there is none."""
+    media = decode(path, start, end, {}, [rate])
+    if rate not in media.waveforms:
+        raise ClipError("decode", media.faults.get("audio", "no sound"))
+    return media.waveforms[rate].samples
+
+
 def read_media(
     path: Path,
     start: float | None = None,
@@ -142,18 +151,18 @@ def decode(
             for m, streams in asked.items()
             if m not in faults
         }
-    found = Media(faults=faults)
+    gathered = Media(faults=faults)
     while left:  # one pass, unless a track gives nothing at all and there is another one
         chosen = {modality: indices.pop(0) for modality, indices in left.items()}
         taken = _decode(path, start or 0.0, end, chosen, sinks, rates)
         left = {m: r for m, r in left.items() if r and taken.faults.get(m) in (UNSEEN, NOTHING)}
-        found = Media(
-            {**found.waveforms, **taken.waveforms},
+        gathered = Media(
+            {**gathered.waveforms, **taken.waveforms},
             None,
-            {**found.faults, **{m: why for m, why in taken.faults.items() if m not in left}},
-            (*found.notes, *taken.notes),
+            {**gathered.faults, **{m: why for m, why in taken.faults.items() if m not in left}},
+            (*gathered.notes, *taken.notes),
         )
-    return found
+    return gathered
 
 
 def _decode(

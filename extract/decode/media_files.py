@@ -41,9 +41,9 @@ class MediaFiles:
         paths = sorted({clip.media for clip in clips if clip.media})
         before = {path: self.known[path] for path in paths if path in self.known}
         self.known = dict(before)
-        for path, found in zip(paths, pool.map(self._look, paths), strict=True):
-            if found is not None:
-                self.known[path] = found
+        for path, file in zip(paths, pool.map(self._look, paths), strict=True):
+            if file is not None:
+                self.known[path] = file
         self.changed = tuple(p for p, was in before.items() if self.known[p].salt != was.salt)
 
     def source(self, clip: Clip, ends: str) -> str:
@@ -60,15 +60,15 @@ class MediaFiles:
         be written.
         """
         paths = self.unknown(clips)
-        for path, found in zip(paths, pool.map(self._first_look, paths), strict=True):
-            if found is not None:
-                self.known[path] = found
+        for path, file in zip(paths, pool.map(self._first_look, paths), strict=True):
+            if file is not None:
+                self.known[path] = file
             advance()
         others = {p: f for p, f in read_media(self.folder).items() if p not in self.known}
         gone = others.keys() - self.stats.keys()
-        kept = {p: f for p, f in others.items() if p not in gone}
-        if self.known or kept:
-            write_media(self.folder, kept | self.known)
+        elsewhere = {p: f for p, f in others.items() if p not in gone}
+        if self.known or elsewhere:
+            write_media(self.folder, elsewhere | self.known)
 
     def unknown(self, clips: Iterable[Clip]) -> list[str]:
         """Paths of the files of `clips` that were never read as a whole."""
@@ -92,12 +92,12 @@ class MediaFiles:
     def _first_look(self, path: str) -> MediaFile | None:
         file, (then, seen) = self.root / path, self.stats[path]
         try:
-            found = looked_at(file, then, seen, source_digest(file, None, None), None)
+            looked = looked_at(file, then, seen, source_digest(file, None, None), None)
             now = file.stat()
         except OSError:
             return None
         same = (then.st_size, then.st_mtime_ns) == (now.st_size, now.st_mtime_ns)
-        return found if same else None
+        return looked if same else None
 
 
 def with_twins(manifest: Manifest, media: MediaFiles | None) -> Manifest:
@@ -119,7 +119,7 @@ def with_twins(manifest: Manifest, media: MediaFiles | None) -> Manifest:
         for path in paths:
             with suppress(OSError):
                 ends[source_digest(media.root / path, None, None)].append(path)
-        for alike in (own for own in ends.values() if len(own) > 1):
+        for alike in (same for same in ends.values() if len(same) > 1):
             for path in alike:
                 if path not in digests:
                     with suppress(OSError):

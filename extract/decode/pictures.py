@@ -122,9 +122,9 @@ class Pictures:
 
     def _length(self, frame: Any, step: float | None) -> float:
         if frame.duration and frame.time_base:
-            own = float(frame.duration * frame.time_base)
-            if 0 < own < LONGEST_GAP:
-                return own
+            stated = float(frame.duration * frame.time_base)
+            if 0 < stated < LONGEST_GAP:
+                return stated
         if self.stream.average_rate and self.stream.average_rate > RAREST:
             return float(1 / self.stream.average_rate)
         return step if step and 0 < step < 1 else 1 / 25

@@ -65,14 +65,14 @@ def read_from(path: Path, indices: Sequence[int], start: float) -> Reading:
             if stream.codec_context is not None:
                 stream.codec_context.thread_count = 1  # many clips at once, a thread each
         clock = Clock(container)
-        found = packets(container, streams)
+        reader = packets(container, streams)
         if not search:
             break
         if (landed := _search(path, container, streams, clock, start)) is not None:
-            found = landed
+            reader = landed
             break
         container.close()
-    return Reading(container, streams, clock, start, found)
+    return Reading(container, streams, clock, start, reader)
 
 
 def _search(

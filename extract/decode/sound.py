@@ -102,11 +102,11 @@ class Sound:
             raise MediaError(NOTHING)
         if self.until <= self.start:
             raise MediaError(BEHIND)
-        found = [Waveform(line.samples(self.until), line.rate) for line in self._lines]
-        peaks = [(w.samples.max(initial=0), -w.samples.min(initial=0)) for w in found]
+        waveforms = [Waveform(line.samples(self.until), line.rate) for line in self._lines]
+        peaks = [(w.samples.max(initial=0), -w.samples.min(initial=0)) for w in waveforms]
         if max(map(max, peaks)) <= SILENCE:
             raise MediaError("silent audio track")
-        return found
+        return waveforms
 
     def _end_run(self) -> None:
         if self._run is not None:
@@ -184,16 +184,16 @@ class Line:
     def _pull(self) -> None:
         while True:
             try:
-                made = self._graph.pull().to_ndarray().reshape(-1)
+                block = self._graph.pull().to_ndarray().reshape(-1)
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
-            begin, end = self._at, self._at + len(made)
+            begin, end = self._at, self._at + len(block)
             self._at = end
             if self.most is not None:
                 end = min(end, self.most)
             if end > max(0, begin):
                 self._grow(end)
-                self._buffer[max(0, begin) : end] = made[max(0, -begin) : end - begin]
+                self._buffer[max(0, begin) : end] = block[max(0, -begin) : end - begin]
 
     def _grow(self, length: int) -> None:
         if length > len(self._buffer):  # in place: the copy of an hour would be its size again

@@ -59,11 +59,11 @@ class TrackDecoder:
 
     def check(self, path: Path, start: float, end: float | None, notes: list[str]) -> None:
         """Raise MediaError where too much of the cut is missing; what little is goes to `notes`."""
-        seconds, own = track_seconds(path, self.reading.container, self.stream)
+        seconds, of_track = track_seconds(path, self.reading.container, self.stream)
         wanted = plausible(path, seconds, self.stream)
         wanted = (wanted if end is None else min(end, wanted)) - start
         have = (self.until or 0.0) - start
-        if not own and wanted - have > SLACK:  # it may be another track that lasts so long
+        if not of_track and wanted - have > SLACK:  # it may be another track that lasts so long
             have = max(have, file_end(path) - start)
         missing = wanted - have
         if not self.done and missing > max(SLACK, MISSING * wanted):

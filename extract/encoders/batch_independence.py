@@ -59,8 +59,8 @@ def measure(
         items = (short, longer) if sharing == "any lengths" else (short, alike)
         together = encode(items)
         apart = max(
-            difference(found, encode([item])[0])
-            for item, found in zip(items, together, strict=True)
+            difference(beside, encode([item])[0])
+            for item, beside in zip(items, together, strict=True)
         )
         worst = max(worst, apart)
         if apart <= tolerance(encoder.arithmetic):
@@ -68,15 +68,15 @@ def measure(
     return worst
 
 
-def difference(found: NDArray[Any], wanted: NDArray[Any]) -> float:
+def difference(states: NDArray[Any], wanted: NDArray[Any]) -> float:
     """Largest difference of any layer of (layers, frames, width), over its largest value.
 
     Infinite where one has another number of frames, or a number that is not finite and the other
     has not.
     """
-    if found.shape != wanted.shape:
+    if states.shape != wanted.shape:
         return float("inf")
-    ours, theirs = found.astype(np.float64), wanted.astype(np.float64)
+    ours, theirs = states.astype(np.float64), wanted.astype(np.float64)
     # what is infinite, or no number, in both is the clip's own fault and told of the clip
     same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
     with np.errstate(invalid="ignore"):

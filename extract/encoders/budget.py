@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from .device import ComputeDevice
+from .device import ComputeDevice, Sharing
 
 USUAL = 24e9
 """Bytes of the GPU that the encoders' own figures are meant for."""
@@ -21,10 +21,20 @@ class Budget:
 
     def __init__(self, arithmetic: ComputeDevice, usual: Mapping[str, int]) -> None:
         """`usual`, by the kind of device, is what a GPU of 24 GB or any CPU can bear."""
-        self.most = usual[arithmetic.device.type]
+        self._arithmetic, self.most = arithmetic, usual[arithmetic.device.type]
         if arithmetic.device.type == "cuda":
             whole = torch.cuda.get_device_properties(arithmetic.device).total_memory
             self.most = int(self.most * min(MOST, max(LEAST, whole / USUAL)))
+
+    def encode(
+        self, lengths: Sequence[int], sharing: Sharing, forward: Callable[[Any], list[Any]]
+    ) -> list[Any]:
+        """What `forward` gives of each item, in batches (indices into `lengths`) of like length."""
+        results: dict[int, Any] = {}
+        for batch in self._arithmetic.batches(lengths, self.most, sharing):
+            results.update(zip(batch, self.run(batch, lengths, forward), strict=True))
+        self._arithmetic.settle()
+        return [results[index] for index in range(len(lengths))]
 
     def run(
         self, batch: Sequence[int], lengths: Sequence[int], forward: Callable[[Any], list[Any]]

@@ -25,11 +25,11 @@ def blocks_of(model: nn.Module, family: Family) -> nn.ModuleList:
     """The model's list of blocks, wherever this version of the library keeps it."""
     for path in family.blocks:
         try:
-            found = model.get_submodule(path)
+            blocks = model.get_submodule(path)
         except AttributeError:
             continue
-        if isinstance(found, nn.ModuleList):
-            return found
+        if isinstance(blocks, nn.ModuleList):
+            return blocks
     raise LookupError(f"{type(model).__name__} has no list of blocks at {family.blocks}")
 
 
@@ -64,18 +64,18 @@ def capture_hidden_states(
     """
     blocks = blocks_of(model, family)
     norm = model.get_submodule(str(family.final)) if has_final(model.config, family) else None
-    found: dict[str, Tensor] = {}
+    states: dict[str, Tensor] = {}
 
     def enters(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        found["0"] = reduce(args[0] if args else kwargs["hidden_states"])
+        states["0"] = reduce(args[0] if args else kwargs["hidden_states"])
 
     def leaves(number: int) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_module: nn.Module, _args: Any, output: Any) -> None:
             hidden = output[0] if isinstance(output, tuple) else output
             if str(number) in names:
-                found[str(number)] = reduce(hidden)
+                states[str(number)] = reduce(hidden)
             if number == len(blocks) and norm is not None and "final" in names:
-                found["final"] = reduce(norm(hidden))
+                states["final"] = reduce(norm(hidden))
 
         return hook
 
@@ -83,12 +83,12 @@ def capture_hidden_states(
     if "0" in names:
         handles.append(blocks[0].register_forward_pre_hook(enters, with_kwargs=True))
     try:
-        yield found
+        yield states
     finally:
         for handle in handles:
             handle.remove()
 
 
-def stacked(found: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
+def stacked(states: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
     """The entries in the order of `names`: (layers, batch, frames, width)."""
-    return torch.stack([found[name] for name in names])
+    return torch.stack([states[name] for name in names])

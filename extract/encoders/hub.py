@@ -1,4 +1,4 @@
-"""Whether the Hub answers: asked once and quickly, so that without a network nobody waits."""
+"""The Hub: whether it answers, asked once and quickly, and what of it lies on this machine."""
 
 import threading
 import urllib.error
@@ -6,8 +6,17 @@ import urllib.request
 from functools import cache
 from pathlib import Path
 
+from ...cache.spec import FeatureSpec
+
 PATIENCE = 4.0
 """Seconds that the Hub has; its client would try for most of a minute, at every file."""
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""Names of the files that weights come in."""
 
 
 def hub_answers() -> bool:
@@ -23,6 +32,23 @@ def commit_of(source: str, revision: str | None) -> str | None:
 
     file = try_to_load_from_cache(source, "config.json", revision=revision or "main")
     return Path(file).parent.name if isinstance(file, str) else None
+
+
+def weights_state(spec: FeatureSpec) -> str:
+    """Where the weights are, in a few words; asks the local Hub cache alone, never the network."""
+    if spec.weights == "none":
+        return "needs none"
+    if spec.untrained:
+        return f"untrained ({spec.weights})"
+    if spec.weights == "folder":
+        return f"folder {spec.source}"
+    from huggingface_hub import try_to_load_from_cache
+
+    here = (
+        isinstance(try_to_load_from_cache(spec.source, name, revision=spec.revision), str)
+        for name in WEIGHTS
+    )
+    return "in the Hub cache" if any(here) else f"to be downloaded: {spec.source}"
 
 
 @cache

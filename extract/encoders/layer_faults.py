@@ -31,14 +31,14 @@ def layer_faults(config: Config) -> Iterator[str]:
         stored[f"{table.modality} {table.encoder}"] = names
     for modality in MODALITIES:
         line: InputConfig | None = getattr(config.train.inputs, modality)
-        own = stored.get(f"{modality} {line.encoder}") if line is not None else None
-        if line is None or own is None:
+        known = stored.get(f"{modality} {line.encoder}") if line is not None else None
+        if line is None or known is None:
             continue
         yield from _input_faults(
-            f"train.inputs.{modality}", line, own, config.features_of(modality)
+            f"train.inputs.{modality}", line, known, config.features_of(modality)
         )
         if config.sweep is not None and config.sweep.layers != "all" and _swept(config, modality):
-            yield from _missing("sweep.layers", line.encoder, own, config.sweep.layers)
+            yield from _missing("sweep.layers", line.encoder, known, config.sweep.layers)
 
 
 def known_layers(config: Config, table: AnyFeatures) -> Names | None:
@@ -46,11 +46,14 @@ def known_layers(config: Config, table: AnyFeatures) -> Names | None:
     if not table.imported:
         preset = PRESETS.get(table.encoder)
         if preset is not None and (table.weights is None or "/" not in table.weights):
-            stable = preset.config.get("do_stable_layer_norm", _stable(preset.family))
+            # where a configuration does not say whether its family's norm comes last
+            usual = FAMILIES[preset.family].reader != "waveform"
+            stable = preset.config.get("do_stable_layer_norm", usual)
             blocks = preset.config.get("num_hidden_layers", preset.config.get("encoder_layers"))
             return _entries(blocks, preset.family, stable)
-        if (found := _at_hand(table.weights if preset is not None else table.encoder)) is not None:
-            return found
+        names = _at_hand(table.weights if preset is not None else table.encoder)
+        if names is not None:
+            return names
     with suppress(SedimentalError, OSError):
         spec = open_store(find_store(config.corpus_cache, table, config.cache.dtype), True).spec
         return spec.layers if table.imported or table.layers == "all" else None
@@ -63,15 +66,15 @@ def _at_hand(source: str | None) -> Names | None:
 
     # a Hub id is looked up in the local cache alone
     try:
-        found: Any = transformers.AutoConfig.from_pretrained(
+        config: Any = transformers.AutoConfig.from_pretrained(
             str(source), local_files_only=True, trust_remote_code=False
         )
     except Exception:  # whatever is wrong with it is said where it is loaded
         return None
-    found = getattr(found, "vision_config", found) if found.model_type == "clip" else found
-    family = PART_OF.get(found.model_type, found.model_type)
-    blocks = getattr(found, "num_hidden_layers", None)
-    return _entries(blocks, family, getattr(found, "do_stable_layer_norm", True))
+    config = getattr(config, "vision_config", config) if config.model_type == "clip" else config
+    family = PART_OF.get(config.model_type, config.model_type)
+    blocks = getattr(config, "num_hidden_layers", None)
+    return _entries(blocks, family, getattr(config, "do_stable_layer_norm", True))
 
 
 def _entries(blocks: int | None, family: str, stable: bool) -> Names | None:
@@ -79,11 +82,6 @@ def _entries(blocks: int | None, family: str, stable: bool) -> Names | None:
         return None
     final = ("final",) if FAMILIES[family].final is not None and stable else ()
     return (*(str(n) for n in range(blocks + 1)), *final)
-
-
-def _stable(family: str) -> bool:
-    """Whether a family's norm comes last where its configuration does not say."""
-    return FAMILIES[family].reader != "waveform"
 
 
 def _input_faults(
@@ -123,8 +121,8 @@ def _chosen(names: Names, asked: Sequence[int]) -> Names:
 def _range(names: Names) -> str:
     blocks = [int(name) for name in names if name.isdigit()]
     whole = blocks == list(range(blocks[0], blocks[-1] + 1)) and len(blocks) > 2
-    told = f"{blocks[0]} to {blocks[-1]}" if whole else ", ".join(map(str, blocks))
-    return f'{told} and "final"' if "final" in names else told
+    numbers = f"{blocks[0]} to {blocks[-1]}" if whole else ", ".join(map(str, blocks))
+    return f'{numbers} and "final"' if "final" in names else numbers
 
 
 def _swept(config: Config, modality: str) -> bool:

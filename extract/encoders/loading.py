@@ -147,9 +147,9 @@ def _name(features: Features, weights: str, source: str, config: Any, preset: Pr
         return slug(features.encoder)
     folder = Path(source).resolve()
     stated = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    own = str(stated.get("_name_or_path", "")).rstrip("/")
-    known = {slug(hub) for one in PRESETS.values() if (hub := one.hub)} | PRESETS.keys()
-    for name in (own, *(part.name for part in (folder, *folder.parents))):
+    origin = str(stated.get("_name_or_path", "")).rstrip("/")
+    known = {slug(hub) for each in PRESETS.values() if (hub := each.hub)} | PRESETS.keys()
+    for name in (origin, *(part.name for part in (folder, *folder.parents))):
         # weights trained further still name what they began from
         if name and slug(name) not in known and slug(name).lower() not in GENERIC:
             return slug(name)
@@ -193,14 +193,25 @@ def load_model(checkpoint: Checkpoint) -> nn.Module:
     return model.eval().requires_grad_(False)
 
 
+def saved_with(checkpoint: Checkpoint, kind: Any) -> Any:
+    """What a class of transformers (`AutoTokenizer`, …) finds saved beside a checkpoint's weights;
+    None where nothing is, and for random weights."""
+    if not checkpoint.trained:
+        return None
+    try:
+        return kind.from_pretrained(**checkpoint.where)
+    except (OSError, ValueError):
+        return None
+
+
 @contextmanager
 def _reports_to_the_log() -> Iterator[None]:
     """Within, what transformers warns of a checkpoint (of an unused pooler, above all) goes to
     this package's log as information: what matters of it, `_check_complete` raises."""
-    noisy, own = logging.getLogger("transformers.modeling_utils"), logging.getLogger("sedimental")
+    noisy, ours = logging.getLogger("transformers.modeling_utils"), logging.getLogger("sedimental")
 
     def keep(record: logging.LogRecord) -> bool:
-        own.info("%s", record.getMessage())
+        ours.info("%s", record.getMessage())
         return False
 
     noisy.addFilter(keep)

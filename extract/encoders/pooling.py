@@ -38,14 +38,14 @@ def pooled(hidden: Tensor, real: Tensor, hop: int, pool: str) -> Tensor:
     padded = torch.nn.functional.pad(hidden.float(), (0, 0, 0, short)).view(batch, -1, hop, width)
     count = weights.sum(2).clamp(min=1)
     mean = (padded * weights).sum(2) / count
-    found = [mean]
+    statistics = [mean]
     if "std" in pool:
         away = (padded - mean.unsqueeze(2)).square() * weights
-        found.append((away.sum(2) / count).sqrt())
+        statistics.append((away.sum(2) / count).sqrt())
     if "max" in pool:
         lowest = padded.masked_fill(~weights, -torch.inf).amax(2)
-        found.append(torch.where(weights.any(2), lowest, 0))
-    return torch.cat(found, dim=-1)
+        statistics.append(torch.where(weights.any(2), lowest, 0))
+    return torch.cat(statistics, dim=-1)
 
 
 def pooled_clip(
@@ -58,10 +58,10 @@ def pooled_clip(
     real = features.valid if seen is None else seen & features.valid
     values, frames = torch.from_numpy(features.values), len(real)
     whole = torch.from_numpy(real).expand(len(values), -1)
-    made = pooled(values, whole, frames, pool).numpy().astype(features.values.dtype)
+    frame = pooled(values, whole, frames, pool).numpy().astype(features.values.dtype)
     return replace(
         features,
-        values=made,
+        values=frame,
         times=features.times[:1],
         durations=features.durations.sum(keepdims=True),
         valid=np.array([real.any()]),

@@ -19,7 +19,7 @@ from .budget import Budget
 from .device import ComputeDevice, Sharing
 from .frozen import frozen
 from .hidden import capture_hidden_states, stacked
-from .loading import Checkpoint, EncoderError
+from .loading import Checkpoint, EncoderError, saved_with
 from .made_tokenizers import HAN, Script, made_tokenizer
 from .pooling import pooled_clip
 
@@ -126,16 +126,12 @@ class TextEncoder(TokenReader):
     def encode(self, clips: Sequence[Words]) -> list[ClipFeatures]:
         """Features of each clip, in order."""
         tokens = [self.tokens(clip) for clip in clips]
-        lengths = [len(t.ids) for t in tokens]
-        found: dict[int, ClipFeatures] = {}
-        for batch in self.arithmetic.batches(lengths, self.budget.most, self.sharing):
-            hidden = self.budget.run(
-                batch, lengths, lambda b: self._forward([tokens[i].ids for i in b])
-            )
-            for index, values in zip(batch, hidden, strict=True):
-                found[index] = self._features(clips[index], tokens[index], values)
-        self.arithmetic.settle()
-        return [found[i] for i in range(len(clips))]
+        hidden = self.budget.encode(
+            [len(t.ids) for t in tokens],
+            self.sharing,
+            lambda batch: self._forward([tokens[i].ids for i in batch]),
+        )
+        return list(map(self._features, clips, tokens, hidden))
 
     def _forward(self, tokens: Sequence[NDArray[np.int32]]) -> list[NDArray[Any]]:
         lengths = [len(ids) for ids in tokens]
@@ -149,16 +145,16 @@ class TextEncoder(TokenReader):
             self.arithmetic.running(),
             capture_hidden_states(
                 self.model, self.family, self.layers, lambda hidden: hidden
-            ) as found,
+            ) as states,
         ):
             self.model(input_ids=batch.to(device), attention_mask=mask.to(device))
-            hidden = stacked(found, self.layers)
+            hidden = stacked(states, self.layers)
         return self.arithmetic.unpacked(hidden, lengths)
 
     def _features(self, clip: Words, tokens: Tokens, values: NDArray[Any]) -> ClipFeatures:
         # words carry no time of their own here
         unknown = np.full(len(tokens.ids), np.nan, dtype=np.float32)
-        found = ClipFeatures(
+        features = ClipFeatures(
             id=clip.id,
             source=clip.source,
             values=values,
@@ -172,7 +168,7 @@ class TextEncoder(TokenReader):
             }
             | ({"own": tokens.own} if self.context else {}),
         )
-        return pooled_clip(found, self.pool, tokens.own if self.context else None)
+        return pooled_clip(features, self.pool, tokens.own if self.context else None)
 
 
 def longest(checkpoint: Checkpoint) -> int:
@@ -197,10 +193,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     """The checkpoint's own tokenizer, or for random weights a made one of the same kind."""
     if not checkpoint.trained:
         return _made(checkpoint)
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(**checkpoint.where)
-    except (OSError, ValueError):
-        tokenizer = None
+    tokenizer = saved_with(checkpoint, AutoTokenizer)
     # a folder without one gives, in silence, a tokenizer that knows its special tokens alone
     if tokenizer is None or len(tokenizer) <= len(tokenizer.all_special_tokens) + 1:
         raise EncoderError(
@@ -224,13 +217,13 @@ def tokenizer_digest(tokenizer: Any) -> str:
 
 def preprocessing_of(settings: TextFeatures, tokenizer: Any) -> dict[str, Scalar]:
     """What a store's numbers depend on beside the weights."""
-    found: dict[str, Scalar] = {
+    how: dict[str, Scalar] = {
         "max_length": settings.max_length,
         "tokenizer": tokenizer_digest(tokenizer),
     }
-    found |= {"context": settings.context} if settings.context else {}
-    found |= {"pool": settings.pool} if settings.pool != "none" else {}
-    return found | ({"case": settings.case} if settings.case != "kept" else {})
+    how |= {"context": settings.context} if settings.context else {}
+    how |= {"pool": settings.pool} if settings.pool != "none" else {}
+    return how | ({"case": settings.case} if settings.case != "kept" else {})
 
 
 def cased(text: str, case: str) -> str:

@@ -17,7 +17,7 @@ from .budget import Budget
 from .device import ComputeDevice, Sharing
 from .frozen import frozen
 from .hidden import blocks_of, capture_hidden_states, stacked
-from .loading import Checkpoint
+from .loading import Checkpoint, saved_with
 
 CROPS_PER_BATCH = {"cpu": 4, "cuda": 256}
 """On a CPU more than a few crops only fall out of its cache: four layers of ViT-L/14 take 0.16 s
@@ -41,12 +41,12 @@ class Processing:
     @property
     def unusual(self) -> dict[str, Scalar]:
         """What is other than CLIP's way, for the fingerprint."""
-        found: dict[str, Scalar] = {}
+        differing: dict[str, Scalar] = {}
         if self.resize != self.size:
-            found["resize"] = self.resize
+            differing["resize"] = self.resize
         if self.interpolation != "bicubic":
-            found["interpolation"] = self.interpolation
-        return found
+            differing["interpolation"] = self.interpolation
+        return differing
 
 
 class VisionEncoder:
@@ -89,10 +89,10 @@ class VisionEncoder:
         pixels = torch.from_numpy(np.stack(crops)).to(self.arithmetic.device)
         with (
             self.arithmetic.running(),
-            capture_hidden_states(self.model, self.family, self.layers, _class_token) as found,
+            capture_hidden_states(self.model, self.family, self.layers, _class_token) as states,
         ):
             self.model(pixel_values=self.pixels(pixels))
-            hidden = stacked(found, self.layers)[:, :, 0]
+            hidden = stacked(states, self.layers)[:, :, 0]
         return [self.arithmetic.fetched(hidden)]
 
     def pixels(self, crops: Tensor) -> Tensor:
@@ -138,18 +138,19 @@ def load_processing(checkpoint: Checkpoint) -> Processing:
         int(known.get("resize", size)),
         known.get("interpolation", "bicubic"),
     )
-    if not checkpoint.trained:
-        return default
-    try:
-        own: Any = AutoImageProcessor.from_pretrained(**checkpoint.where)
-    except (OSError, ValueError):
+    saved = saved_with(checkpoint, AutoImageProcessor)
+    if saved is None:
         return default
     if "size" in checkpoint.family.processing:
-        resize_to = own.size.get("shortest_edge") or own.size["height"]
-        size = own.crop_size["height"] if getattr(own, "do_center_crop", False) else resize_to
+        resize_to = saved.size.get("shortest_edge") or saved.size["height"]
+        size = saved.crop_size["height"] if getattr(saved, "do_center_crop", False) else resize_to
     else:
         resize_to = size
-    interpolation = INTERPOLATIONS.get(int(own.resample), default.interpolation)
+    interpolation = INTERPOLATIONS.get(int(saved.resample), default.interpolation)
     return Processing(
-        int(size), tuple(own.image_mean), tuple(own.image_std), int(resize_to), interpolation
+        int(size),
+        tuple(saved.image_mean),
+        tuple(saved.image_std),
+        int(resize_to),
+        interpolation,
     )

@@ -46,13 +46,13 @@ class StretchedAttention(WavLMAttention):
         windows = position_bias.unfold(1, frames, 1)
         padding = None if attention_mask is None else attention_mask.ne(1)[:, None, None]
         step = max(1, CELLS[hidden_states.device.type] // (batch * heads * frames))
-        found = []
+        stretches = []
         for first in range(0, frames, step):
             last = min(first + step, frames)
             bias = gate[:, :, first:last] * windows[:, frames - last : frames - first].flip(1)
             if padding is not None:
                 bias = bias.masked_fill(padding, float("-inf"))
-            found.append(
+            stretches.append(
                 scaled_dot_product_attention(
                     query[:, :, first:last],
                     key,
@@ -61,7 +61,7 @@ class StretchedAttention(WavLMAttention):
                     dropout_p=self.dropout if self.training else 0.0,
                 )
             )
-        together = torch.cat(found, dim=2).transpose(1, 2).reshape(batch, frames, -1)
+        together = torch.cat(stretches, dim=2).transpose(1, 2).reshape(batch, frames, -1)
         return self.out_proj(together), None, position_bias
 
     def _by_distance(self, frames: int, device: torch.device) -> Tensor:

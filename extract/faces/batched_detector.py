@@ -36,8 +36,8 @@ class FaceFinder:
             step = max(1, self.pixels // (height * width))
             for begin in range(0, len(same), step):
                 batch = same[begin : begin + step]
-                found = self.arithmetic.halving([images[i] for i in batch], self.detector.find)
-                for index, faces in zip(batch, found, strict=True):
+                boxes_of = self.arithmetic.halving([images[i] for i in batch], self.detector.find)
+                for index, faces in zip(batch, boxes_of, strict=True):
                     self._seen[keys[index]] = (faces, self._sharers)
         faces = [self._seen[key][0] for key in keys]
         for key in asked:

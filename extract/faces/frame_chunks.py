@@ -45,8 +45,8 @@ class Collector:
         """The clip's next frame."""
         piece = self._piece
         if self._known is not None and self._track is not None:
-            found = self._known[self._count] if self._count < len(self._known) else NOBODY
-            crop = self._track.next(image, found)
+            faces = self._known[self._count] if self._count < len(self._known) else NOBODY
+            crop = self._track.next(image, faces)
             piece.crops.append(crop)
             piece.nbytes += 0 if crop is None else crop.nbytes
         else:

@@ -111,8 +111,8 @@ class Detector:
         return owner[kept], _square(_shifted(boxes[kept], shifts[kept]))
 
     def _final(self, table: Tensor, owner: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        owner, boxes, said = self._judged(self.output, table, owner, boxes, 48)
-        shifts, score = said[0], said[-1][:, 1]
+        owner, boxes, answers = self._judged(self.output, table, owner, boxes, 48)
+        shifts, score = answers[0], answers[-1][:, 1]
         kept = score > THRESHOLDS[2]
         boxes = torch.cat([boxes[kept, :4], score[kept, None]], 1)
         return owner[kept], _shifted(boxes, shifts[kept])
@@ -132,8 +132,8 @@ class Detector:
         ]
         if not crops:
             return owner, boxes, [boxes.new_zeros(0, 4), boxes.new_zeros(0, 2)]
-        said = [network(_normal(crop)) for crop in crops]
-        return owner, boxes, [torch.cat(kind) for kind in zip(*said, strict=True)]
+        answers = [network(_normal(crop)) for crop in crops]
+        return owner, boxes, [torch.cat(kind) for kind in zip(*answers, strict=True)]
 
 
 def one_thread() -> None:

@@ -74,24 +74,24 @@ class FaceTrack:
         faces = self._real(image, faces)
         self.several += len(faces) > 1
         chosen = self._choose(faces)
-        found: Picture | None = None
+        picture: Picture | None = None
         if chosen is not None:
             self._last, self._missing, self._other_shot = chosen, 0, False
             self.boxes.append(chosen[:4])
             self.probabilities.append(float(chosen[4]))
-            found = crop(image, chosen[:4], self.settings.face_size, self.settings.margin)
+            picture = crop(image, chosen[:4], self.settings.face_size, self.settings.margin)
             if self.settings.no_face == "hold":
-                self._held = found
+                self._held = picture
         else:
             self._missing += 1
             self.boxes.append(np.full(4, np.nan, np.float32))
             self.probabilities.append(0.0)
             if self.settings.no_face == "full-frame":
-                found = whole(image, self.settings.face_size)
+                picture = whole(image, self.settings.face_size)
             elif self.settings.no_face == "hold":
-                found = self._held
-        self.use.append(found is not None)
-        return found
+                picture = self._held
+        self.use.append(picture is not None)
+        return picture
 
     @property
     def fault(self) -> str | None:
@@ -104,10 +104,10 @@ class FaceTrack:
         last, gone = self._last, (self._missing + 1) / self.settings.fps
         if last is None or not len(faces):
             return largest_of_the_surest(faces)
-        area, own = areas(last[None])[0], areas(faces)
-        rivals = faces[(own >= LARGER * area) & (faces[:, 4] >= last[4] - SURE)]
+        area, sizes = areas(last[None])[0], areas(faces)
+        rivals = faces[(sizes >= LARGER * area) & (faces[:, 4] >= last[4] - SURE)]
         if not len(rivals):
-            alike = faces[own >= area / LARGER]
+            alike = faces[sizes >= area / LARGER]
             reach = max(STILL, self.settings.max_speed * min(gone, LOST)) * (last[2] - last[0])
             distances = np.linalg.norm(centres(alike) - centres(last[None]), axis=1)
             if len(alike) and distances.min() <= reach:
@@ -151,14 +151,14 @@ def largest_of_the_surest(faces: Boxes) -> Boxes | None:
 def areas(faces: Boxes) -> NDArray[np.float32]:
     """(faces,) square pixels."""
     size = np.maximum(faces[:, 2:4] - faces[:, :2], 0)
-    found: NDArray[np.float32] = size[:, 0] * size[:, 1]
-    return found
+    area: NDArray[np.float32] = size[:, 0] * size[:, 1]
+    return area
 
 
 def centres(faces: Boxes) -> NDArray[np.float32]:
     """(faces, 2)."""
-    found: NDArray[np.float32] = (faces[:, :2] + faces[:, 2:4]) / np.float32(2)
-    return found
+    centre: NDArray[np.float32] = (faces[:, :2] + faces[:, 2:4]) / np.float32(2)
+    return centre
 
 
 def brightness(image: Picture, box: Boxes) -> float:

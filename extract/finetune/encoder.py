@@ -177,8 +177,8 @@ class LiveEncoder(nn.Module):
         table = getattr(attention, "rel_attn_embed", None)
         if table is not None and blocks[0] is not first:
             # WavLM's position bias is made in block 1, from a table of its own, for all blocks
-            kept: Any = blocks[0]
-            kept.attention.rel_attn_embed = table
+            lowest: Any = blocks[0]
+            lowest.attention.rel_attn_embed = table
 
     def _unfreeze(
         self,

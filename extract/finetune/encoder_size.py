@@ -42,6 +42,6 @@ def encoder_size(config: Config, modality: Modality) -> EncoderSize | None:
     if isinstance(table, AudioFeatures):
         stride, window = frame_grid(checkpoint, Processing(16_000, normalize=False))
         hop = checked_hop(table, 16_000 / stride, window)
-    own = checkpoint.config
+    sizes = checkpoint.config
     weights = sum(weight.numel() for weight in model.parameters())
-    return EncoderSize(weights, own.num_hidden_layers, own.hidden_size, hop)
+    return EncoderSize(weights, sizes.num_hidden_layers, sizes.hidden_size, hop)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from ...cache.alignment.word_times import read_words, refuse_wordless
-from ...cache.spec import FeatureSpec, Modality, layer_names
+from ...cache.spec import Modality, layer_names
 from ...cache.store.store import open_store
 from ...config import AnyFeatures, AudioFeatures, Config, InputConfig, TextFeatures, nearest
 from ...errors import StoreError
@@ -64,7 +64,10 @@ def live_input(
         return make(store=open_store(path), start=None)  # building it says what is wrong
     reason = _unfit(table, stream, settings, names, start, words)
     if not reason:
-        cached = replace(stream.spec, layers=_stored(stream.spec, table))
+        layers = stream.spec.layers
+        if table.layers != "all":
+            layers = tuple(layers[k] for k in sorted(set(stream.spec.positions(table.layers))))
+        cached = replace(stream.spec, layers=layers)
         try:
             store = open_store(config.corpus_cache / cached.folder_name)
             store.spec.positions([start])
@@ -96,12 +99,6 @@ def _unfit(
         if checked_hop(table, native, window) > 1:
             return f"the cache holds {table.rate:g} of the encoder's {native:g} frames a second"
     return ""
-
-
-def _stored(spec: FeatureSpec, table: AnyFeatures) -> tuple[str, ...]:
-    if table.layers == "all":
-        return spec.layers
-    return tuple(spec.layers[k] for k in sorted(set(spec.positions(table.layers))))
 
 
 def table_of(config: Config, modality: Modality) -> AnyFeatures:

@@ -96,13 +96,11 @@ class BufferedProgress:
         self._stop()
 
     def advance(self, task: str, by: int = 1) -> None:
-        """Add to what the driver will hear."""
         with self._lock:
             self._advances[task] = self._advances.get(task, 0) + by
         self._stop()
 
     def note(self, message: str) -> None:
-        """Keep the line for the driver."""
         with self._lock:
             self._notes.append(message)
 
@@ -126,8 +124,8 @@ class Actor:
         # Were that our repository, `evaluate` or `cache` of others would be ours.
         sys.path[:] = [path for path in sys.path if path != ROOT]
         settings = {"device": "cuda" if gpu else "cpu", "workers": config.extract.workers or cpus}
-        own = config.extract.model_copy(update=settings)
-        self._config, self._cpus = config.model_copy(update={"extract": own}), cpus
+        settings_here = config.extract.model_copy(update=settings)
+        self._config, self._cpus = config.model_copy(update={"extract": settings_here}), cpus
         self._wire = BufferedProgress()
 
     def about(self, landmarks: Sequence[Landmark]) -> ActorInfo:

@@ -72,7 +72,6 @@ class RayEngine:
 
     @property
     def device(self) -> str:
-        """Devices and their number."""
         devices = Counter(self._pool.devices.values() if self._pool else ())
         return ", ".join(f"{n} x {device}" for device, n in devices.items()) or "ray"
 
@@ -90,8 +89,8 @@ class RayEngine:
         self._exit.callback(pool.kill)
         pool.assemble()
         # this machine need not have what the actors have
-        own = found.config.extract.model_copy(update={"device": "cpu"})
-        draft = diagnose(replace(found, config=found.config.model_copy(update={"extract": own})))
+        on_cpu = found.config.extract.model_copy(update={"device": "cpu"})
+        draft = diagnose(replace(found, config=found.config.model_copy(update={"extract": on_cpu})))
         hosts = sorted({about.host for about in pool.abouts})
         where = ", ".join(hosts) if len(hosts) <= LISTED else f"{len(hosts)} machines"
         return replace(

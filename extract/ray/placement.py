@@ -33,14 +33,14 @@ def places(nodes: Sequence[Mapping[str, Any]], device: str, actors: int | None) 
             'sees. Say "auto", or "cuda".'
         )
     alive = [node for node in nodes if node["Alive"]]
-    gpus = [] if device == "cpu" else [int(_amount(node, "GPU")) for node in alive]
+    gpus = [] if device == "cpu" else [_amount(node, "GPU") for node in alive]
     if any(gpus):
         room, unit = gpus, "GPUs"
         wanted = gpus
     elif device == "cuda":
         raise ConfigError('extract.device = "cuda": Ray sees no GPU. Say "auto" or "cpu".')
     else:
-        room, unit = [int(_amount(node, "CPU")) for node in alive], "processors"
+        room, unit = [_amount(node, "CPU") for node in alive], "processors"
         wanted = [min(cpus, max(1, cpus // CPUS_AN_ACTOR)) for cpus in room]
     if not any(room):
         raise ConfigError(
@@ -50,21 +50,18 @@ def places(nodes: Sequence[Mapping[str, Any]], device: str, actors: int | None) 
         if actors > sum(room):
             raise ConfigError(f"--actors {actors}: Ray sees {sum(room)} {unit}, and one needs one.")
         wanted = _dealt(room, actors)
-    found = [
-        (turn, Place(node["NodeID"], node["NodeManagerHostname"], _cpus(node, count), any(gpus)))
-        for node, count in zip(alive, wanted, strict=True)
-        for turn in range(count)
-    ]
-    return [place for _, place in sorted(found, key=lambda each: each[0])]
+    turns = list[tuple[int, Place]]()
+    for node, count in zip(alive, wanted, strict=True):
+        for turn in range(count):
+            # beside a GPU an actor may have no processor to itself, and still needs one
+            cpus = _amount(node, "CPU") // count
+            place = Place(node["NodeID"], node["NodeManagerHostname"], cpus, any(gpus))
+            turns.append((turn, place))
+    return [place for _, place in sorted(turns, key=lambda each: each[0])]
 
 
-def _amount(node: Mapping[str, Any], resource: str) -> float:
-    return float(node["Resources"].get(resource, 0.0))
-
-
-def _cpus(node: Mapping[str, Any], actors: int) -> int:
-    """Of each of the machine's actors; a GPU's may have none to itself, and still needs one."""
-    return int(_amount(node, "CPU")) // actors
+def _amount(node: Mapping[str, Any], resource: str) -> int:
+    return int(node["Resources"].get(resource, 0.0))
 
 
 def _dealt(room: Sequence[int], actors: int) -> list[int]:

@@ -252,7 +252,7 @@ def _tell(member: Member, news: News, listener: Bounded) -> None:
 def _one_line(fault: BaseException) -> str:
     """What went wrong, without the names that Ray gives to actors."""
     lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
-    told = [
+    words = [
         line for line in lines if not line.startswith(("class_name", "actor_id", "pid", "name"))
     ]
-    return f"{type(fault).__name__}: {' '.join(told)}".rstrip(".")
+    return f"{type(fault).__name__}: {' '.join(words)}".rstrip(".")

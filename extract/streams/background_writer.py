@@ -1,15 +1,13 @@
 """The writing thread: parts go to disk while the device works on the next ones."""
 
-import queue
-import threading
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
 WAITING = 2
 """Parts that may wait for the disk; then the encoders wait, and memory stays bounded."""
-
-Write = Callable[[], None]
 
 
 class StoreThread:
@@ -19,12 +17,10 @@ class StoreThread:
     """
 
     def __init__(self) -> None:
-        self._queue: queue.Queue[Write | None] = queue.Queue(WAITING)
-        self._fault: BaseException | None = None
-        self._thread = threading.Thread(target=self._write, name="write", daemon=True)
+        self._pool = ThreadPoolExecutor(1, "write")
+        self._writes: deque[Future[None]] = deque()
 
     def __enter__(self) -> Self:
-        self._thread.start()
         return self
 
     def __exit__(
@@ -33,23 +29,15 @@ class StoreThread:
         fault: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._queue.put(None)
-        self._thread.join()
-        if fault is None and self._fault is not None:
-            raise self._fault
+        self._pool.shutdown()
+        if fault is None:
+            self._wait(0)
 
-    def put(self, write: Write) -> None:
+    def put(self, write: Callable[[], None]) -> None:
         """Queue the writing of one part; waits while too many are queued."""
-        if self._fault is not None:
-            raise self._fault
-        self._queue.put(write)
+        self._wait(WAITING)
+        self._writes.append(self._pool.submit(write))
 
-    def _write(self) -> None:
-        while (write := self._queue.get()) is not None:
-            if self._fault is not None:
-                continue  # the disk failed: take jobs off, so that nobody waits for ever
-            try:
-                write()
-            except BaseException as fault:
-                self._fault = fault
-            del write  # what it holds is a whole part
+    def _wait(self, left: int) -> None:
+        while self._writes and (len(self._writes) > left or self._writes[0].done()):
+            self._writes.popleft().result()

@@ -21,6 +21,6 @@ class PrecedingUtterances:
         if not self.count:
             return ()
         nothing = (None, "")
-        said = [self._said.get(id_, nothing) for id_ in clip.context]
-        texts = [text for split, text in said if split == clip.split] + list(clip.context_text)
+        before = [self._said.get(id_, nothing) for id_ in clip.context]
+        texts = [text for split, text in before if split == clip.split] + list(clip.context_text)
         return tuple([text for text in texts if text.strip()][-self.count :])

@@ -154,8 +154,8 @@ def decode_job(job: Job, put: Put, root: Path, clock: Clock) -> None:
         except Exception as raised:
             prepared = clip_error("prepare", raised)
         # what was noted of the file concerns all streams, and is told once
-        told = tuple(note for m in media.values() for note in m.notes) if not position else ()
-        hand_on(position, prepared, True, told)
+        file_notes = tuple(note for m in media.values() for note in m.notes) if not position else ()
+        hand_on(position, prepared, True, file_notes)
     clock.add("decode", time.perf_counter() - began - waited, 1)
 
 

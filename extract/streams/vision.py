@@ -207,9 +207,9 @@ class VisionStream(Stream):
         unseen = [w for w in waiting if w.small is not None]
         with self.clock.busy("detect", len(unseen)):
             self._apart("detect", unseen, [w.clip for w in unseen], self._detect)
-        for one in waiting:
-            if one.clip.fault is None:
-                self._apart("detect", [one], [one.clip], self._follow)
+        for frame in waiting:
+            if frame.clip.fault is None:
+                self._apart("detect", [frame], [frame.clip], self._follow)
             while len(self._crops) >= self.encoder.batch:
                 self._encode(self.encoder.batch)
 
@@ -233,28 +233,28 @@ class VisionStream(Stream):
                 live[0][1].fault = clip_error(stage, fault)
                 return
             for key, clip in owners.items():
-                own = [item for item, c in live if id(c) == key]
-                self._apart(stage, own, [clip] * len(own), work)
+                of_clip = [item for item, c in live if id(c) == key]
+                self._apart(stage, of_clip, [clip] * len(of_clip), work)
 
     def _detect(self, unseen: Sequence[Waiting]) -> None:
         """Find the faces of these frames."""
         assert self.finder is not None
         keys = [(w.clip.source, w.index) for w in unseen]
-        found = self.finder.find(keys, [w.small for w in unseen if w.small is not None])
-        for one, faces in zip(unseen, found, strict=True):
-            one.faces = faces.copy()
-            one.faces[:, :4] /= one.scale
+        found_faces = self.finder.find(keys, [w.small for w in unseen if w.small is not None])
+        for frame, faces in zip(unseen, found_faces, strict=True):
+            frame.faces = faces.copy()
+            frame.faces[:, :4] /= frame.scale
 
     def _follow(self, frames: Sequence[Waiting]) -> None:
         """Choose the face of each of these frames, and queue its crop."""
-        for one in frames:
-            crop = one.crop
-            if one.image is not None and one.clip.found is not None:
-                assert one.faces is not None
-                one.clip.found.append(one.faces)
-                crop = one.clip.track.next(one.image, one.faces)
+        for frame in frames:
+            crop = frame.crop
+            if frame.image is not None and frame.clip.found is not None:
+                assert frame.faces is not None
+                frame.clip.found.append(frame.faces)
+                crop = frame.clip.track.next(frame.image, frame.faces)
             if crop is not None:
-                self._crops.append((one.clip, one.index, crop))
+                self._crops.append((frame.clip, frame.index, crop))
 
     def _encode(self, count: int) -> None:
         batch, self._crops = self._crops[:count], self._crops[count:]
@@ -279,7 +279,7 @@ class VisionStream(Stream):
         for index, row in clip.rows.items():
             values[:, index] = row
         boxes = np.stack(clip.track.boxes)
-        found = ClipFeatures(
+        features = ClipFeatures(
             id=id_,
             source=clip.source,
             values=values,
@@ -292,4 +292,4 @@ class VisionStream(Stream):
                 "face": ~np.isnan(boxes[:, 0]),
             },
         )
-        return pooled_clip(found, self.settings.pool)
+        return pooled_clip(features, self.settings.pool)

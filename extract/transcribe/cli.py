@@ -73,18 +73,19 @@ def transcribe_command(
         raise ConfigError(f"--device {device}: should be auto, cpu, cuda or cuda:1.") from None
     recogniser = Recogniser(model, revision, language, ComputeDevice.of(settings))
     with exit_on_fault(STOPPED), bars() as progress:
-        found = transcribe(sheet, todo, recogniser, batch, progress)
+        result = transcribe(sheet, todo, recogniser, batch, progress)
     if json:
-        print_json({**vars(found), "table": str(found.table)})
+        print_json({**vars(result), "table": str(result.table)})
     else:
         times = "with word times" if recogniser.timed else "without word times"
-        say(f"{path}: {found.done} clips transcribed, {times}; {found.human} texts of people stay.")
-        if found.silent:
-            tell(f"nothing said in {len(found.silent)}: {', '.join(found.silent[:SHOWN])}")
-    if found.failures:
-        for name, reason in found.failures[:SHOWN] if not json else ():
+        human = f"{result.human} texts of people stay."
+        say(f"{path}: {result.done} clips transcribed, {times}; {human}")
+        if result.silent:
+            tell(f"nothing said in {len(result.silent)}: {', '.join(result.silent[:SHOWN])}")
+    if result.failures:
+        for name, reason in result.failures[:SHOWN] if not json else ():
             tell(f"{name}  not transcribed: {reason}")
-        tell(f"{len(found.failures)} of {len(todo[0])} clips could not be listened to")
+        tell(f"{len(result.failures)} of {len(todo[0])} clips could not be listened to")
         raise typer.Exit(3)
 
 

@@ -88,8 +88,8 @@ class Recogniser:
             return {}
         known = set(getattr(self.model.generation_config, "lang_to_id", None) or {})
         names = transformers.models.whisper.tokenization_whisper.TO_LANGUAGE_CODE
-        given = (language or "").lower()
-        if language is not None and f"<|{names.get(given, given)}|>" not in known:
+        asked = (language or "").lower()
+        if language is not None and f"<|{names.get(asked, asked)}|>" not in known:
             raise EncoderError(
                 f"--language {language}: {source} does not know it. Give a code like en, zh or de."
             )
@@ -104,22 +104,22 @@ class Recogniser:
             for first, last in windows(sound, self.rate, self.longest)
             if last - first >= SHORTEST * self.rate
         ]
-        found: list[list[Heard]] = [[] for _ in sounds]
+        by_sound: list[list[Heard]] = [[] for _ in sounds]
         for at in range(0, len(pieces), batch):
             some = pieces[at : at + batch]
             heard = self.arithmetic.halving([sound for _, _, sound in some], self._batch)
-            for (number, first, _), own in zip(some, heard, strict=True):
-                found[number].append(_later(own, first / self.rate))
-        return [_joined(own) for own in found]
+            for (number, first, _), part in zip(some, heard, strict=True):
+                by_sound[number].append(_later(part, first / self.rate))
+        return [_joined(part) for part in by_sound]
 
     def _batch(self, sounds: Sequence[NDArray[np.float32]]) -> list[Heard]:
         """What is heard in each window; one that runs in a circle is heard once more, apart, where
         no three tokens may come twice."""
-        found = self._pass(sounds)
-        for number, heard in enumerate(found):
+        results = self._pass(sounds)
+        for number, heard in enumerate(results):
             if runs_in_a_circle(heard.text):
-                [found[number]] = self._pass([sounds[number]], no_repeat_ngram_size=3)
-        return found
+                [results[number]] = self._pass([sounds[number]], no_repeat_ngram_size=3)
+        return results
 
     def _pass(self, sounds: Sequence[NDArray[np.float32]], **how: int) -> list[Heard]:
         shown = self.spectrogram(
@@ -129,7 +129,7 @@ class Recogniser:
             return_attention_mask=True,
         ).to(self.arithmetic.device)
         with self.arithmetic.running(), _quiet():
-            made = self.model.generate(
+            generated = self.model.generate(
                 shown["input_features"],
                 attention_mask=shown["attention_mask"],
                 return_timestamps=self.timed,
@@ -138,14 +138,14 @@ class Recogniser:
                 **self.settings,
                 **how,
             )
-        sequences = (made["sequences"] if self.timed else made).tolist()
-        times = made["token_timestamps"].tolist() if self.timed else [None] * len(sequences)
-        found = []
+        sequences = (generated["sequences"] if self.timed else generated).tolist()
+        times = generated["token_timestamps"].tolist() if self.timed else [None] * len(sequences)
+        results = []
         for ids, moments, sound in zip(sequences, times, sounds, strict=True):
             text = self.tokenizer.decode([token for token in ids if not self._is_special(token)])
             words = self._words(ids, moments, len(sound) / self.rate) if moments else ()
-            found.append(Heard(" ".join(text.split()), tuple(words)))
-        return found
+            results.append(Heard(" ".join(text.split()), tuple(words)))
+        return results
 
     def _is_special(self, token: int) -> bool:
         """Whether a token stands for no letters: a mark of the format, or a time stamp."""
@@ -158,26 +158,26 @@ class Recogniser:
         after a word do not lengthen it; the first word of a window is `FIRST` long at most, as it
         would begin with the silence before it.
         """
-        own: list[int] = []
+        word: list[int] = []
         before, start, end, first = 0.0, 0.0, 0.0, True
         for token, moment in [*zip(ids, ends, strict=False), (self.model.config.eos_token_id, 0.0)]:
             special, moment = self._is_special(token), max(moment, before)
-            if own and (special or self._begins(own, token)):
+            if word and (special or self._begins(word, token)):
                 begin = max(start, end - FIRST) if first else start
-                yield _word(self.tokenizer.decode(own), begin, end, seconds)
-                own, first = [], False
+                yield _word(self.tokenizer.decode(word), begin, end, seconds)
+                word, first = [], False
             if not special:
                 piece = self.tokenizer.decode([token])
-                if not own:
+                if not word:
                     start = end = before
-                own.append(token)
+                word.append(token)
                 if any(c.isalnum() or c == "\ufffd" for c in piece):
                     end = moment
             before = moment
 
-    def _begins(self, own: Sequence[int], token: int) -> bool:
-        """Whether `token` begins another word than that of the tokens `own`."""
-        before = self.tokenizer.decode(own)
+    def _begins(self, word: Sequence[int], token: int) -> bool:
+        """Whether `token` begins another word than that of the tokens `word`."""
+        before = self.tokenizer.decode(word)
         whole = bool(before) and "\ufffd" not in before
         return self.tokenizer.decode([token]).startswith(" ") or (whole and is_single(before[-1]))
 

@@ -16,7 +16,7 @@ from ...cache.corpus.words import is_wordless
 from ...progress import Progress
 from ..corpora.reading.table import Table
 from ..decode.clip_error import ClipError, clip_error
-from ..decode.media import decode
+from ..decode.media import sound_of
 from .recogniser import Recogniser
 from .sheet import Sheet
 
@@ -62,23 +62,23 @@ def pieces(sheet: Sheet, again: Again) -> tuple[list[Piece], int, int]:
     Raises ManifestError with every fault of the columns that are read.
     """
     table = Table(sheet.path)
-    found, human, before = list[Piece](), 0, 0
+    todo, human, before = list[Piece](), 0, 0
     for number, (line, _) in enumerate(sheet.lines):
         row = sheet.row(number, table)
         machine = (row.text("text_source") or "").lower() == MACHINE
-        said = not is_wordless(row.text("text") or "")
+        has_text = not is_wordless(row.text("text") or "")
         media, start, end = row.text("media"), row.number("start"), row.number("end")
         if machine and again == "none":
             before += 1
-        elif said and not machine and again != "all":
+        elif has_text and not machine and again != "all":
             human += 1
         elif media is None:
             table.fault(line, "media is empty.")
         else:
             name = row.text("id") or "_".join(filter(None, map(row.text, ("video_id", "clip_id"))))
-            found.append(Piece(number, name or media, sheet.path.parent / media, start, end))
+            todo.append(Piece(number, name or media, sheet.path.parent / media, start, end))
     table.stop()
-    return found, human, before
+    return todo, human, before
 
 
 def transcribe(
@@ -135,16 +135,13 @@ def _ahead(
                     waiting.append([pool.submit(_sound, piece, rate) for piece in ahead])
                 yield group, [future.result() for future in waiting.pop(0)]
         finally:
-            for future in (f for own in waiting for f in own):
+            for future in (f for decoding in waiting for f in decoding):
                 future.cancel()
 
 
 def _sound(piece: Piece, rate: int) -> Sound:
     try:
-        media = decode(piece.media, piece.start, piece.end, {}, [rate])
-        if rate not in media.waveforms:
-            raise ClipError("decode", media.faults.get("audio", "no sound"))
-        return media.waveforms[rate].samples
+        return sound_of(piece.media, piece.start, piece.end, rate)
     except Exception as fault:
         return clip_error("decode", fault)
 
@@ -155,19 +152,19 @@ def _heard(
     """Text and cell of word times of each sound; if a batch fails, sound by sound."""
     good = [sound for sound in sounds if not isinstance(sound, ClipError)]
     try:
-        found = iter(recogniser.hear(good, batch) if good else [])
+        texts = iter(recogniser.hear(good, batch) if good else [])
     except Exception as fault:
         if len(sounds) == 1:
             return [clip_error("encode", fault)]
-        return [one for sound in sounds for one in _heard(recogniser, [sound], batch)]
-    told: list[tuple[str, str] | ClipError] = []
+        return [result for sound in sounds for result in _heard(recogniser, [sound], batch)]
+    results: list[tuple[str, str] | ClipError] = []
     for sound in sounds:
         if isinstance(sound, ClipError):
-            told.append(sound)
+            results.append(sound)
         else:
-            heard = next(found)
-            told.append((heard.text, _cell(heard.words)))
-    return told
+            heard = next(texts)
+            results.append((heard.text, _cell(heard.words)))
+    return results
 
 
 def _cell(words: Sequence[Word]) -> str:

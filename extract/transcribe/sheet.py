@@ -42,9 +42,9 @@ class Sheet:
         except UnicodeDecodeError:
             raise ManifestError(f"{path}: not UTF-8 text. Save it as CSV UTF-8.") from None
         table, mark = Table(path), delimiter(text)
-        found = list(rows(text, mark, table.fault, lambda cells: False))
-        head = [name.strip() for name in found[0][1]] if found else []
-        lines = [(n, cells) for n, cells in found[1:] if any(cell.strip() for cell in cells)]
+        table_rows = list(rows(text, mark, table.fault, lambda cells: False))
+        head = [name.strip() for name in table_rows[0][1]] if table_rows else []
+        lines = [(n, cells) for n, cells in table_rows[1:] if any(cell.strip() for cell in cells)]
         for number, cells in lines:
             if len(cells) != len(head):
                 table.fault(number, f"{len(cells)} cells where the head line has {len(head)}.")
@@ -82,16 +82,14 @@ class Sheet:
                 f"{self.path}: was changed by somebody else meanwhile, and is left as it is now. "
                 "Start again: what stands in it already is not transcribed twice."
             )
-        out = io.StringIO()
-        table = csv.writer(out, delimiter=self._mark, lineterminator="\n")
-        table.writerows([self.head, *(cells for _, cells in self.lines)])
-        data = ("\ufeff" if self._bom else "").encode() + out.getvalue().encode()
+        data = table_bytes(self.head, [cells for _, cells in self.lines], self._mark)
+        data = ("\ufeff" if self._bom else "").encode() + data
         replace(self.path, data)
         self._last = data
 
 
-def table_bytes(head: Sequence[str], lines: Sequence[Sequence[str]]) -> bytes:
-    """A comma separated table as UTF-8."""
+def table_bytes(head: Sequence[str], lines: Sequence[Sequence[str]], mark: str = ",") -> bytes:
+    """A separated table as UTF-8."""
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([head, *lines])
+    csv.writer(out, delimiter=mark, lineterminator="\n").writerows([head, *lines])
     return out.getvalue().encode()

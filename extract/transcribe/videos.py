@@ -40,7 +40,7 @@ def table_of(folder: Path, table: Path) -> tuple[bytes, int]:
     seen = Counter(short)
     rows = []
     for path, name in zip(files, short, strict=True):
-        own = name if seen[name] == 1 else path.relative_to(folder).as_posix()
+        id_ = name if seen[name] == 1 else path.relative_to(folder).as_posix()
         media = Path(os.path.relpath(path, table.parent)).as_posix()
-        rows.append((own, "test", "", media, ""))
+        rows.append((id_, "test", "", media, ""))
     return table_bytes(HEAD, rows), len(rows)

@@ -20,13 +20,13 @@ def windows(samples: NDArray[np.float32], rate: int, longest: float) -> list[tup
     [(0, 26), (26, 40)]
     """
     most, step = int(longest * rate), max(1, int(STEP * rate))
-    found, first = [], 0
+    spans, first = [], 0
     while len(samples) - first > most:
         begin = max(first + step, first + most - int(SEARCHED * rate))
         count = max(1, (first + most - begin) // step)
         tail = samples[begin : begin + count * step].reshape(count, step)
         quietest = int(np.square(tail, dtype=np.float64).mean(axis=1).argmin())
         cut = begin + quietest * step
-        found.append((first, cut))
+        spans.append((first, cut))
         first = cut
-    return [*found, (first, len(samples))] if first < len(samples) else found
+    return [*spans, (first, len(samples))] if first < len(samples) else spans

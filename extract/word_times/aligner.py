@@ -66,10 +66,10 @@ class Aligner:
         if not any(ids):
             raise ClipError("align", "the aligner knows none of the transcript's letters")
         try:
-            found = word_frames(self.emission(samples), ids, self.blank, self.between)
+            frames = word_frames(self.emission(samples), ids, self.blank, self.between)
         except ValueError as fault:
             raise ClipError("align", str(fault)) from None
-        times = seconds_of(found, self.stride / self.rate)
+        times = seconds_of(frames, self.stride / self.rate)
         return tuple(
             Word(text[a:b], None, None, a, b)
             if np.isnan(start)
@@ -107,7 +107,7 @@ def aligner_digest(source: str, revision: str | None) -> str:
 def _processing(where: dict[str, Any]) -> tuple[int, bool]:
     """Samples a second, and whether they are normed, as its processor says."""
     try:
-        own: Any = transformers.AutoFeatureExtractor.from_pretrained(**where)
+        processor: Any = transformers.AutoFeatureExtractor.from_pretrained(**where)
     except (OSError, ValueError):
         return 16_000, True
-    return int(own.sampling_rate), bool(own.do_normalize)
+    return int(processor.sampling_rate), bool(processor.do_normalize)

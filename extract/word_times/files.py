@@ -38,23 +38,23 @@ class WordFiles:
         """
         if not folder.is_dir():
             raise ManifestError(f"words.path: {folder}: no such folder.")
-        found = cls(folder)
+        files = cls(folder)
         paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in KINDS and p.is_file())
         for path in paths:
             match path.suffix.lower():
                 case ".ctm":
                     for name, word in _ctm(path):
-                        found._recordings.setdefault(name, []).append(word)
+                        files._recordings.setdefault(name, []).append(word)
                 case ".csd":
-                    found._sequences.append(stack.enter_context(CsdFile(path)))
+                    files._sequences.append(stack.enter_context(CsdFile(path)))
                 case _:
-                    found._named[path.relative_to(folder).with_suffix("").as_posix()] = path
-                    found._named.setdefault(path.stem, path)
+                    files._named[path.relative_to(folder).with_suffix("").as_posix()] = path
+                    files._named.setdefault(path.stem, path)
         if not paths:
             raise ManifestError(
                 f"words.path: {folder} has no file of word times: .ctm, .TextGrid, .vtt or .csd."
             )
-        return found
+        return files
 
     def of(self, clip: Clip) -> list[Word] | None:
         """The words of a clip, in seconds from its beginning; None: there are no times of it.
@@ -64,20 +64,20 @@ class WordFiles:
         cut of it, from that file's, and is cut. Times that are none (endless, or ending before they
         begin) count as not known. Raises ManifestError for a file that is none.
         """
-        found = self._of(clip)
-        return None if found is None else [_sound(word) for word in found]
+        words = self._of(clip)
+        return None if words is None else [_sound(word) for word in words]
 
     def _of(self, clip: Clip) -> list[Word] | None:
         video, own = clip.video_id, clip.clip_id
         for name in (clip.id, f"{video}_{own}", f"{video}/{own}"):
-            if (found := self._words(name)) is not None:
-                return found
+            if (words := self._words(name)) is not None:
+                return words
         media = PurePath(clip.media or "")
         whole = [media.with_suffix("").as_posix(), media.stem] if clip.media else []
         cut = clip.start is not None or clip.end is not None
         for name in [*whole, *([video] if cut or clip.id == video else [])]:
-            if (found := self._words(name)) is not None:
-                return _cut(found, clip)
+            if (words := self._words(name)) is not None:
+                return _cut(words, clip)
         for file in self._sequences:
             if f"{video}[{own}]" in file:
                 return _cut(_rows(file, f"{video}[{own}]"), clip)
@@ -126,22 +126,21 @@ def _rows(file: CsdFile, key: str) -> list[Word]:
 
 
 def _sound(word: Word) -> Word:
-    times = (word.start, word.end)
-    if word.start is None or word.end is None:
+    start, end = word.start, word.end
+    if start is None or end is None or not -math.inf < start <= end < math.inf:
         return replace(word, start=None, end=None)
-    good = all(math.isfinite(t) for t in times if t is not None) and word.start <= word.end
-    return word if good else replace(word, start=None, end=None)
+    return word
 
 
 def _cut(words: list[Word], clip: Clip) -> list[Word]:
     """Those whose middle lies in the cut, in seconds from its beginning."""
     first, last = clip.start or 0.0, float("inf") if clip.end is None else clip.end
-    found = []
+    inside = []
     for word in words:
         if word.start is None or word.end is None:
-            found.append(word)
+            inside.append(word)
         elif first <= (word.start + word.end) / 2 < last:
-            found.append(
+            inside.append(
                 replace(word, start=max(0.0, word.start - first), end=max(0.0, word.end - first))
             )
-    return found
+    return inside

@@ -15,7 +15,7 @@ from ...config import Config
 from ...errors import ConfigError, ManifestError
 from ...progress import Progress
 from ..decode.clip_error import ClipError, clip_error
-from ..decode.media import decode, media_sources
+from ..decode.media import media_sources, sound_of
 from ..encoders.device import ComputeDevice
 from ..shards import Shard
 from .aligner import Aligner, aligner_digest
@@ -58,7 +58,7 @@ def gather(
     """
     settings, folder = config.words, config.corpus_cache
     known = read_words(folder)
-    found: dict[str, WordTimes] = {}
+    times: dict[str, WordTimes] = {}
     failures: list[Failure] = []
     left: list[tuple[Clip, str]] = []
     # else a table has some, which are kept in case
@@ -68,9 +68,9 @@ def gather(
         files = WordFiles.below(settings.path, stack) if settings.path else None
         for clip in clips:
             try:
-                said = manifest.word_times.get(clip.id) or _filed(files, clip)
-                if said:
-                    found[clip.id] = _laid(clip, said)
+                words = manifest.word_times.get(clip.id) or _filed(files, clip)
+                if words:
+                    times[clip.id] = _laid(clip, words)
                 elif settings.aligner:
                     left.append((clip, _source(clip, manifest.root, whose)))
                 elif asked:
@@ -81,46 +81,46 @@ def gather(
     todo = []
     for clip, source in left:
         if (before := known.get(clip.id)) is not None and before.source == source:
-            found[clip.id] = before
+            times[clip.id] = before
         else:
             todo.append((clip, source))
     if todo:
         failures += _aligned(
-            config, manifest, todo, found, progress, lambda: write_words(path, found)
+            config, manifest, todo, times, progress, lambda: write_words(path, times)
         )
-    write_words(path, found)
+    write_words(path, times)
     return tuple(failures)
 
 
 def changed(config: Config, manifest: Manifest) -> tuple[str, ...]:
     """Clips whose word times, in the table or in files, are others now than those kept."""
-    known, found = read_words(config.corpus_cache), list[str]()
+    known, ids = read_words(config.corpus_cache), list[str]()
     with ExitStack() as stack:
         path = config.words.path
         files = WordFiles.below(path, stack) if path else None
         for clip in manifest.clips:
             try:
-                said = manifest.word_times.get(clip.id) or _filed(files, clip)
-                now = _laid(clip, said).source if said else None
+                words = manifest.word_times.get(clip.id) or _filed(files, clip)
+                now = _laid(clip, words).source if words else None
             except ClipError:
                 continue
             if now is not None and (clip.id not in known or known[clip.id].source != now):
-                found.append(clip.id)
-    return tuple(found)
+                ids.append(clip.id)
+    return tuple(ids)
 
 
 def _name(shard: Shard | None) -> str:
     return f"words-{shard.index}-of-{shard.count}.json" if shard else WORDS
 
 
-def _laid(clip: Clip, said: Sequence[Word]) -> WordTimes:
+def _laid(clip: Clip, times: Sequence[Word]) -> WordTimes:
     """The transcript's words at the times of a table or a file."""
-    words = timed(clip.text, said)
+    words = timed(clip.text, times)
     if words is None:
         raise ClipError("align", "the word times are those of another text")
     if not words:
         raise ClipError("read", "no word times")
-    text = f"{clip.text}\x1e{[(w.text, w.start, w.end) for w in said]}"
+    text = f"{clip.text}\x1e{[(w.text, w.start, w.end) for w in times]}"
     return WordTimes(words, hashlib.blake2b(text.encode(), digest_size=8).hexdigest())
 
 
@@ -146,11 +146,11 @@ def _aligned(
     config: Config,
     manifest: Manifest,
     todo: Sequence[tuple[Clip, str]],
-    found: dict[str, WordTimes],
+    times: dict[str, WordTimes],
     progress: Progress,
     keep: Callable[[], None],
 ) -> list[Failure]:
-    """Lay transcripts over the sound, into `found`; kept every so often, and when it is stopped."""
+    """Lay transcripts over the sound, into `times`; kept every so often, and when it is stopped."""
     failures = []
     settings = config.words
     aligner = Aligner(str(settings.aligner), settings.revision, ComputeDevice.of(config.extract))
@@ -158,13 +158,9 @@ def _aligned(
     try:
         for number, (clip, source) in enumerate(todo, start=1):
             try:
-                media = decode(
-                    manifest.root / str(clip.media), clip.start, clip.end, {}, [aligner.rate]
-                )
-                if aligner.rate not in media.waveforms:
-                    raise ClipError("decode", media.faults.get("audio", "no sound"))
-                words = aligner.align(clip.text, media.waveforms[aligner.rate].samples)
-                found[clip.id] = WordTimes(words, source)
+                path = manifest.root / str(clip.media)
+                sound = sound_of(path, clip.start, clip.end, aligner.rate)
+                times[clip.id] = WordTimes(aligner.align(clip.text, sound), source)
             except Exception as raised:
                 fault = clip_error("align", raised)
                 failures.append(Failure(clip.id, "text", TASK, fault.stage, fault.reason))

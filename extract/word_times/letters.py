@@ -37,12 +37,12 @@ def ids_of(word: str, vocabulary: Mapping[str, int]) -> list[int]:
     >>> ids_of("It's 7!", {"I": 4, "T": 5, "'": 6, "S": 7})
     [4, 5, 6, 7]
     """
-    found = []
+    ids = []
     for c in re.sub(r"\s", "", word).replace("\u2019", "'"):
         known = [form for form in (c, c.upper(), c.lower()) if form in vocabulary]
         if known and (c.isalnum() or c == "'"):
-            found.append(vocabulary[known[0]])
-    return found
+            ids.append(vocabulary[known[0]])
+    return ids
 
 
 def word_frames(

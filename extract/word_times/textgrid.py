@@ -33,8 +33,8 @@ def read_textgrid(text: str, where: str) -> list[Word]:
                 if kind == "TextTier":  # moments, no words
                     next(parts), next(parts)
                     continue
-                start, end, said = float(next(parts)), float(next(parts)), str(next(parts))
-                rows.append(Word(said.strip(), start, end))
+                start, end, word = float(next(parts)), float(next(parts)), str(next(parts))
+                rows.append(Word(word.strip(), start, end))
             if kind == "IntervalTier":
                 tiers.append((name, rows))
     except (StopIteration, RuntimeError, ValueError, OverflowError):
@@ -46,5 +46,5 @@ def read_textgrid(text: str, where: str) -> list[Word]:
 
 
 def _parts(text: str) -> Iterator[str]:
-    for found in _TOKEN.finditer(text):
-        yield found[2] if found[1] is None else found[1].replace('""', '"')
+    for part in _TOKEN.finditer(text):
+        yield part[2] if part[1] is None else part[1].replace('""', '"')

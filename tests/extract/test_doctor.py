@@ -204,10 +204,10 @@ def test_doctor_foresees_what_can_be_seen_without_decoding(
         "audio": (5, 4),
     }
     texts = [finding.text for finding in plan.findings]
-    assert any("1 clips will fail, vision: no video track (2)." in text for text in texts)
-    assert any("1 clips will fail, audio: no audio track (3)." in text for text in texts)
+    assert any("1 clip will fail, vision: no video track (2)." in text for text in texts)
+    assert any("1 clip will fail, audio: no audio track (3)." in text for text in texts)
     behind = "vision: the cut begins after the end of the file (4)"
-    assert any(f"1 clips will fail, {behind}." in text for text in texts)
+    assert any(f"1 clip will fail, {behind}." in text for text in texts)
     assert any("0002.mp4 (empty file)" in text for text in texts)
     result = extract(config)
     for store in plan.stores:  # no more and no other than foreseen

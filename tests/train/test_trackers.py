@@ -67,6 +67,20 @@ def test_mlflow_has_the_curves(make: MakeConfig, monkeypatch: pytest.MonkeyPatch
     assert [m.step for m in losses] == [1, 2, 3]
 
 
+@needs("wandb")
+def test_wandb_keeps_the_curves_here_when_it_is_told_to(
+    make: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    config = make("wandb")
+    (run,) = sedimental.train(config)
+    (folder,) = (config.experiment / "trackers/wandb").glob("offline-run-*")
+    (file,) = folder.glob("*.wandb")
+    kept = file.read_bytes()
+    assert kept.count(b"loss/valid") >= len(run.history) == 3
+    assert b"test/MAE" in kept
+
+
 class Broken:
     """A tracker that takes one epoch."""
 

@@ -58,23 +58,23 @@ def rows(
         cells, begin, first, fault = [], position, line, ""
         while True:
             if text.startswith('"', position):
-                found = _QUOTED.match(text, position)
-                behind = text[found.end() : found.end() + 1] if found else ""
-                spans = len(_LINE_END.findall(found[1])) if found else 0
+                cell = _QUOTED.match(text, position)
+                behind = text[cell.end() : cell.end() + 1] if cell else ""
+                spans = len(_LINE_END.findall(cell[1])) if cell else 0
                 loose = behind not in ("", mark, "\r", "\n")
-                if found is None or (spans and (loose or _swallows(found[1], mark, is_row))):
+                if cell is None or (spans and (loose or _swallows(cell[1], mark, is_row))):
                     fault = "a quote opens here and is not closed"
                     break
                 if loose:
                     fault = "something stands behind the quote that closes a cell"
                     break
-                cells.append(found[1].replace('""', '"'))
-                position, line = found.end(), line + spans
+                cells.append(cell[1].replace('""', '"'))
+                position, line = cell.end(), line + spans
             else:
-                found = plain.match(text, position)
-                assert found is not None
-                cells.append(found[0])
-                position = found.end()
+                cell = plain.match(text, position)
+                assert cell is not None
+                cells.append(cell[0])
+                position = cell.end()
             if not text.startswith(mark, position):
                 break
             position += 1

@@ -67,11 +67,11 @@ def first_there(folder: Path, paths: Sequence[str | Path]) -> str:
 
 def first_file(folder: Path, name: str, places: Sequence[str]) -> Path:
     """The file `name` in the first of `places` below `folder` that has it; else ManifestError."""
-    found = next((p for p in (folder / place / name for place in places) if p.is_file()), None)
-    if found is None:
+    file = next((p for p in (folder / place / name for place in places) if p.is_file()), None)
+    if file is None:
         looked = ", ".join(str(Path(place) / name) for place in places)
         raise ManifestError(
             f"{folder}: no {name} in this folder (looked for {looked}). Check corpus.path in "
             "pipeline.toml: it is the folder that the corpus was unpacked to."
         )
-    return found
+    return file

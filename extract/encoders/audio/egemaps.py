@@ -42,8 +42,8 @@ class EgemapsEncoder(SoundEncoder):
         values = torch.from_numpy(np.array(table.to_numpy(np.float32)))
         frames = len(values)
         real = real_frames([frames], frames, torch.device("cpu"))
-        kept: NDArray[np.float32] = self._pooled(values[None], real).numpy()
-        return kept
+        states: NDArray[np.float32] = self._pooled(values[None], real).numpy()
+        return states
 
 
 def load_opensmile() -> Any:

@@ -58,8 +58,8 @@ class LogMelEncoder(SoundEncoder):
             )
             energies = spectrum.abs().square().transpose(1, 2) @ self.filters
             logs = torch.log(energies + FLOOR)
-            kept = self._pooled(logs, real_frames(frames, longest, device))
-        return self.arithmetic.unpacked(kept[None], [self._kept(n) for n in frames])
+            states = self._pooled(logs, real_frames(frames, longest, device))
+        return self.arithmetic.unpacked(states[None], [self._kept(n) for n in frames])
 
 
 def mel_filters(sample_rate: int, count: int) -> Tensor:

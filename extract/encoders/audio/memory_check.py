@@ -15,14 +15,14 @@ MARGIN = 0.8
 """Share of the free memory that one clip may take."""
 
 
-def too_long(config: Any, samples: int, kept: int, seconds: float) -> str | None:
-    """Why a clip of so many samples, of which `kept` numbers are stored, cannot be encoded on a
+def too_long(config: Any, samples: int, stored: int, seconds: float) -> str | None:
+    """Why a clip of so many samples, of which `stored` numbers are kept, cannot be encoded on a
     CPU, or None.
 
     The operating system ends a process that asks for too much, and all its work; a GPU says no.
     """
     first = samples / config.conv_stride[0] * config.conv_dim[0]
-    needed, free = (FIRST * first + KEPT * kept) * 4, free_memory()
+    needed, free = (FIRST * first + KEPT * stored) * 4, free_memory()
     if needed <= MARGIN * free:
         return None
     return (

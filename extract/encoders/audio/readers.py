@@ -1,7 +1,6 @@
 """Which reader of sound an encoder needs, and what the checkpoint's processor asks of the sound."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from transformers import AutoFeatureExtractor
 
@@ -9,7 +8,7 @@ from ....cache.spec import Scalar
 from ....config import AudioFeatures
 from ...decode.sound import RESAMPLER
 from ..device import ComputeDevice
-from ..loading import Checkpoint
+from ..loading import Checkpoint, saved_with
 from ..presets.families import Reader
 from . import egemaps, log_mel
 from .egemaps import EgemapsEncoder
@@ -57,13 +56,10 @@ def load_processing(checkpoint: Checkpoint) -> Processing:
     default = Processing(
         SAMPLE_RATE, bool(preset.get("normalize", norms_by_layer(checkpoint.config)))
     )
-    if not checkpoint.trained:
+    processor = saved_with(checkpoint, AutoFeatureExtractor)
+    if processor is None:
         return default
-    try:
-        own: Any = AutoFeatureExtractor.from_pretrained(**checkpoint.where)
-    except (OSError, ValueError):
-        return default
-    return Processing(int(own.sampling_rate), bool(own.do_normalize))
+    return Processing(int(processor.sampling_rate), bool(processor.do_normalize))
 
 
 def preprocessing_of(
@@ -76,16 +72,16 @@ def preprocessing_of(
     """
     stride, window = frame_grid(checkpoint, processing)
     checked_hop(settings, processing.sample_rate / stride, window)
-    own: dict[str, Scalar] = {} if settings.track is None else {"track": settings.track}
+    special: dict[str, Scalar] = {} if settings.track is None else {"track": settings.track}
     if checkpoint.family.reader == "log-mel":
-        own |= log_mel.ingredients()
+        special |= log_mel.ingredients()
     elif checkpoint.family.reader == "egemaps":
-        own |= egemaps.ingredients()
+        special |= egemaps.ingredients()
     return {
         "rate": settings.rate,
         "pool": settings.pool,
         "sample_rate": processing.sample_rate,
         "normalize": processing.normalize,
         "resampler": RESAMPLER,
-        **own,
+        **special,
     }

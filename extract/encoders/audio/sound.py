@@ -86,20 +86,17 @@ class SoundEncoder(ABC):
     def encode(self, clips: Sequence[Sound]) -> list[ClipFeatures]:
         """Features of each clip, in order."""
         pieces = [(i, piece) for i, c in enumerate(clips) for piece in self._pieces(c.samples)]
-        lengths = [self._cost(piece) for _, piece in pieces]
-        found: dict[int, NDArray[Any]] = {}
-        for group in self.arithmetic.batches(lengths, self.budget.most, self.sharing):
-            hidden = self.budget.run(
-                group, lengths, lambda b: self._forward([pieces[i][1] for i in b])
-            )
-            found.update(zip(group, hidden, strict=True))
-        self.arithmetic.settle()
+        hidden = self.budget.encode(
+            [self._cost(piece) for _, piece in pieces],
+            self.sharing,
+            lambda batch: self._forward([pieces[i][1] for i in batch]),
+        )
         parts: list[list[NDArray[Any]]] = [[] for _ in clips]
-        for number, (index, _) in enumerate(pieces):
-            parts[index].append(found.pop(number))
+        for (index, _), states in zip(pieces, hidden, strict=True):
+            parts[index].append(states)
         return [
-            self._features(clip, own[0] if len(own) == 1 else np.concatenate(own, axis=1))
-            for clip, own in zip(clips, parts, strict=True)
+            self._features(clip, each[0] if len(each) == 1 else np.concatenate(each, axis=1))
+            for clip, each in zip(clips, parts, strict=True)
         ]
 
     def _pieces(self, samples: NDArray[np.float32]) -> list[NDArray[np.float32]]:

@@ -53,10 +53,10 @@ class WaveformEncoder(SoundEncoder):
             zero_padding_after_pos_conv(self.model, real),
             capture_hidden_states(
                 self.model, self.family, self.layers, lambda hidden: self._pooled(hidden, real)
-            ) as found,
+            ) as states,
         ):
             self.model(batch.to(device), attention_mask=mask.long() if self.masked else None)
-            hidden = stacked(found, self.layers)
+            hidden = stacked(states, self.layers)
         return self.arithmetic.unpacked(hidden, [self._kept(n) for n in frames])
 
 

@@ -9,7 +9,7 @@ from transformers import AutoFeatureExtractor, WhisperFeatureExtractor
 
 from ..frozen import frozen
 from ..hidden import capture_hidden_states, stacked
-from ..loading import Checkpoint
+from ..loading import Checkpoint, saved_with
 from .sound import SoundEncoder, real_frames
 
 SECONDS_OF_POSITION = 0.02
@@ -56,22 +56,18 @@ class WhisperEncoder(SoundEncoder):
             self.arithmetic.running(),
             capture_hidden_states(
                 self.model, self.family, self.layers, lambda hidden: self._pooled(hidden, real)
-            ) as found,
+            ) as states,
         ):
             self.model(heard.to(device))
-            hidden = stacked(found, self.layers)
+            hidden = stacked(states, self.layers)
         return self.arithmetic.unpacked(hidden, [self._kept(n) for n in frames])
 
 
 def load_spectrogram(checkpoint: Checkpoint) -> Any:
     """The log-mel front end saved with the checkpoint, else the published one at its sizes."""
-    if checkpoint.trained:
-        try:
-            own: Any = AutoFeatureExtractor.from_pretrained(**checkpoint.where)
-        except (OSError, ValueError):
-            pass
-        else:
-            return own
+    extractor = saved_with(checkpoint, AutoFeatureExtractor)
+    if extractor is not None:
+        return extractor
     config = checkpoint.config
     seconds = round(config.max_source_positions * SECONDS_OF_POSITION)
     return WhisperFeatureExtractor(feature_size=config.num_mel_bins, chunk_length=seconds)

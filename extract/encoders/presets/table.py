@@ -81,10 +81,10 @@ def _store_names(raw: Mapping[str, Any], folder: Path) -> frozenset[str]:
     if not isinstance(root, str):
         return frozenset()
     try:
-        found = list((folder / root).glob("*/*/store.json"))
+        files = list((folder / root).glob("*/*/store.json"))
     except OSError:
         return frozenset()
-    return frozenset(path.parent.name.rpartition("-")[0] for path in found)
+    return frozenset(path.parent.name.rpartition("-")[0] for path in files)
 
 
 def _preset_faults(where: str, name: str, table: Mapping[str, Any]) -> Iterable[str]:
@@ -101,16 +101,11 @@ def _preset_faults(where: str, name: str, table: Mapping[str, Any]) -> Iterable[
     rate = table.get("rate")
     if modality == preset.modality == "audio" and isinstance(rate, (int, float)) and rate > 0:
         try:
-            hop(rate, preset.processing.get("native_rate", NATIVE), _window(preset))
+            windowed = FAMILIES[preset.family].reader == "whisper"  # it hears by windows
+            window = int(preset.config.get("max_source_positions", 1500)) if windowed else None
+            hop(rate, preset.processing.get("native_rate", NATIVE), window)
         except RateError as fault:
             yield f"{where}.rate: {fault}"
-
-
-def _window(preset: Preset) -> int | None:
-    """Frames of the windows that the encoder hears by, where it hears by windows."""
-    if FAMILIES[preset.family].reader != "whisper":
-        return None
-    return int(preset.config.get("max_source_positions", 1500))
 
 
 def slug(encoder: str) -> str:
