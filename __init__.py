@@ -1,13 +1,13 @@
 """Multimodal sentiment from cached layers of frozen encoders: extract once, train in seconds.
 
-The functions behind the commands. Each takes the `Config` that `load_config` returns, gives back a
-value and prints nothing; a `progress` is told how far it is. What they need loads when they are
-first called, so that ``import sedimental`` stays light.
+The functions behind the commands: each takes the `Config` that `load_config` returns, gives back a
+value and prints nothing; a `progress` is told how far it is. What they need loads when called.
 """
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +15,6 @@ from .extract.new_clip import NewClip
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from .cache.exchange.export_features import ExportResult
     from .cache.exchange.import_features import Received
@@ -143,24 +142,16 @@ def tune(
     return tune(config, trials, progress, live_input)
 
 
-def _look(config: Config, progress: Progress | None) -> None:
-    """Note what is new in the corpus, and take in what can be, before anything is made of it."""
-    from .checks import news
-
-    for text in news(config, update=True):
-        if progress is not None:
-            progress.note(f"warning: {text}")
-
-
 def sweep(config: Config, progress: Progress | None = None, fresh: bool = False) -> Sweep:
     """Train [sweep]'s models on every layer of every modality, then fusions on the best layers.
 
     What changed in the corpus since it was extracted is noted, and taken in where it can be.
     Raises ConfigError, ManifestError, StoreError or RunError; Preempted on SIGTERM.
     """
+    from .checks import take_in_news
     from .train.sweep.sweep import sweep
 
-    _look(config, progress)
+    take_in_news(config, progress)
     return sweep(config, progress, fresh)
 
 
@@ -169,9 +160,10 @@ def probe(config: Config, progress: Progress | None = None, fresh: bool = False)
 
     Looks at the corpus first, as `sweep` does. Raises ManifestError, StoreError or RunError.
     """
+    from .checks import take_in_news
     from .train.sweep.probe import probe
 
-    _look(config, progress)
+    take_in_news(config, progress)
     return probe(config, progress, fresh)
 
 
@@ -187,8 +179,7 @@ def robustness(
     """Score the trained runs with a share of their frames missing, at each of `rates` (0 to 1).
 
     `masks` is the number of random masks a run and rate. `incomplete` also trains every run anew
-    at each rate. `names` limits it to some runs. Returns the files that were written, none where no
-    run is trained yet.
+    at each rate. `names` limits it to some runs. Returns the files written, none without a run.
     """
     from .extract.finetune.find import live_input
     from .train.robustness import robustness, train_incomplete
@@ -237,7 +228,7 @@ def figures(report: Report) -> tuple[Drawing, ...]:
     """The figures of a report; a notebook shows each, and its ``svg`` is the drawing."""
     from .evaluate.figures.all import figures
 
-    return (*figures(report), *report.drawings)
+    return figures(report)
 
 
 def runs(config: Config) -> Listing:
@@ -251,16 +242,12 @@ def runs(config: Config) -> Listing:
 def compare(first: str, second: str, config: Config) -> Comparison:
     """Test whether one result is better than another on the clips that both answered.
 
-    `first` and `second` are rows (``uegd TAV``), runs or folders of runs. Raises RunError naming
-    what cannot be found or compared.
+    `first` and `second` are rows (``uegd TAV``), runs or folders of runs. Raises RunError.
     """
     from .checks import planned
-    from .evaluate.compare import compare
-    from .evaluate.selection import current_of, manifest_of
+    from .evaluate.compare import compare_of_pipeline
 
-    manifest = manifest_of(config)
-    own = current_of(config, manifest, planned)
-    return compare(first, second, config.experiment, config.evaluate, manifest, own)
+    return compare_of_pipeline(first, second, config, planned)
 
 
 def predict(
@@ -311,18 +298,13 @@ def import_features(
     steps the others are put, and how rows are collapsed: ``("words", "mean")``. Raises
     ExchangeError for what cannot be read, or contradicts the clips that are there.
     """
-    from pathlib import Path
-
     from .cache.exchange.csd.read import Aligned
     from .cache.exchange.import_features import receive
     from .cache.exchange.open import open_foreign
 
-    named = names or {}
-    aligned = None if align is None else Aligned(*align)
-    foreign = open_foreign(Path(source), named, labels, language, aligned)
-    return receive(
-        foreign, config.corpus_cache, named, dtype, config.cache.format, progress=progress
-    )
+    named, aligned = names or {}, align and Aligned(*align)
+    file = open_foreign(Path(source), named, labels, language, aligned)
+    return receive(file, config.corpus_cache, named, dtype, config.cache.format, progress=progress)
 
 
 def export_features(
@@ -337,11 +319,9 @@ def export_features(
     `to`: ``mmsa`` is the feature pickle of MMSA, ``npz`` the same columns as plain arrays, ``fra``
     and ``utt`` MERBench's folder with a file a clip, of its frames or of their mean, ``csd`` a
     folder of computational sequences, ``parquet`` a row a clip, ``webdataset`` tar shards, or what
-    an installed package adds. `layers` names ``ENCODER:LAYER`` by modality; without
-    it those of [train.inputs] are written. Raises ExchangeError or StoreError.
+    an installed package adds. `layers` names ``ENCODER:LAYER`` by modality; without it those of
+    [train.inputs] are written. Raises ExchangeError or StoreError.
     """
-    from pathlib import Path
-
     from .cache.corpus.corpus_table import cached_manifest
     from .cache.exchange.export import export
     from .cache.exchange.export_features import choose
@@ -366,7 +346,5 @@ class _Package(ModuleType):
             super().__setattr__(name, value)
 
 
-for _function in (extract, train, evaluate):
-    if _folder := sys.modules.get(f"{__name__}.{_function.__name__}"):
-        _function.__dict__ = vars(_folder)
+extract.__dict__ = vars(sys.modules[f"{__name__}.extract"])  # `NewClip` has loaded it
 sys.modules[__name__].__class__ = _Package

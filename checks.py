@@ -15,6 +15,7 @@ from .config import Check, Config, ConfigError, DeepCheck, Override, read_config
 
 if TYPE_CHECKING:
     from .cache.manifest import Manifest
+    from .progress import Progress
     from .train.plan import RowKey
 
 
@@ -66,6 +67,13 @@ def news(config: Config, update: bool) -> Iterator[str]:
         yield told
     if config.train.aligned and (told := words_news(config)):
         yield told
+
+
+def take_in_news(config: Config, progress: "Progress | None") -> None:
+    """Note what is new in the corpus, and take in what can be, before anything is made of it."""
+    for text in news(config, update=True):
+        if progress is not None:
+            progress.note(f"warning: {text}")
 
 
 def table_news(config: Config, update: bool) -> str:

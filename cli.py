@@ -102,7 +102,8 @@ def run(
 ) -> None:
     """Extract, train and report: the whole pipeline, each stage only as far as it is not done."""
     from .cache.failures import failed_text
-    from .evaluate.cli import report_stage, show_report, show_sweeps, sweep_files, sweep_json
+    from .evaluate.cli import report_stage, show_report, show_sweeps, sweep_json
+    from .evaluate.output.sweep_files import write_sweep_files
     from .extract.cli import extract_stage, result_json, show_result
     from .train.cli import end_with, run_json, sweep_stage, train_stage
 
@@ -114,7 +115,7 @@ def run(
         show_result(extracted)
     runs, failures = train_stage(checked, fresh)
     swept = sweep_stage(checked, fresh=fresh) if checked.sweep is not None else ()
-    files = sweep_files(checked, swept) if swept else ()
+    files = write_sweep_files(checked.experiment, swept) if swept else ()
     report, page = report_stage(checked, face_strips)
     if json:
         print_json(
@@ -154,13 +155,14 @@ def sweep(
     The layer of a modality is picked on validation; its test score stands beside those of the last
     layer and of a weighted sum. A sweep that was stopped goes on where it was.
     """
-    from .evaluate.cli import show_sweeps, sweep_files, sweep_json
+    from .evaluate.cli import show_sweeps, sweep_json
+    from .evaluate.output.sweep_files import write_sweep_files
     from .train.cli import end_with, sweep_stage
 
     checked = pipeline(config)
     corpus_news(checked, update=True)
     found = sweep_stage(checked, probe, fresh)
-    files = sweep_files(checked, found)
+    files = write_sweep_files(checked.experiment, found)
     if json:
         print_json([sweep_json(each) for each in found])
     else:
@@ -201,7 +203,8 @@ def robustness(
     With --incomplete also what training on data as incomplete gains. The curves and their AUILC
     stand in the report.
     """
-    from .evaluate.cli import missing_rates, report_stage, show_robustness
+    from .evaluate.cli import missing_rates, report_stage
+    from .evaluate.output.terminal import robustness_to_terminal
     from .train.cli import robustness_stage
 
     checked = pipeline(config)
@@ -210,7 +213,7 @@ def robustness(
     report, page = report_stage(checked, face_strips)
     if json:
         return print_json({"robustness": report.to_json()["robustness"], "page": str(page)})
-    show_robustness(report)
+    out().print(robustness_to_terminal(report))
     say(f"report: {page}")
 
 

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_type_hints
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 from pydantic_core import PydanticUndefined
 
 from .config import TAGS, Config
 from .config.base import snake
 from .config.field_spellings import ELSEWHERE
 from .config.wording import sections, shown
+from .model_table import MODELS
 from .schema import attribute_docs, first_paragraph, plain_text, value_words
 
 Kind = Literal["key", "model", "option", "encoder", "metric"]
@@ -38,6 +39,7 @@ def keys() -> Iterator[Entry]:
     for path, section in sections(Config, TAGS):
         if not path:
             continue
+        hints = get_type_hints(section, include_extras=True)
         for name, info in section.model_fields.items():
             if _is_table(info.annotation):
                 continue
@@ -46,14 +48,13 @@ def keys() -> Iterator[Entry]:
                 "key",
                 f"{path}.{name}",
                 plain_text(info.description or ""),
-                value_words(TypeAdapter(_annotated(section, name))),
+                value_words(TypeAdapter(hints[name])),
                 _default(default, path, name),
             )
 
 
 def models() -> Iterator[Entry]:
     """Every fusion model."""
-    from .model_table import MODELS
     from .train.models import model_recipe, module_of, presets_of, within_text
 
     for name in MODELS:
@@ -142,8 +143,6 @@ def metrics() -> Iterator[Entry]:
 
 def everything() -> Iterator[Entry]:
     """All of them."""
-    from .model_table import MODELS
-
     yield from keys()
     yield from models()
     for name in MODELS:
@@ -179,14 +178,8 @@ def _once(found: Sequence[Entry]) -> list[Entry]:
 
 def _is_table(annotation: Any) -> bool:
     """Whether a field is a table with keys of its own, which come by themselves."""
-    from pydantic import BaseModel
-
     inner = getattr(annotation, "__args__", (annotation,))
     return any(isinstance(kind, type) and issubclass(kind, BaseModel) for kind in inner)
-
-
-def _annotated(section: type[Any], name: str) -> Any:
-    return get_type_hints(section, include_extras=True)[name]
 
 
 def _default(value: Any, path: str, name: str) -> str:

@@ -163,19 +163,6 @@ def _fields(
     loc: tuple[str | int, ...], root: type[BaseModel], tags: Mapping[str, type[BaseModel]]
 ) -> Mapping[str, Any]:
     """The fields of the table at `loc`, by key."""
-    model = root
-    for position, step in enumerate(loc):
-        if isinstance(step, int) or (step == "features" and position == 0):
-            continue
-        if step in tags and loc[0] == "features":
-            model = tags[str(step)]
-            continue
-        if str(step) not in model.model_fields:
-            return {}
-        annotation = model.model_fields[str(step)].annotation
-        choices = [annotation, *get_args(annotation)]
-        inner = [c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)]
-        if not inner:
-            return {}
-        model = inner[0]
-    return model.model_fields
+    path = ".".join(step for step in loc if isinstance(step, str))
+    section = dict(sections(root, tags)).get(path)
+    return section.model_fields if section else {}

@@ -26,11 +26,9 @@ def floor(run: Run) -> Run:
         answer = train.mean(axis=0)  # of several labels, each its own
     values = np.zeros_like(run.predictions.values) + answer
     shares = run.predictions.probabilities
-    changed = replace(
-        run.predictions,
-        values=values,
-        probabilities=None if shares is None else _certain(values, shares.shape[1]),
-    )
+    if shares is not None:
+        shares = np.eye(shares.shape[1])[np.nan_to_num(values).astype(np.int64)]
+    changed = replace(run.predictions, values=values, probabilities=shares)
     return replace(run, modalities=(), predictions=changed, parameters=0, seconds=0.0, memory=0)
 
 
@@ -69,11 +67,6 @@ def _is_of(head: Scored, found: Sweep, point: Point, like: Run) -> bool:
     read = {m: (one["fingerprint"], *one["layers"]) for m, one in own["inputs"].items()}
     told = {m: (found.encoders[m].fingerprint, layer) for m, layer in point.layers.items()}
     return read == told and own["table"] == theirs["table"] and not _apart(own, [like])
-
-
-def probe_name(run: Run) -> str:
-    """``ridge probe``; which modalities it reads stands beside it."""
-    return f"{run.model} probe"
 
 
 def sweeps_of(
@@ -144,8 +137,3 @@ def _clips(run: Run) -> tuple[tuple[str, ...], tuple[float, ...]]:
     own = run.predictions
     kept = [k for k, split in enumerate(own.splits) if split == "test"]
     return tuple(own.ids[k] for k in kept), tuple(own.labels[kept].tolist())
-
-
-def _certain(values: NDArray[np.float64], classes: int) -> NDArray[np.float64]:
-    known = np.nan_to_num(values).astype(np.int64)
-    return np.eye(classes)[known]

@@ -182,13 +182,6 @@ def show_report(report: "Report", page: Path) -> None:
     say(f"report: {page}")
 
 
-def sweep_files(config: "Config", sweeps: "Sequence[Sweep]") -> "tuple[Path, ...]":
-    """Write tables and figures beside the sweep."""
-    from .output.sweep_files import write_sweep_files
-
-    return write_sweep_files(config.experiment, sweeps)
-
-
 def show_sweeps(sweeps: "Sequence[Sweep]", files: "Sequence[Path]") -> None:
     """The layers side by side, the comparison, the lines to paste, and where the figures lie."""
     from .output.sweep_terminal import to_terminal
@@ -223,13 +216,6 @@ def missing_rates(text: str | None, protocol: str) -> "tuple[float, ...]":
     if not found or not all(0 <= rate <= 1 for rate in found):
         fail(f'--rates "{text}": say first:last:step or a list like 0,0.3,0.6, within 0 and 1.', 2)
     return tuple(dict.fromkeys(found))
-
-
-def show_robustness(report: "Report") -> None:
-    """AUILC and the scores without each modality, a row each."""
-    from .output.terminal import robustness_to_terminal
-
-    out().print(robustness_to_terminal(report))
 
 
 def _explain(config: "Config", json: bool) -> None:

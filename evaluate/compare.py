@@ -13,12 +13,13 @@ from ..cache.runs import Run, read_run
 from ..cache.runs.identity import differences, variants
 from ..cache.runs.names import Current, find_folders
 from ..cache.spec import Several
-from ..config import EvaluateConfig, label_range
+from ..config import Config, EvaluateConfig, label_range
 from ..errors import RunError
 from ..result_table import ResultTable
-from .analysis.analysis import mean_prediction
+from .analysis.analysis import mean_prediction, scored_clips
 from .cross_validation import joined
 from .metrics import THRESHOLD, Scheme, Scores, polarity_without_neutral
+from .selection import Planned, current_of, manifest_of
 from .statistics import (
     FEWEST_GROUPS,
     Difference,
@@ -110,7 +111,7 @@ def compare(
     if len(kinds) > 1:
         raise RunError(f"{first} and {second}: one predicts other classes than the other, or none.")
     scheme: Scheme = a[0].predictions.classes or a[0].predictions.several or settings.protocol
-    ids = [_ids(run) for run in (*a, *b)]
+    ids = [scored_clips(run)[0] for run in (*a, *b)]
     shared = set(ids[0]).intersection(*ids[1:])
     if not shared:
         raise RunError(f"{first} and {second}: no test clip was answered by both.")
@@ -142,6 +143,16 @@ def compare(
         left_out=len(set().union(*ids)) - len(order),
         resamples=resamples,
     )
+
+
+def compare_of_pipeline(
+    first: str, second: str, config: Config, planned: Planned | None = None
+) -> Comparison:
+    """`compare` within the experiment of `config`, with its protocol and its corpus's videos; what
+    the pipeline asks for of several configurations `planned` says."""
+    manifest = manifest_of(config)
+    current = current_of(config, manifest, planned)
+    return compare(first, second, config.experiment, config.evaluate, manifest, current)
 
 
 def find_runs(name: str, experiment: Path, current: Current | None = None) -> tuple[Run, ...]:
@@ -186,22 +197,18 @@ def _side(
     return Side(name, seeds, spreads(labels, answers, scheme))
 
 
-def _ids(run: Run) -> list[str]:
-    own = run.predictions
-    return [clip for clip, split in zip(own.ids, own.splits, strict=True) if split == "test"]
-
-
 def _of(run: Run, order: Sequence[str]) -> tuple[Scores, Scores]:
     """Labels and predictions of these test clips, (clips,) each."""
-    row = {clip: k for k, clip in enumerate(_ids(run))}
+    row = {clip: k for k, clip in enumerate(scored_clips(run)[0])}
     kept = [row[clip] for clip in order]
     labels, answers = run.predictions.of("test")
     return labels[kept], answers[kept]
 
 
 def _joint(runs: Sequence[Run], order: Sequence[str]) -> Scores:
-    row = {clip: k for k, clip in enumerate(_ids(runs[0]))}
-    if any(_ids(run) != _ids(runs[0]) for run in runs):
+    ids = scored_clips(runs[0])[0]
+    row = {clip: k for k, clip in enumerate(ids)}
+    if any(scored_clips(run)[0] != ids for run in runs):
         return np.asarray(np.mean([_of(run, order)[1] for run in runs], axis=0))
     return mean_prediction(runs)[[row[clip] for clip in order]]
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from ..cache.spec import LETTERS, MODALITIES, Modality
 from ..cache.sweeps import Point, Sweep
-from .metrics import Scheme
 from .protocols import CorpusProtocol, protocol_of
 from .statistics import Spread
 
@@ -41,14 +40,9 @@ class Line:
         return self.spread("valid", key) if folds is None else Spread(folds)
 
 
-def scheme_of(sweep: Sweep) -> Scheme:
-    """How its clips were scored."""
-    return sweep.classes or sweep.protocol
-
-
 def protocol_of_sweep(sweep: Sweep) -> CorpusProtocol:
     """What its metrics mean."""
-    return protocol_of(scheme_of(sweep))
+    return protocol_of(sweep.classes or sweep.protocol)
 
 
 def metric_keys(sweep: Sweep) -> tuple[str, str]:

@@ -103,6 +103,11 @@ class CorpusProtocol:
             sign = np.sign(rounded(score, 3)) if mosi else binned(score, SIMS_EDGES_3) - 1
         return ("negative", "neutral", "positive")[int(sign[0]) + 1]
 
+    @property
+    def leading(self) -> tuple[Metric, ...]:
+        """What a short table shows: not every F1."""
+        return tuple(m for m in self.metrics if m.label != "F1" or m.key == self.first)
+
     def metric(self, key: str) -> Metric:
         """The metric of that key."""
         return next(m for m in self.metrics if m.key == key)

@@ -18,7 +18,7 @@ from .analysis.analysis import analyse, scored_clips
 from .analysis.cross_corpus import read_cross
 from .analysis.missing_rates import read_robustness
 from .analysis.published import published_for
-from .baselines import best_probe, floor, probe_name, stale_sweeps, sweeps_of
+from .baselines import best_probe, floor, stale_sweeps, sweeps_of
 from .cross_validation import fold_of, joined, over_parts, parts_behind, parts_note, parts_of
 from .figures.representation_maps import map_figures
 from .figures.training_curves import trajectory_figure
@@ -123,8 +123,9 @@ def report_of(
     sweeps = sweeps_of(folder, runs, manifest)
     probe = None
     if (found_probe := best_probe(folder, runs[0], sweeps)) is not None:
-        one, its_parts = found_probe
-        probe = over_parts(_score([one], *how, name=probe_name(one))[0], its_parts, scheme)
+        fitted, its_parts = found_probe
+        row, _ = _score([fitted], *how, name=f"{fitted.model} probe")
+        probe = over_parts(row, its_parts, scheme)
     ranked = {row.name: groups[row.name] for row in _ranked(rows, protocol)}
     headline = next(iter(ranked))
     inputs = _inputs(groups)

@@ -170,10 +170,7 @@ def unfit(
         return "stale", stale
     if everything:
         return None
-    if isinstance(wanted, Mapping):
-        apart = _apart(own, wanted)
-        return ("settings", wording(apart)) if apart else None
-    apart = _other_features(config, own)
+    apart = _apart(own, wanted) if isinstance(wanted, Mapping) else _other_features(config, own)
     return ("settings", wording(apart)) if apart else None
 
 

@@ -165,26 +165,15 @@ def _range_of(labels: NDArray[np.float64]) -> str:
 
 def _mixed(groups: Mapping[str, Sequence[Run]]) -> Iterator[str]:
     named = {f"{name} seed {r.seed}": r for name, seeds in groups.items() for r in seeds}
-    settings: dict[str, dict[str, Any]] = {
-        name: {
-            f"train.{key}": value
-            for key, value in run.config.items()
-            # tables are inputs and options, compared below
-            if key not in HARMLESS and not isinstance(value, Mapping)
-        }
-        for name, run in named.items()
-    }
-    found = []
     for model in dict.fromkeys(run.label for run in named.values()):
-        own = {name: run for name, run in named.items() if run.label == model}
-        found.append(differing({name: settings[name] for name in own}))
-        found.append(
-            differing(
-                {n: {f"{model}.{k}": v for k, v in r.options.items()} for n, r in own.items()}
-            )
-        )
-    for key, by_value in ((k, v) for each in found for k, v in each.items()):
-        yield f"The runs were trained with different {key}: {_who(by_value, ', ')}."
+        of_model = {name: run for name, run in named.items() if run.label == model}
+        settings = {
+            name: {f"train.{key}": value for key, value in _settings(run).items()}
+            | {f"{model}.{key}": value for key, value in run.options.items()}
+            for name, run in of_model.items()
+        }
+        for key, by_value in differing(settings).items():
+            yield f"The runs were trained with different {key}: {_who(by_value, ', ')}."
     for modality, live in product(MODALITIES, (False, True)):
         read: dict[str, dict[str, Any]] = {
             name: {"input": _input(record)}
@@ -261,16 +250,17 @@ def _advice(beaten: Sequence[str], groups: Mapping[str, Sequence[Run]]) -> str:
 def _recipes(groups: Mapping[str, Sequence[Run]]) -> Iterator[str]:
     """Models have recipes of their own: said once, in one line, as it is meant to be so."""
     first = {seeds[0].label: seeds[0] for seeds in groups.values()}
-    settings = {
-        model: {
-            k: v
-            for k, v in run.config.items()
-            if k not in (*HARMLESS, run.model) and not isinstance(v, Mapping)
-        }
-        for model, run in first.items()
-    }
-    if found := differing(settings):
+    if found := differing({model: _settings(run) for model, run in first.items()}):
         yield f"Each model is trained by its own recipe; they differ in {_list(list(found), 12)}."
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """Keys of [train] that decide what is learned; its tables are inputs and options."""
+    return {
+        key: value
+        for key, value in run.config.items()
+        if key not in HARMLESS and not isinstance(value, Mapping)
+    }
 
 
 def _rows(names: Sequence[str]) -> list[str]:

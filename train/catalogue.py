@@ -63,18 +63,14 @@ def catalogue(config: Config | None, live: FindLive | None = None) -> Catalogue:
             why = str(fault).split("\n")[0]
     rows = []
     for name, model in MODELS.items():
-        count = None
+        count: int | None = None
         if config is not None and shapes:
             section = config.train
             options, _ = started(name, getattr(section, name), section.preset, section.live)
-            count = _parameters(name, options, shapes)
+            try:
+                weights = without_data(name, options, shapes).parameters()
+                count = sum(p.numel() for p in weights if p.requires_grad)
+            except SedimentalError:
+                count = None
         rows.append(CatalogueRow(name, model, count))
     return Catalogue(tuple(rows), why)
-
-
-def _parameters(name: str, options: Any, shapes: Any) -> int | None:
-    try:
-        model = without_data(name, options, shapes)
-    except SedimentalError:
-        return None
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -18,18 +18,17 @@ SEVERAL = ("dimensions", "emotions")
 
 def train_faults(config: Config) -> Iterator[str]:
     """Every fault, ``key.path: what is wrong``; model tables are checked by `option_faults`."""
-    yield from _tracker_faults(config)
+    tracker = config.train.tracker
+    if tracker is not None and find_spec(tracker) is None:
+        yield (
+            f"train.tracker: {tracker} is not installed. "
+            f"`pip install {tracker}`, or take the key away."
+        )
     yield from _criterion_faults(config)
     yield from _subset_faults(config)
     yield from _class_faults(config)
     if config.sweep is not None:
         yield from _sweep_faults(config.sweep)
-
-
-def _tracker_faults(config: Config) -> Iterator[str]:
-    name = config.train.tracker
-    if name is not None and find_spec(name) is None:
-        yield f"train.tracker: {name} is not installed. `pip install {name}`, or take the key away."
 
 
 def tasks(config: Config) -> tuple[bool, bool]:
@@ -40,14 +39,10 @@ def tasks(config: Config) -> tuple[bool, bool]:
     return kind not in OF_CLASSES, kind not in OF_SCORES
 
 
-def may_be_several(config: Config) -> bool:
-    """Whether the pipeline may predict several labels of a clip."""
-    task, kind = config.train.task, config.corpus.kind
-    return task in SEVERAL or (task == "auto" and kind not in (*OF_CLASSES, *OF_SCORES))
-
-
 def _criterion_faults(config: Config) -> Iterator[str]:
-    (scores, classes), several = tasks(config), may_be_several(config)
+    scores, classes = tasks(config)
+    task, kind = config.train.task, config.corpus.kind
+    several = task in SEVERAL or (task == "auto" and kind not in (*OF_CLASSES, *OF_SCORES))
     known = ["valid_loss"]
     known += list(score([], [], config.evaluate.protocol)) if scores else []
     known += list(score_classes([], [], ())) if classes else []

@@ -109,12 +109,14 @@ def _ask(
         values = values[:, list(asked.columns)]
     values, words = mapped(values, *ranges(run, config, other))
     seen = np.asarray(np.isfinite(values).reshape(len(values), -1).all(axis=1), np.bool_)
+    lost = int((~seen).sum())
+    unseen = f"{lost} test clips without any features are left out." if lost else ""
     head |= {
         "corpus": other.corpus.slug,
         "ids": [clip.id for clip in asked.clips],
         "videos": [clip.video_id for clip in asked.clips],
         "scheme": asked.scheme,
-        "said": " ".join(filter(None, [words, asked.left_out, _unseen(seen)])),
+        "said": " ".join(filter(None, [words, asked.left_out, unseen])),
     }
     # a clip without any features has no answer: it is left out of the scores, which is said
     write_arrays(file, head, labels=asked.labels[seen], values=values[seen], seen=seen)
@@ -193,8 +195,3 @@ def _config_of(run: Run, other: Config) -> Config:
             f"{run.row}: its settings are no longer known ({fault.error_count()} of them). "
             "`sedimental train --fresh` makes it anew."
         ) from None
-
-
-def _unseen(seen: NDArray[np.bool_]) -> str:
-    lost = int((~seen).sum())
-    return f"{lost} test clips without any features are left out." if lost else ""

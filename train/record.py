@@ -59,6 +59,10 @@ def finished_run(
         environment["stacked"] = " ".join(map(str, plan.stack))
     if ranks.count > 1:
         environment["processes"] = str(ranks.count)
+    chosen_by = plan.settings.criterion
+    criterion = chosen_by if chosen_by == "valid_loss" else f"valid_{chosen_by}"
+    if fitted.undefined:
+        criterion = f"valid_loss, as {criterion} was undefined in every epoch"
     run = Run(
         corpus=config.corpus.slug,
         model=plan.model,
@@ -76,7 +80,7 @@ def finished_run(
         inputs=tuple(one.record for one in plan.inputs),
         environment=environment,
         parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        criterion=_criterion(plan, fitted),
+        criterion=criterion,
         best_epoch=fitted.best_epoch,
         seconds=seconds + time.perf_counter() - began,
         coverage=data.coverage,
@@ -91,14 +95,6 @@ def finished_run(
         extraction=_extraction(plan, config),
     )
     return run, save(_weights(fitted, data))
-
-
-def _criterion(plan: Plan, fitted: BestEpoch) -> str:
-    """What chose the epoch that is kept."""
-    name = plan.settings.criterion_name
-    if not fitted.undefined:
-        return name
-    return f"valid_loss, as {name} was undefined in every epoch"
 
 
 def summary(run: Run) -> str:

@@ -4,7 +4,7 @@ Everything is on the test split. "The prediction" of a clip is the mean over see
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,19 +77,20 @@ class Analyses:
     """The rows looked at closely; `name` is the one that stands for all where one has to."""
 
     name: str
-    fits: tuple[RowFit, ...]
-    """The row `name`, then the others as they are ranked."""
     gates: tuple[Gates, ...]
     """One of every model that weighs modalities: the row `name` if it does, else its best."""
     layers: Mixtures | None
     """Of the row `name` if it mixes layers, else of the best that does."""
-    variances: tuple[Variance, ...]
-    """The labels, then every row; none where no video has two clips."""
-    video: VideoTrack | None
     histories: Mapping[str, tuple[tuple[Epoch, ...], ...]]
     """Training history of each seed by row name."""
     best_epochs: Mapping[str, tuple[int, ...]]
-    worst: tuple[BadClip, ...]
+    fits: tuple[RowFit, ...] = ()
+    """The row `name`, then the others as they are ranked. This and what follows is empty where a
+    clip has several labels."""
+    variances: tuple[Variance, ...] = ()
+    """The labels, then every row; none where no video has two clips."""
+    video: VideoTrack | None = None
+    worst: tuple[BadClip, ...] = ()
 
 
 def analyse(
@@ -106,19 +107,24 @@ def analyse(
     runs = rows[name]
     ordered = {row: rows[row] for row in (name, *ranked, *rows)}
     ids, labels = scored_clips(runs[0])
+    found = Analyses(
+        name=name,
+        gates=gates_of(ordered),
+        layers=mixtures_of(ordered),
+        histories={row: tuple(r.history for r in seeds) for row, seeds in rows.items()},
+        best_epochs={row: tuple(r.best_epoch for r in seeds) for row, seeds in rows.items()},
+    )
     if protocol.of_several:
-        return _of_several(name, rows, ordered)
+        return found
     videos = {c.id: c.video_id for c in manifest.clips} if manifest else None
     groups = video_groups(ids, videos)
     # other rows stand beside this one only where they were scored on the same clips
     peers = {row: seeds for row, seeds in rows.items() if scored_clips(seeds[0])[0] == ids}
     means = {row: mean_prediction(seeds) for row, seeds in peers.items()}
     of_classes = protocol.of_classes
-    return Analyses(
-        name=name,
+    return replace(
+        found,
         fits=tuple(_fit(row, seeds, protocol) for row, seeds in ordered.items()),
-        gates=gates_of(ordered),
-        layers=mixtures_of(ordered),
         variances=()
         # numbers of classes have no distances, and a clip alone in its video none from its mean
         if of_classes or np.bincount(groups, minlength=1).max() < 2
@@ -127,26 +133,7 @@ def analyse(
             *(_mean_variance(row, seeds, groups) for row, seeds in peers.items()),
         ),
         video=None if of_classes else _longest_video(ids, labels, groups, means, videos),
-        histories={row: tuple(r.history for r in seeds) for row, seeds in rows.items()},
-        best_epochs={row: tuple(r.best_epoch for r in seeds) for row, seeds in rows.items()},
         worst=_worst(ids, labels, runs, manifest),
-    )
-
-
-def _of_several(
-    name: str, rows: Mapping[str, Sequence[Run]], ordered: Mapping[str, Sequence[Run]]
-) -> Analyses:
-    """What can be said where a clip has several labels: how training went, gates and layers."""
-    return Analyses(
-        name=name,
-        fits=(),
-        gates=gates_of(ordered),
-        layers=mixtures_of(ordered),
-        variances=(),
-        video=None,
-        histories={row: tuple(r.history for r in seeds) for row, seeds in rows.items()},
-        best_epochs={row: tuple(r.best_epoch for r in seeds) for row, seeds in rows.items()},
-        worst=(),
     )
 
 
@@ -158,7 +145,9 @@ def _fit(name: str, runs: Sequence[Run], protocol: CorpusProtocol) -> RowFit:
 
 def scored_clips(run: Run) -> tuple[tuple[str, ...], Scores]:
     """Ids and labels (clips,) of the test split."""
-    return _ids(run), run.predictions.of("test")[0]
+    pairs = zip(run.predictions.ids, run.predictions.splits, strict=True)
+    ids = tuple(clip for clip, split in pairs if split == "test")
+    return ids, run.predictions.of("test")[0]
 
 
 def mean_prediction(runs: Sequence[Run]) -> Scores:
@@ -196,11 +185,6 @@ def calibration(labels: Scores, predictions: Scores, bins: int = 10) -> Scores:
     parts = np.array_split(order, max(1, min(bins, labels.size // 5)))
     found = [(predictions[p].mean(), labels[p].mean(), p.size) for p in parts if p.size]
     return np.array(found, dtype=np.float64).reshape(-1, 3)
-
-
-def _ids(run: Run) -> tuple[str, ...]:
-    pairs = zip(run.predictions.ids, run.predictions.splits, strict=True)
-    return tuple(clip for clip, split in pairs if split == "test")
 
 
 def _confusion(labels: Scores, runs: Sequence[Run], protocol: CorpusProtocol) -> NDArray[np.int64]:

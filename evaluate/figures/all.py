@@ -1,4 +1,4 @@
-"""The figures of a report, each from the Report alone."""
+"""The figures of a report."""
 
 from ..results import Drawing, Report
 from .confusion_scatter import confusion_figures, scatter_figures
@@ -14,7 +14,7 @@ ONE_EACH = Drawing(
 def figures(report: Report) -> tuple[Drawing, ...]:
     """Every figure that this report has the data for, in reading order."""
     if not report.test_clips:
-        return ()
+        return report.drawings
     drawn = (
         rows_figure(report, report.metrics.first),
         rows_figure(report, report.metrics.second),
@@ -26,4 +26,4 @@ def figures(report: Report) -> tuple[Drawing, ...]:
         layers_figure(report),
         None if report.metrics.of_classes or report.analyses.variances else ONE_EACH,
     )
-    return tuple(figure for figure in drawn if figure is not None)
+    return (*(figure for figure in drawn if figure is not None), *report.drawings)

@@ -30,6 +30,10 @@ MODALITY_COLOURS: Mapping[str, str] = {
     "V": VISION,
 }
 MODALITY_MARKERS: Mapping[str, str] = {"T": "s", "A": "^", "V": "D"}
+MARKS: Any = {"ms": 4.5, "mec": PAPER, "mew": 0.5}
+"""Markers along a line, parted from it by a rim."""
+ALONE: Any = {"ls": "none", "mec": PAPER, "mew": 0.6, "ms": 5}
+"""Markers without a line."""
 
 _VARIABLES: Mapping[str, str] = {
     INK: "currentColor",

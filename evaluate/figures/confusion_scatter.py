@@ -4,7 +4,7 @@ import numpy as np
 
 from ..analysis.analysis import RowFit
 from ..results import Drawing, Report
-from .canvas import ACCENT, INK, MODALITY_COLOURS, MUTED, PAPER, Canvas
+from .canvas import ACCENT, ALONE, INK, MARKS, MODALITY_COLOURS, MUTED, Canvas
 
 MOST_POINTS, FEW = 1500, 400
 """Of the row that is shown first, and of each that a reader may choose."""
@@ -45,27 +45,10 @@ def _scatter(report: Report, found: RowFit, most: int) -> Drawing | None:
         ends = [protocol.low, protocol.high]
         room = 0.05 * (protocol.high - protocol.low)
         axes.plot(ends, ends, color=MUTED, lw=1, ls=(0, (4, 3)))
-        axes.plot(
-            x[::step],
-            y[::step],
-            ls="none",
-            marker="o",
-            ms=5,
-            mec="none",
-            alpha=0.55,
-            color=MODALITY_COLOURS["text"],
-        )
+        cloud = {**ALONE, "mec": "none", "alpha": 0.55}
+        axes.plot(x[::step], y[::step], marker="o", color=MODALITY_COLOURS["text"], **cloud)
         if len(found.calibration) > 1:
-            axes.plot(
-                found.calibration[:, 0],
-                found.calibration[:, 1],
-                color=ACCENT,
-                marker="D",
-                ms=5,
-                mec=PAPER,
-                mew=0.8,
-                lw=1.4,
-            )
+            axes.plot(*found.calibration.T[:2], color=ACCENT, marker="D", lw=1.4, **MARKS)
         axes.set_xlim(min(protocol.low, x.min()) - room, max(protocol.high, x.max()) + room)
         axes.set_ylim(protocol.low - room, protocol.high + room)
         axes.set_xlabel("prediction")

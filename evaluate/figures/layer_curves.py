@@ -9,7 +9,7 @@ from ...cache.spec import LETTERS, MODALITIES, Modality
 from ...cache.sweeps import Point, Sweep
 from ..layer_comparison import metric_keys, protocol_of_sweep
 from ..results import Drawing
-from .canvas import ACCENT, INK, MODALITY_COLOURS, MUTED, PAPER, Canvas
+from .canvas import ACCENT, ALONE, INK, MARKS, MODALITY_COLOURS, MUTED, Canvas
 
 MOST_ARMS = 3
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5, 1, 1.5)), (0, (1, 1)))
@@ -96,10 +96,8 @@ def _line(
         ls=dashes,
         lw=1.8 if marker else 1.2,
         marker=marker,
-        ms=4,
-        mec=PAPER,
-        mew=0.5,
         label=label,
+        **MARKS,
     )
 
 
@@ -109,14 +107,8 @@ def _band(axes: Any, points: Sequence[Point], names: Sequence[str], key: str, co
     if any(len(own) > 1 for own in values):
         mean = np.array([np.mean(own) for own in values])
         deviation = np.array([np.std(own) for own in values])
-        axes.fill_between(
-            _places(kept, names),
-            mean - deviation,
-            mean + deviation,
-            color=colour,
-            alpha=0.18,
-            lw=0,
-        )
+        ends = mean - deviation, mean + deviation
+        axes.fill_between(_places(kept, names), *ends, color=colour, alpha=0.18, lw=0)
 
 
 def _tested(axes: Any, sweep: Sweep, arm: str, modality: Modality, key: str, label: str) -> None:
@@ -127,13 +119,10 @@ def _tested(axes: Any, sweep: Sweep, arm: str, modality: Modality, key: str, lab
     axes.plot(
         _places(points, encoder.layers),
         [point.mean("test", key) for point in points if point.choice in encoder.layers],
-        ls="none",
         marker="D",
-        ms=5,
         color=ACCENT,
-        mec=PAPER,
-        mew=0.6,
         label=label,
+        **ALONE,
     )
 
 
@@ -141,13 +130,6 @@ def _mark(axes: Any, sweep: Sweep, arm: str, modality: Modality, key: str) -> No
     chosen = sweep.picks.get(arm, {}).get(modality)
     point = None if chosen is None else sweep.find(arm, LETTERS[modality], chosen)
     if point is not None and chosen in sweep.encoders[modality].layers:
-        axes.plot(
-            [sweep.encoders[modality].layers.index(chosen)],
-            [np.mean(_held_out(point, key))],
-            ls="none",
-            marker="o",
-            ms=11,
-            mfc="none",
-            mec=ACCENT,
-            mew=1.6,
-        )
+        place = sweep.encoders[modality].layers.index(chosen)
+        ring: Any = {"ls": "none", "marker": "o", "ms": 11, "mfc": "none", "mew": 1.6}
+        axes.plot([place], [np.mean(_held_out(point, key))], mec=ACCENT, **ring)

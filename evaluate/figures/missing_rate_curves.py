@@ -1,12 +1,13 @@
 """Scores as features go missing: EMT-DLFR's Fig. 4 to 6, and one row modality by modality."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from ..analysis.missing_rates import Curve
 from ..results import Drawing, Report
-from .canvas import INK, MODALITY_COLOURS, MODALITY_MARKERS, MUTED, PAPER, Canvas
-from .row_style import row_styles
+from .canvas import INK, MARKS, MODALITY_COLOURS, MODALITY_MARKERS, MUTED, Canvas
+from .row_style import RowStyle, row_styles
 
 MOST_ROWS, ABREAST = 12, 4
 
@@ -29,21 +30,7 @@ def _all_rows(report: Report) -> Drawing | None:
     with Canvas("robust-rows", 460 + 14 * len(rows), len(keys), sharex=True) as canvas:
         for axes, key in zip(canvas.panels, keys, strict=True):
             for row in rows:
-                curve, style = row.curves["all"][key], styles[row.name]
-                colour = style.colour
-                axes.plot(
-                    curve.rates,
-                    curve.values,
-                    color=colour,
-                    ls=style.line,
-                    marker=style.marker,
-                    ms=4.5,
-                    mec=PAPER,
-                    mew=0.5,
-                    label=row.name,
-                )
-                low, high = _band(curve.values, curve.deviations)
-                axes.fill_between(curve.rates, low, high, color=colour, alpha=0.1, lw=0)
+                _curve(axes, row.curves["all"][key], styles[row.name], row.name)
             floor = report.baseline.test[key].mean
             if np.isfinite(floor):
                 axes.axhline(floor, color=MUTED, lw=1, ls=(0, (4, 3)))
@@ -67,18 +54,10 @@ def _one_row(report: Report) -> Drawing | None:
         axes = canvas.panels[0]
         whole = row_styles(report)[row.name]
         for of, curves in row.curves.items():
-            curve = curves[key]
-            axes.plot(
-                curve.rates,
-                curve.values,
-                color=MODALITY_COLOURS.get(of, whole.colour),
-                ls=whole.line,
-                marker=MODALITY_MARKERS.get(of, "o"),
-                ms=4.5,
-                mec=PAPER,
-                mew=0.5,
-                label="all" if of == "all" else f"only {of}",
-            )
+            colour = MODALITY_COLOURS.get(of, whole.colour)
+            style = RowStyle(colour, whole.dashes, MODALITY_MARKERS.get(of, "o"))
+            label = "all" if of == "all" else f"only {of}"
+            _curve(axes, curves[key], style, label, band=False)
         axes.set_xlabel("share of frames missing")
         axes.set_ylabel(key)
         axes.legend(loc="lower left")
@@ -101,17 +80,10 @@ def _trained_both_ways(report: Report) -> Drawing | None:
     with Canvas("robust-trained", 60 + 220 * lines, lines, columns, sharey=True) as canvas:
         for axes, row in zip(canvas.panels, rows, strict=False):
             colour = styles[row.name].colour
-            ways = (
-                (row.curves["all"][key], (0, (4, 2)), "o", "on whole data"),
-                (row.incomplete[key], "-", "s", "on data as incomplete"),
-            )
-            for curve, dash, marker, label in ways:
-                axes.plot(
-                    curve.rates, curve.values, color=colour, ls=dash, marker=marker,
-                    ms=4.5, mec=PAPER, mew=0.5, label=label,
-                )  # fmt: skip
-                low, high = _band(curve.values, curve.deviations)
-                axes.fill_between(curve.rates, low, high, color=colour, alpha=0.12, lw=0)
+            whole = RowStyle(colour, (4, 2), "o")
+            _curve(axes, row.curves["all"][key], whole, "on whole data")
+            incomplete = RowStyle(colour, (), "s")
+            _curve(axes, row.incomplete[key], incomplete, "on data as incomplete")
             axes.set_title(row.name, fontsize=10.5)
         for axes in canvas.panels[count:]:
             axes.set_visible(False)
@@ -127,6 +99,11 @@ def _trained_both_ways(report: Report) -> Drawing | None:
     )
 
 
-def _band(values: Sequence[float], deviations: Sequence[float]) -> tuple[list[float], list[float]]:
-    pairs = list(zip(values, deviations, strict=True))
-    return [v - d for v, d in pairs], [v + d for v, d in pairs]
+def _curve(axes: Any, curve: Curve, style: RowStyle, label: str, band: bool = True) -> None:
+    """A metric over the rates, with a `band` of its spread over seeds."""
+    values, deviations = np.array(curve.values), np.array(curve.deviations)
+    look = {"color": style.colour, "ls": style.line, "marker": style.marker, **MARKS}
+    axes.plot(curve.rates, values, label=label, **look)
+    if band:
+        ends = values - deviations, values + deviations
+        axes.fill_between(curve.rates, *ends, color=style.colour, alpha=0.1, lw=0)

@@ -10,7 +10,7 @@ from ...cache.runs.representations import WHOLE, Representations
 from ...cache.spec import MODALITIES, SPLITS
 from ..protocols import CorpusProtocol
 from ..results import Drawing
-from .canvas import MODALITY_COLOURS, MUTED, PAPER, Canvas
+from .canvas import ALONE, MODALITY_COLOURS, MUTED, Canvas
 
 MOST_POINTS = 1500
 FEWEST = 12
@@ -120,18 +120,13 @@ def _map(
     with Canvas(key, 400, columns=len(panels), sharex=shared, sharey=shared) as canvas:
         for axes, (panel, (points, groups)) in zip(canvas.panels, panels.items(), strict=True):
             for number, name in enumerate(names):
-                own = points[groups == number]
                 axes.plot(
-                    own[:, 0],
-                    own[:, 1],
-                    ls="none",
+                    *points[groups == number].T,
                     marker=MARKERS[number % len(MARKERS)],
-                    ms=5,
                     color=COLOURS[number % len(COLOURS)],
-                    mec=PAPER,
-                    mew=0.4,
                     alpha=0.75,
                     label=name,
+                    **ALONE,
                 )
             axes.set_xticks([])
             axes.set_yticks([])

@@ -1,5 +1,7 @@
 """Rows of the results table side by side: means, intervals and seeds."""
 
+from typing import Any
+
 import numpy as np
 
 from ..results import Drawing, Report
@@ -7,6 +9,9 @@ from .canvas import MUTED, PAPER, Canvas
 from .row_style import row_styles
 
 MOST_ROWS = 24
+INTERVAL: Any = {"lw": 2.4, "alpha": 0.45, "solid_capstyle": "round"}
+SEED: Any = {"ls": "none", "marker": "|", "ms": 9, "mew": 1}
+MEAN: Any = {"ms": 6.5, "mec": PAPER, "mew": 0.8}
 
 
 def rows_figure(report: Report, key: str) -> Drawing | None:
@@ -23,32 +28,9 @@ def rows_figure(report: Report, key: str) -> Drawing | None:
             spread, style = row.test[key], styles[row.name]
             colour = style.colour
             if spread.low is not None and spread.high is not None:
-                axes.plot(
-                    [spread.low, spread.high],
-                    [place, place],
-                    color=colour,
-                    lw=2.4,
-                    alpha=0.45,
-                    solid_capstyle="round",
-                )
-            axes.plot(
-                spread.values,
-                [place] * len(spread.values),
-                ls="none",
-                marker="|",
-                ms=9,
-                color=colour,
-                mew=1,
-            )
-            axes.plot(
-                [spread.mean],
-                [place],
-                marker=style.marker,
-                ms=6.5,
-                color=colour,
-                mec=PAPER,
-                mew=0.8,
-            )
+                axes.plot([spread.low, spread.high], [place, place], color=colour, **INTERVAL)
+            axes.plot(spread.values, [place] * len(spread.values), color=colour, **SEED)
+            axes.plot([spread.mean], [place], marker=style.marker, color=colour, **MEAN)
         for number, own in enumerate(report.floors):
             value = own.test[key].mean
             if np.isfinite(value):

@@ -8,7 +8,7 @@ import numpy as np
 from ...cache.runs import Epoch, Run
 from ...cache.spec import LETTERS, MODALITIES
 from ..results import Drawing, Report
-from .canvas import INK, MODALITY_COLOURS, MUTED, PAPER, Canvas
+from .canvas import INK, MARKS, MODALITY_COLOURS, MUTED, PAPER, Canvas
 from .row_style import RowStyle, row_styles
 
 MOST_TRACKS = 4
@@ -89,11 +89,9 @@ def video_figure(report: Report) -> Drawing | None:
                 color=style.colour,
                 ls=style.line,
                 marker=style.marker,
-                ms=4.5,
                 lw=1.8 if name == report.headline else 1,
                 label=name,
-                mec=PAPER,
-                mew=0.5,
+                **MARKS,
             )
         axes.set_xlabel("clip of the video")
         axes.set_ylabel("score")

@@ -52,8 +52,7 @@ class Drawings:
 
 def draw(report: Report) -> Drawings:
     """Every figure that `report` has the data for."""
-    behind = (*figures(report), *report.drawings)
-    return Drawings(behind, robustness_figures(report), sweep_figures(report.sweeps))
+    return Drawings(figures(report), robustness_figures(report), sweep_figures(report.sweeps))
 
 
 def to_html(report: Report, drawn: Drawings | None = None, exported: Collection[str] = ()) -> str:
@@ -83,7 +82,7 @@ def to_html(report: Report, drawn: Drawings | None = None, exported: Collection[
         floors=[(row, [_cell(report, row, m) for m in metrics]) for row in report.floors],
         first=report.metrics.metric(report.metrics.first),
         second=report.metrics.metric(report.metrics.second),
-        facts=_facts(report),
+        facts=report.metrics.leading,
         differences=[
             (report.row(name), [_difference(m, found[m.key]) for m in metrics])
             for name, found in report.differences.items()
@@ -240,12 +239,6 @@ def _robust(row: Robustness, metrics: Sequence[Metric]) -> RobustRow:
         letters,
         [(words, [plain_cell(m, own[m.key]) for m in metrics]) for words, own in lines],
     )
-
-
-def _facts(report: Report) -> list[Metric]:
-    """The metrics that the summary shows large: not every F1."""
-    own = report.metrics.metrics
-    return [m for m in own if m.label != "F1" or m.key == report.metrics.first]
 
 
 def slots(letters: str) -> list[tuple[str, bool]]:

@@ -47,7 +47,7 @@ def sweep_part(report: Report) -> SweepPart | None:
         return None
     sweep = report.sweeps[-1]
     protocol, keys = protocol_of_sweep(sweep), metric_keys(sweep)
-    metrics = tuple(m for m in protocol.metrics if m.label != "F1" or m.key == protocol.first)
+    metrics = protocol.leading
     spreads = any(point.count > 1 for each in report.sweeps for point in each.points)
     blank, floor = BLANK if spreads else "", report.baseline.test
     pairs = [(split, key) for split in ("valid", "test") for key in keys]

@@ -63,7 +63,7 @@ def to_markdown(sweeps: Sequence[Sweep]) -> str:
     """The comparison of layers, mean ± deviation over seeds on test; picked lines in bold."""
     sweep = sweeps[-1]
     protocol, first = protocol_of_sweep(sweep), metric_keys(sweep)[0]
-    metrics = [m for m in protocol.metrics if m.label != "F1" or m.key == protocol.first]
+    metrics = protocol.leading
     heads = [for_markdown(m.key) + (" ↑" if m.higher else " ↓") for m in metrics]
     rows = [
         ["Inputs", "Model", "Layers", f"valid {for_markdown(first)}", *heads],

@@ -92,26 +92,20 @@ class Listing(ResultTable, tuple[Configuration, ...]):
 
 
 def listed(config: Config, planned: Planned | None = None) -> Listing:
-    """`configurations` on the corpus table as it was taken in last."""
-    return Listing(configurations(config, manifest_of(config), planned))
-
-
-def configurations(
-    config: Config, manifest: Manifest | None, planned: Planned | None = None
-) -> list[Configuration]:
-    """Every configuration below the pipeline's experiment, sorted by name."""
-    experiment = config.experiment
+    """Every configuration below the pipeline's experiment, sorted by name, beside the corpus table
+    as it was taken in last."""
+    experiment, manifest = config.experiment, manifest_of(config)
     folders: dict[Path, list[Path]] = {}
     for path in (*list_runs(experiment), *list_superseded(experiment)):
         folders.setdefault(path.parent, []).append(path)
     read = {folder: list(_scores(folder)) for folder in folders}
-    rows = [row_key(s) for own in read.values() for s in own if isinstance(s, Scored)]
+    rows = [row_key(s) for scores in read.values() for s in scores if isinstance(s, Scored)]
     asked: Mapping[Any, Any] = {}
     if planned is not None and manifest is not None and rows:
         asked = planned(config, manifest, list(dict.fromkeys(rows)))
-    return [
+    return Listing(
         _configuration(config, manifest, folder, read[folder], asked) for folder in sorted(folders)
-    ]
+    )
 
 
 def all_runs(experiment: Path) -> Iterator[Path]:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -170,24 +169,6 @@ def torchrun(*command: str, processes: int = 2) -> list[str]:
     return [*launcher, "--nproc-per-node", str(processes), *command]
 
 
-def launched_together(*command: str) -> list[subprocess.Popen[str]]:
-    """Two processes, started as a launcher does it; torchrun itself takes seconds to load."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    return [
-        subprocess.Popen(
-            [sys.executable, "-P", *command],
-            env={**os.environ, **world, "RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in "01"
-    ]
-
-
 def runs_at(config: Config, root: str) -> Config:
     runs = config.runs.model_copy(update={"root": config.runs.root.with_name(root)})
     return config.model_copy(update={"runs": runs})
@@ -199,15 +180,13 @@ def test_two_processes_have_the_loss_curve_of_one(
     pipeline = make_features(PARITY, clips=62)
     config, script = load_config(pipeline), tmp_path / "noiseless.py"
     script.write_text(NOISELESS, encoding="utf-8")
-    both = launched_together(str(script), str(pipeline))
+    done = subprocess.run(
+        torchrun(str(script), str(pipeline)), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("runs:") == 1  # one of them speaks
     monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
     alone = train(runs_at(config, "alone"))
-    printed = ""
-    for process in both:
-        own, errors = process.communicate()
-        assert process.returncode == 0, errors
-        printed += own
-    assert printed.count("runs:") == 1  # one of them speaks
     assert {run.model for run in alone} == set(config.train.models)
     for one in alone:
         ((folder, shared),) = [
@@ -355,11 +334,12 @@ def test_one_that_fails_ends_all_with_its_error(
     pipeline, script = make_features(INTERRUPTED), tmp_path / "faulty.py"
     script.write_text(FAULTY, encoding="utf-8")
     began = time.monotonic()
-    both = launched_together(str(script), str(pipeline))
-    told = "".join(process.communicate()[1] for process in both)
-    assert all(process.returncode != 0 for process in both)
-    assert told.count("error: sugrm TAV seed 5: the feature store of this machine") == 1
-    assert "Connection" not in told  # what the other one noticed of it
+    done = subprocess.run(
+        torchrun(str(script), str(pipeline)), capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert done.stderr.count("error: sugrm TAV seed 5: the feature store of this machine") == 1
+    assert "Connection" not in done.stderr  # what the other one noticed of it
     assert time.monotonic() - began < 60
 
 

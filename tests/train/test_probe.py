@@ -20,8 +20,7 @@ from sedimental.cache.store.writer import ClipFeatures, StoreWriter
 from sedimental.cache.sweeps import read_sweep
 from sedimental.config import Config
 from sedimental.evaluate.metrics import score
-from sedimental.train.sweep.cross_validation import cross_validated
-from sedimental.train.sweep.folds import grouped_folds
+from sedimental.train.sweep.cross_validation import cross_validated, grouped_folds
 from sedimental.train.sweep.linear_fits import PENALTIES, probabilities, ridge, softmax_regression
 from sedimental.train.sweep.linear_probe import Scale, fit_probe, labelled
 from sedimental.train.sweep.pooling import pool_layer, segment_means

@@ -134,8 +134,11 @@ class Selection(Corpus):
     def _made(
         self, index: Tensor, parts: Mapping[Modality, tuple[Tensor, Tensor]], previous: int
     ) -> Batch:
-        there = index.to(self.labels.device)
+        device = self.labels.device
+        there = index.to(device)
         live = {m: s for m, s in self.sources.items() if isinstance(s, Reading)}
+        gone = {m: s.gone(index, device) for m, s in live.items()}
+        words = {m: s.words_of(index, device) for m, s in live.items()}
         return Batch(
             features={m: features for m, (features, _) in parts.items()},
             masks={m: mask for m, (_, mask) in parts.items()},
@@ -144,16 +147,8 @@ class Selection(Corpus):
             targets={m: values[there] for m, values in self.targets.items()},
             previous=tuple(self._earlier(index, k, previous) for k in range(previous)),
             live={m: s.items_of(index) for m, s in live.items()},
-            gone={
-                m: gone
-                for m, s in live.items()
-                if (gone := s.gone(index, self.labels.device)) is not None
-            },
-            words={
-                m: words
-                for m, s in live.items()
-                if (words := s.words_of(index, self.labels.device)) is not None
-            },
+            gone={m: lost for m, lost in gone.items() if lost is not None},
+            words={m: numbers for m, numbers in words.items() if numbers is not None},
         )
 
     def _earlier(self, index: Tensor, step: int, steps: int) -> Batch:

@@ -22,11 +22,6 @@ class Settings(Recipe):
     also: tuple[str, ...] = ()
     """Other criteria whose best epochs are recorded."""
 
-    @property
-    def criterion_name(self) -> str:
-        """As the run records it: ``valid_loss``, ``valid_Corr``."""
-        return self.criterion if self.criterion == "valid_loss" else f"valid_{self.criterion}"
-
     def to_minimise(self, loss: float, metrics: Any) -> float:
         """What the kept epoch has least of; a criterion that is NaN is worst."""
         value = loss if self.criterion == "valid_loss" else metrics[self.criterion]

@@ -1,10 +1,14 @@
 """A probe's score on clips it has not seen, fold by fold, from one reading of the features.
 
+Clips of one video (or speaker) are never on both sides.
+
 Ridge regression on one-hot classes, or on scores. The clips are turned into the coordinates of one
 spectrum; what a fold leaves is then the whole Gram matrix less that fold's, and every penalty a
 division.
 """
 
+import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +17,8 @@ from numpy.typing import NDArray
 
 from .linear_fits import PENALTIES, Matrix, spectrum
 from .linear_probe import Labelled, Scale
+
+FOLDS = 5
 
 
 def cross_validated(
@@ -69,3 +75,27 @@ def _answers(
 def _error(answers: Matrix, y: Matrix, classes: bool) -> float:
     distance = answers - y
     return float(np.square(distance).mean() if classes else np.abs(distance).mean())
+
+
+def grouped_folds(groups: Sequence[str], folds: int = FOLDS) -> NDArray[np.int64]:
+    """(clips,) fold of each clip, from 0; all clips of a group are in one, folds are of like size.
+
+    The largest group goes first, each into the smallest fold; of equals a hash decides, so that the
+    order of the clips does not. With fewer groups than folds every clip is a group of its own.
+
+    >>> grouped_folds(["a", "a", "b", "c", "c", "d"], 2).tolist()
+    [1, 1, 0, 0, 0, 1]
+    """
+    names = list(groups)
+    if len(set(names)) < folds:
+        names = [f"{name} {k}" for k, name in enumerate(names)]
+    sizes = Counter(names)
+
+    def rank(name: str) -> tuple[int, bytes]:
+        return -sizes[name], hashlib.blake2b(name.encode(), digest_size=8).digest()
+
+    filled, fold = [0] * folds, dict[str, int]()
+    for name in sorted(sizes, key=rank):
+        fold[name] = filled.index(min(filled))
+        filled[fold[name]] += sizes[name]
+    return np.array([fold[name] for name in names], dtype=np.int64)

@@ -14,7 +14,6 @@ from ...evaluate.metrics import score
 from ..data.divisors import divisors
 from ..data.table import Table, Wanted, resolved
 from ..parts import divided, per_fold
-from .folds import groups_of
 from .linear_fits import Linear, Matrix, probabilities, ridge, softmax_regression
 
 
@@ -43,7 +42,7 @@ def labelled(manifest: Manifest, protocol: str, task: Wanted = "auto") -> Labell
     table = Table.of(manifest, task, needed=())
     clip = {(c.id, c.split): c for c in manifest.clips}
     rated = [clip[key] for key in zip(table.ids, table.splits, strict=True)]
-    groups = groups_of([c.video_id for c in rated], [c.speaker for c in rated], table.splits)
+    groups = _groups_of([c.video_id for c in rated], [c.speaker for c in rated], table.splits)
     return Labelled(**vars(table), protocol=protocol, groups=groups)
 
 
@@ -126,3 +125,17 @@ def _loss(answers: Matrix, labels: Matrix, classes: Sequence[str]) -> float:
         return float(np.abs(answers[:, 0] - labels).mean())
     own = probabilities(answers)[np.arange(len(labels)), labels.astype(np.int64)]
     return float(-np.log(np.maximum(own, 1e-300)).mean())
+
+
+def _groups_of(
+    videos: Sequence[str], speakers: Sequence[str | None], splits: Sequence[str]
+) -> tuple[str, ...]:
+    """What must stay together: the speaker where every clip has one and no speaker of a split is in
+    another (so that test asks about new ones), else the video."""
+    known = [speaker for speaker in speakers if speaker]
+    split_of: dict[str, set[str]] = {}
+    for speaker, split in zip(speakers, splits, strict=True):
+        split_of.setdefault(speaker or "", set()).add(split)
+    if len(known) < len(speakers) or any(len(found) > 1 for found in split_of.values()):
+        return tuple(videos)
+    return tuple(known)

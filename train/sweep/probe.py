@@ -28,8 +28,7 @@ from ...errors import RunError
 from ...progress import Progress, Silent
 from ..data.inputs import Input
 from ..parts import fold_of, per_fold
-from .cross_validation import cross_validated
-from .folds import grouped_folds
+from .cross_validation import cross_validated, grouped_folds
 from .grid import default_criterion, encoder_of, swept_inputs
 from .linear_fits import PENALTIES
 from .linear_probe import Labelled, Probe, fit_probe, labelled_parts

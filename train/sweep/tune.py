@@ -13,7 +13,6 @@ import numpy as np
 
 from ...cache.corpus.corpus_table import cached_manifest
 from ...cache.manifest import Manifest
-from ...cache.runs import Run
 from ...cache.trials import FOLDER, Search, Trial, write_search
 from ...config import Config, ConfigError, RunsConfig
 from ...errors import RunError
@@ -127,7 +126,8 @@ class _Searching:
         if run is None:
             failure = session.failures[-1]
             return Trial(number, settings, plan.seed, float("nan"), 0, (), 0.0, folder, failure)
-        value = criterion_of(run, section.criterion)
+        best, criterion = run.history[run.best_epoch - 1], section.criterion
+        value = best.valid_loss if criterion == "valid_loss" else best.valid[criterion]
         return Trial(
             number, settings, run.seed, value, run.best_epoch, run.history, run.seconds, folder
         )
@@ -156,12 +156,6 @@ class _Searching:
                 continue
             return settings
         raise ConfigError(f"train.{model}: no settings of its ranges go with what is set.")
-
-
-def criterion_of(run: Run, criterion: str) -> float:
-    """Of its best epoch, on validation."""
-    best = run.history[run.best_epoch - 1]
-    return best.valid_loss if criterion == "valid_loss" else best.valid[criterion]
 
 
 def best_of(trials: list[Trial], criterion: str) -> int | None:
