@@ -225,7 +225,7 @@ class CsdFolder:
                         emotions={e: v for e, v in emotions.items() if abs(v) < math.inf},
                     )
                     said = _cut(transcript, clip, self._segments[id_])
-                    spoken = said.features if said else ()
+                    spoken = list(said.features) if said else []
                     text = " ".join(word for word in spoken if word not in ("", PAUSE))
                     found.append(replace(clip, text=text))
         if wide == ALL_LABELS:
