@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import SedimentalError
+from .store.sealed_json import digest
 
 FILE = "checksums.json"
 FORMAT = "sedimental-checksums-1"
 _TRAILER = b"\nblake2b "
-_BLOCK = 1 << 22
 
 
 class DamagedError(SedimentalError):
@@ -27,18 +27,10 @@ class DamagedError(SedimentalError):
         super().__init__(f"{file}: {fault}.")
 
 
-def digest(data: bytes) -> str:
-    """32 hex digits of blake2b."""
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
 def digest_of(file: Path) -> str:
     """`digest` of the bytes of `file`, read block by block."""
-    found = hashlib.blake2b(digest_size=16)
     with file.open("rb") as opened:
-        while block := opened.read(_BLOCK):
-            found.update(block)
-    return found.hexdigest()
+        return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def write_checksums(folder: Path) -> None:

@@ -1,8 +1,7 @@
 """`sedimental cache`: look at stores, check them, change their format, remove them."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -48,13 +47,6 @@ def _store(name: str, config: PipelineFile) -> Path:
     if Path(name).exists() or not config.path.exists():
         return Path(name)
     return named_store(name, places(config).cache.root)
-
-
-class Format(StrEnum):
-    """What one part of a store is."""
-
-    zarr = "zarr"
-    hdf5 = "hdf5"
 
 
 @app.command()
@@ -142,7 +134,9 @@ def verify(
 @app.command()
 def convert(
     store: StoreName,
-    to: Annotated[Format, typer.Option("--to", help="The format every part shall have.")],
+    to: Annotated[
+        Literal["zarr", "hdf5"], typer.Option("--to", help="The format every part shall have.")
+    ],
     into: Annotated[
         Path | None,
         typer.Option("--into", help="Write a copy below this folder and leave the store as it is."),
@@ -154,11 +148,11 @@ def convert(
     from .store.convert import convert as change
 
     with bars() as progress:
-        target = change(_store(store, config), to.value, into, progress)
+        target = change(_store(store, config), to, into, progress)
     if json:
-        print_json({"path": str(target), "format": to.value})
+        print_json({"path": str(target), "format": to})
     else:
-        say(f"{target}: every part is {to.value}")
+        say(f"{target}: every part is {to}")
 
 
 @app.command()

@@ -27,12 +27,13 @@ def brief(path: Path) -> dict[str, Any]:
         store = open_store(path, allow_partial=True)
     except SedimentalError as fault:
         return line | {"fault": str(fault)}
+    made = store.spec.preprocessing
     return line | {
         "modality": store.spec.modality,
         "encoder": store.spec.encoder,
         "weights": store.spec.weights,
         "untrained": store.spec.untrained,
-        "settings": _settings(store),
+        "settings": {key: made[key] for key in SETTINGS if key in made},
         "layers": len(store.spec.layers),
         "width": store.spec.width,
         "clips": len(store.clips),
@@ -62,12 +63,6 @@ def full(path: Path) -> dict[str, Any]:
             )
         },
     }
-
-
-def _settings(store: Store) -> dict[str, Any]:
-    """What tells stores of one encoder apart, as [[features]] has it."""
-    made = store.spec.preprocessing
-    return {key: made[key] for key in SETTINGS if key in made}
 
 
 def weights_text(line: Mapping[str, Any]) -> str:

@@ -6,12 +6,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import TypeAdapter, ValidationError
+
+from ..config import in_words
 from ..errors import RunError
 from ..result_table import ResultTable
-from .checksums import digest
 from .runs.identity import SHORT
-from .spec import LETTERS, MODALITIES, SPLITS, Modality, Split
+from .spec import LETTERS, MODALITIES, Modality, Split
 from .store.atomic_write import replace
+from .store.sealed_json import digest
 
 FORMAT = "sedimental-sweep-2"
 EARLIER = "sedimental-sweep-1"
@@ -313,34 +316,14 @@ def _read(file: Path) -> Sweep:
         own = {key: value for key, value in found.items() if key not in ("format", "blake2b")}
         if found.get("format") != FORMAT or _text(own).encode() != data:
             raise ValueError("it is not what was written")
-        return Sweep(
-            **{
-                **own,
-                "classes": tuple(own["classes"]),
-                "failures": tuple(own.get("failures", ())),
-                "encoders": {
-                    m: Encoder(**{**e, "layers": tuple(e["layers"])})
-                    for m, e in own["encoders"].items()
-                },
-                "points": tuple(_point(p) for p in own["points"]),
-                "recommended": {
-                    arm: Recommendation(**one) for arm, one in own.get("recommended", {}).items()
-                },
-            }
-        )
+        return _SWEEP.validate_python(own)
+    except ValidationError as faults:
+        raise RunError(f"{file}: damaged, {in_words(faults.errors()[0])} {remedy}") from faults
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
         raise RunError(f"{file}: damaged, cannot be read as a sweep: {fault}. {remedy}") from fault
 
 
-def _point(values: dict[str, Any]) -> Point:
-    scores = {
-        split: {k: tuple(v) for k, v in values["scores"][split].items()}
-        for split in SPLITS
-        if split in values["scores"]
-    }
-    folds = {k: tuple(v) for k, v in values.get("folds", {}).items()}
-    seeds = tuple(values["seeds"])
-    return Point(**{**values, "seeds": seeds, "scores": scores, "folds": folds})
+_SWEEP = TypeAdapter(Sweep)
 
 
 def _toml(layer: str) -> str:

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_json
+
 from .runs import Epoch
 from .store.atomic_write import replace
 
@@ -66,13 +68,4 @@ def write_search(folder: Path, search: Search) -> Path:
     """Write `search` into ``tune`` below the experiment `folder`, in the place of what it was."""
     file = folder / FOLDER / f"{search.model}.{search.letters}.json"
     body = asdict(search) | {"paste": search.snippet()}
-    return replace(file, json.dumps(_plain(body), indent=1, allow_nan=False).encode())
-
-
-def _plain(value: Any) -> Any:
-    """JSON knows no NaN: it becomes null."""
-    if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
-    return None if isinstance(value, float) and value != value else value
+    return replace(file, to_json(body, indent=1, inf_nan_mode="null"))

@@ -160,7 +160,8 @@ def _validated(raw: Mapping[str, Any]) -> tuple[Config | None, list[str]]:
         faults = [worded(fault, Config, TAGS) for fault in found.errors()]
         left = copy.deepcopy(dict(raw))
         for fault in found.errors():
-            _drop(left, [step for step in fault["loc"] if step not in TAGS])
+            of_features = fault["loc"][:1] == ("features",)  # the union's tag is no key of the file
+            _drop(left, [s for s in fault["loc"] if not (of_features and s in TAGS)])
     try:
         return Config.model_validate(left), faults
     except ValidationError:  # what is left does not stand alone

@@ -162,7 +162,7 @@ WITHIN: dict[str, dict[str, set[str]]] = {
         "safe_pickle": {"safe_pickle"},
         "store": {"store", "spec"},
         "alignment": {"alignment", "store"},
-        "corpus": {"corpus", "manifest", "spec", "store"},
+        "corpus": {"corpus", "checksums", "manifest", "spec", "store"},
         "runs": {"runs", "checksums", "manifest", "spec", "store"},
     },
     "extract/corpora": {"reading": {"reading"}},
@@ -173,7 +173,7 @@ WITHIN: dict[str, dict[str, set[str]]] = {
     },
     "cache/store": {"parts": {"parts", "sealed_json"}},
     "cache/exchange": {
-        "csd": {"csd", "foreign", "export_features", "labels"},
+        "csd": {"csd", "foreign", "export_features", "columns", "labels"},
         "merbench": {"merbench", "foreign", "export_features", "columns", "pickle_write"},
         "mmsa": {"mmsa", "foreign", "export_features", "columns", "labels", "pickle_write"},
     },
@@ -230,10 +230,7 @@ MOST_FILES = 20
 CROWDED = {"train/models"}
 """A paper a file."""
 MOST_LINES = 350
-LONG = {
-    "cache/safe_pickle/machine.py",
-    "cache/store/store.py",
-}
+LONG: set[str] = set()
 """Files that are still to be divided."""
 
 

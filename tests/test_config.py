@@ -6,7 +6,15 @@ import pytest
 from pydantic import BaseModel
 
 import sedimental.config as config_module
-from sedimental.config import Config, ConfigError, InputConfig, Section, from_mapping, load_config
+from sedimental.config import (
+    Config,
+    ConfigError,
+    InputConfig,
+    Section,
+    from_mapping,
+    load_config,
+    read_config,
+)
 from sedimental.config.pipeline import Check
 from sedimental.extract.encoders.presets.table import encoder_faults
 from sedimental.train.models import option_faults
@@ -370,3 +378,22 @@ def test_of_two_encoders_of_a_modality_none_is_chosen_unasked(tmp_path: Path) ->
     assert config.train.subsets == ()
     assert "lacks [train.inputs]" in config.train.lacking
     assert "several" in config.train.lacking
+
+
+@pytest.mark.parametrize("modality", ["text", "audio", "vision"])
+def test_a_modality_at_the_top_of_the_file_is_told_beside_the_other_faults(
+    tmp_path: Path, modality: str
+) -> None:
+    text = f'{modality} = {{ encoder = "tiny-bert" }}\n[train]\nepochs = -1\n'
+    told = faults(tmp_path, text)
+    assert [line.split(":")[0] for line in told] == sorted([modality, "train.epochs"])
+    assert f"{modality}: unknown key. It is a key of [train.inputs]." in told
+
+
+def test_what_is_right_beside_a_wrong_input_is_still_checked(tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.toml"
+    file.write_text(TABLE.format("text", "tiny-bert") + "[train.inputs]\ntext = { live = 7 }\n")
+    config, told = read_config(file, CHECKS)
+    assert [line.split(": ")[1] for line in told] == ["train.inputs.text.live"]
+    assert config is not None
+    assert [table.encoder for table in config.features] == ["tiny-bert"]

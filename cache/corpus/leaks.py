@@ -84,7 +84,8 @@ def _recordings(clips: Sequence[Clip], digests: Mapping[str, str]) -> Iterator[s
             groups[digests.get(clip.media, clip.media)].append(clip)
     pairs = [pair for own in groups.values() for pair in _overlapping(own)]
     told = {clip.id for pair in pairs for clip in pair}
-    parts = [c for own in groups.values() if _of_two_videos(own) for c in own if c.id not in told]
+    two = [own for own in groups.values() if len({clip.video_id for clip in own}) > 1]
+    parts = [c for own in two for c in own if c.id not in told]
     names = {digest: str(own[0].media) for digest, own in groups.items()}
     yield _shared(parts, "media file", lambda c: names[digests.get(str(c.media), str(c.media))])
     across = [pair for pair in pairs if pair[0].split != pair[1].split]
@@ -108,11 +109,6 @@ def _overlapping(clips: Sequence[Clip]) -> Iterator[tuple[Clip, Clip]]:
         if latest is not None and _end(latest) > (clip.start or 0.0) + TOLERANCE:
             yield latest, clip
         latest = clip if latest is None else max(latest, clip, key=_end)
-
-
-def _of_two_videos(clips: Sequence[Clip]) -> bool:
-    """Whether no video tells that these clips are of one recording."""
-    return len({clip.video_id for clip in clips}) > 1
 
 
 def _end(clip: Clip) -> float:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ...errors import CorruptStoreError, NewerStoreError
+from ..checksums import digest_of
 from ..store.atomic_write import replace
 from ..store.sealed_json import read_record, record
 
@@ -21,7 +22,6 @@ MEDIA = "media.json"
 DOUBT_NS = 2 * 10**9
 """A file changed so shortly before it was looked at may have changed again within one tick of its
 file system's clock."""
-_BLOCK = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def looked_at(
 
     `ends` is the digest of its size, head and tail; `before` what was known of it.
     """
-    whole = whole_digest(path)
+    whole = digest_of(path)
     salt = ""
     if before is not None and before.ends == ends:
         salt = before.salt if before.whole == whole else whole[:16]
@@ -72,15 +72,6 @@ def salted(source: str, salt: str) -> str:
     if not salt:
         return source
     return hashlib.blake2b(f"{source} {salt}".encode(), digest_size=8).hexdigest()
-
-
-def whole_digest(path: Path) -> str:
-    """32 hex digits over every byte of the file at `path`; raises OSError."""
-    digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def read_media(folder: Path) -> dict[str, MediaFile]:
@@ -102,7 +93,7 @@ def write_media(folder: Path, files: Mapping[str, MediaFile]) -> None:
 
 
 def changed_since(
-    root: Path, files: Mapping[str, MediaFile], read: Callable[[Path], str] = whole_digest
+    root: Path, files: Mapping[str, MediaFile], read: Callable[[Path], str] = digest_of
 ) -> tuple[list[str], list[str]]:
     """(files that are others now, files that may be), of those that are there at all.
 

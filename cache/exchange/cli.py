@@ -1,8 +1,7 @@
 """`sedimental cache import` and `export`: features from and for others."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,32 +22,9 @@ from ...console import (
 
 if TYPE_CHECKING:
     from ..spec import Modality
-    from .labels import LabelKind
-    from .merbench.read import Language
 
 SHOWN = 5
 """Clips without features that are named on the terminal."""
-
-
-class LabelKinds(StrEnum):
-    """What labels are."""
-
-    scores = "scores"
-    classes = "classes"
-
-
-class Languages(StrEnum):
-    """Which of two transcripts."""
-
-    english = "english"
-    chinese = "chinese"
-
-
-class Dtype(StrEnum):
-    """Number type of an imported store."""
-
-    float16 = "float16"
-    float32 = "float32"
 
 
 def import_command(
@@ -78,11 +54,11 @@ def import_command(
     audio: Annotated[str | None, typer.Option(metavar="NAME", help="The same of sound.")] = None,
     vision: Annotated[str | None, typer.Option(metavar="NAME", help="The same of faces.")] = None,
     labels: Annotated[
-        LabelKinds | None,
+        Literal["scores", "classes"] | None,
         typer.Option(help="What the labels are.", show_default="as they look, and said"),
     ] = None,
     language: Annotated[
-        Languages | None,
+        Literal["english", "chinese"] | None,
         typer.Option(help="Which of MERBench's transcripts.", show_default="the corpus's own"),
     ] = None,
     align: Annotated[
@@ -99,8 +75,9 @@ def import_command(
         ),
     ] = "mean",
     dtype: Annotated[
-        Dtype, typer.Option(help="Number type to keep; float16 rounds, in half the space.")
-    ] = Dtype.float32,
+        Literal["float16", "float32"],
+        typer.Option(help="Number type to keep; float16 rounds, in half the space."),
+    ] = "float32",
     config: Annotated[
         PipelineFile,
         typer.Option("--config", "-c", help="Pipeline to write if it is not there yet."),
@@ -127,12 +104,10 @@ def import_command(
     names = _given(text, audio, vision)
     with working(f"reading {source}"):
         aligned = None if align is None else Aligned(align, collapse)
-        kind: LabelKind | None = None if labels is None else labels.value
-        tongue: Language | None = None if language is None else language.value
-        foreign = open_foreign(source, names, kind, tongue, aligned)
+        foreign = open_foreign(source, names, labels, language, aligned)
     folder = root / (corpus or corpus_name(source))
     with bars() as progress:
-        received = receive(foreign, folder, names, dtype.value, progress=progress)
+        received = receive(foreign, folder, names, dtype, progress=progress)
     paste = lines(received, config.path)
     if not there:
         replace(config.path, whole(received, config.path))
@@ -143,7 +118,8 @@ def import_command(
         wrote = f"wrote {config}: `sedimental train` comes next."
         say(f"To paste into {config}:\n{paste.rstrip()}" if there else wrote)
     notes = [*received.notes, *scale(received.manifest).notes]
-    _warn([*absent_lines(received, SHOWN), *(f"note: {note}" for note in notes)])
+    for line in [*absent_lines(received, SHOWN), *(f"note: {note}" for note in notes)]:
+        tell(line)
     if any(one.absent for one in received.arrivals):
         raise typer.Exit(3)
 
@@ -202,20 +178,10 @@ def export_command(
         notes.append("a clip without features of a modality is one frame of zeros there.")
     if to == "mmsa" and any(one.unmasked for one in sent.shipped):
         notes.append("frames without a face are written as they are stored: MMSA masks none.")
-    _warn([f"note: {note}" for note in notes])
+    for note in notes:
+        tell(f"note: {note}")
 
 
 def _given(text: str | None, audio: str | None, vision: str | None) -> "dict[Modality, str]":
-    found: dict[Modality, str] = {}
-    if text is not None:
-        found["text"] = text
-    if audio is not None:
-        found["audio"] = audio
-    if vision is not None:
-        found["vision"] = vision
-    return found
-
-
-def _warn(lines: list[str]) -> None:
-    for line in lines:
-        tell(line)
+    names: dict[Modality, str | None] = {"text": text, "audio": audio, "vision": vision}
+    return {modality: name for modality, name in names.items() if name is not None}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...config import Config, InputConfig, LayerChoice
 from ..manifest import Clip, Manifest
-from ..spec import MODALITIES, Modality, layer_names
+from ..spec import MODALITIES, SPLITS, Modality, layer_names
 from ..store.find import store_of
 from ..store.store import Store
 from .foreign import ExchangeError
@@ -155,8 +155,35 @@ def labelled(manifest: Manifest) -> tuple[Clip, ...]:
     return found
 
 
-def shipped(one: ExportSource, clips: Sequence[Clip]) -> ExportedModality:
-    """What is told of a modality that was written for `clips`."""
+def refuse_existing(path: Path) -> None:
+    """Raise ExchangeError if `path` is there."""
+    if path.exists():
+        raise ExchangeError(f"{path}: is there already. Remove it, or name another.")
+
+
+def exported(
+    path: Path,
+    kind: str,
+    manifest: Manifest,
+    clips: Sequence[Clip],
+    chosen: Sequence[ExportSource],
+    notes: Sequence[str] = (),
+) -> ExportResult:
+    """What was written to `path`: the `chosen` features of those `clips` of `manifest`."""
+    left = len(manifest.clips) - len(clips)
+    unlabelled = [f"{left} clips have no label and were left out."] if left else []
+    files = [path] if path.is_file() else path.rglob("*")
+    return ExportResult(
+        path=path,
+        kind=kind,
+        clips={split: sum(clip.split == split for clip in clips) for split in SPLITS},
+        shipped=tuple(_shipped(source, clips) for source in chosen),
+        bytes=sum(file.stat().st_size for file in files if file.is_file()),
+        notes=(*unlabelled, *notes),
+    )
+
+
+def _shipped(one: ExportSource, clips: Sequence[Clip]) -> ExportedModality:
     frames = one.frames
     here = [clip.id for clip in clips if clip.id in frames]
     return ExportedModality(

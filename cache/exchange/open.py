@@ -55,9 +55,13 @@ def open_foreign(
     if path.is_dir():
         if any(path.glob("*.csd")):
             return csd.open_folder(path, names, labels, None, aligned)
-        tables = {p.name: _columns(p) for p in sorted(path.iterdir()) if _of_split(p)}
+        columns = sorted(path.glob("*/*.npy"))
+        tables: dict[str, dict[str, Any]] = {}
+        for file in columns:
+            if file.parent.name.lower() in SPLIT_NAMES:
+                tables.setdefault(file.parent.name, {})[file.stem] = load_npy(file)
         if tables and not any((path / name).is_file() for name in merbench.LABELS):
-            return mmsa.open_tables(path, _digest(sorted(path.glob("*/*.npy"))), tables, labels)
+            return mmsa.open_tables(path, _digest(columns), tables, labels)
         return merbench.open_tree(path, names, language)
     if not path.is_file():
         raise ExchangeError(f"{path}: no such file or folder. Check the path.")
@@ -99,14 +103,6 @@ def _by_split(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
         else:
             found[key] = array
     return found
-
-
-def _of_split(path: Path) -> bool:
-    return path.is_dir() and path.name.lower() in SPLIT_NAMES and any(path.glob("*.npy"))
-
-
-def _columns(folder: Path) -> dict[str, NDArray[Any]]:
-    return {file.stem: load_npy(file) for file in sorted(folder.glob("*.npy"))}
 
 
 def _digest(files: Sequence[Path]) -> str:

@@ -19,12 +19,13 @@ from ..manifest import Clip, Manifest
 from ..spec import SPLITS, Modality
 from ..store.atomic_write import explained, fresh
 from ..table_file import pyarrow
-from .export_features import ExportResult, ExportSource, shipped
-from .foreign import ExchangeError
+from .export_features import ExportResult, ExportSource, exported, refuse_existing
 
 AT_ONCE = 256
 """Clips read at a time: rows of a group, samples of a shard."""
 LABELS = ("label", "label_T", "label_A", "label_V")
+Features = Mapping[Modality, tuple[NDArray[np.float32], NDArray[Any]]]
+"""What a clip has of each modality: values (frames, width) and which frames are real (frames,)."""
 
 
 def write_shards(
@@ -37,7 +38,7 @@ def write_shards(
     (frames,) bool says which frames are real where some are not. Equal stores make equal bytes.
     Raises ExchangeError if `path` is there.
     """
-    _free(path)
+    refuse_existing(path)
     with explained(path), fresh(path) as folder:
         folder.mkdir()
         for split in SPLITS:
@@ -46,15 +47,10 @@ def write_shards(
                 with tarfile.open(folder / f"{split}-{number:06}.tar", "w") as shard:
                     for k, (clip, own) in enumerate(group):
                         _add_sample(shard, f"{number * AT_ONCE + k:09}", clip, own)
-    return _sent(path, "webdataset", manifest, chosen)
+    return exported(path, "webdataset", manifest, manifest.clips, chosen)
 
 
-def _add_sample(
-    shard: tarfile.TarFile,
-    key: str,
-    clip: Clip,
-    own: Mapping[Modality, tuple[NDArray[np.float32], NDArray[Any]]],
-) -> None:
+def _add_sample(shard: tarfile.TarFile, key: str, clip: Clip, own: Features) -> None:
     row = {k: v for k, v in asdict(clip).items() if v not in (None, (), {})}
     _add(shard, f"{key}.json", json.dumps(row, ensure_ascii=False).encode())
     for modality, (values, valid) in own.items():
@@ -84,7 +80,7 @@ def write_parquet(
     A clip without a modality has null there. Raises ExchangeError if `path` is there, ConfigError
     without pyarrow.
     """
-    _free(path)
+    refuse_existing(path)
     arrow = pyarrow(f"--to parquet {path}")
     named = {kind: _names(manifest, kind) for kind in ("dimensions", "emotions")}
     texts = ("id", "video_id", "clip_id", "split", "text", "speaker", "category")
@@ -105,18 +101,14 @@ def write_parquet(
         for group in _groups(manifest.clips, chosen, progress or Silent()):
             rows = [_row(clip, own, named) for clip, own in group]
             out.write_table(arrow.Table.from_pylist(rows, schema))
-    return _sent(path, "parquet", manifest, chosen)
+    return exported(path, "parquet", manifest, manifest.clips, chosen)
 
 
 def _names(manifest: Manifest, kind: str) -> list[str]:
     return list(dict.fromkeys(name for clip in manifest.clips for name in getattr(clip, kind)))
 
 
-def _row(
-    clip: Clip,
-    own: Mapping[Modality, tuple[NDArray[np.float32], NDArray[Any]]],
-    named: Mapping[str, Sequence[str]],
-) -> dict[str, Any]:
+def _row(clip: Clip, own: Features, named: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     row = asdict(clip)
     several = {f"{k}_{n}": getattr(clip, k).get(n) for k, names in named.items() for n in names}
     features = {f"{m}_features": list(values) for m, (values, _) in own.items()}
@@ -126,7 +118,7 @@ def _row(
 
 def _groups(
     clips: Sequence[Clip], chosen: Sequence[ExportSource], progress: Progress
-) -> Iterator[list[tuple[Clip, Mapping[Modality, tuple[NDArray[np.float32], NDArray[Any]]]]]]:
+) -> Iterator[list[tuple[Clip, Features]]]:
     """Clips with what they have, (values, valid) by modality, `AT_ONCE` at a time."""
     held = {one.modality: one.frames for one in chosen}
     for begin in range(0, len(clips), AT_ONCE):
@@ -141,22 +133,3 @@ def _groups(
                 found[id_][one.modality] = (values, real)
             progress.advance(one.name, len(some))
         yield [(clip, found[clip.id]) for clip in some]
-
-
-def _free(path: Path) -> None:
-    if path.exists():
-        raise ExchangeError(f"{path}: is there already. Remove it, or name another.")
-
-
-def _sent(
-    path: Path, kind: str, manifest: Manifest, chosen: Sequence[ExportSource]
-) -> ExportResult:
-    files = [path] if path.is_file() else path.rglob("*")
-    return ExportResult(
-        path=path,
-        kind=kind,
-        clips={str(split): count for split, count in manifest.sizes.items()},
-        shipped=tuple(shipped(one, manifest.clips) for one in chosen),
-        bytes=sum(file.stat().st_size for file in files if file.is_file()),
-        notes=(),
-    )

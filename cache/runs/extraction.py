@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..spec import FeatureSpec
+from .identity import differences
 
 HEX = 8
 """Digits shown of a digest."""
@@ -35,11 +36,9 @@ class Extraction:
         """
         if replace(other, layers=self.spec.layers).fingerprint == self.spec.fingerprint:
             return ()
-        ours, theirs = dict(_ingredients(self.spec)), dict(_ingredients(other))
+        changes = differences(dict(_ingredients(self.spec)), dict(_ingredients(other)))
         return tuple(
-            f"{key} was {_short(ours.get(key))}, is {_short(theirs.get(key))}"
-            for key in dict.fromkeys([*ours, *theirs])
-            if ours.get(key) != theirs.get(key)
+            f"{key} was {_short(was)}, is {_short(now)}" for key, (was, now) in changes.items()
         )
 
     def to_json(self) -> dict[str, Any]:

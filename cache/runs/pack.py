@@ -165,8 +165,5 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 
 def _digest(file: Path) -> str:
-    found = hashlib.sha256()
     with file.open("rb") as opened:
-        while block := opened.read(_BLOCK):
-            found.update(block)
-    return found.hexdigest()
+        return hashlib.file_digest(opened, "sha256").hexdigest()

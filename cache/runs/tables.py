@@ -49,29 +49,22 @@ its probability."""
 def predictions_text(predictions: Predictions) -> str:
     """The text of predictions.csv."""
     classes, shares = predictions.classes, predictions.probabilities
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
+    labels, values = predictions.labels.tolist(), predictions.values.tolist()
     if (several := predictions.several) is not None:
         begins = (_LABEL, _ANSWER if several.kind == "dimensions" else _PROBABILITY)
         heads = [f"{begin}{name}" for begin in begins for name in several.names]
-        table.writerow(["id", "split", *heads])
-        numbers = np.hstack([predictions.labels, predictions.values]).tolist()
-        for clip, split, row in zip(predictions.ids, predictions.splits, numbers, strict=True):
-            table.writerow([clip, split, *row])
-        return out.getvalue()
-    own = [f"{_PROBABILITY}{name}" for name in classes]
-    table.writerow(["id", "split", "label", "prediction", *own])
-    rows = zip(
-        predictions.ids,
-        predictions.splits,
-        predictions.labels.tolist(),
-        predictions.values.tolist(),
-        [[]] * len(predictions.ids) if shares is None else shares.tolist(),
-        strict=True,
-    )
-    for clip, split, label, value, probabilities in rows:
-        said = [classes[int(number)] for number in (label, value)] if classes else [label, value]
-        table.writerow([clip, split, *said, *probabilities])
+        rows = [[*label, *value] for label, value in zip(labels, values, strict=True)]
+    else:
+        heads = ["label", "prediction", *(f"{_PROBABILITY}{name}" for name in classes)]
+        pairs = zip(labels, values, strict=True)
+        rows = [[classes[int(n)] for n in pair] if classes else [*pair] for pair in pairs]
+        if shares is not None:
+            rows = [[*row, *own] for row, own in zip(rows, shares.tolist(), strict=True)]
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(["id", "split", *heads])
+    for clip, split, row in zip(predictions.ids, predictions.splits, rows, strict=True):
+        table.writerow([clip, split, *row])
     return out.getvalue()
 
 
@@ -80,37 +73,36 @@ def read_predictions(text: str) -> Predictions:
     with io.StringIO(text, newline="") as file:
         reader = csv.DictReader(file)
         rows = list(reader)
-    splits = [next(s for s in SPLITS if s == row["split"]) for row in rows]
     heads = list(reader.fieldnames or ())
-    if names := tuple(head.removeprefix(_LABEL) for head in heads if head.startswith(_LABEL)):
-        emotions = f"{_PROBABILITY}{names[0]}" in heads
-        begin = _PROBABILITY if emotions else _ANSWER
-        labels, values = (
-            np.array([[float(row[f"{b}{n}"]) for n in names] for row in rows]).reshape(
-                -1, len(names)
-            )
-            for b in (_LABEL, begin)
-        )
-        return Predictions(
-            ids=tuple(row["id"] for row in rows),
-            splits=tuple(splits),
-            labels=labels,
-            values=values,
-            several=Several("emotions" if emotions else "dimensions", names),
-        )
-    columns = [name for name in (rows[0] if rows else ()) if name.startswith(_PROBABILITY)]
-    classes = tuple(name.removeprefix(_PROBABILITY) for name in columns)
 
-    def numbers(key: str) -> NDArray[np.float64]:
-        said = [row[key] for row in rows]
-        return np.array([classes.index(s) if classes else float(s) for s in said], np.float64)
+    def numbers(columns: Sequence[str]) -> NDArray[np.float64]:
+        cells = [[float(row[column]) for column in columns] for row in rows]
+        return np.array(cells, np.float64).reshape(len(rows), len(columns))
 
-    shares = np.array([[float(row[name]) for name in columns] for row in rows])
+    def column(name: str) -> NDArray[np.float64]:
+        if not classes:
+            return numbers([name])[:, 0]
+        return np.array([classes.index(row[name]) for row in rows], np.float64)
+
+    def beginning(begin: str) -> list[str]:
+        return [head for head in heads if head.startswith(begin)]
+
+    ids = tuple(row["id"] for row in rows)
+    splits = tuple(next(s for s in SPLITS if s == row["split"]) for row in rows)
+    shares = beginning(_PROBABILITY)
+    if columns := beginning(_LABEL):
+        several = Several(
+            "emotions" if shares else "dimensions",
+            tuple(head.removeprefix(_LABEL) for head in columns),
+        )
+        answers = numbers(shares or beginning(_ANSWER))
+        return Predictions(ids, splits, numbers(columns), answers, several=several)
+    classes = tuple(head.removeprefix(_PROBABILITY) for head in shares if rows)
     return Predictions(
-        ids=tuple(row["id"] for row in rows),
-        splits=tuple(splits),
-        labels=numbers("label"),
-        values=numbers("prediction"),
+        ids,
+        splits,
+        labels=column("label"),
+        values=column("prediction"),
         classes=classes,
-        probabilities=shares if classes else None,
+        probabilities=numbers(shares) if classes else None,
     )

@@ -1,6 +1,7 @@
 """The names that a foreign pickle may say, and what is made of each; none of them is looked up."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from .arrays import Order, numbers_of
@@ -39,10 +40,10 @@ class Globals:
     def __init__(self, budget: Budget) -> None:
         self._charge = budget.charge
         plain: dict[str, Callable[..., Any] | None] = {
-            "set": self._set,
-            "frozenset": self._frozenset,
-            "list": self._list,
-            "tuple": self._tuple,
+            "set": partial(self._members, set),
+            "frozenset": partial(self._members, frozenset),
+            "list": partial(self._sequence, list),
+            "tuple": partial(self._sequence, tuple),
             "dict": self.dict_of,
             "bytes": self._bytes,
             "bytearray": self._bytes,
@@ -106,20 +107,13 @@ class Globals:
             raise RefusedError("it holds a defaultdict of what is no type")
         return self.dict_of(pairs)
 
-    def _set(self, values: Any = ()) -> set[Any]:
+    def _members(self, kind: Callable[..., Any], values: Any = ()) -> Any:
         self._charge(216 + ENTRY * len(_items(values)))
-        return {key_of(value) for value in values}
+        return kind(map(key_of, values))
 
-    def _frozenset(self, values: Any = ()) -> frozenset[Any]:
-        return frozenset(self._set(values))
-
-    def _list(self, values: Any = ()) -> list[Any]:
+    def _sequence(self, kind: Callable[..., Any], values: Any = ()) -> Any:
         self._charge(64 + 8 * len(_items(values)))
-        return list(values)
-
-    def _tuple(self, values: Any = ()) -> tuple[Any, ...]:
-        self._charge(64 + 8 * len(_items(values)))
-        return tuple(values)
+        return kind(values)
 
     def _complex(self, real: Any = 0.0, imaginary: Any = 0.0) -> complex:
         if type(real) is not float or type(imaginary) is not float:

@@ -1,5 +1,7 @@
 """How much a file of others may ask for, and the error that says it asks for more."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ...errors import ManifestError
@@ -13,6 +15,17 @@ class PickleRefusedError(ManifestError):
 
 class RefusedError(Exception):
     """What is refused, in half a sentence; the reader adds the file's name and the way out."""
+
+
+@contextmanager
+def refusing(what: str, way_out: str) -> Iterator[None]:
+    """Turn what is refused within into a PickleRefusedError: `what`, why, and the way out."""
+    try:
+        yield
+    except RefusedError as fault:
+        raise PickleRefusedError(f"{what}: {fault}. {way_out}") from None
+    except MemoryError:
+        raise PickleRefusedError(f"{what}: it needs more memory than there is.") from None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import IO, Any
 
-from .limits import DEFAULT, Limits, PickleRefusedError, RefusedError
+from .limits import DEFAULT, Limits, PickleRefusedError, refusing
 from .machine import Machine
 
 DAMAGED = (
@@ -40,14 +40,11 @@ def load_plain(path: Path, limits: Limits = DEFAULT) -> Any:
 def read_plain(file: IO[bytes], name: str, size: int, limits: Limits = DEFAULT) -> Any:
     """The same of an open file with `size` bytes left; `name` says it in errors."""
     try:
-        return Machine(file, size, limits).run()
-    except RefusedError as fault:
-        raise PickleRefusedError(
-            f"{name}: not a pickle of plain data: {fault}. Nothing of it was run; make sure "
-            "that it is the published file."
-        ) from None
-    except MemoryError:
-        raise PickleRefusedError(f"{name}: needs more memory than there is.") from None
+        with refusing(
+            f"{name}: not a pickle of plain data",
+            "Nothing of it was run; make sure that it is the published file.",
+        ):
+            return Machine(file, size, limits).run()
     except DAMAGED as fault:
         raise PickleRefusedError(
             f"{name}: a damaged pickle ({type(fault).__name__}). Fetch the file again."

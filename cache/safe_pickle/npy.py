@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import check_content, count_of, dtype_of
-from .limits import DEFAULT, Limits, PickleRefusedError, RefusedError, shown
+from .limits import DEFAULT, Limits, PickleRefusedError, RefusedError, refusing, shown
 from .load import read_plain
 
 MAGIC = b"\x93NUMPY"
@@ -49,7 +49,7 @@ def load_npy(path: Path, limits: Limits = DEFAULT) -> NDArray[Any]:
 
 def read_npy(file: IO[bytes], name: str, size: int, limits: Limits = DEFAULT) -> NDArray[Any]:
     """The same of an open file of `size` bytes."""
-    try:
+    with refusing(f"{name}: not an array that can be read", "Fetch the file again."):
         dtype, columns_first, shape, head = _head(file)
         if dtype.hasobject:
             found = read_plain(file, name, size - head, limits)
@@ -57,12 +57,6 @@ def read_npy(file: IO[bytes], name: str, size: int, limits: Limits = DEFAULT) ->
                 raise RefusedError("it does not hold the array that its head says")
             return found
         return _numbers(file, dtype, columns_first, shape, size - head)
-    except RefusedError as fault:
-        raise PickleRefusedError(
-            f"{name}: not an array that can be read: {fault}. Fetch the file again."
-        ) from None
-    except MemoryError:
-        raise PickleRefusedError(f"{name}: needs more memory than there is.") from None
 
 
 def _head(file: IO[bytes]) -> tuple[np.dtype[Any], bool, tuple[int, ...], int]:

@@ -21,13 +21,19 @@ _SIGNS = {
 }
 
 
-class OldText:
-    """A string of Python 2: text, or the bytes of an array; only its use tells which."""
+class Raw:
+    """Bytes that are text, or those of an array; only their use tells which."""
 
     __slots__ = ("raw",)
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
+
+
+class OldText(Raw):
+    """A string of Python 2."""
+
+    __slots__ = ()
 
     @property
     def text(self) -> str:
@@ -54,14 +60,11 @@ def _unescaped(match: re.Match[bytes]) -> bytes:
     return bytes([int(said[1:], 16) if said[:1] == b"x" else _SIGNS[said[0]]])
 
 
-class LatinText:
+class LatinText(Raw):
     """A long text, kept as what it is in Latin-1: protocol 2 writes the bytes of arrays so, and the
     array takes them as they lie here."""
 
-    __slots__ = ("raw",)
-
-    def __init__(self, raw: bytes) -> None:
-        self.raw = raw
+    __slots__ = ()
 
     def __sizeof__(self) -> int:
         return self.raw.__sizeof__()
@@ -103,13 +106,13 @@ class DtypeSaid:
 class ArraySaid:
     """An array as it is said: empty first, its numbers or objects later."""
 
-    __slots__ = ("_order", "_shape", "array", "items")
+    __slots__ = ("array", "items", "order", "shape")
 
     def __init__(self) -> None:
         self.array: NDArray[Any] | None = None
         self.items: list[Any] | None = None
-        self._shape: Sequence[int] = ()
-        self._order: Order = "C"
+        self.shape: Sequence[int] = ()
+        self.order: Order = "C"
 
     def put_numbers(self, array: NDArray[Any]) -> "ArraySaid":
         """Keep an array of numbers or text."""
@@ -118,11 +121,7 @@ class ArraySaid:
 
     def put_objects(self, items: list[Any], shape: Sequence[int], order: Order) -> None:
         """Keep a list of objects, which the pickle may still fill."""
-        self.items, self._shape, self._order = items, shape, order
-
-    def with_objects(self, values: Sequence[Any]) -> NDArray[Any]:
-        """The array of objects, of values that are plain by now."""
-        return objects_of(values, self._shape, self._order)
+        self.items, self.shape, self.order = items, shape, order
 
 
 def text_of(value: Any) -> str | None:
@@ -195,7 +194,7 @@ class Plain:
             if value.items is None:
                 raise RefusedError("it holds an array without its numbers")
             values, weight, deep = self._each(value.items, depth)
-            return value.with_objects(values), weight, deep
+            return objects_of(values, value.shape, value.order), weight, deep
         values, weight, deep = self._each(value, depth)
         if values is value:
             return value, weight, deep

@@ -61,12 +61,16 @@ def sync_file(path: Path) -> None:
 
 def sync_descriptor(descriptor: int) -> None:
     """Return when what was written to an open file is on the disk."""
+    _sync(descriptor, "files")
+
+
+def _sync(descriptor: int, what: str) -> None:
     try:
         os.fsync(descriptor)
     except OSError as fault:
         if fault.errno not in REFUSED:
             raise
-        say_once("files cannot be synced here: what was written last may be lost with the power.")
+        say_once(f"{what} cannot be synced here: what was written last may be lost with the power.")
 
 
 def sync_folder(path: Path) -> None:
@@ -76,11 +80,7 @@ def sync_folder(path: Path) -> None:
     except PermissionError:  # Windows opens no folders; a folder without the right to list is rare
         return
     try:
-        os.fsync(descriptor)
-    except OSError as fault:
-        if fault.errno not in REFUSED:
-            raise
-        say_once("folders cannot be synced here: what was written last may be lost with the power.")
+        _sync(descriptor, "folders")
     finally:
         os.close(descriptor)
 

@@ -21,7 +21,9 @@ def named_store(name: str, root: Path) -> Path:
     """
     stores = list_stores(root)
     wanted = name.rstrip("/")
-    matching = next((m for test in _TESTS if (m := [p for p in stores if test(p, wanted)])), [])
+    matching = [path for path in stores if wanted in _parts(path)]
+    if not matching and wanted:
+        matching = [p for p in stores if any(part.startswith(wanted) for part in _parts(p))]
     if len(matching) == 1:
         return matching[0]
     if matching:
@@ -36,14 +38,3 @@ def named_store(name: str, root: Path) -> Path:
 def _parts(path: Path) -> tuple[str, ...]:
     whole, _, digits = path.name.rpartition("-")
     return (name_of(path), path.name, whole, whole.partition("-")[2], digits)
-
-
-def _is(path: Path, name: str) -> bool:
-    return name in _parts(path)
-
-
-def _begins(path: Path, name: str) -> bool:
-    return bool(name) and any(part.startswith(name) for part in _parts(path))
-
-
-_TESTS = (_is, _begins)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,25 @@ TASK = 1 << 22
 """Bytes after which a thread takes new work."""
 
 Longs = NDArray[np.int64]
+
+
+class Stretches(NamedTuple):
+    """Frames that lie next to each other, to be read one stretch after the other."""
+
+    part: Longs
+    begin: Longs
+    """First frame within the part."""
+    frames: Longs
+
+    def between(self, first: int, last: int) -> "Stretches":
+        """Those of the frames `first` to `last`, counted over all of them."""
+        ends = np.cumsum(self.frames)
+        begins = ends - self.frames
+        kept = (ends > first) & (begins < last)
+        skipped = np.maximum(first - begins[kept], 0)
+        over = np.maximum(ends[kept] - last, 0)
+        frames = self.frames[kept] - skipped - over
+        return Stretches(self.part[kept], self.begin[kept] + skipped, frames)
 
 
 def fill(

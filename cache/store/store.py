@@ -16,10 +16,9 @@ from .atomic_write import TEMPORARY
 from .parts.formats import format_of, stem
 from .parts.part import FRAMEWISE, HIDDEN, STATISTICS, Part
 from .ragged import Ragged, Statistics, pooled
-from .read_ranges import Longs, bytes_of, fill, read_range
+from .read_ranges import Longs, Stretches, bytes_of, fill, read_range
 from .sealed_json import COMPLETE, STORE, read_record
 from .statistics import statistics
-from .stretches import Stretches
 
 if TYPE_CHECKING:
     import h5py
@@ -252,11 +251,9 @@ class Store:
         ``clip`` (frame,) numbers the clip of each frame in the attribute ``clips``; ``times``,
         ``durations`` and ``valid`` (frame,) are as in `side`.
         """
-        import zarr
+        from .views.zarr_view import zarr_view
 
-        from .views.zarr_view import ZarrView
-
-        return zarr.open_group(ZarrView(self), mode="r")
+        return zarr_view(self)
 
     def as_h5py(self) -> "h5py.File":
         """The whole store as an HDF5 file in memory, whose datasets are the parts' own bytes.

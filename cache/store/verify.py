@@ -78,8 +78,10 @@ def verify(path: Path, repair: bool = False, progress: Progress | None = None) -
                 durable.remove(path / name)
             for one in others:
                 _mend(path, one.file, good)
-            if damage and (path / COMPLETE).exists():
-                _reopen(path, good)
+            if damage and (path / COMPLETE).exists():  # with the failures it had
+                open_again = {"complete": False, "parts": sorted({stem(name) for name in good})}
+                body = read_record("completion", path / COMPLETE) | open_again
+                durable.replace(path / COMPLETE, record("completion", body))
     nbytes = sum(part.nbytes for part in good.values())
     all_damage = (*damage, *others)
     return Verdict(path, len(names), nbytes, all_damage, repair and bool(all_damage))
@@ -167,10 +169,3 @@ def _mend(store: Path, file: Path, good: Mapping[str, Part]) -> None:
         durable.replace(file, b"".join(index.line(good[part.name]) for part in intact))
     else:
         durable.remove(file)
-
-
-def _reopen(store: Path, good: Mapping[str, Part]) -> None:
-    """Record that the store is incomplete, with the parts it still has and the failures it had."""
-    kept = read_record("completion", store / COMPLETE)
-    body = kept | {"complete": False, "parts": sorted({stem(name) for name in good})}
-    durable.replace(store / COMPLETE, record("completion", body))

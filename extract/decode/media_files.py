@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from ...cache.checksums import digest_of
 from ...cache.corpus.media_index import (
     MediaFile,
     looked_at,
     read_media,
     salted,
-    whole_digest,
     write_media,
 )
 from ...cache.manifest import Clip, Manifest
@@ -123,5 +123,5 @@ def with_twins(manifest: Manifest, media: MediaFiles | None) -> Manifest:
             for path in alike:
                 if path not in digests:
                     with suppress(OSError):
-                        digests[path] = whole_digest(media.root / path)
+                        digests[path] = digest_of(media.root / path)
     return replace(manifest, media_digests=digests)

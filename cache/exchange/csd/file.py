@@ -8,7 +8,6 @@ dataset of one text. Numbers are features or labels, bytes are words.
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import h5py
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...safe_pickle.limits import DEFAULT, shown
+from ..columns import texts
 from ..foreign import ExchangeError
 
 DATA, METADATA, FEATURES, INTERVALS = "data", "metadata", "features", "intervals"
@@ -70,12 +70,7 @@ class CsdFile:
         """The file itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        fault: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close it."""
         self._file.close()
 
@@ -97,10 +92,8 @@ class CsdFile:
         if not np.isfinite(intervals).all():
             raise self._wrong(key, "an interval that is no number")
         if features.dtype.kind in "OSU":
-            words = features.reshape(len(features), -1)
-            return Rows(
-                np.array([_text(row[0]) if len(row) else "" for row in words], object), intervals
-            )
+            firsts = [row[0] if len(row) else "" for row in features.reshape(len(features), -1)]
+            return Rows(np.array(texts(firsts), object), intervals)
         if features.dtype.kind not in "fiu" or features.ndim > 2:
             raise self._wrong(key, f"features {features.shape} of {features.dtype}")
         return Rows(features.reshape(len(features), -1), intervals)
@@ -143,10 +136,6 @@ def _group(parent: Any, name: str) -> Any:
     if not _hard(parent, name) or not isinstance(parent[name], h5py.Group):
         raise ValueError(f"{shown(name)} is no group of this file")
     return parent[name]
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _word(fault: Exception) -> str:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -154,14 +155,9 @@ class CsdFolder:
 
     def take(self, modality: Modality) -> Iterator[ClipFeatures | MissingFeatures]:
         """Every clip's features, with their times in the clip."""
-        with CsdFile(self._chosen[modality]) as file:
-            reference = CsdFile(self._reference) if self._reference else None
-            try:
-                for clip in self.clips:
-                    yield self._one(file, reference, modality, clip)
-            finally:
-                if reference:
-                    reference.__exit__(None, None, None)
+        with CsdFile(self._chosen[modality]) as file, _opened(self._reference) as reference:
+            for clip in self.clips:
+                yield self._one(file, reference, modality, clip)
 
     def _one(
         self, file: CsdFile, reference: CsdFile | None, modality: Modality, clip: Clip
@@ -204,8 +200,7 @@ class CsdFolder:
     def _clips(self, rated: Path, words: Path | None, asked: LabelKind | None) -> list[Clip]:
         splits, found = self._splits(), list[Clip]()
         labels, wide = list[object](), 0
-        said = CsdFile(words) if words else None
-        with CsdFile(rated) as file:
+        with CsdFile(rated) as file, _opened(words) as transcript:
             for key in file.keys:
                 rows, (video, segment) = file.rows(key), segment_of(key)
                 for number in range(len(rows.features)):
@@ -229,9 +224,10 @@ class CsdFolder:
                         end=end,
                         emotions={e: v for e, v in emotions.items() if abs(v) < math.inf},
                     )
-                    found.append(replace(clip, text=_transcript(said, clip, self._segments[id_])))
-        if said:
-            said.__exit__(None, None, None)
+                    said = _cut(transcript, clip, self._segments[id_])
+                    spoken = list(said.features) if said else []
+                    text = " ".join(word for word in spoken if word not in ("", PAUSE))
+                    found.append(replace(clip, text=text))
         if wide == ALL_LABELS:
             self.notes.append(
                 f"of {wide} labels a segment the first is sentiment, the others are taken for the "
@@ -247,7 +243,7 @@ class CsdFolder:
         return [
             replace(
                 clip,
-                split=splits.get(clip.id) or splits.get(clip.video_id) or self._by_rule(clip),
+                split=splits.get(clip.id) or splits.get(clip.video_id) or _by_rule(clip),
                 label=scores.score("train", number) if scores else None,
                 category=scores.category("train", number) if scores else str(labels[number]),
             )
@@ -271,9 +267,14 @@ class CsdFolder:
                 f'{path}: should be {{"train": [videos], "valid": […], "test": […]}}: {fault}.'
             ) from None
 
-    def _by_rule(self, clip: Clip) -> Split:
-        share = hashlib.blake2b(clip.video_id.encode(), digest_size=4).digest()[0] / 256
-        return "train" if share < 0.7 else "valid" if share < 0.8 else "test"
+
+def _by_rule(clip: Clip) -> Split:
+    share = hashlib.blake2b(clip.video_id.encode(), digest_size=4).digest()[0] / 256
+    return "train" if share < 0.7 else "valid" if share < 0.8 else "test"
+
+
+def _opened(path: Path | None) -> AbstractContextManager[CsdFile | None]:
+    return CsdFile(path) if path else nullcontext()
 
 
 def _cut(file: CsdFile | None, clip: Clip, segment: _Segment) -> Rows | None:
@@ -286,11 +287,6 @@ def _cut(file: CsdFile | None, clip: Clip, segment: _Segment) -> Rows | None:
     if clip.video_id not in file:
         return None
     return file.rows(clip.video_id).within(segment.begin, segment.end)
-
-
-def _transcript(said: CsdFile | None, clip: Clip, segment: _Segment) -> str:
-    rows = _cut(said, clip, segment)
-    return " ".join(word for word in rows.features if word not in ("", PAUSE)) if rows else ""
 
 
 def _is_words(path: Path) -> bool:

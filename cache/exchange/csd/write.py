@@ -1,4 +1,4 @@
-"""Our features as computational sequences (.csd), a file a modality; see `csd_file`."""
+"""Our features as computational sequences (.csd), a file a modality; see `file`."""
 
 import json
 import uuid
@@ -15,8 +15,7 @@ from ....progress import Progress, Silent
 from ...manifest import Clip, Manifest
 from ...spec import MOSEI_EMOTIONS, SPLITS
 from ...store.atomic_write import explained, fresh
-from ..export_features import ExportResult, ExportSource, labelled, shipped
-from ..foreign import ExchangeError
+from ..export_features import ExportResult, ExportSource, exported, labelled, refuse_existing
 from .file import DATA, FEATURES, INTERVALS, METADATA
 from .read import SPLITS_FILE
 
@@ -37,8 +36,7 @@ def write_csd(
     clip's beginning. Frames that are masked are left out, as these files have no masks. Raises
     ExchangeError if `path` is there.
     """
-    if path.exists():
-        raise ExchangeError(f"{path}: is there already. Remove it, or name another folder.")
+    refuse_existing(path)
     progress, clips = progress or Silent(), labelled(manifest)
     timeless = set[str]()
     with explained(path), fresh(path) as folder:
@@ -55,17 +53,8 @@ def write_csd(
         _write(folder / f"{WORDS}.csd", WORDS, words, manifest)
         splits = {split: [c.id for c in clips if c.split == split] for split in SPLITS}
         (folder / SPLITS_FILE).write_text(json.dumps(splits, ensure_ascii=False), encoding="utf-8")
-    left = len(manifest.clips) - len(clips)
-    notes = [f"{left} clips have no label and were left out."] if left else []
-    notes += [f"{name} tells no times: its frames lie a second apart." for name in sorted(timeless)]
-    return ExportResult(
-        path=path,
-        kind="csd",
-        clips={split: len(own) for split, own in splits.items()},
-        shipped=tuple(shipped(one, clips) for one in chosen),
-        bytes=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
-        notes=tuple(notes),
-    )
+    notes = [f"{name} tells no times: its frames lie a second apart." for name in sorted(timeless)]
+    return exported(path, "csd", manifest, clips, chosen, notes)
 
 
 def _key(clip: Clip) -> str:
@@ -121,10 +110,14 @@ def _write(
     manifest: Manifest,
     one: ExportSource | None = None,
 ) -> None:
-    text = h5py.string_dtype("utf-8")
+    text, description = h5py.string_dtype("utf-8"), root
+    if one:
+        spec = one.store.spec
+        layers = ", ".join(one.layers)
+        description = f"{spec.encoder} ({spec.weights}), layers {layers}, {spec.fingerprint}"
     about: dict[str, Any] = {
         "root name": root,
-        "computational sequence description": _description(one) if one else root,
+        "computational sequence description": description,
         "dimension names": [str(k) for k in range(one.width)] if one else [root],
         "computational sequence version": "1.0",
         "alignment compatible": True,
@@ -146,8 +139,3 @@ def _write(
         for name, value in about.items():
             place = f"{root}/{METADATA}/{name}"
             file.create_dataset(place, data=[json.dumps(value)], dtype=text)
-
-
-def _description(one: ExportSource) -> str:
-    spec = one.store.spec
-    return f"{spec.encoder} ({spec.weights}), layers {', '.join(one.layers)}, {spec.fingerprint}"

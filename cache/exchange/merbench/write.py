@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from ....progress import Progress, Silent
 from ...manifest import Clip, Manifest
-from ...spec import SPLITS
 from ...store.atomic_write import explained, fresh
-from ..export_features import ExportResult, ExportSource, labelled, shipped
+from ..export_features import ExportResult, ExportSource, exported, labelled, refuse_existing
 from ..foreign import ExchangeError
 from ..pickle_write import write_object_npz
 from .read import FEATURES, LABELS, SCORES, WORDS
@@ -35,8 +34,7 @@ def write_tree(
     Frames without a face are left out, as MERBench has faces alone. A clip without features has no
     file. Raises ExchangeError if `path` is there, or an id is no file name.
     """
-    if path.exists():
-        raise ExchangeError(f"{path}: is there already. Remove it, or name another folder.")
+    refuse_existing(path)
     progress, clips = progress or Silent(), labelled(manifest)
     if odd := next((clip.id for clip in clips if "/" in clip.id or clip.id.startswith(".")), None):
         raise ExchangeError(f"{path}: clip {odd!r} cannot be a file name.")
@@ -51,15 +49,7 @@ def write_tree(
             for begin in range(0, len(clips), AT_ONCE):
                 _write_some(place, one, clips[begin : begin + AT_ONCE], pooled)
                 progress.advance(place.name, min(AT_ONCE, len(clips) - begin))
-    left = len(manifest.clips) - len(clips)
-    return ExportResult(
-        path=path,
-        kind="utt" if pooled else "fra",
-        clips={split: sum(clip.split == split for clip in clips) for split in SPLITS},
-        shipped=tuple(shipped(one, clips) for one in chosen),
-        bytes=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
-        notes=(f"{left} clips have no label and were left out.",) if left else (),
-    )
+    return exported(path, "utt" if pooled else "fra", manifest, clips, chosen)
 
 
 def _write_some(place: Path, one: ExportSource, clips: Sequence[Clip], pooled: bool) -> None:

@@ -1,4 +1,4 @@
-"""Our features as the pickle that MMSA loads; the columns are those of `mmsa_read`."""
+"""Our features as the pickle that MMSA loads; the columns are those of `read`."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ....progress import Progress, Silent
 from ...manifest import Clip, Manifest
 from ...runs.identity import code_version
 from ...spec import MODALITIES, SPLITS
 from ...store.atomic_write import explained, fresh
-from ..export_features import ExportResult, ExportSource, labelled, shipped
-from ..foreign import ExchangeError
+from ..export_features import ExportResult, ExportSource, exported, labelled, refuse_existing
 from ..pickle_write import write_pickle
 
 AT_ONCE = 256
@@ -38,31 +36,24 @@ def write_mmsa(
     ``train_audio``, ``train_id`` …: no pickle, any language reads it. Raises ExchangeError if
     `path` is there.
     """
-    if path.exists():
-        raise ExchangeError(f"{path}: is there already. Remove it, or name another file.")
+    refuse_existing(path)
     progress, clips = progress or Silent(), labelled(manifest)
-    told = tuple(shipped(one, clips) for one in chosen)
+    ids = {clip.id for clip in clips}
     by_split = {split: [clip for clip in clips if clip.split == split] for split in SPLITS}
     tables: dict[str, Any] = {split: _labels(own, clips) for split, own in by_split.items()}
-    for one, about in zip(chosen, told, strict=True):
+    for one in chosen:
         progress.start(one.name, len(clips))
+        longest = max((n for id_, n in one.frames.items() if id_ in ids), default=1)
         advance = partial(progress.advance, one.name)
         for split, own in by_split.items():
-            tables[split] |= _columns(one, own, max(1, about.longest, one.padded), advance)
+            tables[split] |= _columns(one, own, max(longest, one.padded), advance)
     tables["config"] = _provenance(chosen)
     with explained(path), fresh(path) as temporary, temporary.open("wb") as file:
         if npz:
             np.savez(file, allow_pickle=False, **_flat(tables))
         else:
             write_pickle(file, tables)
-    return ExportResult(
-        path=path,
-        kind="npz" if npz else "mmsa",
-        clips={split: len(own) for split, own in by_split.items()},
-        shipped=told,
-        bytes=path.stat().st_size,
-        notes=tuple(_notes(manifest, clips, chosen)),
-    )
+    return exported(path, "npz" if npz else "mmsa", manifest, clips, chosen, _notes(clips, chosen))
 
 
 def _flat(tables: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,33 +72,23 @@ def _columns(
     """The features of one modality of a split, and what tells their lengths."""
     frames = one.frames
     values = np.zeros((len(clips), longest, one.width), np.float32)
-    tokens = _Tokens(len(clips), longest) if tokenised(one) else None
+    tokens = None
+    if tokenised(one):  # token ids, mask, segments
+        tokens = np.zeros((len(clips), 3, longest), np.int64)
+        tokens[:, 1, 0] = 1  # of a clip without words too: a mask of zeros alone divides by 0
     for begin in range(0, len(clips), AT_ONCE):
         here = [k for k in range(begin, min(begin + AT_ONCE, len(clips))) if clips[k].id in frames]
         ids = [clips[k].id for k in here]
         for k, own in zip(here, one.read(ids), strict=True):
             values[k, : len(own)] = own
-        if tokens:
+        if tokens is not None:
             for k, own_ids in zip(here, one.side("token_ids", ids), strict=True):
-                tokens.put(k, own_ids)
+                tokens[k, :2, : len(own_ids)] = own_ids, np.ones(len(own_ids))
         advance(min(AT_ONCE, len(clips) - begin))
     found: dict[str, Any] = {one.modality: values}
-    if tokens:
-        return found | {"text_bert": tokens.columns}
+    if tokens is not None:
+        return found | {"text_bert": tokens}
     return found | {f"{one.modality}_lengths": [frames.get(clip.id, 1) for clip in clips]}
-
-
-class _Tokens:
-    """The column text_bert: (clips, 3, longest) token ids, mask, segments."""
-
-    def __init__(self, clips: int, longest: int) -> None:
-        self.columns = np.zeros((clips, 3, longest), np.int64)
-        self.columns[:, 1, 0] = 1  # of a clip without words too: a mask of zeros alone divides by 0
-
-    def put(self, clip: int, ids: NDArray[Any]) -> None:
-        """The ids of one clip; all are of the first segment."""
-        self.columns[clip, 0, : len(ids)] = ids
-        self.columns[clip, 1, : len(ids)] = 1
 
 
 def tokenised(one: ExportSource) -> bool:
@@ -155,15 +136,13 @@ def _provenance(chosen: Sequence[ExportSource]) -> dict[str, Any]:
     return about
 
 
-def _notes(manifest: Manifest, clips: Sequence[Clip], chosen: Sequence[ExportSource]) -> list[str]:
+def _notes(clips: Sequence[Clip], chosen: Sequence[ExportSource]) -> list[str]:
     notes = []
     if absent := [m for m in MODALITIES if m not in {one.modality for one in chosen}]:
         notes.append(
             f"there is no {' and no '.join(absent)} in it; MMSA's loader reads all three, so give "
             "it the others from files of their own (feature_T, feature_A, feature_V)."
         )
-    if left := len(manifest.clips) - len(clips):
-        notes.append(f"{left} clips have no label and were left out.")
     if clips and clips[0].label is None:
         notes.append("the corpus has classes and no scores: there are no regression_labels.")
     for one in chosen:

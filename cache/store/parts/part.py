@@ -65,15 +65,8 @@ class Head:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a JSON document."""
-        return {
-            "fingerprint": self.fingerprint,
-            "clips": self.clips,
-            "sources": self.sources,
-            "frames": self.frames,
-            "arrays": {name: [a.dtype, a.shape] for name, a in self.arrays.items()},
-            "digests": self.digests,
-            "spec": self.spec,
-        }
+        arrays = {name: [array.dtype, array.shape] for name, array in self.arrays.items()}
+        return vars(self) | {"arrays": arrays}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Head":

@@ -1,25 +1,15 @@
 """A whole store as one Zarr group that is read from its parts, nothing copied beforehand.
 
-What `Store.as_zarr` gives: the chunks of the group are made of the parts' bytes when they are asked
-for, by Zarr's own interface of stores, so that zarr-python and xarray read it as any other.
+What `Store.as_zarr` gives: metadata and small arrays lie in Zarr's own store in memory; a chunk of
+hidden states is made of the parts' bytes when it is asked for.
 """
 
-import json
-from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
-from zarr.abc.store import (
-    ByteRequest,
-    OffsetByteRequest,
-    RangeByteRequest,
-    SuffixByteRequest,
-)
-from zarr.abc.store import Store as ZarrStore
-from zarr.core.buffer import Buffer, BufferPrototype
+import zarr
+from zarr.core.buffer import Buffer, default_buffer_prototype
+from zarr.storage import MemoryStore
 
 from ..parts.part import FRAMEWISE, HIDDEN
 
@@ -30,157 +20,55 @@ FRAMES = 4096
 """Frames of a chunk of hidden states, of one layer."""
 
 
-@dataclass(frozen=True)
-class _Array:
-    dtype: str
-    shape: tuple[int, ...]
-    chunks: tuple[int, ...]
-    names: tuple[str, ...]
-    """Of its axes, by which xarray lines arrays up."""
-    whole: NDArray[Any] | None = None
-    """Its values, if it is small; None: read from the parts."""
+class _Entries(dict[str, Buffer]):
+    """What lies under Zarr's keys; chunks of hidden states are made when they are looked up."""
 
-    def metadata(self) -> dict[str, Any]:
-        """Of the array, as Zarr v3 has it."""
-        return {
-            "zarr_format": 3,
-            "node_type": "array",
-            "shape": self.shape,
-            "data_type": self.dtype,
-            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": self.chunks}},
-            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-            "fill_value": False if self.dtype == "bool" else 0,
-            "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}],
-            "dimension_names": self.names,
-            "attributes": {},
-        }
+    def __init__(self, store: "Store", rows: int) -> None:
+        super().__init__()
+        self._store, self._rows = store, rows
+        self._frames = int(store.frames.sum())
+
+    def add_hidden_chunks(self) -> None:
+        """List the keys of all chunks of hidden states."""
+        counts = len(self._store.spec.layers), -(-self._frames // self._rows)
+        nothing = default_buffer_prototype().buffer.from_bytes(b"")
+        for layer, chunk in np.ndindex(counts):
+            self[f"{HIDDEN}/c/{layer}/{chunk}/0"] = nothing
+
+    def __getitem__(self, key: str) -> Buffer:
+        entry = super().__getitem__(key)
+        if not key.startswith(f"{HIDDEN}/c/"):
+            return entry
+        layer, chunk = (int(number) for number in key.split("/")[2:4])
+        first = chunk * self._rows
+        frames = self._store.rows(layer, first, min(first + self._rows, self._frames))
+        padding = np.zeros((self._rows - len(frames), frames.shape[1]), frames.dtype)
+        data = np.concatenate([frames, padding]).tobytes()
+        return default_buffer_prototype().buffer.from_bytes(data)
 
 
-class ZarrView(ZarrStore):
-    """The store's arrays under Zarr's keys; cannot be written."""
-
-    supports_writes = False
-    supports_partial_writes = False  # zarr 3.1.0 asks for it, and for set_partial_values
-    supports_deletes = False
-    supports_listing = True
-
-    def __init__(self, store: "Store") -> None:
-        """Of an opened store."""
-        super().__init__(read_only=True)
-        self._store = store
-        frames, spec = int(store.frames.sum()), store.spec
-        # no chunk is empty, nor is it longer than the array: Zarr would read what is not there
-        rows = max(1, min(FRAMES, frames))
-        hidden = (len(spec.layers), frames, spec.width)
-        clip = np.repeat(np.arange(len(store.clips), dtype=np.int64), store.frames)
-        small = {"clip": clip, **{name: store.side(name) for name in FRAMEWISE}}
-        self._arrays: Mapping[str, _Array] = {
-            HIDDEN: _Array(
-                spec.dtype, hidden, (1, rows, max(1, spec.width)), ("layer", "frame", "width")
-            ),
-            **{
-                name: _Array(values.dtype.name, values.shape, (max(1, frames),), ("frame",), values)
-                for name, values in small.items()
-            },
-        }
-
-    async def get(
-        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
-    ) -> Buffer | None:
-        """The bytes of one key, or a range of them; None where there is no such key."""
-        data = self._bytes(key)
-        if data is None:
-            return None
-        match byte_range:
-            case RangeByteRequest(start, end):
-                data = data[start:end]
-            case OffsetByteRequest(offset):
-                data = data[offset:]
-            case SuffixByteRequest(suffix):
-                data = data[-suffix:] if suffix else b""
-        return prototype.buffer.from_bytes(data)
-
-    async def get_partial_values(
-        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
-    ) -> list[Buffer | None]:
-        """`get` of several."""
-        return [await self.get(key, prototype, part) for key, part in key_ranges]
-
-    async def exists(self, key: str) -> bool:
-        """Whether there is such a key."""
-        return key in self._keys
-
-    async def list(self) -> AsyncIterator[str]:
-        """Every key."""
-        for key in self._keys:
-            yield key
-
-    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
-        """The keys that begin so."""
-        for key in self._keys:
-            if key.startswith(prefix):
-                yield key
-
-    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        """What lies directly in this folder."""
-        place = f"{prefix.rstrip('/')}/" if prefix else ""
-        inside = (key.removeprefix(place) for key in self._keys if key.startswith(place))
-        for name in dict.fromkeys(key.partition("/")[0] for key in inside):
-            yield name
-
-    async def set(self, key: str, value: Buffer) -> None:
-        """Refused: a store is written by its writer alone."""
-        raise ValueError("a feature store is read-only here")
-
-    async def set_partial_values(self, key_start_values: Any) -> None:
-        """Refused."""
-        raise ValueError("a feature store is read-only here")
-
-    async def delete(self, key: str) -> None:
-        """Refused."""
-        raise ValueError("a feature store is read-only here")
-
-    def __eq__(self, other: object) -> bool:
-        """Whether it is a view of the same store."""
-        return isinstance(other, ZarrView) and other._store is self._store
-
-    __hash__ = None  # type: ignore[assignment]
-
-    @cached_property
-    def _keys(self) -> dict[str, None]:
-        keys = dict.fromkeys(["zarr.json"])
-        for name, array in self._arrays.items():
-            keys[f"{name}/zarr.json"] = None
-            counts = [-(-n // c) for n, c in zip(array.shape, array.chunks, strict=True)]
-            for place in np.ndindex(*counts):
-                keys[f"{name}/c/{'/'.join(map(str, place))}"] = None
-        return keys
-
-    def _bytes(self, key: str) -> bytes | None:
-        if key not in self._keys:
-            return None
-        if key == "zarr.json":
-            return json.dumps(self._group()).encode()
-        name, _, rest = key.partition("/")
-        array = self._arrays[name]
-        if rest == "zarr.json":
-            return json.dumps(array.metadata()).encode()
-        if array.whole is not None:
-            return np.ascontiguousarray(array.whole).tobytes()
-        layer, chunk = (int(number) for number in rest.split("/")[1:3])
-        first, rows = chunk * array.chunks[1], array.chunks[1]
-        found = self._store.rows(layer, first, min(first + rows, array.shape[1]))
-        padding = np.zeros((rows - len(found), array.shape[2]), found.dtype)
-        return np.concatenate([found, padding]).tobytes()
-
-    def _group(self) -> dict[str, Any]:
-        spec = self._store.spec
-        attributes = {
-            "clips": self._store.clips,
-            "layers": spec.layers,
-            "modality": spec.modality,
-            "encoder": spec.encoder,
-            "weights": spec.weights,
-            "fingerprint": spec.fingerprint,
-        }
-        return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+def zarr_view(store: "Store") -> zarr.Group:
+    """The read-only group of an opened store."""
+    spec, frames = store.spec, int(store.frames.sum())
+    # no chunk is empty, nor is it longer than the array: Zarr would read what is not there
+    rows = max(1, min(FRAMES, frames))
+    entries = _Entries(store, rows)
+    attributes = {key: getattr(spec, key) for key in ("modality", "encoder", "weights")}
+    group = zarr.create_group(
+        MemoryStore(entries),
+        attributes=attributes
+        | {"fingerprint": spec.fingerprint, "layers": spec.layers, "clips": store.clips},
+    )
+    group.create_array(
+        HIDDEN,
+        shape=(len(spec.layers), frames, spec.width),
+        dtype=spec.dtype,
+        chunks=(1, rows, max(1, spec.width)),
+        compressors=None,
+        dimension_names=("layer", "frame", "width"),
+    )
+    entries.add_hidden_chunks()
+    clip = np.repeat(np.arange(len(store.clips), dtype=np.int64), store.frames)
+    for name, values in {"clip": clip, **{side: store.side(side) for side in FRAMEWISE}}.items():
+        group.create_array(name, data=values, chunks=(max(1, frames),), dimension_names=("frame",))
+    return zarr.open_group(MemoryStore(entries, read_only=True), mode="r")
