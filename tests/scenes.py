@@ -13,7 +13,7 @@ import numpy as np
 import sedimental
 from sedimental.config import load_config
 
-from .extract.test_transcribe import whisper  # type: ignore[import-not-found]
+from .extract.test_transcribe import whisper
 
 DEMO = Path(sedimental.__path__[0]) / "extract/corpora/demo"
 SPLITS = ("train", "train", "train", "train", "valid", "valid", "test", "test")

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from sedimental.cli import app
 
-from .scenes import (  # type: ignore[import-not-found]
+from .scenes import (
     cmu_mosi,
     meld,
     mmsa_file,
@@ -28,7 +28,7 @@ from .scenes import (  # type: ignore[import-not-found]
     trained_on_demo,
     ur_funny,
 )
-from .test_documentation import PAGES, ROOT, blocks  # type: ignore[import-not-found]
+from .test_documentation import PAGES, ROOT, blocks
 
 INSTALLS = "installs an environment; `make install` and `make wheel` do in CI"
 RAY = "needs the extra ray; tests/extract/test_ray.py runs it where it is installed"
