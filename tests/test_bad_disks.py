@@ -172,7 +172,8 @@ MORE = '[[features]]\nmodality = "text"\nencoder = "tiny-roberta"\n'
 
 
 @pytest.fixture(scope="module")
-def experiment() -> Iterator[Experiment]:
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Experiment]:
+    tmp_path_factory.getbasetemp()  # of the whole session: not on a disk that goes away
     place = Path(tempfile.mkdtemp(prefix="sedimental-test-"))  # others cannot enter pytest's own
     place.chmod(0o755)
     disk, outside = place / "disk", place / "outside"
