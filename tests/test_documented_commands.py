@@ -167,11 +167,16 @@ def run(words: list[str]) -> None:
     """One command ends with exit code 0; a server answers first, and is stopped."""
     assert words[0] == "sedimental", words
     visitor = None
+    # Where the tests themselves were started in the background, Ctrl-C is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     if {"--web", "--live"} & set(words):
         port = free_port()
         words = [*words, "--port", port]  # of two the last counts
         visitor = Visitor(port)
-    shown = CliRunner().invoke(app, words[1:])
+    try:
+        shown = CliRunner().invoke(app, words[1:])
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert shown.exit_code == 0, f"{shlex.join(words)}\n{shown.output}"
     if visitor is not None:
         visitor.join(10)
