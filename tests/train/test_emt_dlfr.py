@@ -753,6 +753,7 @@ def test_views_of_one_pass_are_those_of_two() -> None:
 
 def test_embedding_dropout_leaves_the_context_whole() -> None:
     """P10: only local features are dropped before the transformer."""
+    torch.manual_seed(0)
     model = made(replace(still(options_of()), embedding_dropout=0.5)).train()
     given: list[Any] = []
     model.fusion.register_forward_pre_hook(lambda _, inputs: given.append(inputs))
