@@ -8,6 +8,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from notes import Notes
 
 from sedimental.cache.store.store import list_stores, open_store
 from sedimental.config import load_config
@@ -18,19 +19,8 @@ from sedimental.extract.encoders import text, vision
 from sedimental.extract.encoders.loading import EncoderError
 from sedimental.extract.faces import track
 from sedimental.extract.run import extract
-from sedimental.progress import Silent
 
 HUM = (0.3 * np.sin(np.arange(48_000) / 9)).astype("f4")[None]
-
-
-class Notes(Silent):
-    """A progress that keeps what is noted."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
 
 
 def raw_h264(path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from notes import Notes
 from safetensors.torch import load_file, save_file
 from simulated_runs import simulate
 
@@ -94,17 +95,14 @@ def test_a_dead_dimension_of_a_live_encoder_may_wake(dying: Config) -> None:
 
 
 def test_training_that_ends_worse_than_the_mean_says_so(made: MakeConfig) -> None:
-    heard: list[str] = []
-
-    class Notes(Silent):
-        def note(self, message: str) -> None:
-            heard.append(message)
-
+    progress = Notes()
     config = made(live="", audio="", train='models = ["uegd"]\nlearning_rate = 30.0\n')
-    [run] = train(config, Notes())
+    [run] = train(config, progress)
     assert isinstance(run, Run)
     assert any("worse than the mean predictor: MAE" in text for text in run_warnings(run))
-    assert any(text.startswith("warning: uegd T seed 1: training ended worse") for text in heard)
+    assert any(
+        text.startswith("warning: uegd T seed 1: training ended worse") for text in progress.notes
+    )
 
 
 def test_a_loss_that_gains_terms_has_not_left_its_range(tmp_path: Path) -> None:

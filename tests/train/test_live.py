@@ -4,11 +4,12 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from notes import Notes
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -417,20 +418,15 @@ def test_a_run_goes_on_from_its_checkpoint(
 
 
 def test_what_both_modes_cost_is_told_before(made: MakeConfig) -> None:
-    class Ears(Silent):
-        heard: ClassVar[list[str]] = []
-
-        def note(self, message: str) -> None:
-            self.heard.append(message)
-
-    [run] = sedimental.train(made(), Ears())
-    told = next(line for line in Ears.heard if ": a seed with" in line)
+    progress = Notes()
+    [run] = sedimental.train(made(), progress)
+    told = next(line for line in progress.notes if ": a seed with" in line)
     assert told.startswith("uegd finetuned TA: a seed with text and audio fine-tuned: ")
     assert f"{run.parameters / 1e6:.3g} M weights" in told
     assert "frozen: " in told
-    Ears.heard.clear()
-    [frozen] = sedimental.train(made(live=""), Ears())
-    told = next(line for line in Ears.heard if "a seed on frozen" in line)
+    progress.notes.clear()
+    [frozen] = sedimental.train(made(live=""), progress)
+    told = next(line for line in progress.notes if "a seed on frozen" in line)
     assert f"a seed on frozen encoders: {frozen.parameters / 1e6:.3g} M weights" in told
     assert "with text and audio fine-tuned, by estimate: " in told
     # the probe leaves no trace in the numbers

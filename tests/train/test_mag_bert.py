@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from notes import Notes
 from torch import Tensor, nn
 
 import sedimental
@@ -408,13 +409,8 @@ def test_what_nobody_checked_before_is_said_before_anything_trains(made: MakeCon
 
 
 def test_no_frozen_cost_is_told_of_what_cannot_be_frozen(made: MakeConfig) -> None:
-    heard: list[str] = []
-
-    class Ears(Silent):
-        def note(self, message: str) -> None:
-            heard.append(message)
-
-    sedimental.train(made(live="T", train=MAG, audio_line="layers = -1"), Ears())
-    told = next(line for line in heard if ": a seed with" in line)
+    progress = Notes()
+    sedimental.train(made(live="T", train=MAG, audio_line="layers = -1"), progress)
+    told = next(line for line in progress.notes if ": a seed with" in line)
     assert told.startswith("mag_bert finetuned TA: a seed with text fine-tuned: ")
     assert "frozen" not in told

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from notes import Notes
 
 import sedimental
 from sedimental.config import Config, ConfigError
@@ -105,20 +106,8 @@ def test_a_tracker_that_fails_costs_no_run(
     config = make("tensorboard", "broken")
     (run,) = sedimental.train(config, notes)
     assert len(run.history) == 3
-    said = [note for note in notes.said if "tracker" in note]
+    said = [note for note in notes.notes if "tracker" in note]
     assert said == ["warning: the tracker gave up: ConnectionError: the server went away"]
-
-
-class Notes:
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def start(self, task: str, total: int, unit: str = "clip") -> None: ...
-
-    def advance(self, task: str, by: int = 1) -> None: ...
-
-    def note(self, message: str) -> None:
-        self.said.append(message)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="it is installed")

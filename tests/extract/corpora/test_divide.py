@@ -8,6 +8,7 @@ import pytest
 from command_answers import finished, json_of
 from hypothesis import given
 from hypothesis import strategies as st
+from notes import Notes
 from text_pipeline import text_pipeline
 
 import sedimental
@@ -220,15 +221,3 @@ def test_python_s_sweep_looks_at_the_table_first(tmp_path: Path) -> None:
     assert again.manifest != first.manifest
     assert any("label" in note for note in notes.notes)
     assert cached_manifest(config).digest == again.manifest
-
-
-class Notes:
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def start(self, task: str, total: int, unit: str = "clip") -> None: ...
-
-    def advance(self, task: str, by: int = 1) -> None: ...
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from notes import Notes
 from numpy.typing import NDArray
 
 from sedimental.cache.store.store import Store, list_stores, open_store
@@ -38,18 +39,6 @@ NORMED: dict[str, Any] = {
     "conv_pos_batch_norm": True,
 }
 """A batch norm in front of the positional convolution turns padding's zeros into its bias."""
-
-
-class Notes:
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def start(self, task: str, total: int, unit: str = "clip") -> None: ...
-
-    def advance(self, task: str, by: int = 1) -> None: ...
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
 
 
 @pytest.fixture(scope="module")
