@@ -235,13 +235,14 @@ class TrainConfig(Section):
     @property
     def lacking(self) -> str:
         """Why [train] asks for no run at all; empty where it asks for some."""
-        empty = [key for key in ("models", "seeds", "subsets") if not getattr(self, key)]
-        words = {"models": "models", "seeds": "seeds", "subsets": "[train.inputs]"}
-        if not empty:
-            return ""
-        needs = " and ".join(words[key] for key in empty)
-        several = (
-            " Where a modality has several encoders in [[features]], [train.inputs] names the one "
-            'that is read: text = { encoder = "bert-large" }.'
-        )
-        return f"[train] asks for no run: it lacks {needs}.{several if 'subsets' in empty else ''}"
+        asked = {"models": self.models, "seeds": self.seeds, "modalities": self.modalities != ()}
+        empty = [key for key, value in asked.items() if not value]
+        several = ""
+        if self.modalities is None and not self.subsets:
+            empty.append("[train.inputs]")
+            several = (
+                " Where a modality has several encoders in [[features]], [train.inputs] names the "
+                'one that is read: text = { encoder = "bert-large" }.'
+            )
+        words = " and ".join(empty)
+        return f"[train] asks for no run: it lacks {words}.{several}" if empty else ""

@@ -376,7 +376,7 @@ def test_of_two_encoders_of_a_modality_none_is_chosen_unasked(tmp_path: Path) ->
     file.write_text(TABLE.format("text", "tiny-bert") + TABLE.format("text", "tiny-roberta"))
     config = load_config(file, CHECKS)
     assert config.train.subsets == ()
-    assert "lacks [train.inputs]" in config.train.lacking
+    assert "lacks [train.inputs]. Where" in config.train.lacking
     assert "several" in config.train.lacking
 
 
@@ -397,3 +397,11 @@ def test_what_is_right_beside_a_wrong_input_is_still_checked(tmp_path: Path) -> 
     assert [line.split(": ")[1] for line in told] == ["train.inputs.text.live"]
     assert config is not None
     assert [table.encoder for table in config.features] == ["tiny-bert"]
+
+
+@pytest.mark.parametrize("key", ["models", "seeds", "modalities"])
+def test_an_empty_list_is_what_is_lacking(tmp_path: Path, key: str) -> None:
+    file = tmp_path / "pipeline.toml"
+    file.write_text(f"[train]\n{key} = []\n{TABLE.format('text', 'tiny-bert')}")
+    told = load_config(file, CHECKS).train.lacking
+    assert told == f"[train] asks for no run: it lacks {key}."

@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -100,16 +99,14 @@ def write_run(folder: Path, run: Run, weights: bytes, again: bool = False) -> bo
 
 def _landed(folder: Path, checksums: bytes) -> bool:
     """Whether the run of these checksums is at `folder`, or was until another was made again."""
-    # Those set aside are listed after `folder` was read: else a run that moves meanwhile is missed.
-    for path in chain([folder], _set_aside_beside(folder)):
+
+    def is_ours(path: Path) -> bool:
         with suppress(FileNotFoundError):
-            if (path / FILE).read_bytes() == checksums:
-                return True
-    return False
+            return (path / FILE).read_bytes() == checksums
+        return False
 
-
-def _set_aside_beside(folder: Path) -> Iterator[Path]:
-    yield from sorted(folder.parent.glob(f"{folder.name}.old-*"))
+    # In this order: one that is set aside after it was looked for at `folder` is then in the list.
+    return is_ours(folder) or any(map(is_ours, folder.parent.glob(f"{folder.name}.old-*")))
 
 
 def set_aside(folder: Path) -> Path:
